@@ -1,0 +1,1 @@
+"""Keys, signatures and shared secrets (spec 01)."""

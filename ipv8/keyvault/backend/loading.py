@@ -1,0 +1,61 @@
+"""From bytes to key handles (spec 01 section 7): every refusal is a ``ValueError`` without key material in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipv8.keyvault import encoding
+from ipv8.keyvault.backend.curve25519 import (
+    BLOB_SIZE,
+    CURVE_NAME,
+    PRIVATE_PREFIX,
+    PUBLIC_PREFIX,
+    DualPrivateKey,
+    DualPublicKey,
+)
+from ipv8.keyvault.backend.elliptic import EllipticPrivateKey, EllipticPublicKey
+from ipv8.keyvault.backend.libcrypto import UnsupportedCurveError
+
+if TYPE_CHECKING:
+    from ipv8.keyvault.backend.handle import PrivateHandle, PublicHandle
+
+__all__ = ["generate", "load_private", "load_public"]
+
+
+def load_public(data: bytes) -> PublicHandle:
+    """A public key of its blob, DER or PEM; bytes behind the key are dropped."""
+    if data.startswith(PUBLIC_PREFIX) and len(data) >= BLOB_SIZE:
+        return DualPublicKey(data[:BLOB_SIZE])
+    try:
+        der = encoding.decode_pem(data, encoding.PUBLIC_LABELS)
+        parts = encoding.decode_public(data if der is None else der)
+        if parts.algorithm == encoding.ED25519:
+            return DualPublicKey.from_verify_key(parts.point)
+        return EllipticPublicKey.from_parts(parts)
+    except UnsupportedCurveError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"not a valid public key (74 bytes from LibNaCLPK:, EC DER or PEM): {error}") from None
+
+
+def load_private(data: bytes) -> PrivateHandle:
+    """A private key of its blob, DER or PEM; bytes behind the key are dropped."""
+    if data.startswith(PRIVATE_PREFIX) and len(data) >= BLOB_SIZE:
+        return DualPrivateKey.from_bin(data)
+    try:
+        der = encoding.decode_pem(data, encoding.PRIVATE_LABELS)
+        parts = encoding.decode_private(data if der is None else der)
+        if parts.algorithm == encoding.ED25519:
+            return DualPrivateKey(None, parts.secret)
+        return EllipticPrivateKey.from_parts(parts)
+    except UnsupportedCurveError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"not a valid private key (74 bytes from LibNaCLSK:, EC DER or PEM): {error}") from None
+
+
+def generate(curve_name: str) -> PrivateHandle:
+    """A fresh key pair on ``curve25519`` or a curve by OpenSSL's short name; ``ValueError`` for any other name."""
+    if curve_name == CURVE_NAME:
+        return DualPrivateKey.generate()
+    return EllipticPrivateKey.generate(curve_name)

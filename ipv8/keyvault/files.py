@@ -1,0 +1,135 @@
+"""Private keys in files (spec 06 section 3.1): the identity of a node, which must neither leak nor get lost.
+
+A file holds the key's binary form. It is written under another name first and then given its own, so that at no time,
+whatever ends the process, there is half a key under that name; only its owner may read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ipv8.keyvault.backend.curve25519 import BLOB_SIZE, PRIVATE_PREFIX, PUBLIC_PREFIX
+from ipv8.keyvault.backend.libcrypto import UnsupportedCurveError
+from ipv8.keyvault.crypto import default_eccrypto
+
+if TYPE_CHECKING:
+    from ipv8.keyvault.keys import PrivateKey
+
+__all__ = ["PrivateKeyFileError", "load_or_create_private_key", "load_private_key", "store_private_key"]
+
+logger = logging.getLogger(__name__)
+
+SIZE_LIMIT = 65536
+"""Bytes; far more than any key takes. What is larger is not read in full."""
+
+OTHERS = 0o077
+
+
+class PrivateKeyFileError(ValueError):
+    """A file that should hold a private key does not; it was left as it is."""
+
+
+def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
+    """Read the private key in a file.
+
+    :class:`PrivateKeyFileError`: the content is not a private key, and the message says what it looks like;
+    ``FileNotFoundError`` and other ``OSError``: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read(SIZE_LIMIT)
+        mode = os.fstat(file.fileno()).st_mode
+    try:
+        key = default_eccrypto.key_from_private_bin(data)
+    except UnsupportedCurveError:
+        raise
+    except ValueError:
+        raise PrivateKeyFileError(
+            f"{os.fspath(path)} does not hold a private key: {_diagnose(data)}. The file was left as it is; "
+            "to start with a new identity, move it away"
+        ) from None
+    if os.name == "posix" and mode & OTHERS:
+        logger.warning("other users may read the private key in %s: forbid it with chmod 600", os.fspath(path))
+    return key
+
+
+def _diagnose(data: bytes) -> str:
+    """What is probably wrong, without a byte of the content in it."""
+    if not data:
+        return "it is empty; restore it from a backup"
+    if len(data) == BLOB_SIZE - len(PRIVATE_PREFIX):
+        return f"its {len(data)} bytes may be a curve25519 key without its first bytes, {PRIVATE_PREFIX.decode()!r}"
+    if data.startswith(PRIVATE_PREFIX):
+        return f"it is truncated to {len(data)} of {BLOB_SIZE} bytes; restore it from a backup"
+    if data.startswith((PUBLIC_PREFIX, b"-----BEGIN PUBLIC KEY-----")):
+        return "it holds a public key"
+    return "it is damaged, or of another program; restore it from a backup"
+
+
+def store_private_key(path: str | os.PathLike[str], key: PrivateKey, *, overwrite: bool = False) -> None:
+    """Write a private key to a file, whole or not at all, readable by its owner only.
+
+    A file that already holds this key is left alone. One that holds anything else is replaced only with ``overwrite``;
+    otherwise ``FileExistsError``, because the identity in it would be lost.
+    """
+    target = Path(os.path.realpath(path))
+    data = key.key_to_bin()
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(name, target)
+        else:
+            _name_if_free(name, target, data)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+    _sync_directory(target.parent)
+
+
+def _name_if_free(name: str, target: Path, data: bytes) -> None:
+    """Give the file ``name`` the name ``target``, unless that is taken by other content."""
+    try:
+        os.link(name, target)  # fails when the target exists, however close together two processes try
+    except FileExistsError:
+        if target.read_bytes() != data:
+            raise FileExistsError(f"{target} exists and holds something else: move it away first") from None
+    except OSError:
+        # A file system without hard links, such as FAT.
+        if target.exists():
+            raise FileExistsError(f"{target} exists: move it away first") from None
+        os.replace(name, target)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new name survive a power cut, where directories can be synchronised."""
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def load_or_create_private_key(path: str | os.PathLike[str], security_level: str = "curve25519") -> PrivateKey:
+    """The private key in a file; when there is no such file, a fresh key of the level is stored there.
+
+    Of several processes that start at the same time, one creates the key and all use it. Errors are those of
+    :func:`load_private_key` and :func:`store_private_key`; a damaged file is never replaced.
+    """
+    try:
+        return load_private_key(path)
+    except FileNotFoundError:
+        key = default_eccrypto.generate_key(security_level)
+    try:
+        store_private_key(path, key)
+    except FileExistsError:
+        return load_private_key(path)
+    return key

@@ -1,0 +1,48 @@
+"""The private key class that releases up to 3.2 had for EC keys (spec 01 section 6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ipv8.keyvault.backend.loading import generate
+from ipv8.keyvault.private.openssl import OpenSSLSK
+from ipv8.keyvault.public.m2crypto import M2CryptoPK
+
+if TYPE_CHECKING:
+    from ipv8.keyvault.backend.handle import PrivateHandle
+
+__all__ = ["M2CryptoSK", "NamedCurve"]
+
+
+class NamedCurve(Protocol):
+    """A curve object, such as ``ipv8.keyvault.crypto.SECT163K1``."""
+
+    name: str
+
+
+class M2CryptoSK(OpenSSLSK):
+    """A fresh key on ``curve``, or one made of DER or PEM, or one from a PEM file; the first argument given wins.
+
+    ``curve`` is OpenSSL's short name or an object that has it as ``name``.
+    """
+
+    def __init__(
+        self,
+        curve: NamedCurve | type[NamedCurve] | str | None = None,
+        keystring: bytes | None = None,
+        filename: str | None = None,
+    ) -> None:
+        if curve is not None:
+            super().__init__(generate(curve if isinstance(curve, str) else curve.name))
+        elif keystring is not None:
+            super().__init__(keystring)
+        elif filename is not None:
+            super().__init__(Path(filename).read_bytes())
+        else:
+            raise ValueError("give a curve, a keystring or a filename")
+        self._public = M2CryptoPK(self.ec.public)
+
+    def key_from_pem(self, pem: bytes) -> PrivateHandle:
+        """The ``ec`` of the key in a PEM text."""
+        return OpenSSLSK(pem).ec

@@ -1,0 +1,42 @@
+"""Socket addresses (spec 03 section 1): what serializers, peers and endpoints have in common.
+
+The classes are named tuples, so they compare and hash equal to plain tuples of the same content and to one another;
+only their class tells them apart. They are also importable from ``ipv8.messaging.interfaces.udp.endpoint``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Union
+
+__all__ = ["Address", "DomainAddress", "UDPv4Address", "UDPv4LANAddress", "UDPv6Address"]
+
+
+class UDPv4Address(NamedTuple):
+    """An IPv4 address in dotted form and a UDP port."""
+
+    ip: str
+    port: int
+
+
+class UDPv4LANAddress(NamedTuple):
+    """The address of a peer inside its own local network: the key for it among a peer's addresses."""
+
+    ip: str
+    port: int
+
+
+class UDPv6Address(NamedTuple):
+    """An IPv6 address in text form, without scope, and a UDP port."""
+
+    ip: str
+    port: int
+
+
+class DomainAddress(NamedTuple):
+    """A DNS name and a UDP port."""
+
+    host: str
+    port: int
+
+
+Address = Union[tuple[str, int], UDPv4Address, UDPv6Address, DomainAddress]

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ipv8 import types
+from ipv8.keyvault.keys import Key
+from ipv8.messaging.address import Address
+
+
+def test_names_are_those_of_their_own_modules() -> None:
+    assert types.Key is Key
+    assert types.Address is Address
+    assert types.MessageHandlerFunction.__args__[0] == Address
+
+
+@pytest.mark.parametrize("name", sorted(types._HOMES))
+def test_every_name_is_there(name: str) -> None:
+    assert getattr(types, name) is not None
+    assert name in dir(types)
+
+
+def test_other_names_are_not() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        types.Nothing  # noqa: B018 - the look-up is what is tested
+
+
+def test_importing_the_module_loads_nothing() -> None:
+    program = "import sys, ipv8.types; print(*(m for m in sys.modules if m.startswith('ipv8.')))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == ["ipv8.types"]
