@@ -6,7 +6,7 @@ only their class tells them apart. They are also importable from ``ipv8.messagin
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 __all__ = ["Address", "DomainAddress", "UDPv4Address", "UDPv4LANAddress", "UDPv6Address"]
 
@@ -39,4 +39,4 @@ class DomainAddress(NamedTuple):
     port: int
 
 
-Address = Union[tuple[str, int], UDPv4Address, UDPv6Address, DomainAddress]
+Address = tuple[str, int] | UDPv4Address | UDPv6Address | DomainAddress

@@ -1,0 +1,109 @@
+"""Counters: traffic per message id (spec 03 section 6.1) and dropped packets per reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["DropCounter", "NetworkStat"]
+
+
+class NetworkStat:
+    """Traffic of one message id.
+
+    :param identifier: the message id, 0 to 255.
+
+    Counters and timestamps (seconds since the Unix epoch) start at 0; a timestamp of 0 means that nothing was measured.
+    Endpoints outside this library assign the counters directly.
+    """
+
+    __slots__ = (
+        "bytes_down",
+        "bytes_up",
+        "first_measured_down",
+        "first_measured_up",
+        "identifier",
+        "last_measured_down",
+        "last_measured_up",
+        "num_down",
+        "num_up",
+    )
+
+    def __init__(self, identifier: int) -> None:
+        self.identifier = identifier
+        self.num_up = self.num_down = 0
+        self.bytes_up = self.bytes_down = 0
+        self.first_measured_up = self.first_measured_down = 0.0
+        self.last_measured_up = self.last_measured_down = 0.0
+
+    def add_sent_stat(self, timestamp: float, num_bytes: int) -> None:
+        """Count one sent packet of ``num_bytes`` bytes."""
+        self.num_up += 1
+        self.bytes_up += num_bytes
+        self.last_measured_up = timestamp
+        if not self.first_measured_up:
+            self.first_measured_up = timestamp
+
+    def add_received_stat(self, timestamp: float, num_bytes: int) -> None:
+        """Count one received packet of ``num_bytes`` bytes."""
+        self.num_down += 1
+        self.bytes_down += num_bytes
+        self.last_measured_down = timestamp
+        if not self.first_measured_down:
+            self.first_measured_down = timestamp
+
+    def to_dict(self) -> dict[str, int | float]:
+        """All values by attribute name, ready for JSON."""
+        names = ("identifier", "num_up", "num_down", "bytes_up", "bytes_down",
+                 "first_measured_up", "first_measured_down", "last_measured_up", "last_measured_down")
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        return (f"NetworkStat{{num_up:{self.num_up}, num_down:{self.num_down}, "
+                f"bytes_up:{self.bytes_up}, bytes_down:{self.bytes_down}, ...}}")
+
+    __repr__ = __str__
+
+
+class DropCounter(dict[str, int]):
+    """How many packets were dropped, by reason; a reason that never occurred counts 0.
+
+    The reasons that the library itself uses are the constants below. They are local names, never taken from a packet,
+    so the table stays small whatever arrives.
+    """
+
+    __slots__ = ()
+
+    # Received, dropped by an endpoint.
+    SHORT: Final = "short"  # has no message id behind the prefix
+    UNKNOWN_PREFIX: Final = "unknown_prefix"  # nobody listens to it
+    BAD_SOURCE: Final = "bad_source"  # a source that cannot be answered: port 0, multicast, broadcast, "this network"
+    BANNED: Final = "banned"  # the source is banned (see ``SourceFilter``)
+    RATE_LIMITED: Final = "rate_limited"  # the sender is over its budget
+    RECEIVE_FAILED: Final = "receive_failed"  # the operating system reported an error instead of a packet
+    LISTENER_ERROR: Final = "listener_error"  # a listener raised: a bug on this side
+
+    # Received, dropped by an overlay.
+    UNKNOWN_ID: Final = "unknown_id"
+    BAD_SIGNATURE: Final = "bad_signature"
+    UNDECODABLE: Final = "undecodable"
+    UNSOLICITED: Final = "unsolicited"  # answers a question that was not asked
+
+    # Not sent.
+    SEND_MALFORMED: Final = "send_malformed"  # not an (ip text, port) address or not bytes
+    SEND_UNRESOLVED: Final = "send_unresolved"  # a DNS name: endpoints never wait for DNS
+    SEND_NO_INTERFACE: Final = "send_no_interface"  # no interface for this kind of address
+    SEND_FAILED: Final = "send_failed"  # refused by the operating system: unreachable, too big, not permitted
+    SEND_QUEUE_FULL: Final = "send_queue_full"
+    SEND_CLOSED: Final = "send_closed"  # the endpoint is not open
+
+    def __missing__(self, reason: str) -> int:
+        return 0
+
+    def count(self, reason: str, n: int = 1) -> None:
+        """Count ``n`` more packets dropped for ``reason``."""
+        self[reason] += n
+
+    def merge(self, other: dict[str, int]) -> None:
+        """Add the counts of ``other``."""
+        for reason, n in other.items():
+            self[reason] += n

@@ -1,0 +1,1 @@
+"""One endpoint over several interfaces."""

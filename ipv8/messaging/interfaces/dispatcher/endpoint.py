@@ -1,0 +1,198 @@
+"""Several endpoints, one for each kind of address, that look like one (spec 03 section 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import lru_cache
+from inspect import isawaitable
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import TYPE_CHECKING, Any
+
+from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointListener
+from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv4Address, UDPv6Address, UDPv6Endpoint
+
+if TYPE_CHECKING:
+    from ipv8.messaging.address import Address
+
+__all__ = ["FAST_ADDR_TO_INTERFACE", "INTERFACES", "PREFERENCE_ORDER", "DispatcherEndpoint", "guess_interface"]
+
+INTERFACES: dict[str, type[Endpoint]] = {"UDPIPv4": UDPEndpoint, "UDPIPv6": UDPv6Endpoint}
+"""Interface names and what is made for them; programs may add their own."""
+
+PREFERENCE_ORDER: list[str] = ["UDPIPv4", "UDPIPv6"]
+"""Interface names, the most wanted first."""
+
+FAST_ADDR_TO_INTERFACE: dict[type[Any], str] = {UDPv4Address: "UDPIPv4", UDPv6Address: "UDPIPv6"}
+"""Address classes and the interface that sends to them."""
+
+MAX_GUESSES = 4096
+"""IP texts whose kind is remembered; the least recently used is forgotten first."""
+
+_logger = logging.getLogger(__name__)
+
+
+def guess_interface(socket_address: Any) -> str | None:
+    """The interface name for an address by its text, ``None`` if it is no pair of an IP address and a port."""
+    if not isinstance(socket_address, tuple) or len(socket_address) != 2:
+        return None
+    ip, port = socket_address
+    return _guess(ip) if isinstance(ip, str) and isinstance(port, int) else None
+
+
+@lru_cache(maxsize=MAX_GUESSES)
+def _guess(ip: str) -> str | None:
+    for family, name in ((AF_INET, "UDPIPv4"), (AF_INET6, "UDPIPv6")):
+        try:
+            inet_pton(family, ip)
+        except (OSError, ValueError):
+            continue
+        return name
+    _logger.debug("Not an IP address: %r", ip)
+    return None
+
+
+class DispatcherEndpoint(Endpoint):
+    """Sends through the interface that fits the destination; receives from all.
+
+    :param interfaces: names out of ``INTERFACES``.
+    :param kwargs: for each name, if wanted, the keyword arguments of its endpoint as a dictionary.
+    :raises KeyError: if there is no such interface.
+
+    Listeners are registered with the interfaces themselves, and packets go from there directly to them.
+    """
+
+    def __init__(self, interfaces: list[str], **kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self.interfaces: dict[str, Endpoint] = {name: INTERFACES[name](**kwargs.get(name, {})) for name in interfaces}
+        self.interface_order = [name for name in PREFERENCE_ORDER if name in self.interfaces]
+        self._preferred_interface: Endpoint | None = None
+        self.update_preferred_interface()
+
+    @property
+    def preferred_interface(self) -> Endpoint | None:
+        """The endpoint whose address counts as the own one."""
+        return self._preferred_interface
+
+    def update_preferred_interface(self) -> None:
+        """Prefer the first of ``interface_order``, which was just changed."""
+        self._preferred_interface = self.interfaces[self.interface_order[0]] if self.interface_order else None
+
+    def add_interface(self, name: str, endpoint: Endpoint) -> None:
+        """Use one more endpoint, under a name that may be none of ``INTERFACES``, with the listeners of the others."""
+        model = next(iter(self.interfaces.values()), None)
+        if model is not None:
+            endpoint.copy_listeners(model)
+        self.interfaces[name] = endpoint
+        known = [*self.interface_order, name]
+        self.interface_order = [*(known_name for known_name in PREFERENCE_ORDER if known_name in known),
+                                *(other for other in dict.fromkeys(known) if other not in PREFERENCE_ORDER)]
+        self.update_preferred_interface()
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes sent by all interfaces."""
+        return sum(getattr(endpoint, "bytes_up", 0) for endpoint in self.interfaces.values())
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes received by all interfaces."""
+        return sum(getattr(endpoint, "bytes_down", 0) for endpoint in self.interfaces.values())
+
+    def reset_byte_counters(self) -> None:
+        """Count sent and received bytes from 0 again."""
+        for endpoint in self.interfaces.values():
+            endpoint.reset_byte_counters()
+
+    @property
+    def drops(self) -> DropCounter:
+        """What all interfaces and this endpoint itself dropped, as a copy."""
+        total = DropCounter(self._own_drops)
+        for endpoint in self.interfaces.values():
+            total.merge(endpoint.drops)
+        return total
+
+    @drops.setter
+    def drops(self, value: DropCounter) -> None:
+        self._own_drops = value
+
+    def add_listener(self, listener: EndpointListener) -> None:
+        """Register with all interfaces."""
+        for endpoint in self.interfaces.values():
+            endpoint.add_listener(listener)
+
+    def add_prefix_listener(self, listener: EndpointListener, prefix: bytes) -> None:
+        """Register with all interfaces."""
+        for endpoint in self.interfaces.values():
+            endpoint.add_prefix_listener(listener, prefix)
+
+    def remove_listener(self, listener: EndpointListener) -> None:
+        """Remove from all interfaces."""
+        for endpoint in self.interfaces.values():
+            endpoint.remove_listener(listener)
+
+    def prefix_listeners(self, prefix: bytes) -> list[EndpointListener]:
+        """The listeners that are registered for ``prefix`` with any interface, each once."""
+        found = (listener for endpoint in self.interfaces.values() for listener in endpoint.prefix_listeners(prefix))
+        return list(dict.fromkeys(found))
+
+    def notify_listeners(self, packet: tuple[Address, bytes]) -> None:
+        """Deliver by every interface, so a listener gets the packet once from each."""
+        for endpoint in self.interfaces.values():
+            endpoint.notify_listeners(packet)
+
+    def is_open(self) -> bool:
+        """Whether any interface is open."""
+        return any(endpoint.is_open() for endpoint in self.interfaces.values())
+
+    def assert_open(self) -> None:
+        """Do nothing if an interface is open.
+
+        :raises AssertionError: otherwise.
+        """
+        if not self.is_open():
+            raise AssertionError("no interface is open: call open() first")
+
+    def get_address(self, interface: str | None = None) -> Address:
+        """The address that the named interface is bound to.
+
+        Without a name it is that of the preferred interface or, if it is closed, of the first open one; zero if there
+        is no interface.
+        """
+        endpoint = self.interfaces.get(interface) if interface is not None else None
+        if endpoint is None:
+            endpoint = self._preferred_interface
+            if endpoint is not None and not endpoint.is_open():
+                endpoint = next((other for other in self.interfaces.values() if other.is_open()), endpoint)
+        return ("0.0.0.0", 0) if endpoint is None else endpoint.get_address()  # noqa: S104 - not a bind
+
+    def send(self, socket_address: Address, packet: bytes, interface: str | None = None) -> None:
+        """Send through the named interface or the one that fits the address; without one the packet is dropped.
+
+        :raises KeyError: if there is no interface of the given name.
+        """
+        if interface is not None:
+            self.interfaces[interface].send(socket_address, packet)
+            return
+        name = FAST_ADDR_TO_INTERFACE.get(type(socket_address)) or guess_interface(socket_address)
+        endpoint = self.interfaces.get(name) if name is not None else None
+        if endpoint is None:
+            self._own_drops.count(DropCounter.SEND_NO_INTERFACE)
+        else:
+            endpoint.send(socket_address, packet)
+
+    async def open(self) -> bool:
+        """Open all interfaces, one after another; whether any of them is open then."""
+        opened = False
+        for endpoint in self.interfaces.values():
+            result: Any = endpoint.open()
+            if isawaitable(result):
+                result = await result
+            opened = bool(endpoint.is_open() if result is None else result) or opened
+        return opened
+
+    async def close(self) -> None:
+        """Close all interfaces."""
+        results = [endpoint.close() for endpoint in self.interfaces.values()]
+        await asyncio.gather(*(result for result in results if result is not None))

@@ -1,0 +1,348 @@
+"""What every endpoint offers and what listens to endpoints (spec 03 sections 2 and 3)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from ipaddress import IPv6Address
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import TYPE_CHECKING, Any
+
+from ipv8.limits import TokenBuckets
+
+from .lan_addresses.interfaces import get_lan_addresses
+from .network_stats import DropCounter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+    from ipv8.messaging.address import Address
+
+__all__ = [
+    "DataTooBigException",
+    "Endpoint",
+    "EndpointClosedException",
+    "EndpointListener",
+    "IllegalDestination",
+    "IllegalEndpointListenerError",
+]
+
+PREFIX_LENGTH = 22
+"""Bytes in front of the message id: two of version and the 20 of a community id."""
+
+LOG_RATE = 0.1
+"""Lines a second that an endpoint may log about packets of one kind, after the first few."""
+
+LOG_BURST = 5
+"""Lines of one kind that are logged before the rate applies."""
+
+LAN_SUBNETS = (("192.168.0.0", 16), ("172.16.0.0", 12), ("10.0.0.0", 8))
+"""The private address blocks of RFC 1918."""
+
+
+def _ipv4_number(address: str) -> int:
+    return int.from_bytes(inet_pton(AF_INET, address), "big")
+
+
+_LAN_NETWORKS = tuple((_ipv4_number(network) >> (32 - bits), 32 - bits) for network, bits in LAN_SUBNETS)
+
+
+class IllegalEndpointListenerError(RuntimeError):
+    """Something that is not an ``EndpointListener`` was registered."""
+
+    def __init__(self, other: object) -> None:
+        super().__init__(f"{type(other)} is not an instance of {EndpointListener.__name__}")
+
+
+class EndpointClosedException(Exception):  # noqa: N818 - public name of the ecosystem
+    """The operation needs an open endpoint."""
+
+    def __init__(self, endpoint: object) -> None:
+        super().__init__(f"{type(endpoint)} is unexpectedly closed")
+
+
+class DataTooBigException(Exception):  # noqa: N818 - public name of the ecosystem
+    """A packet is larger than a strict endpoint sends; sizes in bytes."""
+
+    def __init__(self, size: int, max_size: int) -> None:
+        super().__init__(f"Tried to send packet of size {size} > MAX_SIZE({max_size})")
+
+
+class IllegalDestination(Exception):  # noqa: N818 - public name of the ecosystem
+    """The all-zero address is no destination; kept for programs that catch it."""
+
+    def __init__(self) -> None:
+        super().__init__("Attempted to send a message to 0.0.0.0:0.")
+
+
+class Endpoint(ABC):
+    """Sends packets and hands received ones, ``(source address, data)``, to its listeners.
+
+    :param prefixlen: how many leading bytes of a packet choose the prefix listeners that get it.
+
+    Listeners of a prefix come before general listeners, each group in the order of registration. The lists are
+    replaced, never changed in place, so a running delivery keeps the list that it began with.
+    """
+
+    def __init__(self, prefixlen: int = PREFIX_LENGTH) -> None:
+        self._logger = logging.getLogger(type(self).__name__)
+        self._listeners: list[EndpointListener] = []
+        self._prefix_map: dict[bytes, list[EndpointListener]] = {}
+        self._own_listeners: dict[bytes, list[EndpointListener]] = {}
+        self._prepares = False
+        self._log_budget = TokenBuckets(LOG_RATE, LOG_BURST, capacity=64)
+        self.prefixlen = prefixlen
+        self.listener_update_lock = threading.RLock()
+        self.drops = DropCounter()
+
+    def add_listener(self, listener: EndpointListener) -> None:
+        """Deliver all packets to ``listener``; to add it twice delivers twice.
+
+        :raises IllegalEndpointListenerError: if it is no ``EndpointListener``.
+        """
+        _require_listener(listener)
+        with self.listener_update_lock:
+            self._rebuild([*self._listeners, listener], self._own_listeners)
+
+    def add_prefix_listener(self, listener: EndpointListener, prefix: bytes) -> None:
+        """Deliver the packets that start with ``prefix``, before any general listener gets them.
+
+        :raises IllegalEndpointListenerError: if it is no ``EndpointListener``.
+        :raises RuntimeError: if the prefix is not exactly ``prefixlen`` bytes long.
+        """
+        _require_listener(listener)
+        if len(prefix) != self.prefixlen:
+            raise RuntimeError(f"a prefix of this endpoint has {self.prefixlen} bytes, not {len(prefix)}")
+        with self.listener_update_lock:
+            own = self._own_listeners
+            self._rebuild(self._listeners, {**own, prefix: [*own.get(prefix, ()), listener]})
+
+    def remove_listener(self, listener: EndpointListener) -> None:
+        """Deliver nothing to ``listener`` any more, however often it was added; an unknown one is ignored."""
+        with self.listener_update_lock:
+            kept = {prefix: [other for other in group if other is not listener]
+                    for prefix, group in self._own_listeners.items()}
+            self._rebuild([other for other in self._listeners if other is not listener],
+                          {prefix: group for prefix, group in kept.items() if group})
+
+    def _rebuild(self, general: list[EndpointListener], own: dict[bytes, list[EndpointListener]]) -> None:
+        self._listeners = general
+        self._own_listeners = own
+        self._prefix_map = {prefix: group + general for prefix, group in own.items()}
+        everyone = (listener for group in (general, *own.values()) for listener in group)
+        self._prepares = any(callable(getattr(listener, "prepare_packets", None)) for listener in everyone)
+
+    def copy_listeners(self, other: Endpoint) -> None:
+        """Register all listeners of ``other`` here too."""
+        for listener in other._listeners:
+            self.add_listener(listener)
+        for prefix, group in other._own_listeners.items():
+            for listener in group:
+                self.add_prefix_listener(listener, prefix)
+
+    def prefix_listeners(self, prefix: bytes) -> list[EndpointListener]:
+        """The listeners registered for ``prefix``, without the general ones."""
+        return list(self._own_listeners.get(prefix, ()))
+
+    def get_drops(self, prefix: bytes | None = None) -> dict[str, int]:
+        """How many packets were dropped, by reason (see ``DropCounter``).
+
+        :param prefix: also add what the overlays that listen to this prefix have dropped.
+        """
+        total = DropCounter(self.drops)
+        for listener in self.prefix_listeners(prefix) if prefix is not None else ():
+            total.merge(getattr(listener, "drops", {}))
+        return dict(total)
+
+    def notify_listeners(self, packet: tuple[Address, bytes]) -> None:
+        """Deliver ``packet``, now and in this thread, until all listeners had it or the endpoint is closed.
+
+        A listener that raises is logged and does not keep the packet from the others. A packet for nobody is counted.
+        """
+        data = packet[1]
+        if len(data) > PREFIX_LENGTH:
+            listeners = self._prefix_map.get(data[:self.prefixlen])
+            if listeners is None:
+                listeners = self._unclaimed(DropCounter.UNKNOWN_PREFIX)
+        else:
+            listeners = self._listeners_of_short(data)
+        for listener in listeners:
+            if not self.is_open():
+                return
+            try:
+                listener.on_packet(packet)
+            except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
+                self._on_listener_error(listener, e)
+
+    def _listeners_of_short(self, data: bytes) -> list[EndpointListener]:
+        # IPv8's own prefix must be followed by a message id; other prefix lengths belong to other protocols.
+        listeners = None if self.prefixlen == PREFIX_LENGTH else self._prefix_map.get(data[:self.prefixlen])
+        return self._unclaimed(DropCounter.SHORT) if listeners is None else listeners
+
+    def _unclaimed(self, reason: str) -> list[EndpointListener]:
+        """The general listeners; none but observers means that nobody wants the packet."""
+        for listener in self._listeners:
+            if not listener.observes_only:
+                break
+        else:
+            self.drops.count(reason)
+        return self._listeners
+
+    def _deliver_later(self, listener: EndpointListener, packet: tuple[Address, bytes]) -> None:
+        """Deliver now to one listener, if the endpoint is open and the listener may be registered for it."""
+        if self.is_open() and (packet[1][:self.prefixlen] in self._prefix_map or listener in self._listeners):
+            try:
+                listener.on_packet(packet)
+            except Exception as e:  # noqa: BLE001 - a caller that delivers to several listeners must reach them all
+                self._on_listener_error(listener, e)
+
+    def _prepare_batch(self, packets: list[tuple[Address, bytes]]) -> None:
+        """Show packets that are about to be delivered to the listeners that can prepare for several at once.
+
+        A listener with a method ``prepare_packets(packets)`` gets those of its packets, if there are two or more, in
+        the order of delivery; for example to verify their signatures in parallel. It must not handle them.
+        """
+        if not self._prepares:
+            return
+        groups: dict[bytes, list[tuple[Address, bytes]]] = {}
+        for packet in packets:
+            if len(packet[1]) > PREFIX_LENGTH:
+                groups.setdefault(packet[1][:self.prefixlen], []).append(packet)
+        for prefix, group in groups.items():
+            for listener in self._prefix_map.get(prefix, self._listeners) if len(group) > 1 else ():
+                prepare = getattr(listener, "prepare_packets", None)
+                if callable(prepare):
+                    try:
+                        prepare(group)
+                    except Exception as e:  # noqa: BLE001 - preparing is optional, delivery is not
+                        self._on_listener_error(listener, e)
+
+    def _on_listener_error(self, listener: object, error: Exception) -> None:
+        """Account for what ``listener`` raised: a bug on this side, so its traceback is logged."""
+        self.drops.count(DropCounter.LISTENER_ERROR)
+        if self._log_budget.take(type(listener).__name__):
+            self._logger.error("%s failed to handle a packet", type(listener).__name__, exc_info=error)
+
+    @abstractmethod
+    def assert_open(self) -> None:
+        """Raise if the endpoint is not open."""
+
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether packets are sent and received."""
+
+    @abstractmethod
+    def get_address(self) -> Address:
+        """The address the endpoint is bound to, often ``0.0.0.0``; IPv6 ones may have two more elements."""
+
+    @abstractmethod
+    def send(self, socket_address: Address, packet: bytes) -> None:
+        """Send ``packet``, without a guarantee of delivery and without raising for what the network does."""
+
+    @abstractmethod
+    async def open(self) -> bool:
+        """Start to send and receive; whether that worked. Some implementations return a plain value or a future."""
+
+    @abstractmethod
+    def close(self) -> Awaitable[None] | None:
+        """Stop to send and receive."""
+
+    @abstractmethod
+    def reset_byte_counters(self) -> None:
+        """Count sent and received bytes from 0 again."""
+
+
+class EndpointListener(ABC):
+    """Gets packets from an endpoint once it is registered there.
+
+    :param endpoint: the endpoint to ask for addresses; the listener is *not* registered with it.
+    :param main_thread: kept for programs that read ``use_main_thread``; delivery is always in the event loop's thread.
+    """
+
+    observes_only: bool = False
+    """Whether the listener merely watches: a packet that only observers get still counts as dropped."""
+
+    def __init__(self, endpoint: Endpoint, main_thread: bool = True) -> None:
+        self._use_main_thread = main_thread
+        self.endpoint = endpoint
+        self._my_estimated_lan: Address | None = None
+        self.my_estimated_wan: Address = self.my_estimated_lan
+
+    @property
+    def use_main_thread(self) -> bool:
+        """The constructor's ``main_thread``."""
+        return self._use_main_thread
+
+    @property
+    def my_estimated_lan(self) -> Address:
+        """The own address in the local network: guessed unless it was set; zero while the endpoint is closed."""
+        if not self.endpoint.is_open():
+            return ("::1" if self.is_ipv6_listener else "0.0.0.0", 0)  # noqa: S104 - "unknown", not a bind
+        if self._my_estimated_lan is None:
+            self._my_estimated_lan = self._get_lan_address()
+        return self._my_estimated_lan
+
+    @my_estimated_lan.setter
+    def my_estimated_lan(self, value: Address) -> None:
+        self._my_estimated_lan = value
+
+    @property
+    def is_ipv6_listener(self) -> bool:
+        """Whether the endpoint is bound to an IPv6 address or, when closed, would be."""
+        if self.endpoint.is_open():
+            return self._is_ipv6_address(self.endpoint.get_address()[0])
+        return bool(getattr(self.endpoint, "SOCKET_FAMILY", AF_INET) == AF_INET6)
+
+    @abstractmethod
+    def on_packet(self, packet: tuple[Address, bytes]) -> None:
+        """Handle a packet: the address that it came from and its data."""
+
+    def _is_ipv6_address(self, address: str) -> bool:
+        return ":" in address and _is_ipv6(address)
+
+    def _address_in_subnet(self, address: str, subnet: tuple[str, int]) -> bool:
+        """Whether an IPv4 address has the leading bits of ``(network, bits)``; ``OSError`` for any other text."""
+        network, bits = subnet
+        return (_ipv4_number(address) ^ _ipv4_number(network)) >> (32 - bits) == 0
+
+    def address_in_lan_subnets(self, address: str) -> bool:
+        """Whether ``address`` is a private IPv4 address (RFC 1918)."""
+        try:
+            number = _ipv4_number(address)
+        except (OSError, ValueError):
+            return False
+        return any(number >> shift == network for network, shift in _LAN_NETWORKS)
+
+    def address_is_lan(self, address: str) -> bool:
+        """Whether ``address`` belongs to an interface of this very machine."""
+        return address in get_lan_addresses()
+
+    def get_ipv6_address(self) -> Address:
+        """The endpoint's own address; of an endpoint with several interfaces, that of the preferred one."""
+        return self.endpoint.get_address()
+
+    def _get_lan_address(self, bootstrap: bool = False) -> Address:
+        """The guessed own IP and the endpoint's port, or port 0 for ``bootstrap``."""
+        return (self._guess_lan_address(get_lan_addresses()), 0 if bootstrap else self.endpoint.get_address()[1])
+
+    def _guess_lan_address(self, addresses: Iterable[str]) -> str:
+        """The first of ``addresses`` that has the listener's IP version, else the loopback address of IPv4."""
+        wanted = self.is_ipv6_listener
+        return next((address for address in addresses if self._is_ipv6_address(address) == wanted), "127.0.0.1")
+
+
+def _require_listener(candidate: Any) -> None:
+    if not isinstance(candidate, EndpointListener):
+        raise IllegalEndpointListenerError(candidate)
+
+
+
+@lru_cache(maxsize=256)
+def _is_ipv6(address: str) -> bool:
+    try:
+        IPv6Address(address)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,45 @@
+"""What finds addresses of this machine (spec 03 section 7.1)."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from abc import ABC, abstractmethod
+
+from ipv8 import clock
+
+__all__ = ["AddressProvider"]
+
+
+class AddressProvider(ABC):
+    """Remembers the addresses that a subclass can look up.
+
+    :param verbose: print the traceback of what goes wrong in a lookup.
+    """
+
+    def __init__(self, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self.addresses: set[str] = set()
+        self.addresses_ts = 0.0
+
+    @abstractmethod
+    def get_addresses(self) -> set[str]:
+        """Look the addresses up, which may block for long; call it from a thread."""
+
+    def on_exception(self) -> None:
+        """Account for the exception that is being handled."""
+        if self.verbose:
+            traceback.print_exc(file=sys.stderr)
+
+    def discover_addresses(self, min_interval: float = 10.0) -> None:
+        """Look the addresses up unless that was done in the last ``min_interval`` seconds."""
+        if clock.time() - self.addresses_ts > min_interval:
+            self.addresses_ts = clock.time()  # Threads that ask meanwhile do not start a second lookup.
+            self.addresses = self.get_addresses()
+            self.addresses_ts = clock.time()
+
+    def get_addresses_buffered(self) -> set[str]:
+        """The addresses of the last lookup; as long as there are none, a new one is tried every 10 seconds."""
+        if not self.addresses:
+            self.discover_addresses()
+        return self.addresses

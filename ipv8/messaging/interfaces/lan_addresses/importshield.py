@@ -1,0 +1,62 @@
+"""Imports that may fail because they are meant for another operating system (spec 03 section 7.4)."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import traceback
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Platform", "conditional_import_shield"]
+
+
+class Platform(Enum):
+    """Operating systems by the name that ``platform.system()`` gives them."""
+
+    ANY = None
+    NONE = 0
+    WINDOWS = "Windows"
+    LINUX = "Linux"
+
+
+class conditional_import_shield:  # noqa: N801 - public name of the ecosystem
+    """Run the imports of a ``with`` block if this is the right platform, and survive if they fail.
+
+    :param platf: the platform that the block is for.
+    :param verbose: print the traceback of what goes wrong.
+
+    On another platform the relative imports in the block fail before they load anything, which leaves the block.
+    Exceptions stay inside, except for those that end the program, such as ``KeyboardInterrupt``. The module that uses
+    the shield must not import from several threads at once.
+    """
+
+    def __init__(self, platf: Platform = Platform.ANY, verbose: bool = False) -> None:
+        self._module: dict[str, Any] = sys._getframe(1).f_globals
+        self.right_platform = platf.value is None or platf.value == platform.system()
+        self.module_name: str = self._module["__name__"]
+        self.package_backup: str | None = None
+        self.package_overwritten = False
+        self.verbose = verbose
+        self._spec_backup: Any = None
+
+    def __enter__(self) -> conditional_import_shield:  # noqa: PYI034 - typing.Self is newer than Python 3.10
+        if not self.right_platform:
+            # A module without a parent package cannot import relatively. Its spec would contradict, with a warning.
+            self.package_backup = self._module.get("__package__")
+            self._spec_backup = self._module.get("__spec__")
+            self._module.update(__package__="", __spec__=None)
+            self.package_overwritten = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> bool:
+        if self.package_overwritten:
+            self._module.update(__package__=self.package_backup, __spec__=self._spec_backup)
+            self.package_overwritten = False
+        if self.verbose and kind is not None and (self.right_platform or kind is not ImportError):
+            traceback.print_exception(kind, error, trace, file=sys.stderr)
+        return kind is not None and issubclass(kind, Exception)

@@ -1,0 +1,418 @@
+"""UDP sockets as endpoints, and the address classes (spec 03 sections 1 and 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_IPV6,
+    IPV6_V6ONLY,
+    SO_RCVBUF,
+    SO_SNDBUF,
+    SOCK_DGRAM,
+    SOL_SOCKET,
+    inet_pton,
+    socket,
+)
+from typing import TYPE_CHECKING, Any, cast
+
+from ipv8 import clock
+from ipv8.messaging.address import Address, DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ipv8.messaging.interfaces.endpoint import DataTooBigException, Endpoint, EndpointClosedException
+from ipv8.messaging.interfaces.network_stats import DropCounter
+
+from .transport import MAX_DATAGRAMS_PER_WAKEUP, RECEIVE_SIZE, SEND_QUEUE_BYTES, DrainingTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .filter import SourceFilter
+
+__all__ = [
+    "Address",
+    "DomainAddress",
+    "Endpoint",
+    "EndpointClosedException",
+    "SocketOption",
+    "UDPEndpoint",
+    "UDPv4Address",
+    "UDPv4LANAddress",
+    "UDPv6Address",
+    "UDPv6Endpoint",
+]
+
+SocketOption = tuple[int, int, int]
+"""Level, option name and value, as ``socket.setsockopt`` takes them."""
+
+RECEIVE_BUFFER = 870400
+"""Bytes of socket buffer asked for, so that a burst of some thousand packets fits."""
+
+DELIVERY_BUDGET = 0.002
+"""Seconds that the delivery of received packets may take before other callbacks of the event loop get their turn."""
+
+MAX_CACHED_ADDRESSES = 8192
+"""Known sources, and likewise known destinations; when one more comes, all are forgotten."""
+
+_TRY_NEXT_PORT = {errno.EADDRINUSE, errno.EACCES}
+
+
+class _SourceCache(dict[Any, "Address | None"]):
+    """Socket addresses of senders to address objects, or ``None`` for those that cannot be answered."""
+
+    def __init__(self, parse: Callable[[Any], Address | None]) -> None:
+        super().__init__()
+        self._parse = parse
+
+    def __missing__(self, source: Any) -> Address | None:
+        if len(self) >= MAX_CACHED_ADDRESSES:
+            self.clear()
+        address = self[source] = self._parse(source)
+        return address
+
+
+class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
+    """An IPv4 UDP socket.
+
+    :param port: the port to bind, 0 for any; if it is taken, the next free one is used: ``get_address`` tells.
+    :param ip: the address of the interface to bind, ``0.0.0.0`` for all.
+    :param sockopts: further socket options, applied after the buffer sizes.
+    :param receive_buffer: bytes of socket buffer to ask for; ``granted_receive_buffer`` tells what came of it.
+    :param send_buffer: the same for sending; ``None`` leaves it to the operating system.
+    :param max_datagrams_per_wakeup: how many packets are read before the event loop's other callbacks run.
+    :param max_payload: bytes that fit a usual path without fragments; larger packets are sent with a warning.
+    :param strict: raise ``DataTooBigException`` for them instead.
+    :raises ValueError: if there is no such port, or no packet could ever be read.
+    """
+
+    SOCKET_FAMILY = AF_INET
+    MAX_PAYLOAD = 1472
+
+    def __init__(self, port: int = 0, ip: str = "0.0.0.0",  # noqa: S104 - peers are meant to reach the node
+                 sockopts: list[SocketOption] | None = None, *, receive_buffer: int = RECEIVE_BUFFER,
+                 send_buffer: int | None = None, max_datagrams_per_wakeup: int = MAX_DATAGRAMS_PER_WAKEUP,
+                 max_payload: int | None = None, strict: bool = False) -> None:
+        Endpoint.__init__(self)
+        if not 0 <= port < 65536:
+            raise ValueError(f"a UDP port is 0 to 65535, not {port}")
+        if max_datagrams_per_wakeup < 1:
+            raise ValueError("max_datagrams_per_wakeup must be at least 1")
+        self._port = port
+        self._ip = ip
+        self._sockopts: list[SocketOption] = [(SOL_SOCKET, SO_RCVBUF, receive_buffer)]
+        if send_buffer is not None:
+            self._sockopts.append((SOL_SOCKET, SO_SNDBUF, send_buffer))
+        self._sockopts.extend(sockopts or ())
+        self._running = False
+        self._was_opened = False
+        self._transport: asyncio.DatagramTransport | None = None
+        self._transmit: Callable[[Any, Any], int] = self._transmit_nowhere
+        self._bound: Address | None = None
+        self._max_datagrams = max_datagrams_per_wakeup
+        self._sources = _SourceCache(self._parse_source)
+        self._destinations: dict[Any, Any] = {}
+        self.max_payload = self.MAX_PAYLOAD if max_payload is None else max_payload
+        self.strict = strict
+        self.source_filter: SourceFilter | None = None
+        self.granted_receive_buffer = 0
+        self.granted_send_buffer = 0
+        self.bytes_up = 0
+        self.bytes_down = 0
+
+    # Opening and closing
+
+    async def open(self) -> bool:
+        """Bind the socket and start to receive.
+
+        A port that is taken or forbidden makes way for the next higher ones and, when none is left, for any free port.
+
+        :returns: whether the endpoint is open; the reason for ``False`` is logged.
+        """
+        if self._running:
+            return True
+        self._was_opened = True
+        sock = self._bind()
+        if sock is None:
+            return False
+        loop = asyncio.get_running_loop()
+        try:
+            direct = DrainingTransport(loop, sock, self._on_datagrams, self._count_sent, self.drops,
+                                       self._max_datagrams)
+        except NotImplementedError:
+            try:
+                await loop.create_datagram_endpoint(lambda: self, sock=sock)
+            except OSError as e:
+                sock.close()
+                self.log_error(f"The event loop refuses the socket: {e}")
+            return self._running
+        self._start(direct, direct.transmit)
+        return True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Use asyncio's own transport: the event loop lets nobody else read."""
+        if self._running:  # by another call of open() that came first
+            transport.close()
+            return
+        if hasattr(transport, "max_size"):
+            transport.max_size = RECEIVE_SIZE  # the default makes the allocator slow
+        self._start(cast("asyncio.DatagramTransport", transport), self._transmit_buffered)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Asyncio gave the socket up: without it the endpoint is closed."""
+        if exc is not None:
+            self.log_error(f"The socket of {self.get_address()} was lost: {exc}")
+            self.close()
+
+    def _start(self, transport: asyncio.DatagramTransport, transmit: Callable[[Any, Any], int]) -> None:
+        sock = transport.get_extra_info("socket")
+        self._bound = sock.getsockname()
+        self.granted_receive_buffer = sock.getsockopt(SOL_SOCKET, SO_RCVBUF)
+        self.granted_send_buffer = sock.getsockopt(SOL_SOCKET, SO_SNDBUF)
+        self._transport = transport
+        self._transmit = transmit
+        self._running = True
+
+    def _bind(self) -> socket | None:
+        ports: Iterable[int] = (*range(self._port, 65536), 0) if self._port else (0,)
+        reason: Exception | None = None
+        for port in ports:
+            try:
+                sock = socket(self.SOCKET_FAMILY, SOCK_DGRAM)
+            except OSError as e:
+                reason = e
+                break
+            try:
+                self._set_options(sock)
+                sock.setblocking(False)
+                sock.bind((self._ip, port))
+            except (OSError, ValueError, TypeError) as e:
+                sock.close()
+                reason = e
+                if isinstance(e, OSError) and e.errno in _TRY_NEXT_PORT:
+                    continue
+                break
+            bound = sock.getsockname()[1]
+            if self._port not in {0, bound}:
+                self._logger.info("Port %d is not available, using port %d", self._port, bound)
+            self._port = bound
+            return sock
+        self._logger.error("Cannot open a socket on %s port %d: %s", self._ip, self._port, reason)
+        return None
+
+    def _set_options(self, sock: socket) -> None:
+        for level, name, value in self._sockopts:
+            try:
+                sock.setsockopt(level, name, value)
+            except OSError as e:  # noqa: PERF203 - three options, once
+                if (level, name) not in {(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF)}:
+                    raise
+                self._logger.info("Keeping the default size of a socket buffer: %s", e)
+
+    def close(self) -> None:
+        """Stop to send and receive; ``open`` starts again and tries to get the same port."""
+        if not self._running:
+            return
+        self._running = False
+        self._transmit = self._transmit_nowhere
+        if self._transport is not None:
+            self._transport.close()
+
+    def assert_open(self) -> None:
+        """Do nothing if the endpoint is open.
+
+        :raises EndpointClosedException: otherwise.
+        """
+        if not self._running:
+            raise EndpointClosedException(self)
+
+    def is_open(self) -> bool:
+        """Whether packets are sent and received."""
+        return self._running
+
+    def get_address(self) -> Address:
+        """The address that the socket is bound to; two more elements for IPv6: flow info and scope id.
+
+        :raises EndpointClosedException: if the endpoint is not open.
+        """
+        if not self._running or self._bound is None:
+            raise EndpointClosedException(self)
+        return self._bound
+
+    def log_error(self, message: str, level: int = logging.WARNING) -> None:
+        """Write ``message`` to the log."""
+        self._logger.log(level, message)
+
+    def reset_byte_counters(self) -> None:
+        """Count sent and received bytes from 0 again."""
+        self.bytes_up = 0
+        self.bytes_down = 0
+
+    # Receiving
+
+    def _parse_source(self, source: Any) -> Address | None:
+        """The address object of a sender; ``None`` for one that a packet cannot honestly come from."""
+        ip, port = source
+        network = int(ip.partition(".")[0])
+        return UDPv4Address(ip, port) if port and 0 < network < 224 else None
+
+    def datagram_received(self, datagram: bytes, addr: Any) -> None:
+        """Deliver one datagram; a subclass that overrides this gets every datagram here."""
+        if not self._running:
+            return
+        self.bytes_down += len(datagram)
+        packets = self._admit([(datagram, addr)])
+        if packets:
+            self.notify_listeners(packets[0])
+
+    def _admit(self, datagrams: list[tuple[bytes, Any]]) -> list[tuple[Address, bytes]]:
+        sources = self._sources
+        packets = []
+        for data, source in datagrams:
+            address = sources[source]
+            if address is None:
+                self.drops.count(DropCounter.BAD_SOURCE)
+            else:
+                packets.append((address, data))
+        return packets if self.source_filter is None else self.source_filter.admit(packets, self.drops)
+
+    def _on_datagrams(self, datagrams: list[tuple[bytes, Any]]) -> None:
+        if type(self).datagram_received is not UDPEndpoint.datagram_received or "datagram_received" in vars(self):
+            self._deliver(iter(datagrams), lambda datagram: self.datagram_received(*datagram), self._transport)
+            return
+        self.bytes_down += sum(len(data) for data, _ in datagrams)
+        packets = self._admit(datagrams)
+        if len(packets) > 1:
+            self._prepare_batch(packets)
+        self._deliver(iter(packets), self.notify_listeners, self._transport)
+
+    def _deliver(self, items: Iterator[Any], deliver: Callable[[Any], None],
+                 transport: asyncio.DatagramTransport | None, resumed: bool = False) -> None:
+        """Deliver until nothing is left or the time is used up; what is left follows in the loop's next round."""
+        monotonic = clock.current().monotonic
+        deadline = monotonic() + DELIVERY_BUDGET
+        for item in items:
+            if not self._running or self._transport is not transport:
+                return
+            try:
+                deliver(item)
+            except Exception as e:  # noqa: BLE001 - a subclass that raises must not stop the reading
+                self._on_listener_error(self, e)
+            if monotonic() >= deadline:
+                break
+        else:
+            if resumed and isinstance(transport, DrainingTransport):
+                transport.resume_reading()
+            return
+        if isinstance(transport, DrainingTransport) and not resumed:
+            transport.pause_reading()
+        asyncio.get_running_loop().call_soon(lambda: self._deliver(items, deliver, transport, resumed=True))
+
+    # Sending
+
+    def send(self, socket_address: Address, packet: bytes) -> None:
+        """Send ``packet`` now or, while the socket's buffer is full, as soon as possible; needs no running event loop.
+
+        What cannot be sent is dropped and counted, also after ``close``. Names are never resolved.
+
+        :raises EndpointClosedException: if ``open`` was never called.
+        :raises DataTooBigException: if a strict endpoint is given more than ``max_payload`` bytes.
+        """
+        try:
+            destination = self._destinations.get(socket_address)
+            if destination is None:
+                destination = self._check_destination(socket_address)
+                if destination is None:
+                    return
+            if len(packet) > self.max_payload:
+                self._on_big_packet(len(packet))
+            self.bytes_up += self._transmit(packet, destination)
+        except OSError as e:
+            self.drops.count(DropCounter.SEND_FAILED)
+            self._logger.debug("Cannot send to %s: %s", socket_address, e)
+        except (TypeError, ValueError, OverflowError) as e:
+            self._drop_malformed(e)
+
+    def _count_sent(self, num_bytes: int) -> None:
+        self.bytes_up += num_bytes
+
+    def _check_destination(self, address: Any) -> Any:
+        """The socket address for ``address``, remembered, or ``None`` if it is a DNS name."""
+        if not self._running:
+            self._transmit_nowhere(b"", address)
+            return None
+        host, port = self._split(address)
+        if type(port) is not int or not 0 < port < 65536:
+            raise ValueError(f"no port: {port!r}")
+        try:
+            inet_pton(self.SOCKET_FAMILY, host)
+        except OSError:
+            self.drops.count(DropCounter.SEND_UNRESOLVED)
+            if self._log_budget.take(DropCounter.SEND_UNRESOLVED):
+                self.log_error(f"Dropping packet to {host!r}: not an address of this endpoint's IP version")
+            return None
+        if len(self._destinations) >= MAX_CACHED_ADDRESSES:
+            self._destinations.clear()
+        self._destinations[address] = address
+        return address
+
+    def _split(self, address: Any) -> tuple[str, int]:
+        host, port = address
+        return host, port
+
+    def _drop_malformed(self, reason: Exception) -> None:
+        self.drops.count(DropCounter.SEND_MALFORMED)
+        if self._log_budget.take(DropCounter.SEND_MALFORMED):
+            self.log_error(f"Dropping packet due to message formatting error: {reason}")
+
+    def _on_big_packet(self, size: int) -> None:
+        if self.strict:
+            raise DataTooBigException(size, self.max_payload)
+        if self._log_budget.take(DataTooBigException):
+            self.log_error(f"A packet of {size} bytes will be fragmented: more than {self.max_payload}", logging.INFO)
+
+    def _transmit_nowhere(self, packet: Any, destination: Any) -> int:  # noqa: ARG002 - stands in for the transport
+        if not self._was_opened:
+            raise EndpointClosedException(self)
+        self.drops.count(DropCounter.SEND_CLOSED)
+        return 0
+
+    def _transmit_buffered(self, packet: Any, destination: Any) -> int:
+        transport = self._transport
+        waiting = transport.get_write_buffer_size()  # type: ignore[union-attr]  # asyncio's, which has it
+        if transport is None or waiting > SEND_QUEUE_BYTES:
+            self.drops.count(DropCounter.SEND_QUEUE_FULL)
+            return 0
+        transport.sendto(packet, destination)
+        return len(packet)
+
+    def error_received(self, exc: Exception) -> None:
+        """Count what asyncio could not send."""
+        self.drops.count(DropCounter.SEND_FAILED)
+        self._logger.debug("Cannot send: %s", exc)
+
+
+class UDPv6Endpoint(UDPEndpoint):
+    """An IPv6 UDP socket, which takes no IPv4 traffic.
+
+    :param port: the port to bind, 0 for any.
+    :param ip: the address of the interface to bind, ``::`` for all.
+    :param settings: the keyword arguments of ``UDPEndpoint``.
+    """
+
+    SOCKET_FAMILY = AF_INET6
+    MAX_PAYLOAD = 1452
+
+    def __init__(self, port: int = 0, ip: str = "::", **settings: Any) -> None:
+        super().__init__(port, ip, **settings)
+        self._sockopts.append((IPPROTO_IPV6, IPV6_V6ONLY, 1))
+
+    def _parse_source(self, source: Any) -> Address | None:
+        ip, port = source[:2]
+        forged = not port or ip == "::" or ip[:2].lower() == "ff"
+        return None if forged else UDPv6Address(ip, port)
+
+    def _split(self, address: Any) -> tuple[str, int]:
+        host, port, *_flow_and_scope = address
+        return host, port

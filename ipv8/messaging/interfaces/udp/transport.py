@@ -1,0 +1,150 @@
+"""A datagram transport that reads bursts and sends without a detour (spec 03 sections 9.2 and 10).
+
+asyncio's own transport reads one datagram in each round of the event loop, so a burst overflows the socket's buffer
+long before the processor is busy. This one reads up to a fixed number of datagrams each time the socket is readable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ipv8.messaging.interfaces.network_stats import DropCounter
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+__all__ = ["MAX_DATAGRAMS_PER_WAKEUP", "RECEIVE_SIZE", "SEND_QUEUE_BYTES", "SEND_QUEUE_PACKETS", "DrainingTransport"]
+
+MAX_DATAGRAMS_PER_WAKEUP = 64
+"""How many datagrams are read before other callbacks of the event loop get their turn."""
+
+RECEIVE_SIZE = 65536
+"""Bytes offered for one datagram: more than any can have, small enough for the allocator's fast path."""
+
+SEND_QUEUE_PACKETS = 4096
+"""Packets that wait while the socket's send buffer is full; a further one displaces the oldest."""
+
+SEND_QUEUE_BYTES = 1 << 20
+"""Bytes that wait while the socket's send buffer is full; the oldest packets are displaced."""
+
+
+class DrainingTransport(asyncio.DatagramTransport):
+    """Reads from and sends to a bound, non-blocking datagram socket, which it owns.
+
+    :param loop: must offer ``add_reader``; ``NotImplementedError`` from it is passed on and the socket left alone.
+    :param received: called with a non-empty list of ``(data, source)`` in the order of arrival.
+    :param sent: called with the number of bytes of each packet that leaves after it had to wait.
+    :param drops: where packets that could not be sent are counted.
+    :param max_datagrams: the longest list that ``received`` gets.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket,
+                 received: Callable[[list[tuple[bytes, Any]]], None], sent: Callable[[int], None],
+                 drops: DropCounter, max_datagrams: int = MAX_DATAGRAMS_PER_WAKEUP) -> None:
+        super().__init__()
+        loop.add_reader(sock, self._on_readable)
+        self._loop = loop
+        self._sock = sock
+        self._received = received
+        self._sent = sent
+        self._drops = drops
+        self._max_datagrams = max_datagrams
+        self._queue: deque[tuple[bytes, Any]] = deque()
+        self._queued_bytes = 0
+        self._closed = False
+
+    def pause_reading(self) -> None:
+        """Leave what arrives in the socket's buffer."""
+        if not self._closed:
+            self._loop.remove_reader(self._sock)
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self._closed:
+            self._loop.add_reader(self._sock, self._on_readable)
+
+    def _on_readable(self) -> None:
+        datagrams: list[tuple[bytes, Any]] = []
+        receive = self._sock.recvfrom
+        try:
+            for _ in range(self._max_datagrams):
+                datagrams.append(receive(RECEIVE_SIZE))  # noqa: PERF401 - an error must leave what was read
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drops.count(DropCounter.RECEIVE_FAILED)
+        if datagrams:
+            self._received(datagrams)
+
+    def transmit(self, data: bytes, address: Any) -> int:
+        """Send at once or, while the socket's send buffer is full, later.
+
+        :returns: the bytes sent, 0 if they wait or the transport is closed.
+        :raises OSError: if the operating system refuses the packet.
+        :raises TypeError, ValueError, OverflowError: if it is no packet or no socket address.
+        """
+        if not self._queue:
+            try:
+                return self._sock.sendto(data, address)
+            except BlockingIOError:
+                self._loop.add_writer(self._sock, self._on_writable)
+        waiting = data if isinstance(data, bytes) else bytes(memoryview(data))
+        self._queue.append((waiting, address))
+        self._queued_bytes += len(waiting)
+        while len(self._queue) > SEND_QUEUE_PACKETS or self._queued_bytes > SEND_QUEUE_BYTES:
+            self._queued_bytes -= len(self._queue.popleft()[0])
+            self._drops.count(DropCounter.SEND_QUEUE_FULL)
+        return 0
+
+    def _on_writable(self) -> None:
+        for _ in range(self._max_datagrams):
+            if not self._queue:
+                self._loop.remove_writer(self._sock)
+                return
+            data, address = self._queue[0]
+            try:
+                self._sent(self._sock.sendto(data, address))
+            except BlockingIOError:
+                return
+            except (OSError, TypeError, ValueError, OverflowError):
+                self._drops.count(DropCounter.SEND_FAILED)
+            self._queue.popleft()
+            self._queued_bytes -= len(data)
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        """Send ``data``, as every asyncio datagram transport does; see ``transmit`` for the errors."""
+        if not self._closed:
+            self._sent(self.transmit(data, addr))
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._queued_bytes
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The ``socket`` or its own address, ``sockname``."""
+        if name == "socket":
+            return self._sock
+        return self._sock.getsockname() if name == "sockname" and not self._closed else default
+
+    def is_closing(self) -> bool:
+        """Whether the socket is closed."""
+        return self._closed
+
+    def close(self) -> None:
+        """Close the socket; packets that wait are dropped."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._sock)
+            self._loop.remove_writer(self._sock)
+        self._sock.close()
+        if self._queue:
+            self._drops.count(DropCounter.SEND_CLOSED, len(self._queue))
+            self._queue.clear()
+            self._queued_bytes = 0
+
+    abort = close
