@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipv8.keyvault.backend.curve25519 import BLOB_SIZE, PRIVATE_PREFIX, PUBLIC_PREFIX
-from ipv8.keyvault.backend.libcrypto import UnsupportedCurveError
+from ipv8.keyvault.backend.handle import UnsupportedCurveError
 from ipv8.keyvault.crypto import default_eccrypto
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from ipv8.keyvault import files
 from ipv8.keyvault.backend import libcrypto
-from ipv8.keyvault.backend.libcrypto import UnsupportedCurveError
+from ipv8.keyvault.backend.handle import UnsupportedCurveError
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.keyvault.files import (
     PrivateKeyFileError,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-__all__ = ["PrivateHandle", "PublicHandle"]
+__all__ = ["PrivateHandle", "PublicHandle", "UnsupportedCurveError"]
+
+
+class UnsupportedCurveError(ValueError):
+    """The OpenSSL of this interpreter does not have the curve, or there is no OpenSSL."""
 
 
 class PublicHandle(ABC):

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ipv8.keyvault import encoding
+from ipv8.keyvault.backend.handle import UnsupportedCurveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Curve", "LibCrypto", "LibCrypto3", "PKey", "UnsupportedCurveError", "libcrypto"]
+__all__ = ["Curve", "LibCrypto", "LibCrypto3", "PKey", "libcrypto"]
 
 EVP_PKEY_EC = 408
 POINT_ROOM = 256
@@ -68,9 +69,6 @@ PROTOTYPES_3: dict[str, tuple[Any, ...]] = {
     "EVP_PKEY_set1_encoded_public_key": (_int, _handle, _text, _size),
 }
 
-
-class UnsupportedCurveError(ValueError):
-    """The OpenSSL of this interpreter does not have the curve, or there is no OpenSSL."""
 
 
 class Curve(NamedTuple):

@@ -1,4 +1,7 @@
-"""From bytes to key handles (spec 01 section 7): every refusal is a ``ValueError`` without key material in it."""
+"""From bytes to key handles (spec 01 section 7): every refusal is a ``ValueError`` without key material in it.
+
+OpenSSL is looked for when the first EC key appears: most programs never see one.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ from ipv8.keyvault.backend.curve25519 import (
     DualPrivateKey,
     DualPublicKey,
 )
-from ipv8.keyvault.backend.elliptic import EllipticPrivateKey, EllipticPublicKey
-from ipv8.keyvault.backend.libcrypto import UnsupportedCurveError
+from ipv8.keyvault.backend.handle import UnsupportedCurveError
 
 if TYPE_CHECKING:
     from ipv8.keyvault.backend.handle import PrivateHandle, PublicHandle
@@ -31,6 +33,8 @@ def load_public(data: bytes) -> PublicHandle:
         parts = encoding.decode_public(data if der is None else der)
         if parts.algorithm == encoding.ED25519:
             return DualPublicKey.from_verify_key(parts.point)
+        from ipv8.keyvault.backend.elliptic import EllipticPublicKey
+
         return EllipticPublicKey.from_parts(parts)
     except UnsupportedCurveError:
         raise
@@ -47,6 +51,8 @@ def load_private(data: bytes) -> PrivateHandle:
         parts = encoding.decode_private(data if der is None else der)
         if parts.algorithm == encoding.ED25519:
             return DualPrivateKey(None, parts.secret)
+        from ipv8.keyvault.backend.elliptic import EllipticPrivateKey
+
         return EllipticPrivateKey.from_parts(parts)
     except UnsupportedCurveError:
         raise
@@ -58,4 +64,6 @@ def generate(curve_name: str) -> PrivateHandle:
     """A fresh key pair on ``curve25519`` or a curve by OpenSSL's short name; ``ValueError`` for any other name."""
     if curve_name == CURVE_NAME:
         return DualPrivateKey.generate()
+    from ipv8.keyvault.backend.elliptic import EllipticPrivateKey
+
     return EllipticPrivateKey.generate(curve_name)

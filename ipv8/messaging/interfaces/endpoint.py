@@ -91,7 +91,6 @@ class Endpoint(ABC):
         self._listeners: list[EndpointListener] = []
         self._prefix_map: dict[bytes, list[EndpointListener]] = {}
         self._own_listeners: dict[bytes, list[EndpointListener]] = {}
-        self._prepares = False
         self._log_budget = TokenBuckets(LOG_RATE, LOG_BURST, capacity=64)
         self.prefixlen = prefixlen
         self.listener_update_lock = threading.RLock()
@@ -131,8 +130,6 @@ class Endpoint(ABC):
         self._listeners = general
         self._own_listeners = own
         self._prefix_map = {prefix: group + general for prefix, group in own.items()}
-        everyone = (listener for group in (general, *own.values()) for listener in group)
-        self._prepares = any(callable(getattr(listener, "prepare_packets", None)) for listener in everyone)
 
     def copy_listeners(self, other: Endpoint) -> None:
         """Register all listeners of ``other`` here too."""
@@ -197,27 +194,6 @@ class Endpoint(ABC):
                 listener.on_packet(packet)
             except Exception as e:  # noqa: BLE001 - a caller that delivers to several listeners must reach them all
                 self._on_listener_error(listener, e)
-
-    def _prepare_batch(self, packets: list[tuple[Address, bytes]]) -> None:
-        """Show packets that are about to be delivered to the listeners that can prepare for several at once.
-
-        A listener with a method ``prepare_packets(packets)`` gets those of its packets, if there are two or more, in
-        the order of delivery; for example to verify their signatures in parallel. It must not handle them.
-        """
-        if not self._prepares:
-            return
-        groups: dict[bytes, list[tuple[Address, bytes]]] = {}
-        for packet in packets:
-            if len(packet[1]) > PREFIX_LENGTH:
-                groups.setdefault(packet[1][:self.prefixlen], []).append(packet)
-        for prefix, group in groups.items():
-            for listener in self._prefix_map.get(prefix, self._listeners) if len(group) > 1 else ():
-                prepare = getattr(listener, "prepare_packets", None)
-                if callable(prepare):
-                    try:
-                        prepare(group)
-                    except Exception as e:  # noqa: BLE001 - preparing is optional, delivery is not
-                        self._on_listener_error(listener, e)
 
     def _on_listener_error(self, listener: object, error: Exception) -> None:
         """Account for what ``listener`` raised: a bug on this side, so its traceback is logged."""

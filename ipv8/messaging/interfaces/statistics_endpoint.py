@@ -75,9 +75,6 @@ class StatisticsEndpoint(EndpointListener, Endpoint):
     def _deliver_later(self, listener: EndpointListener, packet: tuple[Address, bytes]) -> None:
         self.endpoint._deliver_later(listener, packet)
 
-    def _prepare_batch(self, packets: list[tuple[Address, bytes]]) -> None:
-        self.endpoint._prepare_batch(packets)
-
     def get_drops(self, prefix: bytes | None = None) -> dict[str, int]:
         """How many packets were dropped, by reason (see ``DropCounter``).
 

@@ -9,7 +9,8 @@ import pytest
 from ipv8.keyvault import encoding
 from ipv8.keyvault.backend import libcrypto as module
 from ipv8.keyvault.backend.elliptic import EllipticPrivateKey, EllipticPublicKey
-from ipv8.keyvault.backend.libcrypto import LibCrypto, LibCrypto3, UnsupportedCurveError, libcrypto
+from ipv8.keyvault.backend.handle import UnsupportedCurveError
+from ipv8.keyvault.backend.libcrypto import LibCrypto, LibCrypto3, libcrypto
 from ipv8.keyvault.private.openssl import OpenSSLSK
 from ipv8.keyvault.public.openssl import OpenSSLPK
 

@@ -226,41 +226,6 @@ def test_deliver_later_asks_whether_the_listener_may_get_the_packet() -> None:
     assert log == ["general"]
 
 
-class Preparer(Recorder):
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
-        self.prepared: list[list[bytes]] = []
-
-    def prepare_packets(self, packets: list[tuple[Address, bytes]]) -> None:
-        self.prepared.append([data for _, data in packets])
-
-
-def test_a_batch_is_prepared_by_those_who_can() -> None:
-    endpoint = FakeEndpoint()
-    own, general, plain = Preparer(endpoint), Preparer(endpoint), Recorder(endpoint)
-    packets = [(SOURCE, PREFIX + b"\x01"), (SOURCE, OTHER + b"\x01"), (SOURCE, PREFIX), (SOURCE, PREFIX + b"\x02")]
-    endpoint.add_prefix_listener(plain, PREFIX)
-    endpoint._prepare_batch(packets)
-    assert not endpoint._prepares
-    endpoint.add_prefix_listener(own, PREFIX)
-    endpoint.add_listener(general)
-    endpoint._prepare_batch(packets)
-    assert own.prepared == general.prepared == [[PREFIX + b"\x01", PREFIX + b"\x02"]]
-    endpoint.remove_listener(own)
-    endpoint.remove_listener(general)
-    assert not endpoint._prepares
-
-
-def test_a_failing_preparation_does_not_matter(caplog: pytest.LogCaptureFixture) -> None:
-    endpoint = FakeEndpoint()
-    own = Preparer(endpoint)
-    own.prepare_packets = lambda _: 1 / 0  # type: ignore[assignment]  # a bug
-    endpoint.add_prefix_listener(own, PREFIX)
-    endpoint._prepare_batch([(SOURCE, PREFIX + b"\x01")] * 2)
-    assert endpoint.drops == {DropCounter.LISTENER_ERROR: 1}
-    assert "ZeroDivisionError" in caplog.text
-
-
 def test_drops_of_a_prefix_include_those_of_its_overlays() -> None:
     endpoint, _, (own, other, general) = make("own", "other", "general")
     endpoint.add_prefix_listener(own, PREFIX)

@@ -152,16 +152,6 @@ def test_listeners_are_those_of_the_other_endpoint(stats: StatisticsEndpoint, in
     assert inner._listeners == [stats, copied]
 
 
-def test_batches_are_prepared_by_the_other_endpoint(stats: StatisticsEndpoint) -> None:
-    own = Recorder(stats)
-    prepared: list[Any] = []
-    own.prepare_packets = prepared.append  # type: ignore[attr-defined]  # as overlays have it
-    stats.add_prefix_listener(own, PREFIX)
-    packets: list[tuple[Address, bytes]] = [(SOURCE, PREFIX + b"\x01")] * 2
-    stats._prepare_batch(packets)
-    assert prepared == [packets]
-
-
 def test_traffic_is_counted(stats: StatisticsEndpoint, inner: Inner, manual_clock: Any) -> None:
     stats.enable_community_statistics(PREFIX, True)
     stats.send(SOURCE, PREFIX + b"\x05data")

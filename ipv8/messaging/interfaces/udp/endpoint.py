@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+from itertools import islice
 from socket import (
     AF_INET,
     AF_INET6,
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ipv8 import clock
 from ipv8.messaging.address import Address, DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ipv8.messaging.interfaces.burst import burst
 from ipv8.messaging.interfaces.endpoint import DataTooBigException, Endpoint, EndpointClosedException
 from ipv8.messaging.interfaces.network_stats import DropCounter
 
@@ -52,6 +54,9 @@ RECEIVE_BUFFER = 870400
 
 DELIVERY_BUDGET = 0.002
 """Seconds that the delivery of received packets may take before other callbacks of the event loop get their turn."""
+
+DELIVERIES_PER_LOOK = 8
+"""Packets that are delivered between two looks at the time."""
 
 MAX_CACHED_ADDRESSES = 8192
 """Known sources, and likewise known destinations; when one more comes, all are forgotten."""
@@ -283,8 +288,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
             return
         self.bytes_down += sum(len(data) for data, _ in datagrams)
         packets = self._admit(datagrams)
-        if len(packets) > 1:
-            self._prepare_batch(packets)
+        burst.packets = packets
         self._deliver(iter(packets), self.notify_listeners, self._transport)
 
     def _deliver(self, items: Iterator[Any], deliver: Callable[[Any], None],
@@ -292,18 +296,20 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         """Deliver until nothing is left or the time is used up; what is left follows in the loop's next round."""
         monotonic = clock.current().monotonic
         deadline = monotonic() + DELIVERY_BUDGET
-        for item in items:
-            if not self._running or self._transport is not transport:
-                return
+        while self._running and self._transport is transport:
+            item = None
             try:
-                deliver(item)
+                for item in islice(items, DELIVERIES_PER_LOOK):
+                    deliver(item)
             except Exception as e:  # noqa: BLE001 - a subclass that raises must not stop the reading
                 self._on_listener_error(self, e)
+            if item is None:
+                if resumed and isinstance(transport, DrainingTransport):
+                    transport.resume_reading()
+                return
             if monotonic() >= deadline:
                 break
         else:
-            if resumed and isinstance(transport, DrainingTransport):
-                transport.resume_reading()
             return
         if isinstance(transport, DrainingTransport) and not resumed:
             transport.pause_reading()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ifaddr
-
 from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
 
 __all__ = ["IfAddr"]
@@ -14,6 +12,8 @@ class IfAddr(AddressProvider):
 
     def get_addresses(self) -> set[str]:
         """Ask the operating system."""
+        import ifaddr  # only when needed: it loads the C library's bindings
+
         try:
             return {ip.ip if isinstance(ip.ip, str) else ip.ip[0]
                     for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.network_prefix}
