@@ -1,0 +1,1 @@
+"""The programs of this library: everything that ``python -m ipv8`` can do."""

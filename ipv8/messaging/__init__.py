@@ -1,0 +1,1 @@
+"""Serialization, payloads and endpoints."""

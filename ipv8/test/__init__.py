@@ -1,0 +1,1 @@
+"""What tests of overlays are made of; shipped for the tests of applications."""

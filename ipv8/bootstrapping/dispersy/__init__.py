@@ -1,0 +1,1 @@
+"""Bootstrap servers with well-known addresses."""

@@ -1,0 +1,78 @@
+"""What refusing costs: malformed datagrams against a valid unsigned message, bad signatures against good ones.
+
+All are handed to the endpoint's listeners as if they had just been received. Log lines are written as a service
+writes them, but to nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from benchmarks.datagrams import bad_signatures, malformed
+from benchmarks.measure import Figure, microseconds, microseconds_in_turn, microseconds_over
+from benchmarks.messages import BODY, MeasuredCommunity, Message, UnsignedMessage, make_overlay
+from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SOURCE = UDPv4Address("127.0.0.2", 2000)
+SIGNERS = {level: UDPv4Address(f"127.0.1.{number}", 2000)  # apart, as budgets may be by source
+           for number, level in enumerate(("curve25519", "very-low", "high"), 1)}
+FIRST = 50  # before any budget for signature verification is used up
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the cost of each shape, and how the dearest ones compare with what is valid."""
+    with Path(os.devnull).open("w") as nowhere:
+        logging.basicConfig(level=logging.INFO, stream=nowhere)
+        yield from asyncio.run(_measure())
+
+
+async def _measure() -> list[Figure]:
+    victim, sender = make_overlay(), make_overlay()
+    await victim.endpoint.open()
+
+    def deliver(data: bytes, source: UDPv4Address = SOURCE) -> None:
+        with suppress(IndexError):  # what a library fails with is part of the cost of the shape
+            victim.endpoint.notify_listeners((source, data))
+
+    valid = microseconds_in_turn(deliver, [
+        sender.ezr_pack(UnsignedMessage.msg_id, UnsignedMessage(number, BODY), sig=False) for number in range(64)])
+    figures = [Figure("valid unsigned", valid)]
+    dearest = 0.0
+    for name, data in malformed(sender, Random(1)).items():
+        cost = microseconds(deliver, data)
+        dearest = max(dearest, cost)
+        figures.append(Figure(name, cost))
+    figures.append(Figure("dearest shape, in valid unsigned messages", dearest / valid, "x"))
+
+    for level, source in SIGNERS.items():
+        signer = make_overlay(level=level)
+        figures.extend(_signatures(level, signer, partial(deliver, source=source)))
+        await signer.unload()
+    victim.endpoint.close()
+    for overlay in (victim, sender):
+        await overlay.unload()
+    return figures
+
+
+def _signatures(level: str, signer: MeasuredCommunity, deliver: Callable[[bytes], None]) -> Iterator[Figure]:
+    good = microseconds_over(deliver, [signer.ezr_pack(Message.msg_id, Message(number, BODY))
+                                       for number in range(FIRST)])
+    forgeries = bad_signatures(signer, 4 * FIRST)
+    bad = microseconds_over(deliver, forgeries[:FIRST // 2])
+    for data in forgeries:
+        deliver(data)
+    sustained = microseconds_over(deliver, forgeries)
+    yield Figure(f"{level} good signature", good)
+    yield Figure(f"{level} bad signature", bad)
+    yield Figure(f"{level} bad signature, sustained", sustained)
+    yield Figure(f"{level} bad signature, in good ones", bad / good, "x")

@@ -1,0 +1,192 @@
+"""A tracker and nodes on the loopback interface, and what can be seen of them from outside."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ipv8 import (
+    Bootstrapper,
+    BootstrapperDefinition,
+    ConfigBuilder,
+    IPv8,
+    Peer,
+    PeerObserver,
+    Strategy,
+    WalkerDefinition,
+)
+from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
+from ipv8.peerdiscovery.tracker import EndpointServer
+
+from .overlay import ClockCommunity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from ipv8 import Address
+
+LOOPBACK = "127.0.0.1"
+
+ENOUGH_PEERS = 8
+"""A node that met this many others has found its place, however many there are."""
+
+INTRODUCTION_RESPONSES = (245, 233)
+PUNCTURES = (249, 231)
+CLOCKS = (1,)
+"""Message ids; those of discovery in the old and the new style of introductions."""
+
+
+class NodeView(NamedTuple):
+    """One node at one moment: whom it met, and counts of messages."""
+
+    name: str
+    address: str
+    mid: str
+    peers: int
+    introductions: int
+    punctures: int
+    told: int
+    clock: int
+
+
+class Event(NamedTuple):
+    """Something that happened for the first time, ``seconds`` after the start."""
+
+    seconds: float
+    text: str
+
+
+class Outcome(NamedTuple):
+    """How it ended: when all had met (``None``: never), whether their clocks agree, and how long it was watched."""
+
+    met_after: float | None
+    in_step: bool
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as it should be."""
+        return self.met_after is not None and self.in_step
+
+
+class WatchedCommunity(ClockCommunity, PeerObserver):
+    """The overlay of the tutorial, which also tells what peer discovery does for it."""
+
+    tell: Callable[..., None]
+
+    def started(self) -> None:
+        self.my_estimated_lan = self.endpoint.get_address()
+        self.network.add_peer_observer(self)
+        super().started()
+
+    def on_peer_added(self, peer: Peer) -> None:
+        self.tell("{me} met {0}", peer.address)
+
+    def on_peer_removed(self, peer: Peer) -> None:
+        self.tell("{me} lost {0}", peer.address)
+
+    def introduction_response_callback(self, peer: Peer, dist: Any, payload: Any) -> None:
+        if payload.wan_introduction_address[1]:
+            self.tell("{0} introduced {1} to {me}", peer.address, payload.wan_introduction_address)
+
+    def create_puncture(self, lan_walker: Address, wan_walker: Address, identifier: int,
+                        new_style: bool = False) -> bytes:
+        self.tell("{me} opened the way for {0} with a puncture", wan_walker)
+        return super().create_puncture(lan_walker, wan_walker, identifier, new_style=new_style)
+
+
+class LocalNetwork:
+    """A tracker and ``size`` nodes, running inside an ``async with`` block; ``events`` grows meanwhile."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.events: list[Event] = []
+        self.started_at = monotonic()
+        self._seen: set[str] = set()
+        self._names: dict[int, str] = {}
+        self._tracker_endpoint = UDPEndpoint(0, LOOPBACK)
+        self._tracker: EndpointServer | None = None
+        self._nodes: dict[str, tuple[IPv8, WatchedCommunity]] = {}
+
+    async def __aenter__(self) -> Self:
+        if not await self._tracker_endpoint.open():
+            msg = f"no UDP socket can be opened on {LOOPBACK}"
+            raise OSError(msg)
+        self._tracker = EndpointServer(self._tracker_endpoint)
+        tracker_address = self._tracker_endpoint.get_address()
+        self._names[tracker_address[1]] = "the tracker"
+        try:
+            for number in range(1, self.size + 1):
+                await self._start_node(f"node {number}", tracker_address)
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    async def _start_node(self, name: str, tracker: Address) -> None:
+        """Start one node that knows nothing but the address of the tracker."""
+        builder = ConfigBuilder().clear_keys().clear_overlays()
+        builder.set_address(LOOPBACK).set_port(0).set_walker_interval(0.2).set_log_level("WARNING")
+        builder.add_ephemeral_key("me")
+        builder.add_overlay("WatchedCommunity", "me",
+                            [WalkerDefinition(Strategy.RandomWalk, self.size, {"timeout": 1.0})],
+                            [BootstrapperDefinition(Bootstrapper.DispersyBootstrapper, {
+                                "ip_addresses": [tracker], "dns_addresses": [], "bootstrap_timeout": 1.0})],
+                            {"max_peers": self.size}, [("started",)])
+        node = IPv8(builder.finalize(), enable_statistics=True,
+                    extra_communities={"WatchedCommunity": WatchedCommunity})
+        overlay = node.get_overlay(WatchedCommunity)
+        assert overlay is not None
+        overlay.tell = self._teller(name)
+        node.endpoint.enable_community_statistics(overlay.get_prefix(), True)
+        self._nodes[name] = (node, overlay)
+        await node.start()
+        self._names[node.endpoint.get_address()[1]] = name
+
+    def _teller(self, name: str) -> Callable[..., None]:
+        """The function by which a node tells what happened; ports in the addresses become names."""
+        def tell(text: str, *addresses: Address) -> None:
+            names = [self._names.get(address[1], f"{address[0]}:{address[1]}") for address in addresses]
+            sentence = text.format(*names, me=name)
+            if sentence not in self._seen:
+                self._seen.add(sentence)
+                self.events.append(Event(monotonic() - self.started_at, sentence))
+        return tell
+
+    def views(self) -> list[NodeView]:
+        """All nodes as they are now."""
+        return [self._view(name, node, overlay) for name, (node, overlay) in self._nodes.items()]
+
+    def _view(self, name: str, node: IPv8, overlay: WatchedCommunity) -> NodeView:
+        statistics = node.endpoint.get_statistics(overlay.get_prefix())
+
+        def count(direction: str, identifiers: tuple[int, ...]) -> int:
+            return sum(getattr(statistics[number], direction) for number in identifiers if number in statistics)
+
+        host, port = node.endpoint.get_address()[:2]
+        return NodeView(name, f"{host}:{port}", overlay.my_peer.mid.hex()[:8], len(overlay.get_peers()),
+                        count("num_down", INTRODUCTION_RESPONSES), count("num_up", PUNCTURES),
+                        count("num_up", CLOCKS), overlay.lamport_clock)
+
+    def have_met(self) -> bool:
+        """Whether every node met all others, or enough of them."""
+        return all(view.peers >= min(self.size - 1, ENOUGH_PEERS) for view in self.views())
+
+    def is_in_step(self) -> bool:
+        """Whether every node told its clock to somebody and all clocks are as close as messages on their way allow."""
+        views = self.views()
+        clocks = [view.clock for view in views]
+        return all(view.told for view in views) and max(clocks) - min(clocks) <= self.size
+
+    async def stop(self) -> None:
+        """Stop all nodes, then the tracker."""
+        for node, _ in self._nodes.values():
+            await node.stop()
+        if self._tracker is not None:
+            await self._tracker.unload()
+        self._tracker_endpoint.close()

@@ -1,0 +1,113 @@
+"""Starting nodes in processes of their own, commanding them, and awaiting what they tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.library import Library
+
+__all__ = ["NodeFailureError", "NodeProcess"]
+
+EVENT_SECONDS = 20.0
+STOP_SECONDS = 10.0
+
+
+class NodeFailureError(AssertionError):
+    """A node ended, or did not tell in time what was expected of it; the message holds what it did tell."""
+
+
+class NodeProcess:
+    """One node."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self.process = process
+        self.events: list[dict[str, Any]] = []
+        self.errors = ""
+        self.address: list[Any] = []
+        self.mid = ""
+        self.started: dict[str, Any] = {}
+        self._changed = asyncio.Condition()
+        self._ended = False
+        self._readers = [asyncio.ensure_future(self._read_events()), asyncio.ensure_future(self._read_errors())]
+
+    @classmethod
+    async def start(cls, library: Library, role: str = "node", key: str = "curve25519", interface: str = "UDPIPv4",
+                    tracker: NodeProcess | None = None, program: str = "node") -> NodeProcess:
+        """Start a program of ``interop.nodes`` with ``library`` and wait until it is open."""
+        options = {"role": role, "key": key, "interface": interface, "tracker": tracker and tracker.address}
+        process = await asyncio.create_subprocess_exec(
+            *library.command(f"interop.nodes.{program}", json.dumps(options)), stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        node = cls(f"{role} of {library.name}", process)
+        try:
+            node.started = await node.expect("started")
+        except BaseException:
+            await node.kill()
+            raise
+        node.address, node.mid = node.started["address"], node.started["mid"]
+        return node
+
+    async def command(self, do: str, **details: Any) -> None:
+        """Have the node do something."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": do, **details}).encode() + b"\n")
+        await self.process.stdin.drain()
+
+    async def expect(self, event: str, **details: Any) -> dict[str, Any]:
+        """Wait until the node tells of such an event, or take the oldest that it has told of already.
+
+        :raises NodeFailureError: if it does not, before the deadline.
+        """
+        def find() -> dict[str, Any] | None:
+            return next((found for found in self.events if found["event"] == event
+                         and all(found.get(key) == value for key, value in details.items())), None)
+
+        async with self._changed:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait_for(lambda: find() or self._ended), EVENT_SECONDS)
+            found = find()
+            if found is None:
+                told = "\n".join(map(str, self.events[-20:]))
+                message = f"{self.name}: no {event} {details}; ended: {self._ended}\n{told}\n{self.errors}"
+                raise NodeFailureError(message)
+            self.events.remove(found)
+            return found
+
+    async def stop(self) -> str:
+        """End the node as it should end, and return what it wrote to its standard error stream."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        await self.expect("stopped")
+        await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+        await asyncio.gather(*self._readers)
+        return self.errors
+
+    async def kill(self) -> None:
+        """End the node at once, if it has not ended."""
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)  # Process.kill would reap it behind the back of asyncio
+        await self.process.wait()
+        await asyncio.gather(*self._readers)
+
+    async def _read_events(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            async with self._changed:
+                self.events.append(json.loads(line))
+                self._changed.notify_all()
+        async with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    async def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.errors += line.decode()

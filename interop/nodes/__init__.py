@@ -1,0 +1,1 @@
+"""Programs that either library runs: they use what both have in common and nothing else."""

@@ -1,0 +1,264 @@
+"""From the bytes of a signed packet to the peer that sent it (spec 02 section 1.3, spec 04 section 5).
+
+All that can be wrong with a packet is the sender's fault and ends in a :class:`PacketDecodingError`, which names the
+counter it belongs to. A packet is worth one signature verification at most, and less when its source has sent
+forgeries, or keys that are dear to verify, beyond its budget.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from . import clock
+from .limits import TokenBuckets
+from .messaging.interfaces.burst import burst
+from .messaging.interfaces.network_stats import DropCounter
+from .messaging.serialization import PackError
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from .keyvault.keys import PublicKey
+    from .messaging.address import Address
+    from .messaging.interfaces.endpoint import Endpoint
+    from .overlay import Overlay
+
+__all__ = [
+    "BadSignatureError",
+    "PacketDecodingError",
+    "RateLimitedError",
+    "SignatureGuard",
+    "UndecodableError",
+    "UnusableKeyError",
+    "authenticate",
+    "verify_ahead",
+]
+
+HEADER_SIZE = 23
+"""Prefix (22 bytes) and message id: where the body of every packet starts."""
+
+KEY_OFFSET = HEADER_SIZE + 2
+
+FORGERIES_PER_SECOND = 20.0
+FORGERIES_AT_ONCE = 100.0
+"""How many bad signatures one IP address may have verified; beyond that its unknown peers wait."""
+
+DEAR_SECONDS_PER_SECOND = 0.2
+DEAR_SECONDS_AT_ONCE = 2.0
+"""Time for verifying keys of dear curves, of all sources that are not the address of a verified peer together."""
+
+DEAR_SECONDS_PER_SECOND_PER_IP = 0.1
+DEAR_SECONDS_AT_ONCE_PER_IP = 1.0
+
+DEAR_SECONDS_PER_SIGNATURE = ((42, 0.0003), (60, 0.0004), (104, 0.0012))
+"""What verifying costs by signature size (spec 01 section 9); everything larger is taken as sect571."""
+
+DEAREST_SECONDS_PER_SIGNATURE = 0.0025
+
+DEAR_SECONDS_PER_KEY = 0.00002
+"""What loading such a key costs, most of it to see whether its point lies on the curve."""
+
+CHEAP_KEY = b"LibNaCLPK:"
+DER_SEQUENCE = 0x30
+"""How the two kinds of public keys start (spec 01 sections 2.2 and 3.3)."""
+
+MAX_KEY_SIZE = 512
+"""More than any key has (spec 01 section 3.1)."""
+
+SPARE_CORES = min(4, os.cpu_count() or 1) - 1
+"""How many threads help to verify bursts."""
+
+AHEAD_MINIMUM = 4
+"""Bursts of fewer signed packets than this are not worth waking another thread for."""
+
+
+class PacketDecodingError(RuntimeError):
+    """A packet that its sender should not have sent; ``reason`` is the drop counter it belongs to."""
+
+    reason = DropCounter.UNDECODABLE
+
+
+class UndecodableError(PacketDecodingError, PackError):
+    """A packet with missing, surplus or malformed fields."""
+
+
+class UnusableKeyError(PacketDecodingError, ValueError):
+    """A packet whose public key cannot be loaded."""
+
+
+class BadSignatureError(PacketDecodingError):
+    """A packet that the owner of the key did not sign."""
+
+    reason = DropCounter.BAD_SIGNATURE
+
+
+class RateLimitedError(PacketDecodingError):
+    """A packet that was not even looked into, because its source used up its budget."""
+
+    reason = DropCounter.RATE_LIMITED
+
+
+class SignatureGuard:
+    """The budgets that verification is done on, common to all overlays of an endpoint."""
+
+    _of_endpoints: ClassVar[WeakKeyDictionary[Endpoint, SignatureGuard]] = WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> SignatureGuard:
+        """The guard of ``endpoint``."""
+        guard = cls._of_endpoints.get(endpoint)
+        if guard is None:
+            guard = cls._of_endpoints[endpoint] = cls()
+        return guard
+
+    def __init__(self) -> None:
+        self.forgeries = TokenBuckets(FORGERIES_PER_SECOND, FORGERIES_AT_ONCE)
+        self.dear = TokenBuckets(DEAR_SECONDS_PER_SECOND, DEAR_SECONDS_AT_ONCE)
+        self.dear_per_ip = TokenBuckets(DEAR_SECONDS_PER_SECOND_PER_IP, DEAR_SECONDS_AT_ONCE_PER_IP)
+
+    def admits(self, key: PublicKey, host: str, familiar: bool) -> bool:
+        """Whether a signature by ``key`` from ``host`` may be verified now; ``familiar`` is a known peer's address."""
+        if not familiar and len(self.forgeries) and not self.forgeries.holds(host):
+            return False
+        if not getattr(key, "is_costly", False):
+            return True
+        size = key.get_signature_length()
+        cost = next((cost for limit, cost in DEAR_SECONDS_PER_SIGNATURE if size <= limit),
+                    DEAREST_SECONDS_PER_SIGNATURE)
+        return self.affords(host, cost, familiar)
+
+    def affords(self, host: str, cost: float, familiar: bool = False) -> bool:
+        """Whether ``cost`` seconds may be spent on elliptic curves other than curve25519 for ``host``, now."""
+        return self.dear_per_ip.take(host, cost) and (familiar or self.dear.take(None, cost))
+
+    def forged(self, host: str) -> None:
+        """Note a bad signature from ``host``."""
+        self.forgeries.take(host)
+
+
+_verdicts: dict[bytes, bool] = {}
+_pool: ThreadPoolExecutor | None = None
+
+
+def _split(data: bytes) -> tuple[bytes, int]:
+    """The key field of a signed packet and the offset behind it."""
+    size = int.from_bytes(data[HEADER_SIZE:KEY_OFFSET], "big")
+    body = KEY_OFFSET + size
+    if not 0 < size <= MAX_KEY_SIZE or len(data) <= body:
+        raise UndecodableError("the packet is too short for a signed one, or its key is none")
+    return data[KEY_OFFSET:body], body
+
+
+def _load_key(overlay: Overlay[Any], key_bin: bytes, host: str) -> PublicKey:
+    """The key of a sender that is no verified peer: the blob of a curve25519 key, or DER, which is dear to check."""
+    if not key_bin.startswith(CHEAP_KEY):
+        if key_bin[0] != DER_SEQUENCE:
+            raise UnusableKeyError("the key of the packet is none that can be used")
+        if not SignatureGuard.of(overlay.endpoint).affords(host, DEAR_SECONDS_PER_KEY):
+            raise RateLimitedError(host)
+    try:
+        return overlay.crypto.key_from_public_bin(key_bin)
+    except ValueError as e:
+        raise UnusableKeyError(str(e)) from e
+
+
+def authenticate(overlay: Overlay[Any], source_address: Address, data: bytes) -> tuple[Peer, int, int]:
+    """Verify the signature of a packet.
+
+    :returns: who signed it, and the offsets at which the payloads start and the signature starts. A verified peer is
+        given as the object that the network holds, unless the packet comes from an address which that peer has yet to
+        confirm: then as another object of the same key with the new address.
+    :raises PacketDecodingError: if the packet is not what it must be.
+    """
+    key_bin, body = _split(data)
+    host = source_address[0]
+    known = overlay.network.verified_by_public_key_bin.get(key_bin)
+    key = _load_key(overlay, key_bin, host) if known is None else known.public_key
+    end = len(data) - key.get_signature_length()
+    if end < body:
+        msg = f"{len(data)} bytes are too few for a packet signed with {key.curve_name()}"
+        raise UndecodableError(msg)
+    if burst.packets:
+        verify_ahead(overlay, burst.take())
+    valid = _verdicts.pop(data, None) if _verdicts else None
+    if valid is None:
+        familiar = known is not None and source_address in known.addresses.values()
+        guard = SignatureGuard.of(overlay.endpoint)
+        if not guard.admits(key, host, familiar):
+            raise RateLimitedError(host)
+        valid = key.verify(data[end:], data[:end])
+        if not valid:
+            guard.forged(host)
+    if not valid:
+        msg = "the signature does not belong to the packet"
+        raise BadSignatureError(msg)
+    if known is None:
+        overlay.crypto.remember_public_key(key, key_bin)
+        return Peer(key, source_address), body, end
+    return _recognise(overlay, known, source_address), body, end
+
+
+def _recognise(overlay: Overlay[Any], known: Peer, source_address: Address) -> Peer:
+    """The peer object for a validly signed packet of a verified peer."""
+    addresses = known.addresses
+    if addresses.get(source_address.__class__) == source_address:
+        known.last_response = clock.time()
+        return known
+    if not known.proven or known.address_frozen or not addresses or source_address in addresses.values():
+        known.last_response = clock.time()
+        known.add_address(source_address)
+        return known
+    overlay.on_unconfirmed_address(known, source_address)
+    stranger = Peer(known.public_key, source_address)
+    stranger.new_style_intro = known.new_style_intro
+    return stranger
+
+
+def _workers() -> ThreadPoolExecutor | None:
+    """The threads that verify ahead; none on a machine with one core."""
+    global _pool  # noqa: PLW0603 - made once, for the whole process
+    if _pool is None and SPARE_CORES > 0:
+        from concurrent.futures import ThreadPoolExecutor
+
+        _pool = ThreadPoolExecutor(SPARE_CORES, thread_name_prefix="ipv8-verify")
+    return _pool
+
+
+def _judge(jobs: Sequence[tuple[bytes, PublicKey]]) -> list[tuple[bytes, bool]]:
+    """Verify packets one after another."""
+    verdicts = []
+    for data, key in jobs:
+        end = len(data) - key.get_signature_length()
+        verdicts.append((data, key.verify(data[end:], data[:end])))
+    return verdicts
+
+
+def verify_ahead(overlay: Overlay[Any], packets: Sequence[tuple[Address, bytes]]) -> None:
+    """Verify the signatures of a burst on all cores, before its packets are handled one by one in their order.
+
+    Only packets of verified peers with cheap keys, from addresses of theirs, are taken: everything else is left to
+    :func:`authenticate` and its budgets. Verdicts are kept until they are asked for, or until the next burst.
+    """
+    _verdicts.clear()
+    if len(packets) < AHEAD_MINIMUM:
+        return
+    peers = overlay.network.verified_by_public_key_bin
+    jobs: list[tuple[bytes, PublicKey]] = []
+    for source_address, data in packets:
+        peer = peers.get(data[KEY_OFFSET:KEY_OFFSET + int.from_bytes(data[HEADER_SIZE:KEY_OFFSET], "big")])
+        if (peer is not None and source_address in peer.addresses.values()
+                and not getattr(peer.public_key, "is_costly", False)):
+            jobs.append((data, peer.public_key))
+    pool = _workers()
+    if len(jobs) < AHEAD_MINIMUM or pool is None:
+        return
+    share = -(-len(jobs) // (SPARE_CORES + 1))
+    chunks = [jobs[start:start + share] for start in range(0, len(jobs), share)]
+    futures: list[Future[list[tuple[bytes, bool]]]] = [pool.submit(_judge, chunk) for chunk in chunks[1:]]
+    _verdicts.update(_judge(chunks[0]))
+    for future in futures:
+        _verdicts.update(future.result())

@@ -1,0 +1,1 @@
+"""Announcements to a multicast group."""

@@ -1,0 +1,154 @@
+"""Finding first peers by multicast in the local network: one announcement instead of a sweep (spec 05 section 15)."""
+
+from __future__ import annotations
+
+from asyncio import Lock
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from ipv8 import clock, entropy
+from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
+from ipv8.limits import TokenBuckets
+from ipv8.messaging.address import UDPv4Address, UDPv6Address
+
+from .group import MulticastGroup
+from .wire import ANNOUNCEMENT, ANSWER, NONCE_SIZE, Datagram, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipv8.community import Community
+    from ipv8.messaging.address import Address
+
+__all__ = ["MulticastBootstrapper"]
+
+#: Administratively scoped (RFC 2365) and link-local (RFC 4291): routers do not pass these on.
+GROUP_IPV4 = "239.255.118.56"
+GROUP_IPV6 = "ff02::4950:7638"
+PORT = 30264
+
+#: An answer waits for a random part of so many seconds, so that those of a large network do not collide.
+MAX_ANSWER_DELAY = 1.0
+#: Answers count for so many seconds after the announcement.
+ANSWER_WINDOW = 5.0
+#: Answers to everybody, and to one IP address.
+ANSWERS_PER_SECOND, ANSWERS_AT_ONCE = 5.0, 20.0
+ANSWERS_PER_SECOND_PER_HOST, ANSWERS_AT_ONCE_PER_HOST = 0.2, 3.0
+#: Walks to those who answer.
+WALKS_PER_SECOND, WALKS_AT_ONCE = 5.0, 20.0
+
+
+class MulticastBootstrapper(Bootstrapper):
+    """Asks a multicast group who else is in the overlay, and answers others who ask.
+
+    Announcements are sent by :meth:`initialize` and later at most once in ``bootstrap_timeout`` seconds.
+
+    :param interface: the IPv4 address of the network interface to use; empty lets the system choose.
+    :param interface_index: the index of the interface to use for IPv6; 0 lets the system choose.
+    :param port: the port of the group.
+    """
+
+    def __init__(self, bootstrap_timeout: float = 30.0, interface: str = "", interface_index: int = 0,
+                 port: int = PORT) -> None:
+        super().__init__()
+        self.bootstrap_timeout = bootstrap_timeout
+        self.overlay: Community | None = None
+        self.last_bootstrap: float = 0
+        self._possible_groups = (MulticastGroup(GROUP_IPV4, port, self._on_datagram, interface),
+                                 MulticastGroup(GROUP_IPV6, port, self._on_datagram, interface_index))
+        self._groups: list[MulticastGroup] = []
+        self._opening = Lock()
+        self._nonce = b""
+        self._answers = TokenBuckets(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE)
+        self._answers_per_host = TokenBuckets(ANSWERS_PER_SECOND_PER_HOST, ANSWERS_AT_ONCE_PER_HOST)
+        self._walks = TokenBuckets(WALKS_PER_SECOND, WALKS_AT_ONCE)
+
+    async def initialize(self, overlay: Community) -> bool:
+        """Join the group, by IPv4 and IPv6, and announce the overlay; ``False`` if neither is possible."""
+        async with self._opening:
+            if not self.initialized:
+                self._groups = [group for group in self._possible_groups if await group.open()]
+                if self._groups:
+                    self.overlay, self.initialized = overlay, True
+                    self._announce()
+        return self.initialized
+
+    async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
+        """Announce the overlay again if it is time to; who answers is walked to, so the result is always empty."""
+        self._announce_again()
+        return []
+
+    def keep_alive(self, overlay: Community) -> None:  # noqa: ARG002 - specified
+        """Announce the overlay again if it is time to."""
+        self._announce_again()
+
+    def blacklist(self) -> Iterable[Address]:
+        """There is no server."""
+        return []
+
+    def unload(self) -> None:
+        """Leave the group."""
+        for group in self._possible_groups:
+            group.close()
+        self._groups = []
+        self.overlay, self.initialized = None, False
+
+    def _announce_again(self) -> None:
+        if self.initialized and clock.time() >= self.last_bootstrap + self.bootstrap_timeout:
+            self._announce()
+
+    def _announce(self) -> None:
+        if self.overlay is not None:
+            self.last_bootstrap = clock.time()
+            self._nonce = entropy.randbytes(NONCE_SIZE)
+            announcement = encode(Datagram(ANNOUNCEMENT, self.overlay.get_prefix(), self._nonce))
+            for group in self._groups:
+                group.send(announcement)
+
+    def _on_datagram(self, group: MulticastGroup, data: bytes, source: tuple[Any, ...]) -> None:
+        datagram = decode(data)
+        if self.overlay is None or datagram is None or datagram.prefix != self.overlay.get_prefix():
+            return
+        if datagram.kind == ANNOUNCEMENT:
+            self._on_announcement(self.overlay, group, datagram, source)
+        elif datagram.kind == ANSWER:
+            self._on_answer(self.overlay, group, datagram, source)
+
+    def _on_announcement(self, overlay: Community, group: MulticastGroup, datagram: Datagram,
+                         source: tuple[Any, ...]) -> None:
+        is_own = datagram.nonce == self._nonce
+        if not is_own and self._answers_per_host.take(source[0]) and self._answers.take():
+            overlay.register_anonymous_task("multicast answer", self._answer, group, datagram.nonce, source,
+                                            delay=entropy.random() * MAX_ANSWER_DELAY)
+
+    def _answer(self, group: MulticastGroup, nonce: bytes, source: tuple[Any, ...]) -> None:
+        overlay = self.overlay
+        if overlay is None:
+            return
+        if group.is_ipv6:
+            own = overlay.my_peer.addresses.get(UDPv6Address) or overlay.guess_address("UDPIPv6")
+            if own is None:
+                return
+            ip, port = own
+            ip = "" if IPv6Address(ip).is_unspecified else ip
+        else:
+            ip, port = "", overlay.my_estimated_lan[1]
+        if port:
+            group.send(encode(Datagram(ANSWER, overlay.get_prefix(), nonce, port, ip)), source)
+
+    def _on_answer(self, overlay: Community, group: MulticastGroup, datagram: Datagram,
+                   source: tuple[Any, ...]) -> None:
+        expected = datagram.nonce == self._nonce and clock.time() <= self.last_bootstrap + ANSWER_WINDOW
+        if not expected or not datagram.port:
+            return
+        address: Address
+        if group.is_ipv6:
+            address = UDPv6Address(datagram.ip or source[0], datagram.port)
+            ip = ip_address(address.ip)
+            # A link-local address means nothing without the interface, which addresses of peers do not have.
+            if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+                return
+        else:
+            address = UDPv4Address(source[0], datagram.port)
+        if self._walks.take():
+            overlay.walk_to(address)

@@ -1,0 +1,86 @@
+"""Names of bootstrap servers to addresses, looked up once for all overlays of an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from ipv8 import clock
+from ipv8.messaging.address import UDPv4Address, UDPv6Address
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
+    from collections.abc import Callable
+
+__all__ = ["NameResolver", "look_up", "shared_resolver"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which an answer, or a failure, is remembered.
+ANSWER_LIFETIME = 300.0
+FAILURE_LIFETIME = 10.0
+#: Names of which answers are remembered; beyond that the one that was asked for first is forgotten.
+MAX_NAMES = 256
+
+
+def look_up(host: str) -> list[str]:
+    """The IPv4 and IPv6 addresses of ``host``, in the order of preference of the system; blocks.
+
+    :raises OSError: if there are none, or nobody to ask.
+    """
+    answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    return [str(answer[4][0]) for answer in answers if answer[0] in (socket.AF_INET, socket.AF_INET6)]
+
+
+class NameResolver:
+    """Looks names up in threads, each one only once at a time, and remembers the answers for a while.
+
+    :param look_up: a blocking function that gives the IP addresses of a host or raises ``OSError``.
+    """
+
+    def __init__(self, look_up: Callable[[str], list[str]] = look_up) -> None:
+        self._look_up = look_up
+        self._pending: dict[str, Future[list[str]]] = {}
+        self._answers: dict[str, tuple[list[str], float]] = {}
+
+    async def resolve(self, host: str, port: int) -> list[UDPv4Address | UDPv6Address]:
+        """The addresses of a server, without duplicates; none if the name cannot be resolved now."""
+        answer, until = self._answers.get(host, ([], 0.0))
+        if until <= clock.monotonic():
+            answer = await self._ask(host)
+        return [UDPv6Address(ip, port) if ":" in ip else UDPv4Address(ip, port) for ip in dict.fromkeys(answer)]
+
+    async def _ask(self, host: str) -> list[str]:
+        pending = self._pending.get(host)
+        if pending is None:
+            pending = asyncio.get_running_loop().run_in_executor(None, self._look_up, host)
+            self._pending[host] = pending
+            pending.add_done_callback(lambda finished: self._note(host, finished))
+        try:
+            # Others may wait for the same answer: it is not given up when one of them is cancelled.
+            return await asyncio.shield(pending)
+        except (OSError, UnicodeError) as error:
+            logger.info("cannot resolve the bootstrap server %s: %s", host, error)
+            return []
+
+    def _note(self, host: str, finished: Future[list[str]]) -> None:
+        del self._pending[host]
+        if finished.cancelled():
+            return
+        failed = finished.exception() is not None
+        self._answers.pop(host, None)
+        lifetime = FAILURE_LIFETIME if failed else ANSWER_LIFETIME
+        self._answers[host] = [] if failed else finished.result(), clock.monotonic() + lifetime
+        if len(self._answers) > MAX_NAMES:
+            del self._answers[next(iter(self._answers))]
+
+
+_resolvers: WeakKeyDictionary[AbstractEventLoop, NameResolver] = WeakKeyDictionary()
+
+
+def shared_resolver() -> NameResolver:
+    """The resolver of all bootstrappers that run on the current event loop."""
+    return _resolvers.setdefault(asyncio.get_running_loop(), NameResolver())

@@ -1,0 +1,168 @@
+"""Finding first peers by broadcasts in the local network (spec 05 section 11.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from asyncio import DatagramProtocol, DatagramTransport, Lock
+from itertools import chain
+from typing import TYPE_CHECKING, Any, cast
+
+from ipv8 import clock
+from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
+from ipv8.limits import TokenBuckets
+from ipv8.messaging.address import UDPv4Address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipv8.community import Community
+    from ipv8.messaging.address import Address
+
+__all__ = ["HDR_ANNOUNCE", "MAGIC", "PROTOCOL_VERSION", "BroadcastBootstrapEndpoint", "UDPBroadcastBootstrapper"]
+
+PROTOCOL_VERSION = b"\x00\x00"
+MAGIC = b"IPv8"
+HDR_ANNOUNCE = PROTOCOL_VERSION + MAGIC + b"\x00"
+
+BROADCAST_HOST = "255.255.255.255"
+#: The port of somebody's socket is unknown, but systems choose it from the upper part: that is swept first.
+SWEPT_PORTS = (range(32768, 65535), range(32768))
+#: Seconds between two bursts of a sweep.
+BURST_INTERVAL = 0.05
+#: Seconds between the starts of two sweeps, at least, if the overlay has peers already.
+KEEP_ALIVE_PAUSE = 600.0
+#: Walks to the announced senders with one IP address.
+WALKS_PER_SECOND, WALKS_AT_ONCE = 0.5, 5.0
+
+
+class BroadcastBootstrapEndpoint(DatagramProtocol):
+    """A socket for announcements, next to the endpoint of ``overlay``.
+
+    Who announces itself is contacted from the endpoint of the overlay. Contacts that arrive at this socket in return
+    are handed to the overlay.
+    """
+
+    def __init__(self, overlay: Community) -> None:
+        self.overlay = overlay
+        self._transport: DatagramTransport | None = None
+        self._walks = TokenBuckets(WALKS_PER_SECOND, WALKS_AT_ONCE)
+
+    async def open(self) -> bool:
+        """Open the socket on any port; ``False`` if that is impossible."""
+        sock = None
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setblocking(False)
+            sock.bind(("", 0))
+            self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=sock)
+        except OSError:
+            return False
+        finally:
+            if sock is not None and self._transport is None:
+                sock.close()
+        return True
+
+    def close(self) -> None:
+        """Close the socket if it is open."""
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+    def send(self, address: Address, data: bytes) -> None:
+        """Send a datagram if the socket is open; that it cannot be sent is no error."""
+        if self._transport is not None:
+            try:
+                self._transport.sendto(data, tuple(address))
+            except OSError:
+                return
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        """Contact who announces our overlay, and pass on what is for our overlay."""
+        prefix = self.overlay.get_prefix()
+        source = UDPv4Address(*addr[:2])
+        if data.startswith(HDR_ANNOUNCE + prefix):
+            if not self._is_own(source) and self._walks.take(source.ip):
+                self.overlay.walk_to(source)
+        elif data.startswith(prefix):
+            self.overlay.on_packet((source, data))
+
+    def _is_own(self, source: UDPv4Address) -> bool:
+        if self._transport is None or self._transport.get_extra_info("sockname")[1] != source.port:
+            return False
+        return self.overlay.address_is_lan(source.ip)
+
+
+class UDPBroadcastBootstrapper(Bootstrapper):
+    """Announces an overlay to the sockets of all other nodes in the local network that do the same.
+
+    These have unknown ports, so a sweep goes through all of them. That takes minutes, since it is paced.
+
+    :param bootstrap_timeout: seconds between the starts of two sweeps, at least, while there are no peers.
+    :param sweep_rate: packets per second; with 0 nothing is announced, but the announcements of others are heard.
+    """
+
+    def __init__(self, bootstrap_timeout: float = 30.0, sweep_rate: float = 500.0) -> None:
+        super().__init__()
+        self.bootstrap_timeout = bootstrap_timeout
+        self.sweep_rate = sweep_rate
+        self.overlay: Community | None = None
+        self.endpoint: BroadcastBootstrapEndpoint | None = None
+        self.last_bootstrap: float = 0
+        self._opening = Lock()
+        self._task_name = f"broadcast sweep {id(self)}"
+
+    async def initialize(self, overlay: Community) -> bool:
+        """Open the socket and start to sweep; ``False`` if there is no socket to be had."""
+        async with self._opening:
+            if not self.initialized:
+                endpoint = BroadcastBootstrapEndpoint(overlay)
+                if await endpoint.open():
+                    self.overlay, self.endpoint, self.initialized = overlay, endpoint, True
+                    self.beacon(overlay.get_prefix())
+        return self.initialized
+
+    def beacon(self, prefix: bytes) -> None:
+        """Start to announce the overlay with this prefix on every port, unless a sweep is under way."""
+        if self.overlay is None or self.sweep_rate <= 0 or self.overlay.is_pending_task_active(self._task_name):
+            return
+        self.last_bootstrap = clock.time()
+        self.overlay.register_task(self._task_name, self._sweep, prefix)
+
+    async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
+        """Announce the overlay again if it is time to; the result is always empty, as others answer by contacts."""
+        self._beacon_after(self.bootstrap_timeout, overlay)
+        return []
+
+    def keep_alive(self, overlay: Community) -> None:
+        """Announce the overlay again if the last time was long ago."""
+        self._beacon_after(max(self.bootstrap_timeout, KEEP_ALIVE_PAUSE), overlay)
+
+    def blacklist(self) -> Iterable[Address]:
+        """There is no server."""
+        return []
+
+    def unload(self) -> None:
+        """Stop to sweep and close the socket."""
+        if self.overlay is not None:
+            self.overlay.cancel_pending_task(self._task_name)
+        if self.endpoint is not None:
+            self.endpoint.close()
+        self.overlay, self.endpoint, self.initialized = None, None, False
+
+    def _beacon_after(self, pause: float, overlay: Community) -> None:
+        if self.initialized and clock.time() >= self.last_bootstrap + pause:
+            self.beacon(overlay.get_prefix())
+
+    async def _sweep(self, prefix: bytes) -> None:
+        endpoint = cast("BroadcastBootstrapEndpoint", self.endpoint)
+        announcement = HDR_ANNOUNCE + prefix
+        allowance = 0.0
+        for port in chain(*SWEPT_PORTS):
+            while allowance < 1:
+                await asyncio.sleep(BURST_INTERVAL)
+                allowance += self.sweep_rate * BURST_INTERVAL
+            allowance -= 1
+            endpoint.send((BROADCAST_HOST, port), announcement)

@@ -1,0 +1,51 @@
+"""Make keys, and look at the public side of them."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ipv8.keyvault.keys import PrivateKey
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``ipv8 key``."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    generate = actions.add_parser("generate", help="make a key and store it in a new file, for its owner only")
+    generate.add_argument("file", help="where; an existing file is never replaced")
+    generate.add_argument("--curve", default="curve25519", help="very-low, low, medium, high or (default) curve25519")
+    show = actions.add_parser("show", help="show who the owner of a stored key is, without the secret")
+    show.add_argument("file", help="the file with the private key")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``ipv8 key``."""
+    from ipv8.configuration import CURVES, did_you_mean
+    from ipv8.keyvault.crypto import default_eccrypto
+    from ipv8.keyvault.files import load_private_key, store_private_key
+
+    if arguments.action == "show":
+        _show(load_private_key(arguments.file))
+        return 0
+    if arguments.curve not in CURVES:
+        raise ValueError(f"there is no curve {arguments.curve!r}{did_you_mean(arguments.curve, CURVES)}")
+    if os.path.lexists(arguments.file):
+        raise FileExistsError(f"{arguments.file} exists: move it away first")
+    key = default_eccrypto.generate_key(arguments.curve)
+    store_private_key(arguments.file, key)
+    _show(key)
+    return 0
+
+
+def _show(key: PrivateKey) -> None:
+    public_key = key.pub()
+    mid = public_key.key_to_hash()
+    print(f"public key  {public_key.key_to_bin().hex()}")
+    print(f"mid         {mid.hex()}")
+    print(f"mid base64  {base64.b64encode(mid).decode()}")

@@ -1,0 +1,63 @@
+"""The command line, ``python -m ipv8 COMMAND``.
+
+A command is a module of this package with a docstring, a function ``add_arguments(parser)`` and a function
+``run(arguments)`` that returns the exit status; list it in :data:`COMMANDS`. Modules are imported for each call, so
+they leave expensive imports to ``run``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "run": "ipv8.cli.run",
+    "tracker": "ipv8.cli.tracker",
+    "key": "ipv8.cli.key",
+}
+"""The commands and their modules, in the order of the help."""
+
+USAGE_ERROR = 2
+
+
+class _Command(Protocol):
+    __doc__: str | None
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+def _create_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ipv8", description="Peer-to-peer overlays between public keys.")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = cast("_Command", import_module(module))
+        summary = (command.__doc__ or "").partition("\n")[0]
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    :param argv: the arguments, by default those of the process.
+    :returns: the exit status of the process; what the user did wrong is told on stderr.
+    """
+    arguments = _create_parser().parse_args(argv)
+    try:
+        return cast("int", arguments.run(arguments))
+    except (ImportError, OSError, ValueError) as e:
+        print(f"ipv8: {e}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,86 @@
+"""The node as a program: ``python -m ipv8_service`` and ``scripts/ipv8_plugin.py`` (spec 06 section 9)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ipv8.configuration import get_default_configuration
+from ipv8.service import IPv8
+from ipv8.util import run_forever
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["IPV8Service", "add_service_arguments", "main", "serve"]
+
+
+class IPV8Service:
+    """A node that a program starts and stops.
+
+    ``ipv8`` is the node while it runs. ``restapi`` is where its HTTP interface would be, which this release lacks.
+
+    :param configuration: by default, the default configuration.
+    """
+
+    def __init__(self, configuration: dict[str, Any] | None = None) -> None:
+        self.configuration = configuration
+        self.ipv8: IPv8 | None = None
+        self.restapi: None = None
+
+    async def start_ipv8(self, statistics: bool = False, no_rest_api: bool = False, api_key: str | None = None,
+                         cert_file: str | None = None) -> None:
+        """Start the node.
+
+        :param statistics: count messages.
+        :param no_rest_api: do not ask for the HTTP interface; the two further arguments belong to it.
+        """
+        ipv8 = IPv8(get_default_configuration() if self.configuration is None else self.configuration,
+                    enable_statistics=statistics)
+        if not no_rest_api or api_key or cert_file:
+            logging.getLogger(type(self).__name__).warning(
+                "This release of the library has no REST API: the node runs without (--no-rest-api is understood).")
+        try:
+            await ipv8.start()
+        except BaseException:
+            await ipv8.stop()
+            raise
+        self.ipv8 = ipv8
+
+    async def stop_ipv8(self) -> None:
+        """Stop the node, if it runs."""
+        ipv8, self.ipv8 = self.ipv8, None
+        if ipv8 is not None:
+            await ipv8.stop()
+
+
+def add_service_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the service, as programs of the ecosystem know them."""
+    parser.add_argument("-s", "--statistics", action="store_true", help="count the messages of each overlay")
+    parser.add_argument("-a", "--no-rest-api", action="store_true", help="start without REST API, as this release does")
+    parser.add_argument("-k", "--api-key", help="accepted for compatibility: belongs to the REST API")
+    parser.add_argument("-c", "--cert-file", help="accepted for compatibility: belongs to the REST API")
+
+
+async def serve(arguments: argparse.Namespace, configuration: dict[str, Any] | None = None) -> None:
+    """Run a node until SIGINT or SIGTERM."""
+    service = IPV8Service(configuration)
+    await service.start_ipv8(arguments.statistics, arguments.no_rest_api, arguments.api_key, arguments.cert_file)
+    try:
+        await run_forever()
+    finally:
+        await service.stop_ipv8()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a node with the default configuration until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="ipv8_service", description="Run a node with the default configuration.")
+    add_service_arguments(parser)
+    try:
+        asyncio.run(serve(parser.parse_args(argv)))
+    except (OSError, ValueError) as e:
+        print(f"ipv8_service: {e}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,143 @@
+"""Run a bootstrap server, which introduces the peers of any overlay to one another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.tracker import EndpointServer, TrackerLimits
+from ipv8.util import maybe_coroutine, run_forever
+
+from .tracker_api import start_site
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ipv8.messaging.interfaces.endpoint import Endpoint
+
+__all__ = ["TrackerService", "add_arguments", "run", "serve"]
+
+API_KEY_VARIABLE = "IPV8_TRACKER_API_KEY"
+ANY_IPV4 = "0.0.0.0"  # noqa: S104 - a tracker listens on all interfaces unless told otherwise
+
+
+class TrackerService:
+    """A tracker with its sockets and, if wanted, its HTTP interface.
+
+    :param limits: what the tracker does for strangers.
+    :param key_file: where its key is kept, made if missing; by default a new key is made at each start.
+    """
+
+    def __init__(self, limits: TrackerLimits | None = None, key_file: str | None = None) -> None:
+        self.limits = limits
+        self.key_file = key_file
+        self.endpoint: Endpoint | None = None
+        self.overlay: EndpointServer | None = None
+        self.site: Any = None
+
+    def create_endpoint_server(self) -> EndpointServer:
+        """The tracker on ``self.endpoint``; subclasses return one of their own."""
+        assert self.endpoint is not None, "the endpoint is made by start_tracker()"
+        my_peer = None
+        if self.key_file:
+            from ipv8.keyvault.files import load_or_create_private_key
+            my_peer = Peer(load_or_create_private_key(self.key_file, "curve25519"))
+        return EndpointServer(self.endpoint, self.limits, my_peer)
+
+    async def start_tracker(self, listen_port: int, address: str = ANY_IPV4, ipv6_address: str | None = None) -> None:
+        """Open the sockets and serve.
+
+        :param listen_port: the UDP port; 0 for any free one.
+        :param address: the IPv4 address to listen on.
+        :param ipv6_address: the IPv6 address to listen on as well.
+        :raises OSError: if that is not possible: clients know the tracker by its port, so another one will not do.
+        """
+        interfaces = {"UDPIPv4": {"port": listen_port, "ip": address}}
+        if ipv6_address is not None:
+            interfaces["UDPIPv6"] = {"port": listen_port, "ip": ipv6_address}
+        endpoint = DispatcherEndpoint(list(interfaces), **interfaces)
+        self.endpoint = endpoint
+        self.overlay = self.create_endpoint_server()
+        try:
+            await endpoint.open()
+            for name, part in endpoint.interfaces.items():
+                if not part.is_open():
+                    raise OSError(f"the tracker cannot listen on {interfaces[name]['ip']}: is that an address of this "
+                                  "machine?")
+                port = part.get_address()[1]
+                if listen_port not in {0, port}:
+                    raise OSError(f"UDP port {listen_port} of {interfaces[name]['ip']} is in use by another program")
+                logging.getLogger(type(self).__name__).info("The tracker listens on %s, UDP port %d",
+                                                            interfaces[name]["ip"], port)
+        except BaseException:
+            await self.shutdown()
+            raise
+
+    async def start_api(self, listen_port: int, api_key: str | None = None, cert_file: str | None = None) -> None:
+        """Serve services and metrics by HTTP (with ``cert_file`` by HTTPS) on a TCP port.
+
+        :raises ModuleNotFoundError: if ``aiohttp`` is not installed.
+        """
+        assert self.overlay is not None, "start_tracker() goes first"
+        self.site = await start_site(self.overlay, listen_port, api_key, cert_file)
+
+    async def shutdown(self) -> None:
+        """Stop everything that was started."""
+        site, self.site = self.site, None
+        endpoint, self.endpoint = self.endpoint, None
+        overlay, self.overlay = self.overlay, None
+        try:
+            if site is not None:
+                await site.cleanup()
+        finally:
+            if endpoint is not None:
+                await maybe_coroutine(endpoint.close)
+            if overlay is not None:
+                await overlay.unload()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``ipv8 tracker``."""
+    limits = TrackerLimits()
+    parser.add_argument("-p", "--port", "--listen_port", dest="listen_port", type=int, default=8090,
+                        help="UDP port (default 8090)")
+    parser.add_argument("--listen-address", metavar="IP", default=ANY_IPV4, help="IPv4 address (default: all)")
+    parser.add_argument("--listen-address-ipv6", metavar="IP", help="IPv6 address to listen on as well; :: for all")
+    parser.add_argument("-a", "--api-port", "--listen_port_api", dest="listen_port_api", type=int, default=-1,
+                        help="TCP port of the HTTP interface (default: none); needs aiohttp")
+    parser.add_argument("-k", "--api-key", "--api_key", dest="api_key", default=os.environ.get(API_KEY_VARIABLE),
+                        help="the key that HTTP clients need. Other users of this machine see arguments: better set "
+                             f"the environment variable {API_KEY_VARIABLE}")
+    parser.add_argument("-c", "--cert-file", "--cert_file", dest="cert_file",
+                        help="certificate and private key (PEM): speak HTTPS")
+    parser.add_argument("--key-file", metavar="FILE", help="where the tracker's key is kept (default: a new one)")
+    parser.add_argument("--max-peers", type=int, default=limits.peers, metavar="N",
+                        help=f"how many peers to remember (default {limits.peers})")
+    parser.add_argument("--requests-per-address", type=float, default=limits.requests_per_address, metavar="N",
+                        help=f"packets a second from one address (default {limits.requests_per_address:g})")
+
+
+async def serve(arguments: argparse.Namespace, service: TrackerService | None = None) -> None:
+    """Run a tracker until SIGINT or SIGTERM."""
+    if service is None:
+        service = TrackerService(TrackerLimits(
+            peers=arguments.max_peers, requests_per_address=arguments.requests_per_address,
+            requests_per_subnet=5 * arguments.requests_per_address), arguments.key_file)
+    await service.start_tracker(arguments.listen_port, arguments.listen_address, arguments.listen_address_ipv6)
+    try:
+        if arguments.listen_port_api >= 0:
+            await service.start_api(arguments.listen_port_api, arguments.api_key, arguments.cert_file)
+        await run_forever()
+    finally:
+        await service.shutdown()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``ipv8 tracker``."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(serve(arguments))
+    return 0

@@ -1,0 +1,431 @@
+"""What a node is made of, as plain data: interfaces, keys and overlays (spec 06 section 1).
+
+A configuration is a dictionary of JSON types, so that it can be stored, edited and sent. Either edit a copy of the
+default one (:func:`get_default_configuration`) or let a :class:`ConfigBuilder` write it::
+
+    configuration = (ConfigBuilder()
+                     .clear_keys()
+                     .add_key("my peer", "curve25519", "my_key.pem")
+                     .set_port(9000)
+                     .finalize())
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import difflib
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+__all__ = [
+    "DISPERSY_BOOTSTRAPPER",
+    "Bootstrapper",
+    "BootstrapperDefinition",
+    "ConfigBuilder",
+    "ConfigurationError",
+    "Strategy",
+    "WalkerDefinition",
+    "default_bootstrap_defs",
+    "did_you_mean",
+    "get_default_configuration",
+    "validate_configuration",
+]
+
+CURVES = ("curve25519", "very-low", "low", "medium", "high")
+LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
+DEFAULT_ADDRESS = "0.0.0.0"  # noqa: S104 - a peer-to-peer node listens on all of its interfaces
+DEFAULT_PORT = 8090
+DEFAULT_WALKER_INTERVAL = 0.5  # seconds
+
+_TRACKER_HOSTS = {  # address -> ports, in the order in which they are to be listed
+    "130.161.119.206": (6421, 6422),
+    "131.180.27.155": (6423,),
+    "131.180.27.156": (6424,),
+    "131.180.27.161": (6427, 6521, 6522),
+    "131.180.27.162": (6523, 6524),
+    "130.161.119.215": (6525, 6526),
+    "130.161.119.201": (6527, 6528),
+}
+_TRACKER_NAMES = {
+    "dispersy1": (6421, ("tribler.org", "st.tudelft.nl")),
+    "dispersy2": (6422, ("tribler.org", "st.tudelft.nl")),
+    "dispersy3": (6423, ("tribler.org", "st.tudelft.nl")),
+    "dispersy4": (6424, ("tribler.org",)),
+}
+
+DISPERSY_BOOTSTRAPPER: dict[str, Any] = {
+    "class": "DispersyBootstrapper",
+    "init": {
+        "ip_addresses": [(host, port) for host, ports in _TRACKER_HOSTS.items() for port in ports],
+        "dns_addresses": [(f"{name}.{domain}", port) for name, (port, domains) in _TRACKER_NAMES.items()
+                          for domain in domains],
+        "bootstrap_timeout": 30.0,
+    },
+}
+"""The public bootstrap servers. There is one table: whoever changes ``DISPERSY_BOOTSTRAPPER["init"]`` in place (for a
+private network) changes it for every overlay that is configured or created afterwards."""
+
+
+class ConfigurationError(ValueError, AssertionError):
+    """A configuration that no node can be made of; the message names the key, what it may be, and the likely typo."""
+
+
+class _Named(Enum):
+    @classmethod
+    def values(cls) -> list[str]:
+        """The names that may stand in a configuration."""
+        return [member.name for member in cls]
+
+
+class Strategy(_Named):
+    """The walkers of this library, by the names that they have in a configuration."""
+
+    RandomWalk = "RandomWalk"
+    RandomChurn = "RandomChurn"
+    PeriodicSimilarity = "PeriodicSimilarity"
+    EdgeWalk = "EdgeWalk"
+    PingChurn = "PingChurn"
+
+
+class Bootstrapper(_Named):
+    """The bootstrappers of this library, by the names that they have in a configuration."""
+
+    DispersyBootstrapper = "DispersyBootstrapper"
+    UDPBroadcastBootstrapper = "UDPBroadcastBootstrapper"
+    MulticastBootstrapper = "MulticastBootstrapper"
+
+
+class WalkerDefinition(NamedTuple):
+    """A walker of an overlay.
+
+    ``peers`` is the number of peers from which on the walker rests (-1: it never does), ``init`` the keyword arguments
+    of its constructor.
+    """
+
+    strategy: Strategy
+    peers: int
+    init: dict[str, Any]
+
+
+class BootstrapperDefinition(NamedTuple):
+    """A bootstrapper of an overlay; ``init`` has the keyword arguments of its constructor."""
+
+    bootstrapper: Bootstrapper
+    init: dict[str, Any]
+
+
+default_bootstrap_defs = [BootstrapperDefinition(Bootstrapper.DispersyBootstrapper, DISPERSY_BOOTSTRAPPER["init"])]
+
+
+def _overlay_block(name: str, walkers: Iterable[tuple[str, int, dict[str, Any]]],
+                   initialize: dict[str, int] | None = None,
+                   on_start: Iterable[tuple[Any, ...]] = ()) -> dict[str, Any]:
+    return {
+        "class": name,
+        "key": "anonymous id",
+        "walkers": [{"strategy": strategy, "peers": peers, "init": init} for strategy, peers, init in walkers],
+        "bootstrappers": [DISPERSY_BOOTSTRAPPER.copy()],
+        "initialize": initialize or {},
+        "on_start": list(on_start),
+    }
+
+
+default: dict[str, Any] = {
+    "interfaces": [{"interface": "UDPIPv4", "ip": DEFAULT_ADDRESS, "port": DEFAULT_PORT}],
+    "keys": [{"alias": "anonymous id", "generation": "curve25519", "file": "ec_multichain.pem"}],
+    "logger": {"level": "INFO"},
+    "working_directory": ".",
+    "walker_interval": DEFAULT_WALKER_INTERVAL,
+    "overlays": [
+        _overlay_block("DiscoveryCommunity", [
+            ("RandomWalk", 20, {"timeout": 3.0}),
+            ("RandomChurn", -1, {"sample_size": 8, "ping_interval": 10.0, "inactive_time": 27.5, "drop_time": 57.5}),
+            ("PeriodicSimilarity", -1, {}),
+        ]),
+        _overlay_block("HiddenTunnelCommunity", [("RandomWalk", 20, {"timeout": 3.0})], {
+            "dht_lookup_interval": 30,  # seconds
+            "max_traffic": 262_144_000,  # bytes: 250 MiB a circuit
+            "max_time": 600,  # seconds
+            "max_time_inactive": 20,  # seconds
+            "max_joined_circuits": 100,
+            "max_circuits": 1,
+            "min_circuits": 1,
+        }, [("build_tunnels", 1)]),
+        _overlay_block("DHTDiscoveryCommunity", [("RandomWalk", 20, {"timeout": 3.0}), ("PingChurn", -1, {})]),
+    ],
+}
+"""The default configuration itself; programs change it in place to change the defaults of a whole process."""
+
+
+def get_default_configuration() -> dict[str, Any]:
+    """A deep copy of the default configuration, free to edit."""
+    return copy.deepcopy(default)
+
+
+# -- checks ----------------------------------------------------------------------------------------------------------
+
+_TOP_LEVEL = ("keys", "logger", "walker_interval", "overlays", "working_directory")
+_DEPRECATED = ("address", "port")
+_OVERLAY = ("class", "key", "walkers", "bootstrappers", "initialize", "on_start")
+_WALKER = ("strategy", "peers", "init")
+_BOOTSTRAPPER = ("class", "init")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The tail of an error message about an unknown ``name``: the likeliest of the ``known`` ones, and all of them."""
+    options = sorted(known)
+    close = difflib.get_close_matches(str(name), options, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (known: {', '.join(options) or 'none'})"
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise ConfigurationError(message)
+
+
+def _require_type(value: object, kinds: type | tuple[type, ...], where: str, what: str) -> None:
+    _require(isinstance(value, kinds), f"{where} must be {what}, not {type(value).__name__} ({value!r:.80})")
+
+
+def _require_keys(block: object, where: str, names: Collection[str], optional: Collection[str] = ()) -> None:
+    _require_type(block, Mapping, where, "a dictionary")
+    assert isinstance(block, Mapping)  # for the type checker: the line above has made sure of it
+    for name in names:
+        if name not in block:
+            strangers = [str(key) for key in block if key not in names and key not in optional]
+            close = difflib.get_close_matches(name, strangers, n=1)
+            hint = f"; is {close[0]!r} a typo of it?" if close else ""
+            raise ConfigurationError(f"{where} lacks the key {name!r}{hint} (needed: {', '.join(names)})")
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _blocks(config: Mapping[str, Any], name: str, where: str = "") -> Iterable[tuple[str, Any]]:
+    """Each block of the list ``config[name]`` with its path for messages."""
+    value = config[name]
+    path = f"{where}{name}"
+    _require(_is_list(value), f"{path} must be a list, not {type(value).__name__} ({value!r:.80})")
+    return ((f"{path}[{index}]", block) for index, block in enumerate(value))
+
+
+def _check_interface(where: str, block: Mapping[str, Any]) -> None:
+    _require_keys(block, where, ("interface",), ("ip", "port"))
+    _require_type(block["interface"], str, f"{where}.interface", "the name of an interface such as 'UDPIPv4'")
+    if "ip" in block:
+        _require_type(block["ip"], str, f"{where}.ip", "an address such as '0.0.0.0'")
+    port = block.get("port", 0)
+    _require(isinstance(port, int) and not isinstance(port, bool) and 0 <= port <= 65535,
+             f"{where}.port must be an integer from 0 (any free port) to 65535, not {port!r}")
+
+
+def _check_key(where: str, block: Mapping[str, Any]) -> None:
+    _require_keys(block, where, ("alias",), ("file", "generation", "bin"))
+    _require_type(block["alias"], str, f"{where}.alias", "a string")
+    _require_type(block.get("file", ""), str, f"{where}.file", "a path (empty: the key is not stored)")
+    _require(any(block.get(source) for source in ("file", "generation", "bin")),
+             f"{where} ({block['alias']!r}) needs a 'file', a 'generation' (a curve) or a 'bin' (a private key)")
+    curve = block.get("generation")
+    _require(not curve or curve in CURVES, f"{where}.generation: unknown curve {curve!r}{did_you_mean(curve, CURVES)}")
+
+
+def _check_walker(where: str, block: Mapping[str, Any]) -> None:
+    _require_keys(block, where, _WALKER)
+    _require_type(block["strategy"], str, f"{where}.strategy", "the name of a strategy")
+    _require_type(block["peers"], int, f"{where}.peers", "a number of peers, or -1 to walk always")
+    _require_type(block["init"], Mapping, f"{where}.init", "a dictionary of keyword arguments")
+
+
+def _check_bootstrapper(where: str, block: Mapping[str, Any], known: Collection[str] | None) -> None:
+    _require_keys(block, where, _BOOTSTRAPPER)
+    name = block["class"]
+    _require(known is None or name in known,
+             f"{where}.class: unknown bootstrapper {name!r}{did_you_mean(name, known or ())}")
+    _require_type(block["init"], Mapping, f"{where}.init", "a dictionary of keyword arguments")
+
+
+def _check_overlay(where: str, block: Mapping[str, Any], aliases: Collection[str],
+                   bootstrappers: Collection[str] | None) -> None:
+    _require_keys(block, where, _OVERLAY)
+    _require_type(block["class"], str, f"{where}.class", "the name of an overlay class")
+    where = f"{where} ({block['class']})"
+    _require(block["key"] in aliases,
+             f"{where}.key: no key has the alias {block['key']!r}{did_you_mean(block['key'], aliases)}")
+    for path, walker in _blocks(block, "walkers", f"{where}."):
+        _check_walker(path, walker)
+    for path, bootstrapper in _blocks(block, "bootstrappers", f"{where}."):
+        _check_bootstrapper(path, bootstrapper, bootstrappers)
+    _require_type(block["initialize"], Mapping, f"{where}.initialize", "a dictionary of settings")
+    for name in block["initialize"]:
+        _require_type(name, str, f"{where}.initialize: each key", "a string")
+    for path, call in _blocks(block, "on_start", f"{where}."):
+        _require(_is_list(call) and len(call) > 0 and isinstance(call[0], str),
+                 f"{path} must be a list of a method's name and its arguments, not {call!r:.80}")
+
+
+def validate_configuration(config: Mapping[str, Any], *,
+                           bootstrappers: Collection[str] | None = tuple(Bootstrapper.values())) -> None:
+    """Make sure that a node can be made of ``config``, which is not changed.
+
+    Unknown overlay classes and strategies are the service's business, as programs bring their own.
+
+    :param config: the configuration dictionary (spec 06 section 1.1).
+    :param bootstrappers: the names that a bootstrapper's ``class`` may have; ``None`` allows all.
+    :raises ConfigurationError: (both a ``ValueError`` and an ``AssertionError``) at the first thing that is wrong.
+    """
+    _require_keys(config, "the configuration", _TOP_LEVEL, ("interfaces", *_DEPRECATED))
+    _require_type(config["logger"], Mapping, "logger", "a dictionary of arguments of logging.basicConfig")
+    interval = config["walker_interval"]
+    _require(isinstance(interval, (int, float)) and math.isfinite(interval) and interval >= 0,
+             f"walker_interval must be a number of seconds that is not negative, not {interval!r}")
+    _require_type(config["working_directory"], str, "working_directory", "the path of a directory")
+    for path, block in _blocks({"interfaces": (), **config}, "interfaces"):
+        _check_interface(path, block)
+    for path, block in _blocks(config, "keys"):
+        _check_key(path, block)
+    aliases = [block["alias"] for block in config["keys"]]
+    for path, block in _blocks(config, "overlays"):
+        _check_overlay(path, block, aliases, bootstrappers)
+
+
+def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the service works with: ``config`` with whatever is optional filled in; ``config`` itself is not changed.
+
+    The deprecated top-level keys ``address`` and ``port`` become a ``UDPIPv4`` interface.
+    """
+    _require_type(config, Mapping, "the configuration", "a dictionary")
+    complete = {"interfaces": [], "logger": {}, "working_directory": ".", "walker_interval": DEFAULT_WALKER_INTERVAL,
+                **config}
+    if any(name in config for name in _DEPRECATED):
+        complete["interfaces"] = [*complete["interfaces"], {
+            "interface": "UDPIPv4",
+            "ip": config.get("address") or DEFAULT_ADDRESS,
+            "port": config.get("port") or DEFAULT_PORT,
+        }]
+    if _is_list(complete.get("overlays")):
+        optional: dict[str, Any] = {"walkers": [], "bootstrappers": [], "initialize": {}, "on_start": []}
+        complete["overlays"] = [{**optional, **block} if isinstance(block, Mapping) else block
+                                for block in complete["overlays"]]
+    return complete
+
+
+class ConfigBuilder:
+    """Writes a configuration step by step; every method but :meth:`finalize` returns the builder.
+
+    :param clean: start from nothing instead of from the default configuration.
+    """
+
+    def __init__(self, clean: bool = False) -> None:
+        self.config: dict[str, Any] = {} if clean else get_default_configuration()
+
+    def finalize(self) -> dict[str, Any]:
+        """The configuration, which is the builder's own dictionary, after a check.
+
+        :raises ConfigurationError: see :func:`validate_configuration`.
+        """
+        validate_configuration(self.config)
+        return self.config
+
+    def _set(self, name: str, value: object) -> ConfigBuilder:
+        self.config[name] = value
+        return self
+
+    def _set_in_interface(self, interface: str, name: str, value: str | int) -> ConfigBuilder:
+        blocks: list[dict[str, Any]] = self.config.setdefault("interfaces", [])
+        block = next((block for block in blocks if block["interface"] == interface), None)
+        if block is None:
+            block = {"interface": interface}
+            blocks.append(block)
+        block[name] = value
+        return self
+
+    def _put_key(self, block: dict[str, str]) -> ConfigBuilder:
+        others = [key for key in self.config.get("keys", ()) if key["alias"] != block["alias"]]
+        return self._set("keys", [*others, block])
+
+    def clear_keys(self) -> ConfigBuilder:
+        """Forget all keys."""
+        return self._set("keys", [])
+
+    def clear_overlays(self) -> ConfigBuilder:
+        """Forget all overlays."""
+        return self._set("overlays", [])
+
+    def set_address(self, address: str, interface: str = "UDPIPv4") -> ConfigBuilder:
+        """Listen on ``address``, which is an IP address of this machine in text form."""
+        return self._set_in_interface(interface, "ip", address)
+
+    def set_port(self, port: int, interface: str = "UDPIPv4") -> ConfigBuilder:
+        """Listen on the UDP ``port``; if it is taken when the node starts, on the next free one."""
+        return self._set_in_interface(interface, "port", port)
+
+    def set_log_level(self, level: str) -> ConfigBuilder:
+        """Log from this level of the ``logging`` module on.
+
+        :raises ConfigurationError: if there is no such level.
+        """
+        _require(level in LOG_LEVELS, f"unknown log level {level!r}{did_you_mean(level, LOG_LEVELS)}")
+        return self._set("logger", {"level": level})
+
+    def set_working_directory(self, path: str) -> ConfigBuilder:
+        """Keep databases and the like below ``path``."""
+        return self._set("working_directory", path)
+
+    def set_walker_interval(self, seconds: float) -> ConfigBuilder:
+        """Let every walker take a step each ``seconds``."""
+        return self._set("walker_interval", seconds)
+
+    def add_key(self, alias: str, generation: str, file_path: str) -> ConfigBuilder:
+        """Use the key in ``file_path``, made on the curve ``generation`` when the file does not exist yet.
+
+        A key of the same alias is replaced.
+
+        :raises ConfigurationError: if there is no such curve.
+        """
+        _require(generation in CURVES, f"unknown curve {generation!r}{did_you_mean(generation, CURVES)}")
+        return self._put_key({"alias": alias, "generation": generation, "file": file_path})
+
+    def add_key_from_bin(self, alias: str, key_bin_b64: str, file_path: str | None = None) -> ConfigBuilder:
+        """Use a private key (base64 of its binary), stored in ``file_path`` if that is given.
+
+        A key in an existing file goes before the one given here. A key of the same alias is replaced.
+        """
+        return self._put_key({"alias": alias, "bin": key_bin_b64, "file": file_path or ""})
+
+    def add_ephemeral_key(self, alias: str) -> ConfigBuilder:
+        """Use a new curve25519 key that is stored nowhere but in the configuration."""
+        from .keyvault.crypto import default_eccrypto
+
+        key = default_eccrypto.generate_key("curve25519")
+        return self.add_key_from_bin(alias, base64.b64encode(key.key_to_bin()).decode(), "")
+
+    def add_overlay(self, overlay_class: str, key_alias: str, walkers: Iterable[WalkerDefinition],
+                    bootstrappers: Iterable[BootstrapperDefinition], initialize: dict[str, Any],
+                    on_start: list[Any], allow_duplicate: bool = False) -> ConfigBuilder:
+        """Run an overlay.
+
+        :param overlay_class: its name; for a class of your own see ``extra_communities`` of the service.
+        :param key_alias: the key that is its identity.
+        :param walkers: what looks for its peers.
+        :param bootstrappers: where it finds its first peer; their ``init`` dictionaries are not copied, so that a
+            later change of ``DISPERSY_BOOTSTRAPPER["init"]`` is respected.
+        :param initialize: attributes of its settings object.
+        :param on_start: what to call once the sockets are open: lists of a method's name and its arguments.
+        :param allow_duplicate: keep other overlays of the same class, which are replaced otherwise.
+        """
+        block = {
+            "class": overlay_class,
+            "key": key_alias,
+            "walkers": [{"strategy": strategy.name, "peers": peers, "init": init} for strategy, peers, init in walkers],
+            "bootstrappers": [{"class": kind.name, "init": init} for kind, init in bootstrappers],
+            "initialize": initialize,
+            "on_start": on_start,
+        }
+        others = [other for other in self.config.get("overlays", ())
+                  if allow_duplicate or other["class"] != overlay_class]
+        return self._set("overlays", [*others, block])

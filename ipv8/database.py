@@ -1,0 +1,275 @@
+"""SQLite files with a schema version and delayed commits (spec 06 section 4).
+
+Text comes out of the database as bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from abc import ABC, abstractmethod
+from functools import wraps
+from pathlib import Path
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    Lockable = Any  # the class of RLock has no public name
+    Row = tuple[Any, ...]
+
+__all__ = ["DB_TYPES", "CorruptDatabaseException", "Database", "DatabaseException", "IgnoreCommits", "db_call",
+           "db_locks"]
+
+MINIMUM_PAGE_SIZE = 8192
+"""Bytes; smaller pages are enlarged when a database is opened."""
+STREAM_ROWS = 256
+"""So many rows are fetched at a time by :meth:`Database.stream`."""
+
+DB_TYPES = int | float | str | bytes | None
+
+P = ParamSpec("P")
+T = TypeVar("T")
+DatabaseT = TypeVar("DatabaseT", bound="Database")
+
+db_locks: WeakValueDictionary[str, Lockable] = WeakValueDictionary()
+"""The lock of each file path, for as long as a database object uses it."""
+_db_locks_guard = Lock()
+
+
+class IgnoreCommits(Exception):  # noqa: N818 - a signal to the with block, not an error
+    """To be raised in a ``with database:`` block: leave it, without an error and without the commits it asked for.
+
+    The changes stay in the open transaction, which the next commit makes permanent.
+    """
+
+
+class DatabaseException(RuntimeError):  # noqa: N818 - a public name
+    """A database was used in the wrong way, or cannot be used."""
+
+
+class CorruptDatabaseException(DatabaseException, sqlite3.DatabaseError):
+    """The file is damaged or not an SQLite database. It is left as it is."""
+
+
+def db_call(func: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenate[DatabaseT, P], T]:
+    """Decorator for methods of a :class:`Database`: hold the lock of its file; return ``None`` if it is not open."""
+    @wraps(func)
+    def locked(self: DatabaseT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            if self._connection is None:
+                return None  # type: ignore[return-value]  # methods declare what an open database returns
+            try:
+                return func(self, *args, **kwargs)
+            except sqlite3.DatabaseError as e:
+                self._raise_if_corrupt(e)
+                raise
+
+    return locked
+
+
+class Database(ABC):
+    """One SQLite file, or ``:memory:``. Usable from any thread: calls for the same path take turns.
+
+    :raises DatabaseException: if ``file_path`` is not a ``str``.
+    """
+
+    def __init__(self, file_path: str) -> None:
+        self._assert(isinstance(file_path, str), f"The path of a database must be a str, not {file_path!r}")
+        self._logger = logging.getLogger(type(self).__name__)
+        self._file_path = file_path
+        with _db_locks_guard:
+            self._lock = db_locks.setdefault(file_path, RLock())
+        self._connection: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        self._database_version = 0
+        # Zero outside of with blocks; inside, one more than the number of commits asked for.
+        self._pending_commits = 0
+        self._outer_commits: list[int] = []
+
+    @staticmethod
+    def _assert(condition: bool, message: str = "") -> None:
+        if not condition:
+            raise DatabaseException(message)
+
+    @property
+    def database_version(self) -> int:
+        """What :meth:`check_database` returned; zero before."""
+        return self._database_version
+
+    @property
+    def file_path(self) -> str:
+        """Where the database is, as given."""
+        return self._file_path
+
+    # Opening and closing
+
+    def open(self, initial_statements: bool = True, prepare_visioning: bool = True) -> bool:
+        """Connect, creating file and directory as needed; return ``True``.
+
+        :param initial_statements: set the page size, journal and synchronisation of the file.
+        :param prepare_visioning: have :meth:`check_database` create or upgrade the schema.
+        :raises DatabaseException: if it is open already or the schema version is not an integer.
+        :raises CorruptDatabaseException: if the file is not a sound database; its path is in the message.
+        :raises sqlite3.OperationalError: if the file cannot be opened; its path is in the message.
+        """
+        with self._lock:
+            self._assert(self._connection is None, f"The database {self._file_path} is open already")
+            try:
+                self._connect()
+                if initial_statements:
+                    self._initial_statements()
+                if prepare_visioning:
+                    self._prepare_version()
+            except BaseException as e:
+                self._disconnect()
+                if isinstance(e, sqlite3.OperationalError):
+                    raise type(e)(f"{self._file_path}: {e}") from e
+                self._raise_if_corrupt(e)
+                raise
+            return True
+
+    def _raise_if_corrupt(self, error: BaseException) -> None:
+        if type(error) is sqlite3.DatabaseError:  # its subclasses are about statements, not about the file
+            raise CorruptDatabaseException(f"{self._file_path}: {error}; restore a copy, or move the file away to "
+                                           "start with an empty database") from error
+
+    def _connect(self) -> None:
+        if not self._file_path.startswith(":"):
+            Path(self._file_path).parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(self._file_path, check_same_thread=False)
+        self._connection.text_factory = bytes
+        self._cursor = self._connection.cursor()
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._cursor = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    def _pragma(self, name: str) -> Any:
+        return self._open_cursor().execute(f"PRAGMA {name}").fetchone()[0]
+
+    def _initial_statements(self) -> None:
+        """Few large pages, a write-ahead log that lets others read meanwhile, and one disk flush a checkpoint."""
+        cursor = self._open_cursor()
+        journal = self._pragma("journal_mode").upper()
+        if journal != b"WAL":  # pages of a write-ahead log keep their size
+            if self._pragma("page_size") < MINIMUM_PAGE_SIZE:
+                cursor.execute(f"PRAGMA page_size = {MINIMUM_PAGE_SIZE}")
+                cursor.execute("VACUUM")
+            if self._file_path != ":memory:":
+                cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+
+    def _prepare_version(self) -> None:
+        cursor = self._open_cursor()
+        found = None
+        if cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'option'").fetchone():
+            found = cursor.execute("SELECT value FROM option WHERE key = 'database_version'").fetchone()
+        version = self.check_database(b"0" if found is None else found[0])
+        self._assert(isinstance(version, int), f"check_database must return an int, not {version!r}")
+        self._database_version = version
+
+    @db_call
+    def close(self, commit: bool = True) -> bool:
+        """Close the file and return ``True``; ``commit=False`` forgets what was not committed.
+
+        If the commit fails, that is raised and the database stays open.
+        """
+        if commit:
+            self.commit(exiting=True)
+        self._disconnect()
+        return True
+
+    @abstractmethod
+    def check_database(self, database_version: bytes) -> int:
+        """Create or upgrade the schema, and return the version that it has then.
+
+        :param database_version: the ``value`` for the ``key`` ``database_version`` in the table
+            ``option(key TEXT PRIMARY KEY, value BLOB)``, which the schema should have; ``b"0"`` if there is none.
+        """
+
+    # Statements
+
+    def _open_cursor(self) -> sqlite3.Cursor:
+        if self._cursor is None:
+            raise DatabaseException(f"The database {self._file_path} is not open")
+        return self._cursor
+
+    @db_call
+    def execute(self, statement: str, bindings: Sequence[DB_TYPES] | dict[str, DB_TYPES] = (),
+                get_lastrowid: bool = False, fetch_all: bool = True) -> Any:
+        """Run one statement; a change opens a transaction.
+
+        :returns: the rows as tuples, which are all fetched already. With ``get_lastrowid``: the row id of the last
+            insertion. With ``fetch_all=False``: the columns of the first row, none if there is no row.
+        """
+        cursor = self._open_cursor().execute(statement, bindings)
+        return cursor.lastrowid if get_lastrowid else self._result(cursor, fetch_all)
+
+    @db_call
+    def executescript(self, statements: str, fetch_all: bool = True) -> Iterator[Any]:
+        """Commit, then run several statements separated by semicolons; the result is like that of :meth:`execute`."""
+        return self._result(self._open_cursor().executescript(statements), fetch_all)
+
+    @db_call
+    def executemany(self, statement: str, sequence: Iterable[Sequence[DB_TYPES] | dict[str, DB_TYPES]],
+                    fetch_all: bool = True) -> Iterator[Any]:
+        """Run one statement for each bindings of ``sequence``; the result is like that of :meth:`execute`."""
+        return self._result(self._open_cursor().executemany(statement, sequence), fetch_all)
+
+    @staticmethod
+    def _result(cursor: sqlite3.Cursor, fetch_all: bool) -> Iterator[Any]:
+        return iter(cursor.fetchall() if fetch_all else cursor.fetchone() or ())
+
+    @db_call
+    def stream(self, statement: str, bindings: Sequence[DB_TYPES] | dict[str, DB_TYPES] = ()) -> Iterator[Row]:
+        """Run one query whose rows are fetched while they are iterated over: for results larger than memory.
+
+        Other statements may run meanwhile. Closing the database ends it with ``sqlite3.ProgrammingError``.
+        """
+        cursor = self._open_cursor().connection.cursor().execute(statement, bindings)
+        return self._stream_rows(cursor)
+
+    def _stream_rows(self, cursor: sqlite3.Cursor) -> Iterator[Row]:
+        while True:
+            with self._lock:
+                rows = cursor.fetchmany(STREAM_ROWS)
+            if not rows:
+                return
+            yield from rows
+
+    # Transactions
+
+    @db_call
+    def commit(self, exiting: bool = False) -> bool:
+        """Make all changes permanent and return ``True``; in a ``with`` block: do so at its end and return ``False``.
+
+        :raises DatabaseException: if ``exiting`` and inside of a ``with`` block.
+        """
+        if self._pending_commits:
+            self._assert(not exiting, f"Leave the with block of {self._file_path} before closing it")
+            self._pending_commits += 1
+            return False
+        self._open_cursor().connection.commit()
+        return True
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            self._outer_commits.append(self._pending_commits)
+            self._pending_commits = 1
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc_value: BaseException | None,
+                 traceback: TracebackType | None) -> bool:
+        with self._lock:
+            asked = self._pending_commits - 1
+            self._pending_commits = self._outer_commits.pop()
+            if exc_type is None and asked:
+                self.commit()
+        return exc_type is not None and issubclass(exc_type, IgnoreCommits)

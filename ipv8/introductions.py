@@ -1,0 +1,140 @@
+"""What an overlay remembers about introductions: plain state, no sockets (spec 05 sections 4 to 6)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from . import clock, entropy
+from .limits import TokenBuckets
+
+if TYPE_CHECKING:
+    from .messaging.address import Address
+    from .peer import Peer
+
+__all__ = ["OwnAddressVotes", "PendingIntroductions", "PunctureBudget", "is_sendable"]
+
+PENDING_LIMIT = 1024
+PENDING_LIFETIME = 30.0
+"""Requests that were not answered are forgotten after this many seconds, or, oldest first, beyond that many."""
+
+PUNCTURES_PER_SECOND, PUNCTURES_AT_ONCE = 20.0, 60.0
+"""Punctures for the requests of one acquaintance."""
+
+PUNCTURES_PER_SECOND_PER_TARGET, PUNCTURES_AT_ONCE_PER_TARGET = 2.0, 10.0
+"""Punctures to one address, whoever asks for them."""
+
+PUNCTURE_SIZE = 200
+"""Bytes that strangers must have sent for each puncture: more than one has, so that nothing is amplified."""
+
+WITNESS_LIMIT = 9
+"""The last so many responders, each from another network, are heard on our own address."""
+
+
+class PendingIntroductions:
+    """The introduction requests that were sent and not answered: what makes a response a solicited one."""
+
+    def __init__(self) -> None:
+        self._pending: dict[int, tuple[Address, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def new(self, address: Address) -> int:
+        """A fresh random identifier (16 bits) for a request to ``address``."""
+        now = clock.monotonic()
+        while self._pending:
+            oldest, (_, sent) = next(iter(self._pending.items()))
+            if len(self._pending) < PENDING_LIMIT and sent + PENDING_LIFETIME > now:
+                break
+            del self._pending[oldest]
+        identifier = entropy.randbits(16)
+        while identifier in self._pending:
+            identifier = entropy.randbits(16)
+        self._pending[identifier] = (address, now)
+        return identifier
+
+    def waits_for(self, address: Address) -> bool:
+        """Whether a request to ``address`` has not been answered yet."""
+        horizon = clock.monotonic() - PENDING_LIFETIME
+        return any(target == address and sent > horizon for target, sent in self._pending.values())
+
+    def take(self, identifier: int, source_address: Address, peer: Peer) -> bool:
+        """Whether a response answers one of the requests, which can be answered once only.
+
+        It must come from where the request went, or from a peer that is known at that address: a peer with several
+        addresses answers from the one that it prefers.
+        """
+        address, sent = self._pending.get(identifier, (None, 0.0))
+        if address is None or sent + PENDING_LIFETIME < clock.monotonic():
+            return False
+        if address != source_address and address not in peer.addresses.values():
+            return False
+        del self._pending[identifier]
+        return True
+
+
+class OwnAddressVotes:
+    """Where others see us, by majority of the latest witnesses from different networks.
+
+    A single liar, or many in one network, change nothing once others have been heard; when opinions are even, the
+    latest one counts, as it does when we really moved.
+    """
+
+    def __init__(self) -> None:
+        self._votes: dict[str, Address] = {}
+
+    def vote(self, witness: Address, address: Address) -> Address:
+        """Hear that ``witness`` sees us at ``address``; returns where we are by now believed to be."""
+        network = _network_of(witness)
+        self._votes.pop(network, None)
+        self._votes[network] = address
+        if len(self._votes) > WITNESS_LIMIT:
+            del self._votes[next(iter(self._votes))]
+        newest_first = list(reversed(self._votes.values()))
+        host = Counter(vote[0] for vote in newest_first).most_common(1)[0][0]
+        return Counter(vote for vote in newest_first if vote[0] == host).most_common(1)[0][0]
+
+
+def _network_of(address: Address) -> str:
+    """The /16 of an IPv4 address and the first two groups (about a /32) of an IPv6 address."""
+    host = address[0]
+    separator = ":" if ":" in host else "."
+    return separator.join(host.split(separator, 2)[:2])
+
+
+class PunctureBudget:
+    """For whom, and how often, packets go to third parties: puncture requests are not signed."""
+
+    def __init__(self) -> None:
+        self._acquaintances = TokenBuckets(PUNCTURES_PER_SECOND, PUNCTURES_AT_ONCE)
+        self._targets = TokenBuckets(PUNCTURES_PER_SECOND_PER_TARGET, PUNCTURES_AT_ONCE_PER_TARGET)
+        self._credit = 0
+
+    def allow(self, source_host: str, target: Address, acquainted: bool, size: int) -> bool:
+        """Whether to serve a request of ``size`` bytes; peers and trackers are ``acquainted``, strangers pay first."""
+        if acquainted:
+            return self._acquaintances.take(source_host) and self._targets.take(target[0])
+        self._credit = min(self._credit + size, 10 * PUNCTURE_SIZE)
+        if self._credit < PUNCTURE_SIZE or not self._targets.take(target[0]):
+            return False
+        self._credit -= PUNCTURE_SIZE
+        return True
+
+
+def is_sendable(address: Address, own_lan: Address, source: Address) -> bool:
+    """Whether ``source`` may make us send to ``address``: somebody else's unicast address.
+
+    Addresses of the loopback network are for those who are on it themselves.
+    """
+    host, port = address[:2]
+    if not 0 < port < 65536 or address == own_lan:
+        return False
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return False
+    if ip.is_loopback:
+        return ip_address(source[0]).is_loopback
+    return not (ip.is_multicast or ip.is_unspecified or (ip.is_reserved and ip.version == 4))

@@ -1,0 +1,203 @@
+"""Sending payloads and decorating the methods that receive them (spec 02 section 7)."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from .authentication import HEADER_SIZE, BadSignatureError, PacketDecodingError, UndecodableError, authenticate
+from .keyvault.crypto import default_eccrypto
+from .messaging.address import Address
+from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
+from .messaging.serialization import PackError, Payload
+from .overlay import Overlay, SettingsClass
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .keyvault.keys import PrivateKey
+    from .messaging.serialization import Serializable
+    from .requestcache import CacheWithName
+
+__all__ = [
+    "CTF",
+    "UT",
+    "Address",
+    "BinMemberAuthenticationPayload",
+    "EZPackOverlay",
+    "EZPackOverlayInst",
+    "GlobalTimeDistributionPayload",
+    "LazyUnsignedWDWrappable",
+    "LazyUnsignedWrappable",
+    "LazyWDWrappable",
+    "LazyWrappable",
+    "MessageHandler",
+    "Overlay",
+    "PacketDecodingError",
+    "PayloadParams",
+    "Peer",
+    "cache_retrieval_failed",
+    "decode_payloads",
+    "default_eccrypto",
+    "lazy_wrapper",
+    "lazy_wrapper_unsigned",
+    "lazy_wrapper_unsigned_wd",
+    "lazy_wrapper_wd",
+    "retrieve_cache",
+]
+
+UT = TypeVar("UT", bound=Payload)
+CTF = TypeVar("CTF", bound=Callable[..., Any])
+EZPackOverlayInst = TypeVar("EZPackOverlayInst", bound="EZPackOverlay[Any]")
+
+HandlerResult = Awaitable[None] | None
+PayloadParams = Any
+"""The payload instances of a handler, in the order in which its decorator names their classes."""
+
+MessageHandler = Callable[[Any, Address, bytes], HandlerResult]
+LazyWrappable = Callable[..., HandlerResult]
+LazyWDWrappable = Callable[..., HandlerResult]
+LazyUnsignedWrappable = Callable[..., HandlerResult]
+LazyUnsignedWDWrappable = Callable[..., HandlerResult]
+
+
+def decode_payloads(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: bytes, start: int) -> list[Any]:
+    """All payloads of a packet that must hold nothing else."""
+    try:
+        return overlay.serializer.unpack_serializable_list(classes, data, start)
+    except PackError as e:
+        raise UndecodableError(str(e)) from e
+
+
+def lazy_wrapper(*payloads: type[Payload]) -> Callable[[LazyWrappable], MessageHandler]:
+    """Receive signed messages: ``handler(self, peer, *payloads)``."""
+    def decorator(handler: LazyWrappable) -> MessageHandler:
+        @functools.wraps(handler)
+        def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
+            peer, start, end = authenticate(self, source_address, data)
+            return handler(self, peer, *decode_payloads(self, payloads, data[:end], start))
+        return receive
+    return decorator
+
+
+def lazy_wrapper_wd(*payloads: type[Payload]) -> Callable[[LazyWDWrappable], MessageHandler]:
+    """Receive signed messages with the packet they came in: ``handler(self, peer, *payloads, data)``."""
+    def decorator(handler: LazyWDWrappable) -> MessageHandler:
+        @functools.wraps(handler)
+        def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
+            peer, start, end = authenticate(self, source_address, data)
+            return handler(self, peer, *decode_payloads(self, payloads, data[:end], start), data)
+        return receive
+    return decorator
+
+
+def lazy_wrapper_unsigned(*payloads: type[Payload]) -> Callable[[LazyUnsignedWrappable], MessageHandler]:
+    """Receive unsigned messages: ``handler(self, source_address, *payloads)``."""
+    def decorator(handler: LazyUnsignedWrappable) -> MessageHandler:
+        @functools.wraps(handler)
+        def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
+            return handler(self, source_address, *decode_payloads(self, payloads, data, HEADER_SIZE))
+        return receive
+    return decorator
+
+
+def lazy_wrapper_unsigned_wd(*payloads: type[Payload]) -> Callable[[LazyUnsignedWDWrappable], MessageHandler]:
+    """Receive unsigned messages with their packet: ``handler(self, source_address, *payloads, data=data)``."""
+    def decorator(handler: LazyUnsignedWDWrappable) -> MessageHandler:
+        @functools.wraps(handler)
+        def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
+            return handler(self, source_address, *decode_payloads(self, payloads, data, HEADER_SIZE), data=data)
+        return receive
+    return decorator
+
+
+def cache_retrieval_failed(overlay: Overlay[Any], cache_class: type[CacheWithName]) -> None:
+    """Note a response that no request is waiting for, or no longer."""
+    overlay.logger.debug("No %s is waiting for a received response, or it has timed out.", cache_class.name)
+
+
+def retrieve_cache(cache_class: type[CacheWithName]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Hand the cache of the request that a payload answers to the handler, as ``cache=``; use below ``lazy_wrapper*``.
+
+    The payload is the last one, and its ``identifier`` the number of the cache. Without a match the handler is not
+    called. The cache is popped, so a second answer finds none.
+    """
+    def decorator(handler: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(handler)
+        def receive(self: Any, *args: Any, **kwargs: Any) -> Any:
+            payload = args[-2] if isinstance(args[-1], bytes) else args[-1]
+            try:
+                cache = self.request_cache.pop(cache_class.name, payload.identifier)
+            except KeyError:
+                cache_retrieval_failed(self, cache_class)
+                return None
+            return handler(self, *args, cache=cache, **kwargs)
+        return receive
+    return decorator
+
+
+class EZPackOverlay(Overlay[SettingsClass], ABC):
+    """An overlay that packs, signs and sends payloads."""
+
+    settings_class: ClassVar[type[Any]] = Overlay.settings_class
+
+    @abstractmethod
+    def get_prefix(self) -> bytes:
+        """The 22 bytes that every packet of this overlay starts with."""
+
+    def ez_send(self, peer: Peer, *payloads: Payload, sig: bool = True) -> None:
+        """Send ``payloads`` in one packet, with the ``msg_id`` of the last one, to the preferred address of ``peer``.
+
+        :param sig: whether to say who sent it and to sign it.
+        """
+        self._ez_senda(peer.address, *payloads, sig=sig)
+
+    def _ez_senda(self, address: Address, *payloads: Payload, sig: bool = True) -> None:
+        """Send ``payloads`` in one packet, with the ``msg_id`` of the last one, to ``address``."""
+        self.endpoint.send(address, self.ezr_pack(payloads[-1].msg_id, *payloads, sig=sig))
+
+    def ezr_pack(self, msg_num: int, *payloads: Payload, sig: bool = True) -> bytes:
+        """The packet that carries ``payloads`` as message ``msg_num`` (0 to 255)."""
+        if sig:
+            author = BinMemberAuthenticationPayload(self.my_peer.public_key.key_to_bin())
+            return self._ez_pack(self.get_prefix(), msg_num, (author, *payloads))
+        return self._ez_pack(self.get_prefix(), msg_num, payloads, sig=False)
+
+    def _ez_pack(self, prefix: bytes, msg_num: int, payloads: Sequence[Serializable], sig: bool = True) -> bytes:
+        """``prefix``, message id and ``payloads``, and the signature of ``my_peer`` over them if ``sig``."""
+        packet = prefix + bytes((msg_num,)) + self.serializer.pack_serializable_list(payloads)
+        if not sig:
+            return packet
+        key: PrivateKey = self.my_peer.key  # type: ignore[assignment]  # we hold the private key of our own peer
+        return packet + key.signature(packet)
+
+    def _verify_signature(self, auth: BinMemberAuthenticationPayload, data: bytes) -> tuple[bool, bytes]:
+        """Whether the owner of ``auth`` signed ``data``, and ``data`` cut so that payloads start at offset 23."""
+        key = self.crypto.key_from_public_bin(auth.public_key_bin)
+        end = len(data) - key.get_signature_length()
+        valid = end > 0 and key.verify(data[end:], data[:end])
+        return valid, data[2 + len(auth.public_key_bin):end]
+
+    def _ez_unpack_auth(
+        self, payload_class: type[UT], data: bytes,
+    ) -> tuple[BinMemberAuthenticationPayload, GlobalTimeDistributionPayload, UT]:
+        """Author, global time and payload of a signed packet.
+
+        :raises PacketDecodingError: if the signature is wrong; any error if the packet is malformed.
+        """
+        auth, _ = self.serializer.unpack_serializable(BinMemberAuthenticationPayload, data, HEADER_SIZE)
+        valid, rest = self._verify_signature(auth, data)
+        if not valid:
+            msg = f"Incoming packet {payload_class.__name__} has an invalid signature"
+            raise BadSignatureError(msg)
+        time, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), rest, HEADER_SIZE)
+        return auth, time, payload
+
+    def _ez_unpack_noauth(self, payload_class: type[UT], data: bytes, global_time: bool = True) -> Any:
+        """``[global time, payload]`` of an unsigned packet, or its payload alone if not ``global_time``."""
+        if global_time:
+            return decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data, HEADER_SIZE)
+        return decode_payloads(self, (payload_class,), data, HEADER_SIZE)[0]

@@ -1,0 +1,384 @@
+"""Launching overlays into a running program, in the order that they need (spec 06 section 2).
+
+Where a configuration describes a whole node as data, a launcher describes one overlay as code: when to start it, with
+which key and settings, and what to do with it afterwards::
+
+    @overlay("my_package.community", "MyCommunity")
+    @walk_strategy(RandomWalk, target_peers=30)
+    @after("DHTLauncher")
+    @precondition("session.config.my_community.enabled")
+    @set_in_session("my_community")
+    class MyLauncher(CommunityLauncher):
+        ...
+
+    loader = IPv8CommunityLoader()
+    loader.set_launcher(MyLauncher())
+    loader.load(ipv8, session)
+"""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+import logging
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Union, cast
+
+from .expressions import Expression
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from .bootstrapping.bootstrapper_interface import Bootstrapper
+    from .community import Community
+    from .messaging.interfaces.endpoint import Endpoint
+    from .overlay import Overlay
+    from .peer import Peer
+    from .peerdiscovery.discovery import DiscoveryStrategy
+    from .peerdiscovery.network import Network
+
+__all__ = [
+    "CommunityLauncher",
+    "CommunityLoader",
+    "IPv8CommunityLoader",
+    "after",
+    "bootstrapper",
+    "kwargs",
+    "name",
+    "overlay",
+    "precondition",
+    "set_in_session",
+    "walk_strategy",
+]
+
+SessionT = TypeVar("SessionT")
+CommunityT = TypeVar("CommunityT")
+LauncherT = TypeVar("LauncherT", bound="type[CommunityLauncher[Any, Any]]")
+ClassSource = Union["ModuleType", str, type, Callable[[], type]]
+
+_HARMLESS_BUILTINS = {function.__name__: function for function in (
+    all, any, bool, bytes, dict, float, int, isinstance, len, list, max, min, set, str, tuple)}
+
+
+class CommunityLauncher(Generic[SessionT, CommunityT]):
+    """How to launch one overlay; override what differs, or let the decorators of this module do it.
+
+    The class attribute ``hiddenimports`` has the names of modules that are imported by name: what a program that
+    freezes an application has to be told.
+    """
+
+    hiddenimports: set[str] = set()  # noqa: RUF012 - public class attribute; decorators replace, never extend it
+
+    def __init__(self) -> None:
+        self.community_args: list[Any] = []
+        self.community_kwargs: dict[str, Any] = {}
+
+    def get_name(self) -> str:
+        """What other launchers call this one in :meth:`not_before`."""
+        return type(self).__name__
+
+    def not_before(self) -> list[str]:
+        """The names of the launchers that go first, if they are there and launch at all."""
+        return []
+
+    def should_launch(self, session: SessionT) -> bool:  # noqa: ARG002 - for overriding
+        """Whether to launch; asked when it is this launcher's turn."""
+        return True
+
+    def prepare(self, overlay_provider: Any, session: SessionT) -> None:
+        """Called before the overlay is made."""
+
+    def finalize(self, ipv8: Any, session: SessionT, community: CommunityT) -> None:
+        """Called after ``community`` was made and registered."""
+
+    def get_kwargs(self, session: SessionT) -> dict[str, Any]:  # noqa: ARG002 - for overriding
+        """Additional attributes of the overlay's settings object."""
+        return dict(self.community_kwargs)
+
+    def get_overlay_class(self) -> type[CommunityT]:
+        """The class of the overlay."""
+        raise NotImplementedError(f"{type(self).__name__} needs get_overlay_class(), or @overlay")
+
+    def get_walk_strategies(self) -> list[tuple[type[DiscoveryStrategy[Any]], dict[str, Any], int]]:
+        """Walkers: their class, keyword arguments, and the number of peers from which on they rest (-1: never)."""
+        return []
+
+    def get_bootstrappers(self, session: SessionT) -> list[tuple[type[Bootstrapper], dict[str, Any]]]:  # noqa: ARG002 - for overriding
+        """Bootstrappers: their class and keyword arguments."""
+        return []
+
+    def get_my_peer(self, ipv8: Any, session: SessionT) -> Peer:  # noqa: ARG002 - for overriding
+        """The identity that the overlay gets: by default a new curve25519 key."""
+        from .keyvault.crypto import default_eccrypto
+        from .peer import Peer
+
+        return Peer(default_eccrypto.generate_key("curve25519"))
+
+
+class CommunityLoader:
+    """Knows launchers by name and runs each of them once, in an order that respects ``not_before``.
+
+    ``community_launchers`` maps a name to the launcher and whether it has been launched.
+    """
+
+    def __init__(self) -> None:
+        self.community_launchers: dict[str, tuple[CommunityLauncher[Any, Any], bool]] = {}
+        self._logger = logging.getLogger(type(self).__name__)
+
+    def get_launcher(self, name: str) -> CommunityLauncher[Any, Any]:
+        """The launcher called ``name``; ``KeyError`` if there is none."""
+        return self.community_launchers[name][0]
+
+    def has_launched(self, name: str) -> bool:
+        """Whether the launcher called ``name`` is there and has been launched."""
+        return name in self.community_launchers and self.community_launchers[name][1]
+
+    def set_launcher(self, launcher: CommunityLauncher[Any, Any]) -> None:
+        """Register ``launcher``; one of the same name is replaced, unless it has already been launched."""
+        assert isinstance(launcher, CommunityLauncher), f"{launcher!r} is not a CommunityLauncher"
+        name = launcher.get_name()
+        if self.has_launched(name):
+            self._logger.error("The launcher %s has been launched already and cannot be replaced.", name)
+            return
+        if name in self.community_launchers:
+            self._logger.info("The launcher %s is replaced by another one.", name)
+        self.community_launchers[name] = (launcher, False)
+
+    def del_launcher(self, launcher: CommunityLauncher[Any, Any]) -> None:
+        """Forget ``launcher``, if it is registered."""
+        self.community_launchers.pop(launcher.get_name(), None)
+
+    def load(self, overlay_provider: Any, session: Any) -> None:
+        """Launch everything that is registered, should launch, and has not been launched.
+
+        :raises RuntimeError: if launchers wait for one another; those that do not are launched before.
+        """
+        pending = {name: launcher for name, (launcher, launched) in self.community_launchers.items() if not launched}
+        schedule = _Schedule({name: launcher.not_before() for name, launcher in pending.items()})
+        while pending:
+            name = schedule.next()
+            if name is None:
+                name = next((other for other in schedule.waiting() if not pending[other].should_launch(session)), None)
+                if name is None:
+                    raise RuntimeError("these launchers wait for one another by not_before(): "
+                                       + ", ".join(schedule.waiting()))
+                del pending[name]
+            else:
+                launcher = pending.pop(name)
+                if launcher.should_launch(session):
+                    self._launch(launcher, overlay_provider, session)
+                    self.community_launchers[name] = (launcher, True)
+            schedule.done(name)
+
+    def _launch(self, launcher: CommunityLauncher[Any, Any], overlay_provider: Any, session: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__} does not know how to launch: use IPv8CommunityLoader")
+
+
+class _Schedule:
+    """Topological order of names, the same as going over the names again and again, taking those that are ready.
+
+    A name's rank is the round in which that loop would take it, and its index; a dependent that stands after the name
+    that it waited for goes in the same round, others in the next one.
+    """
+
+    def __init__(self, requirements: dict[str, list[str]]) -> None:
+        self._index = {name: index for index, name in enumerate(requirements)}
+        self._names = list(requirements)
+        self._round = dict.fromkeys(requirements, 0)
+        self._blockers = {name: {other for other in others if other in requirements}
+                          for name, others in requirements.items()}
+        self._dependents: dict[str, list[str]] = {name: [] for name in requirements}
+        for name, others in self._blockers.items():
+            for other in others:
+                self._dependents[other].append(name)
+        self._ready = [(0, index) for name, index in self._index.items() if not self._blockers[name]]
+
+    def next(self) -> str | None:
+        """The name whose turn it is; ``None`` if all that are left wait for one another."""
+        return self._names[heapq.heappop(self._ready)[1]] if self._ready else None
+
+    def waiting(self) -> list[str]:
+        """The names that wait for others."""
+        return [name for name in self._names if self._blockers.get(name)]
+
+    def done(self, name: str) -> None:
+        """Release what waits for ``name``."""
+        self._blockers.pop(name)
+        for dependent in self._dependents[name]:
+            blockers = self._blockers.get(dependent)
+            if blockers:
+                later = self._round[name] + (self._index[dependent] < self._index[name])
+                self._round[dependent] = max(self._round[dependent], later)
+                blockers.discard(name)
+                if not blockers:
+                    heapq.heappush(self._ready, (self._round[dependent], self._index[dependent]))
+
+
+class IPv8CommunityLoader(CommunityLoader):
+    """Launches into whatever has ``endpoint``, ``network``, ``overlays`` and ``strategies``, such as the service."""
+
+    def _launch(self, launcher: CommunityLauncher[Any, Any], overlay_provider: _OverlayProvider, session: Any) -> None:
+        launcher.prepare(overlay_provider, session)
+        overlay_class = launcher.get_overlay_class()
+        strategies = launcher.get_walk_strategies()
+        my_peer = launcher.get_my_peer(overlay_provider, session)
+        extra = launcher.get_kwargs(session)
+        community = overlay_class(overlay_class.settings_class(
+            my_peer=my_peer, endpoint=overlay_provider.endpoint, network=overlay_provider.network, **extra))
+        overlay_provider.overlays.append(community)
+        for strategy_class, arguments, target_peers in strategies:
+            overlay_provider.strategies.append((strategy_class(community, **arguments), target_peers))
+        for bootstrapper_class, arguments in launcher.get_bootstrappers(session):
+            cast("Community", community).bootstrappers.append(bootstrapper_class(**arguments))
+        launcher.finalize(overlay_provider, session, community)
+
+
+class _OverlayProvider(Protocol):
+    endpoint: Endpoint
+    network: Network
+    overlays: list[Overlay[Any]]
+    strategies: list[tuple[DiscoveryStrategy[Any], int]]
+
+
+# -- class decorators ------------------------------------------------------------------------------------------------
+
+class Decorator(Protocol):
+    """Changes a class of launchers and returns it."""
+
+    def __call__(self, launcher_class: LauncherT, /) -> LauncherT:
+        """Change ``launcher_class``."""
+
+
+def _import_by_name(module: str, class_name: str | None) -> type:
+    if class_name is None:
+        raise ValueError(f"the name of a class in {module} is missing")
+    return cast("type", getattr(import_module(module), class_name))
+
+
+def _remember_import(launcher_class: type[CommunityLauncher[Any, Any]], module: str) -> None:
+    launcher_class.hiddenimports = {*launcher_class.hiddenimports, module}
+
+
+def _override(launcher_class: LauncherT, method: str, function: Callable[..., Any]) -> LauncherT:
+    setattr(launcher_class, method, function)
+    return launcher_class
+
+
+def _resolve(source: ClassSource, class_name: str | None) -> type:
+    """The class that ``source`` is, returns or contains."""
+    if isinstance(source, str):
+        return _import_by_name(source, class_name)
+    if inspect.ismodule(source):
+        return _import_by_name(source.__name__, class_name)
+    return source if isinstance(source, type) else source()
+
+
+def _condition(expression: str | Callable[[Any], Any]) -> Callable[[object, Any], Any]:
+    """``expression`` as a function of the launcher and the session; a callable gets the session alone."""
+    if not isinstance(expression, str):
+        return lambda _, session: expression(session)
+    compiled = Expression(expression)
+    return lambda launcher, session: compiled({**_HARMLESS_BUILTINS, "self": launcher, "session": session})
+
+
+def name(str_name: str) -> Decorator:
+    """Call the launcher ``str_name``."""
+    def decorate(cls: LauncherT, /) -> LauncherT:
+        return _override(cls, "get_name", lambda _: str_name)
+    return decorate
+
+
+def after(*launcher_names: str) -> Decorator:
+    """Launch after the launchers with these names."""
+    def decorate(cls: LauncherT, /) -> LauncherT:
+        inner = cls.not_before
+        return _override(cls, "not_before", lambda self: [*inner(self), *launcher_names])
+    return decorate
+
+
+def precondition(expression: str | Callable[[Any], Any]) -> Decorator:
+    """Launch only if ``expression`` is true too.
+
+    :param expression: text over ``session`` and ``self`` (the launcher) as :class:`~ipv8.expressions.Expression`
+        allows it, or a function that gets the session.
+    """
+    condition = _condition(expression)
+
+    def decorate(cls: LauncherT, /) -> LauncherT:
+        inner = cls.should_launch
+        return _override(cls, "should_launch", lambda self, session: (
+            inner(self, session) and bool(condition(self, session))))
+    return decorate
+
+
+def overlay(module_or_class: ClassSource, class_name: str | None = None) -> Decorator:
+    """The overlay to launch: a class, a function that returns it, or the names of a module and a class in it.
+
+    Functions are called, and modules imported, when the overlay is launched.
+    """
+    def decorate(cls: LauncherT, /) -> LauncherT:
+        if isinstance(module_or_class, str):
+            _remember_import(cls, module_or_class)
+        return _override(cls, "get_overlay_class", lambda _: _resolve(module_or_class, class_name))
+    return decorate
+
+
+def walk_strategy(module_or_class: ClassSource, class_name: str | None = None, target_peers: int = 20,
+                  kw_args: dict[str, Any] | None = None) -> Decorator:
+    """Let a strategy walk for the overlay; the class is looked up at once.
+
+    :param module_or_class: as for :func:`overlay`.
+    :param target_peers: the number of peers from which on the strategy rests; -1 for never.
+    :param kw_args: keyword arguments of its constructor.
+    """
+    def decorate(cls: LauncherT, /) -> LauncherT:
+        if isinstance(module_or_class, str):
+            _remember_import(cls, module_or_class)
+        entry = (_resolve(module_or_class, class_name), kw_args or {}, target_peers)
+        inner = cls.get_walk_strategies
+        return _override(cls, "get_walk_strategies", lambda self: [*inner(self), entry])
+    return decorate
+
+
+def bootstrapper(module_or_class: ClassSource, class_name: str | None = None,
+                 kw_args: dict[str, Any] | None = None) -> Decorator:
+    """Let the overlay find its first peers by a bootstrapper; the class is looked up at once.
+
+    :param module_or_class: as for :func:`overlay`.
+    :param kw_args: keyword arguments of its constructor.
+    """
+    def decorate(cls: LauncherT, /) -> LauncherT:
+        if isinstance(module_or_class, str):
+            _remember_import(cls, module_or_class)
+        entry = (_resolve(module_or_class, class_name), kw_args or {})
+        inner = cls.get_bootstrappers
+        return _override(cls, "get_bootstrappers", lambda self, session: [*inner(self, session), entry])
+    return decorate
+
+
+def set_in_session(attribute: str) -> Decorator:
+    """Store the overlay as an attribute of the session once it is launched."""
+    def decorate(cls: LauncherT, /) -> LauncherT:
+        inner = cls.finalize
+
+        def finalize(self: Any, ipv8: Any, session: Any, community: Any) -> None:
+            inner(self, ipv8, session, community)
+            setattr(session, attribute, community)
+
+        return _override(cls, "finalize", finalize)
+    return decorate
+
+
+def kwargs(**expressions: str | Callable[[Any], Any]) -> Decorator:
+    """Give the overlay's settings attributes whose values are made of the session at launch.
+
+    :param expressions: for each attribute an expression or a function as for :func:`precondition`.
+    """
+    values = {attribute: _condition(expression) for attribute, expression in expressions.items()}
+
+    def decorate(cls: LauncherT, /) -> LauncherT:
+        inner = cls.get_kwargs
+        return _override(cls, "get_kwargs", lambda self, session: {
+            **inner(self, session), **{attribute: value(self, session) for attribute, value in values.items()}})
+    return decorate

@@ -1,0 +1,184 @@
+"""Payloads that are described by two lists, of formats and of names (spec 02 section 3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import reprlib
+from operator import attrgetter
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from .serializable import FlatPayload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+__all__ = ["VariablePayload", "VariablePayloadWID", "vp_compile"]
+
+P = TypeVar("P", bound="VariablePayload")
+
+_MISSING: Any = object()
+
+
+def _single(name: str) -> Callable[[Any], tuple[Any, ...]]:
+    """``attrgetter`` gives a bare value for one name: this gives a tuple."""
+    get = attrgetter(name)
+    return lambda payload: (get(payload),)
+
+
+class VariablePayload(FlatPayload):
+    """A payload with an attribute for each of ``names``, packed as ``format_list`` says.
+
+    There is one name a format, but eight for ``bits``. Methods ``fix_pack_<name>(self, value)`` and class methods
+    ``fix_unpack_<name>(cls, value)`` translate between the attribute and the value on the wire.
+
+    Arguments are taken by position and then by name; too few, too many and unknown ones raise ``KeyError``. If the
+    class also derives from a hand-written payload with a constructor, that one gets the arguments that it names.
+    """
+
+    __slots__ = ()
+
+    names: ClassVar[list[str]] = []
+
+    # Parameters of the hand-written constructor behind this class, each with whether it may be left out.
+    _mixed_in: ClassVar[tuple[tuple[str, bool], ...] | None] = None
+    _none_is_fixed: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if isinstance(cls.__dict__.get("names"), list) and "__match_args__" not in cls.__dict__:
+            cls.__match_args__ = tuple(cls.names)  # type: ignore[attr-defined,misc]  # match reads it
+        constructor = super(VariablePayload, cls).__init__  # noqa: UP008 - the one behind this class
+        if isinstance(constructor, FunctionType):
+            cls._mixed_in = tuple(
+                (parameter.name, parameter.default is not parameter.empty)
+                for parameter in list(inspect.signature(constructor).parameters.values())[1:]
+                if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+            )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        names: Any = self.names
+        if len(args) != len(names) or kwargs or self._mixed_in is not None:
+            names, args = self._arrange(args, kwargs)
+        for name, value in zip(names, args):  # noqa: B905 - equally long by now
+            setattr(self, name, value)
+
+    def _arrange(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[str], tuple[Any, ...]]:
+        """Serve the hand-written constructor; the names that are left, and a value for each."""
+        remaining = iter(args)
+
+        def take(name: str) -> Any:
+            return kwargs.pop(name) if name in kwargs else next(remaining, _MISSING)
+
+        mixed_in = dict(self._mixed_in or ())
+        forwarded: dict[str, Any] = {}
+        for name, optional in mixed_in.items():
+            value = take(name)
+            if value is not _MISSING:
+                forwarded[name] = value
+            elif not optional:
+                raise KeyError(name)
+        if self._mixed_in is not None:
+            super().__init__(**forwarded)
+
+        names = [name for name in self.names if name not in mixed_in]
+        values = []
+        for name in names:
+            value = next(remaining, _MISSING)
+            values.append(kwargs.pop(name) if value is _MISSING else value)
+        surplus = len([*remaining])
+        if surplus:
+            raise KeyError(f"{type(self).__name__} missing {surplus} arguments!")
+        if kwargs:
+            raise KeyError(f"{type(self).__name__} takes no (or got twice the) arguments {sorted(kwargs)}")
+        return names, tuple(values)
+
+    @reprlib.recursive_repr()
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.names if hasattr(self, name))
+        return f"{type(self).__name__}({shown})"
+
+    def _wire_values(self) -> tuple[Any, ...]:
+        values = []
+        for name in self.names:
+            fix = getattr(self, "fix_pack_" + name, None)
+            value = getattr(self, name)
+            values.append(value if fix is None else fix(value))
+        return tuple(values)
+
+    @classmethod
+    def _wire_getter(cls) -> Callable[[Any], tuple[Any, ...]]:
+        names = cls.names
+        if not names or cls._wire_values is not VariablePayload._wire_values:
+            return cls._wire_values
+        get: Callable[[Any], tuple[Any, ...]] = attrgetter(*names) if len(names) > 1 else _single(names[0])
+        fixes = [(index, f"fix_pack_{name}") for index, name in enumerate(names) if hasattr(cls, f"fix_pack_{name}")]
+        if not fixes:
+            return get
+
+        def get_fixed(payload: Any) -> tuple[Any, ...]:
+            values = [*get(payload)]
+            for index, method in fixes:
+                values[index] = getattr(payload, method)(values[index])
+            return tuple(values)
+
+        return get_fixed
+
+    @classmethod
+    def _factory(cls) -> Callable[..., Any]:
+        make = cls._constructor()
+        fixes = [
+            (index, getattr(cls, f"fix_unpack_{name}"))
+            for index, name in enumerate(cls.names)
+            if hasattr(cls, f"fix_unpack_{name}")
+        ]
+        if not fixes:
+            return make
+        none_is_fixed = cls._none_is_fixed
+
+        def make_fixed(*args: Any) -> Any:
+            values = [*args]
+            for index, fix in fixes:
+                if none_is_fixed or values[index] is not None:
+                    values[index] = fix(values[index])
+            return make(*values)
+
+        return make_fixed
+
+    @classmethod
+    def _constructor(cls) -> Callable[..., Any]:
+        """What takes the values of all ``names`` by position and gives an object."""
+        return cls
+
+
+class VariablePayloadWID(VariablePayload):
+    """A payload that is the last one of the message ``msg_id``."""
+
+    __slots__ = ()
+
+    msg_id: int
+
+
+def vp_compile(cls: type[P]) -> type[P]:
+    """Give a ``VariablePayload`` class a constructor that takes exactly its names, at the speed of a hand-written one.
+
+    Defaults come from the constructor that the class had before, of which nothing else remains: it is not run. Wrong
+    arguments raise ``TypeError``.
+    """
+    before = inspect.signature(cls).parameters
+    defaults = [before[name].default if name in before else inspect.Parameter.empty for name in cls.names]
+    given = [default for default in defaults if default is not inspect.Parameter.empty]
+    if inspect.Parameter.empty in defaults[len(defaults) - len(given) :]:
+        raise TypeError(f"{cls.__name__}: every field behind the first one with a default needs a default too")
+    # The standard library writes the code; the defaults are set afterwards, since it takes no mutable ones.
+    template = dataclasses.make_dataclass(cls.__name__, cls.names, eq=False, repr=False)
+    constructor = vars(template)["__init__"]
+    constructor.__defaults__ = tuple(given)
+    constructor.__annotations__ = {}
+    constructor.__module__, constructor.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
+    setattr(cls, "__init__", constructor)  # noqa: B010 - type checkers rightly distrust this assignment
+    cls.__match_args__ = tuple(cls.names)  # type: ignore[attr-defined,misc]  # match reads it
+    cls._none_is_fixed = False
+    return cls

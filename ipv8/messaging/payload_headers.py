@@ -1,0 +1,39 @@
+"""What stands in front of the payloads of a message (spec 02 sections 1.3, 1.4 and 5)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .serializable import FlatPayload, FormatListType
+
+__all__ = ["BinMemberAuthenticationPayload", "GlobalTimeDistributionPayload"]
+
+
+class BinMemberAuthenticationPayload(FlatPayload):
+    """The public key of the sender of a signed message.
+
+    :param public_key_bin: the key in its binary form.
+    """
+
+    format_list: ClassVar[list[FormatListType]] = ["varlenH"]
+
+    def __init__(self, public_key_bin: bytes) -> None:
+        self.public_key_bin = public_key_bin
+
+    def _wire_values(self) -> tuple[bytes]:
+        return (self.public_key_bin,)
+
+
+class GlobalTimeDistributionPayload(FlatPayload):
+    """The Lamport clock of the sender.
+
+    :param global_time: unsigned, 64 bits.
+    """
+
+    format_list: ClassVar[list[FormatListType]] = ["Q"]
+
+    def __init__(self, global_time: int) -> None:
+        self.global_time = global_time
+
+    def _wire_values(self) -> tuple[int]:
+        return (self.global_time,)

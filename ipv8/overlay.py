@@ -1,0 +1,128 @@
+"""The base of everything that sends and receives on an endpoint in the name of a peer (spec 04 section 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABCMeta, abstractmethod
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from .keyvault.crypto import default_eccrypto
+from .messaging.interfaces.endpoint import EndpointListener
+from .messaging.interfaces.lan_addresses.interfaces import get_providers
+from .messaging.interfaces.network_stats import DropCounter
+from .messaging.serialization import Serializer
+from .taskmanager import TaskManager
+
+if TYPE_CHECKING:
+    from .messaging.address import Address
+    from .messaging.interfaces.endpoint import Endpoint
+    from .peer import Peer
+    from .peerdiscovery.discovery import DiscoveryStrategy
+    from .peerdiscovery.network import Network
+
+__all__ = ["Overlay", "Settings", "SettingsClass"]
+
+LAN_SCAN_INTERVAL = 10.0
+
+
+class Settings(SimpleNamespace):
+    """What an overlay is built from: any keyword becomes an attribute, defaults live on the class."""
+
+    community_id: bytes
+    my_peer: Peer
+    endpoint: Endpoint
+    network: Network
+
+
+SettingsClass = TypeVar("SettingsClass", bound=Settings)
+
+
+class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=ABCMeta):
+    """A listener on an endpoint with a key, a view of the network, a serializer and tasks of its own.
+
+    ``drops`` counts, by reason, the packets of this overlay that were not handled.
+    """
+
+    settings_class: ClassVar[type[Any]] = Settings
+
+    def __init__(self, settings: SettingsClass) -> None:
+        EndpointListener.__init__(self, settings.endpoint)
+        TaskManager.__init__(self)
+        self.serializer = self.get_serializer()
+        self.crypto = default_eccrypto
+        self.community_id = settings.community_id
+        self.my_peer = settings.my_peer
+        self.endpoint.add_listener(self)
+        self.logger = logging.getLogger(type(self).__name__)
+        self.network = settings.network
+        self.drops = DropCounter()
+        self.register_task("discover_lan_addresses", self.discover_lan_addresses, interval=LAN_SCAN_INTERVAL, delay=0)
+
+    async def discover_lan_addresses(self) -> None:
+        """Let every address provider look at the interfaces of this machine again, in a thread."""
+        loop = asyncio.get_running_loop()
+        for provider in tuple(get_providers()):
+            await loop.run_in_executor(None, provider.discover_addresses)
+
+    async def unload(self) -> None:
+        """Stop listening and end all tasks."""
+        self.endpoint.remove_listener(self)
+        await self.shutdown_task_manager()
+
+    def get_serializer(self) -> Serializer:
+        """A new serializer for this overlay; extend it here to register packers of your own."""
+        return Serializer()
+
+    @abstractmethod
+    def on_packet(self, packet: tuple[Address, bytes]) -> None:
+        """Handle one datagram, given as its source and its whole content."""
+
+    @property
+    def global_time(self) -> int:
+        """The Lamport clock, which belongs to ``my_peer`` and is shared by all overlays of that peer."""
+        return self.my_peer.get_lamport_timestamp()
+
+    def claim_global_time(self) -> int:
+        """Advance the Lamport clock by one and return its new value."""
+        self.update_global_time(self.global_time + 1)
+        return self.global_time
+
+    def update_global_time(self, global_time: int) -> None:
+        """Move the Lamport clock forward to ``global_time``; an older time changes nothing."""
+        if global_time > self.global_time:
+            self.my_peer.update_clock(global_time)
+
+    def get_available_strategies(self) -> dict[str, type[DiscoveryStrategy[Any]]]:
+        """The discovery strategies that a configuration may name for this overlay, by name."""
+        return {}
+
+    def on_unconfirmed_address(self, peer: Peer, source_address: Address) -> None:
+        """React to a validly signed packet of a proven ``peer`` from an address that it has not answered from.
+
+        Such a packet may be a recorded one, sent again by anybody. Overlays that can ask the peer to confirm do so.
+        """
+
+    def bootstrap(self) -> None:
+        """Look for first peers; nothing by default."""
+
+    @abstractmethod
+    def walk_to(self, address: Address) -> None:
+        """Contact whoever is at ``address``."""
+
+    @abstractmethod
+    def get_new_introduction(self, from_peer: Peer | None = None) -> None:
+        """Ask ``from_peer``, or anybody, for the address of another peer."""
+
+    @abstractmethod
+    def get_peers(self) -> list[Peer]:
+        """The verified peers of this overlay."""
+
+    @abstractmethod
+    def get_walkable_addresses(self) -> list[Address]:
+        """Addresses that were introduced and not contacted yet."""
+
+    def get_peer_for_introduction(self, exclude: Peer | None = None) -> Peer | None:  # noqa: ARG002 - for overrides
+        """A peer to introduce to somebody who asks, other than ``exclude``; none by default."""
+        return None

@@ -1,0 +1,221 @@
+"""Who somebody is and where they can be reached (spec 04 section 7)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import deque
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from . import clock
+from .keyvault.crypto import default_eccrypto
+from .messaging.address import UDPv4Address, UDPv6Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .keyvault.keys import Key, PublicKey
+    from .messaging.address import Address
+
+__all__ = ["DirtyDict", "Peer"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+PING_SAMPLES = 5
+PRIVATE_KEY_MARKS = (b"-----BEGIN EC PRIVATE KEY-----", b"LibNaCLSK:")
+NO_ADDRESS = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - the wire's way to say "none", nothing is bound to it
+
+
+class DirtyDict(dict[K, V]):
+    """A dictionary that knows that it changed.
+
+    ``dirty`` is set by the constructor and by every change, and cleared by whoever has taken notice. Watchers are
+    called without arguments after every change.
+    """
+
+    __slots__ = ("_watchers", "dirty")
+
+    def __init__(self, **kwargs: V) -> None:
+        if kwargs:
+            super().__init__(**kwargs)
+        self.dirty = True
+        self._watchers: tuple[Callable[[], None], ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies belong to nobody yet: they have the items, not the watchers.
+        return type(self), (), None, None, iter(self.items())
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call ``watcher`` after every change from now on."""
+        self._watchers += (watcher,)
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Stop calling ``watcher``."""
+        self._watchers = tuple(other for other in self._watchers if other is not watcher)
+
+    def _changed(self) -> None:
+        self.dirty = True
+        for watcher in self._watchers:
+            watcher()
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        self._changed()
+
+    def __delitem__(self, key: K) -> None:
+        super().__delitem__(key)
+        self._changed()
+
+    def __ior__(self, other: Any) -> DirtyDict[K, V]:  # type: ignore[override,misc]  # mappings and pairs, as dict
+        self.update(other)
+        return self
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Take over the items of a mapping, or pairs, and the keywords."""
+        super().update(*args, **kwargs)
+        self._changed()
+
+    def setdefault(self, key: K, default: V) -> V:
+        """The value of ``key``, which becomes ``default`` if there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: K, *default: Any) -> Any:
+        """Remove ``key`` and return its value; if it is absent return ``default`` or else raise ``KeyError``."""
+        if default and key not in self:
+            return default[0]
+        value = super().pop(key)
+        self._changed()
+        return value
+
+    def popitem(self) -> tuple[K, V]:
+        """Remove and return the newest item."""
+        item = super().popitem()
+        self._changed()
+        return item
+
+    def clear(self) -> None:
+        """Remove all items."""
+        super().clear()
+        self._changed()
+
+
+class Peer:
+    """A public key with the addresses, the clock and the round trip times of its owner.
+
+    Peers are equal, and hash equal, when their public keys are the same.
+
+    :param key: a key object, or a serialized *public* key.
+    :param address: where the peer was seen, if it was.
+    :param intro: ``False`` if the peer itself was heard of just now, ``True`` if others told about it.
+    :raises ValueError: for private key material as bytes, and for bytes that are no public key.
+    """
+
+    #: Classes of addresses, the preferred one first.
+    INTERFACE_ORDER: ClassVar[list[type]] = [UDPv6Address, UDPv4Address, tuple]
+
+    # What few peers ever change is kept on the class: a peer is made for each packet of an unknown sender.
+    #: Whether the peer may be sent new-style discovery messages.
+    new_style_intro: bool = False
+    #: Whether the addresses stay as they are.
+    address_frozen: bool = False
+    #: Whether the peer answered a request of ours, so that it really is reachable where it says.
+    proven: bool = False
+    _lamport_timestamp: int = 0
+
+    def __init__(self, key: Key | bytes, address: Address | None = None, intro: bool = True) -> None:
+        if isinstance(key, bytes):
+            if key.startswith(PRIVATE_KEY_MARKS):
+                raise ValueError("a private key must be given as a key object, for instance by "
+                                 "default_eccrypto.key_from_private_bin(...), not as bytes")
+            key = default_eccrypto.key_from_public_bin(key)
+        public_key = key.pub()
+        mid = public_key.key_to_hash()
+        now = clock.time()
+        self.key: Key = key
+        self.public_key: PublicKey = public_key
+        #: The serialized public key.
+        self.key_bin: bytes = public_key.key_to_bin()
+        #: SHA-1 of the serialized public key, 20 bytes.
+        self.mid: bytes = mid
+        #: Seconds since the Unix epoch.
+        self.creation_time: float = now
+        #: Seconds since the Unix epoch, 0 if the peer was never heard of directly.
+        self.last_response: float = 0 if intro else now
+        self._hash = int.from_bytes(mid[:8], "big")
+        self._addresses: DirtyDict[type, Address] = DirtyDict()
+        self._address: Address = NO_ADDRESS
+        if address is not None:
+            self._addresses[type(address)] = address
+            self._address = address
+
+    @cached_property
+    def pings(self) -> deque[float]:
+        """The last round trip times in seconds, the newest at the end."""
+        return deque(maxlen=PING_SAMPLES)
+
+    @property
+    def addresses(self) -> DirtyDict[type, Address]:
+        """All known addresses by their class; changes to it take effect at once."""
+        return self._addresses
+
+    @property
+    def address(self) -> Address:
+        """The preferred address, or ``("0.0.0.0", 0)`` when there is none; assigning adds an address."""
+        if self._addresses.dirty:
+            self._choose_address()
+        return self._address
+
+    @address.setter
+    def address(self, value: Address) -> None:
+        self.add_address(value)
+
+    def add_address(self, value: Address) -> None:
+        """Make ``value`` the address of its class, unless the addresses are frozen."""
+        if not self.address_frozen and self._addresses.get(type(value)) != value:
+            self._addresses[type(value)] = value
+            self._choose_address()
+
+    def _choose_address(self) -> None:
+        addresses = self._addresses
+        for kind in self.INTERFACE_ORDER:
+            if kind in addresses:
+                self._address = addresses[kind]
+                break
+        addresses.dirty = False
+
+    def get_median_ping(self) -> float | None:
+        """The median round trip time in seconds, ``None`` before the first."""
+        if not self.pings:
+            return None
+        ordered, middle = sorted(self.pings), len(self.pings) // 2
+        return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+    def get_average_ping(self) -> float | None:
+        """The mean round trip time in seconds, ``None`` before the first."""
+        return sum(self.pings) / len(self.pings) if self.pings else None
+
+    def update_clock(self, timestamp: int) -> None:
+        """Move the Lamport clock forward to ``timestamp`` and note that the peer was heard of now."""
+        self._lamport_timestamp = max(self._lamport_timestamp, timestamp)
+        self.last_response = clock.time()
+
+    def get_lamport_timestamp(self) -> int:
+        """The Lamport clock."""
+        return self._lamport_timestamp
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Peer):
+            return self.key_bin == other.key_bin
+        return NotImplemented
+
+    def __str__(self) -> str:
+        host, port = self.address
+        return f"Peer<{host}:{port}, {b64encode(self.mid).decode()}>"
+
+    __repr__ = __str__

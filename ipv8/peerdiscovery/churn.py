@@ -1,0 +1,88 @@
+"""Finding out which peers are gone (spec 05 section 8.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ipv8 import clock, entropy
+from ipv8.peer import PING_SAMPLES
+
+from .discovery import DiscoveryStrategy
+
+if TYPE_CHECKING:
+    from ipv8.messaging.address import Address
+    from ipv8.peer import Peer
+
+    from .network import Network
+
+__all__ = ["DiscoveryStrategy", "PingingOverlay", "RandomChurn"]
+
+#: Addresses of which it is known when they were pinged; beyond that the first one of them is forgotten.
+MAX_PINGED = 5000
+
+
+class PingingOverlay(Protocol):
+    """What churn needs of an overlay."""
+
+    network: Network
+
+    def get_peers(self) -> list[Peer]:
+        """The verified peers of this overlay."""
+
+    def send_ping(self, peer: Peer) -> None:
+        """Ask ``peer`` for a sign of life."""
+
+
+class RandomChurn(DiscoveryStrategy[Any]):
+    """Pings random peers of the whole network that were silent for long, and removes those that stay silent.
+
+    A peer that was never heard of directly counts as heard of when it was created.
+
+    :param sample_size: peers to look at in each step.
+    :param ping_interval: seconds between two pings to a peer, at least.
+    :param inactive_time: seconds of silence after which a peer is pinged.
+    :param drop_time: seconds of silence after which a peer that was pinged is removed.
+    """
+
+    def __init__(self, overlay: PingingOverlay, sample_size: int = 8, ping_interval: float = 10.0,
+                 inactive_time: float = 27.5, drop_time: float = 57.5) -> None:
+        super().__init__(overlay)
+        self.sample_size = sample_size
+        self.ping_interval = ping_interval
+        self.inactive_time = inactive_time
+        self.drop_time = drop_time
+        self._pinged: dict[Address, float] = {}
+
+    def should_drop(self, peer: Peer) -> bool:
+        """Whether ``peer`` has been silent for longer than the drop time."""
+        return clock.time() > self._last_sign(peer) + self.drop_time
+
+    def is_inactive(self, peer: Peer) -> bool:
+        """Whether ``peer`` has been silent for longer than the inactive time."""
+        return clock.time() > self._last_sign(peer) + self.inactive_time
+
+    def take_step(self) -> None:
+        """Look at some random peers."""
+        with self.walk_lock:
+            peers = list(self.overlay.network.verified_peers)
+            for peer in entropy.sample(peers, min(self.sample_size, len(peers))):
+                self._check(peer)
+
+    @staticmethod
+    def _last_sign(peer: Peer) -> float:
+        return peer.last_response or peer.creation_time
+
+    def _check(self, peer: Peer) -> None:
+        address = peer.address
+        if self.should_drop(peer) and address in self._pinged:
+            self.overlay.network.remove_peer(peer)
+            del self._pinged[address]
+        elif self.is_inactive(peer) or len(peer.pings) < PING_SAMPLES:
+            now = clock.time()
+            if address in self._pinged and self._pinged[address] + self.ping_interval < now:
+                del self._pinged[address]
+            if address not in self._pinged:
+                self._pinged[address] = now
+                if len(self._pinged) > MAX_PINGED:
+                    del self._pinged[next(iter(self._pinged))]
+                self.overlay.send_ping(peer)

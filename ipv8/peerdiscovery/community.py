@@ -1,0 +1,247 @@
+"""The overlay that all nodes share: who runs what, who is still there, and how far away (spec 05 section 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from ipv8 import clock, entropy
+from ipv8.authentication import authenticate
+from ipv8.community import Community, CommunitySettings
+from ipv8.lazy_community import decode_payloads, lazy_wrapper, lazy_wrapper_unsigned
+from ipv8.limits import TokenBuckets
+from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.payload import IntroductionRequestPayload
+from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
+from ipv8.requestcache import NumberCacheWithName, RandomNumberCache, RequestCache
+
+from .churn import RandomChurn
+from .discovery import DiscoveryStrategy
+from .payload import (
+    LEGACY_MARK,
+    DiscoveryIntroductionRequestPayload,
+    PingPayload,
+    PongPayload,
+    SimilarityRequestPayload,
+    SimilarityResponsePayload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipv8.keyvault.keys import PrivateKey
+    from ipv8.messaging.address import Address
+    from ipv8.messaging.serialization import Payload
+    from ipv8.peer import Peer
+
+__all__ = ["DiscoveryCommunity", "PeriodicSimilarity", "PingRequestCache"]
+
+MAX_LISTED_SERVICES = 64
+"""Community ids in a message of ours, so that it fits into any datagram that is not fragmented."""
+
+MAX_LEARNED_SERVICES = 200
+"""Community ids that are read out of one message; the network holds as many for a peer."""
+
+SIMILARITY_RESPONSES_PER_SECOND, SIMILARITY_RESPONSES_AT_ONCE = 20.0, 100.0
+"""Similarity responses to the nodes of one IP address that have not proved to be there."""
+
+PING_TIMEOUT = 5.0  # seconds
+
+_GLOBAL_TIME_SIZE = 8
+_LEGACY_SIZE = _GLOBAL_TIME_SIZE + 21 + 21
+"""Global time, mark and mid, and a normal introduction request without extra bytes."""
+
+
+class PingRequestCache(NumberCacheWithName):
+    """A ping that was not answered yet.
+
+    :param identifier: that of the ping; its lower 16 bits count, as on the wire.
+    :param peer: who was pinged, at the address that it prefers now.
+    :param start_time: when, in seconds since the Unix epoch.
+    """
+
+    name = "discoverypingcache"
+
+    def __init__(self, request_cache: RequestCache, identifier: int, peer: Peer, start_time: float) -> None:
+        super().__init__(request_cache, self.name, identifier % 65536)
+        self.peer = peer
+        self.address = peer.address
+        self.start_time = start_time
+
+    @property
+    def timeout_delay(self) -> float:
+        """Seconds in which an answer counts."""
+        return PING_TIMEOUT
+
+    def finish(self) -> None:
+        """Note that the answer arrived now."""
+        now = clock.time()
+        self.peer.last_response = now
+        self.peer.pings.append(max(0.0, now - self.start_time))
+
+
+class PeriodicSimilarity(DiscoveryStrategy["DiscoveryCommunity"]):
+    """Asks a random peer which overlays it runs, at most once a second."""
+
+    INTERVAL = 1.0
+
+    def __init__(self, overlay: DiscoveryCommunity) -> None:
+        super().__init__(overlay)
+        self.last_step = 0.0
+
+    def take_step(self) -> None:
+        """Ask one peer, unless another one has just been asked."""
+        with self.walk_lock:
+            now = clock.time()
+            peers = tuple(self.overlay.network.verified_peers)
+            if peers and abs(now - self.last_step) >= self.INTERVAL:
+                self.last_step = now
+                self.overlay.send_similarity_request(entropy.choice(peers).address)
+
+
+class DiscoveryCommunity(Community):
+    """Tells others which overlays this node runs, learns the same of them, and pings.
+
+    A node may use several keys. For each of them, only the overlays of that key are told.
+    """
+
+    community_id = bytes.fromhex("7e313685c1912a141279f8248fc8db5899c5df5a")
+
+    def __init__(self, settings: CommunitySettings) -> None:
+        super().__init__(settings)
+        self.request_cache = RequestCache()
+        self._introduce_to: bytes | None = None
+        self._similarity_responses = TokenBuckets(SIMILARITY_RESPONSES_PER_SECOND, SIMILARITY_RESPONSES_AT_ONCE)
+        self.add_message_handler(SimilarityRequestPayload, self.on_similarity_request)
+        self.add_message_handler(SimilarityResponsePayload, self.on_similarity_response)
+        self.add_message_handler(PingPayload, self.on_ping)
+        self.add_message_handler(PongPayload, self.on_pong)
+
+    def get_available_strategies(self) -> dict[str, type[DiscoveryStrategy[Any]]]:
+        """The strategies that a configuration may name for this overlay."""
+        return {"PeriodicSimilarity": PeriodicSimilarity, "RandomChurn": RandomChurn}
+
+    async def unload(self) -> None:
+        """Forget the pings in flight, then unload like any community."""
+        await self.request_cache.shutdown()
+        await super().unload()
+
+    # -- introductions -----------------------------------------------------------------------------------------------
+
+    def on_old_introduction_request(self, source_address: Address, data: bytes) -> None:
+        """Message 246, in its present form or in that of 2014."""
+        peer, start, end = authenticate(self, source_address, data)
+        mark = data[start + _GLOBAL_TIME_SIZE:start + _GLOBAL_TIME_SIZE + 1]
+        legacy = mark == LEGACY_MARK and end - start >= _LEGACY_SIZE
+        payload_class = DiscoveryIntroductionRequestPayload if legacy else IntroductionRequestPayload
+        dist, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+        if payload.supports_new_style and not legacy:
+            peer.new_style_intro = True
+        self._introduce_to = payload.introduce_to if legacy else None
+        try:
+            self.on_introduction_request(peer, dist, payload)
+        finally:
+            self._introduce_to = None
+
+    def get_peer_for_introduction(self, exclude: Peer | None = None, new_style: bool = False) -> Peer | None:
+        """Whom to introduce: the one that was asked for, if that is a verified peer, else a random one."""
+        if self._introduce_to is not None:
+            for peer in self.network.verified_peers:
+                if peer.mid == self._introduce_to and peer != exclude:
+                    return peer
+        return super().get_peer_for_introduction(exclude=exclude, new_style=new_style)
+
+    def introduction_response_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - a hook
+                                       payload: Any) -> None:  # noqa: ARG002 - a hook
+        """Ask whoever introduced somebody which overlays it runs."""
+        self.send_similarity_request(peer.address)
+
+    # -- similarity --------------------------------------------------------------------------------------------------
+
+    def _my_peers(self) -> list[Peer]:
+        """The identities that this node uses for its overlays."""
+        return list(dict.fromkeys(overlay.my_peer for overlay in self.network.service_overlays.values()))
+
+    def get_my_overlays(self, peer: Peer) -> list[bytes]:
+        """The ids of our overlays that use the key of ``peer``."""
+        return [service for service, overlay in self.network.service_overlays.items() if overlay.my_peer == peer]
+
+    def custom_pack(self, peer: Peer, msg_num: int, payloads: Sequence[Payload]) -> bytes:
+        """A packet with these payloads, author included, that is signed by ``peer``, which is one of our identities."""
+        packet = b"".join((self._prefix, bytes((msg_num,)), self.serializer.pack_serializable_list(payloads)))
+        return packet + cast("PrivateKey", peer.key).signature(packet)
+
+    def _pack_as(self, peer: Peer, payload: SimilarityRequestPayload | SimilarityResponsePayload) -> bytes:
+        author = BinMemberAuthenticationPayload(peer.public_key.key_to_bin())
+        global_time = GlobalTimeDistributionPayload(self.claim_global_time())
+        return self.custom_pack(peer, payload.msg_id, (author, global_time, payload))
+
+    def create_similarity_request(self, peer: Peer) -> bytes:
+        """Tell, as ``peer``, which overlays that identity runs, and ask for the same."""
+        return self._pack_as(peer, SimilarityRequestPayload(
+            entropy.randbits(16), self.my_estimated_lan, self.my_estimated_wan, "unknown",
+            self.get_my_overlays(peer)[:MAX_LISTED_SERVICES]))
+
+    def create_similarity_response(self, identifier: int, peer: Peer) -> bytes:
+        """Answer, as ``peer``, which overlays that identity runs."""
+        return self._pack_as(peer, SimilarityResponsePayload(
+            identifier, self.get_my_overlays(peer)[:MAX_LISTED_SERVICES], ()))
+
+    def send_similarity_request(self, address: Address) -> None:
+        """Ask, as each of our identities, which overlays are run at ``address``."""
+        for my_peer in self._my_peers():
+            self.endpoint.send(address, self.create_similarity_request(my_peer))
+
+    @lazy_wrapper(GlobalTimeDistributionPayload, SimilarityRequestPayload)
+    def on_similarity_request(self, node: Peer, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - in the message
+                              payload: SimilarityRequestPayload) -> None:
+        """Learn the overlays of ``node``, whether or not it is verified, and tell ours."""
+        self.network.discover_services(node, payload.preference_list[:MAX_LEARNED_SERVICES])
+        for my_peer in self._my_peers():
+            if not (node.proven or self._similarity_responses.take(node.address[0])):
+                self.drops.count(DropCounter.RATE_LIMITED)
+                return
+            self.endpoint.send(node.address, self.create_similarity_response(payload.identifier, my_peer))
+
+    @lazy_wrapper(GlobalTimeDistributionPayload, SimilarityResponsePayload)
+    def on_similarity_response(self, node: Peer, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - in the message
+                               payload: SimilarityResponsePayload) -> None:
+        """Learn the overlays of ``node``, which becomes a peer if there is room for it."""
+        known = self.network.get_verified_by_public_key_bin(node.public_key.key_to_bin())
+        if known is None:
+            if 0 <= self.max_peers < len(self.get_peers()):
+                return
+            self.network.add_verified_peer(node)
+        self.network.discover_services(node, payload.preference_list[:MAX_LEARNED_SERVICES])
+
+    # -- pings -------------------------------------------------------------------------------------------------------
+
+    def create_ping(self, identifier: int) -> bytes:
+        """An unsigned ping."""
+        return self._pack_timed(PingPayload(identifier), self.claim_global_time(), sig=False)
+
+    def create_pong(self, identifier: int) -> bytes:
+        """The unsigned answer to the ping with this identifier."""
+        return self._pack_timed(PongPayload(identifier), self.claim_global_time(), sig=False)
+
+    def send_ping(self, peer: Peer) -> None:
+        """Ask ``peer`` for a sign of life; its answer is noted as its last one and as a round trip time."""
+        identifier = RandomNumberCache.find_unclaimed_identifier(self.request_cache, PingRequestCache.name)
+        self.request_cache.add(PingRequestCache(self.request_cache, identifier, peer, clock.time()))
+        self.endpoint.send(peer.address, self.create_ping(identifier))
+
+    @lazy_wrapper_unsigned(GlobalTimeDistributionPayload, PingPayload)
+    def on_ping(self, source_address: Address, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - in the message
+                payload: PingPayload) -> None:
+        """Give a sign of life, as small as the question."""
+        self.endpoint.send(source_address, self.create_pong(payload.identifier))
+
+    @lazy_wrapper_unsigned(GlobalTimeDistributionPayload, PongPayload)
+    def on_pong(self, source_address: Address, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - in the message
+                payload: PongPayload) -> None:
+        """Accept the answer to a ping of ours, from where that was sent to."""
+        cache = self.request_cache.get(PingRequestCache, payload.identifier)
+        if cache is None or cache.address != source_address:
+            self.drops.count(DropCounter.UNSOLICITED)
+            return
+        self.request_cache.pop(PingRequestCache, payload.identifier)
+        cache.finish()

@@ -1,0 +1,172 @@
+"""Built-in containers with one property more, for attributes that programs write to directly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Set as AbstractSet
+
+__all__ = ["ObservedSet", "UniqueList"]
+
+T = TypeVar("T")
+
+
+class UniqueList(list[T]):
+    """A list of hashable items without duplicates, whose ``in`` does not depend on its length.
+
+    What is in the list already is silently not added again.
+    """
+
+    __slots__ = ("_present",)
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        super().__init__()
+        self._present: set[T] = set()
+        self.extend(items)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._present
+
+    def append(self, item: T) -> None:
+        """Add ``item`` at the end, unless it is present."""
+        if item not in self._present:
+            self._present.add(item)
+            super().append(item)
+
+    def extend(self, items: Iterable[T]) -> None:
+        """Append each of ``items`` that is not present."""
+        for item in tuple(items):
+            self.append(item)
+
+    def insert(self, index: SupportsIndex, item: T) -> None:
+        """Add ``item`` before ``index``, unless it is present."""
+        if item not in self._present:
+            self._present.add(item)
+            super().insert(index, item)
+
+    def remove(self, item: T) -> None:
+        """Remove ``item``; ``ValueError`` if it is absent."""
+        super().remove(item)
+        self._present.discard(item)
+
+    def pop(self, index: SupportsIndex = -1) -> T:
+        """Remove and return the item at ``index``."""
+        item = super().pop(index)
+        self._present.discard(item)
+        return item
+
+    def clear(self) -> None:
+        """Remove all items."""
+        super().clear()
+        self._present.clear()
+
+    def _replace(self, items: Iterable[T]) -> None:
+        remaining = tuple(items)
+        self.clear()
+        self.extend(remaining)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        edited = list(self)
+        edited[index] = value
+        self._replace(edited)
+
+    def __delitem__(self, index: Any) -> None:
+        edited = list(self)
+        del edited[index]
+        self._replace(edited)
+
+    def __iadd__(self, items: Iterable[T]) -> UniqueList[T]:  # type: ignore[override,misc]  # any iterable, as list
+        self.extend(items)
+        return self
+
+    def __imul__(self, count: SupportsIndex) -> UniqueList[T]:
+        if int(count) < 1:
+            self.clear()
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (list(self),)
+
+
+class ObservedSet(set[T]):
+    """A set that tells its subclass which items came and which went, one by one, whatever method was used."""
+
+    __slots__ = ()
+
+    def _gained(self, item: T) -> None:
+        """Take notice of ``item``, which is in the set now."""
+        raise NotImplementedError
+
+    def _lost(self, item: T) -> None:
+        """Take notice of ``item``, which is not in the set any more."""
+        raise NotImplementedError
+
+    def add(self, item: T) -> None:
+        """Put ``item`` into the set."""
+        if item not in self:
+            super().add(item)
+            self._gained(item)
+
+    def discard(self, item: T) -> None:  # type: ignore[override]  # as strict as add
+        """Take ``item`` out of the set if it is there."""
+        if item in self:
+            super().discard(item)
+            self._lost(item)
+
+    def remove(self, item: T) -> None:
+        """Take ``item`` out of the set; ``KeyError`` if it is absent."""
+        super().remove(item)
+        self._lost(item)
+
+    def pop(self) -> T:
+        """Take any item out of the set and return it; ``KeyError`` when there is none."""
+        item = super().pop()
+        self._lost(item)
+        return item
+
+    def clear(self) -> None:
+        """Take all items out."""
+        self.difference_update(tuple(self))
+
+    def update(self, *others: Iterable[T]) -> None:
+        """Put the items of all ``others`` into the set."""
+        for other in others:
+            for item in tuple(other):
+                self.add(item)
+
+    def difference_update(self, *others: Iterable[Any]) -> None:
+        """Take the items of all ``others`` out of the set."""
+        for other in others:
+            for item in tuple(other):
+                self.discard(item)
+
+    def intersection_update(self, *others: Iterable[Any]) -> None:
+        """Keep what is in all ``others`` too."""
+        self.difference_update(self - self.intersection(*others))
+
+    def symmetric_difference_update(self, other: Iterable[T]) -> None:
+        """Keep what is in one of the two sets only."""
+        toggled = frozenset(other)
+        common = self & toggled
+        self.difference_update(common)
+        self.update(toggled - common)
+
+    def __ior__(self, other: AbstractSet[T]) -> ObservedSet[T]:  # type: ignore[override,misc]  # stays observed
+        self.update(other)
+        return self
+
+    def __isub__(self, other: AbstractSet[Any]) -> ObservedSet[T]:  # type: ignore[misc]  # stays observed
+        self.difference_update(other)
+        return self
+
+    def __iand__(self, other: AbstractSet[Any]) -> ObservedSet[T]:  # type: ignore[misc]  # stays observed
+        self.intersection_update(other)
+        return self
+
+    def __ixor__(self, other: AbstractSet[T]) -> ObservedSet[T]:  # type: ignore[override,misc]  # stays observed
+        self.symmetric_difference_update(other)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return set, (list(self),)

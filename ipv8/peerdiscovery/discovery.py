@@ -1,0 +1,184 @@
+"""Ways to find more peers for an overlay, one step at a time (spec 05 section 8)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ipv8 import clock, entropy
+
+if TYPE_CHECKING:
+    from ipv8.messaging.address import Address
+    from ipv8.overlay import Overlay
+    from ipv8.peer import Peer
+
+__all__ = ["DiscoveryStrategy", "EdgeWalk", "RandomWalk"]
+
+OverlayType = TypeVar("OverlayType", bound="Overlay[Any]")
+
+#: Addresses whose failures a walker with a back-off remembers; beyond that the one that failed first is forgotten.
+MAX_FAILURES = 500
+#: A longer pause, in seconds, than this does not follow on any number of failures.
+MAX_BACKOFF = 600.0
+
+
+class DiscoveryStrategy(ABC, Generic[OverlayType]):
+    """Something that the service lets take a step in every tick, as long as the overlay wants more peers."""
+
+    def __init__(self, overlay: OverlayType) -> None:
+        self.overlay = overlay
+        self.walk_lock = Lock()
+
+    @abstractmethod
+    def take_step(self) -> None:
+        """Do a little to find peers, without waiting for anything."""
+
+    def get_peer_count(self) -> int:
+        """How many peers the overlay has; 0 without an overlay."""
+        return len(self.overlay.get_peers()) if self.overlay else 0
+
+
+class RandomWalk(DiscoveryStrategy[OverlayType]):
+    """Contacts introduced addresses in random order, and every now and then asks for another introduction.
+
+    The cost of a step grows with the number of outstanding contacts, not with the number of known addresses.
+
+    :param timeout: seconds after which a contacted address counts as unreachable and is forgotten.
+    :param window_size: contacts that may be outstanding at a time; 0 or ``None`` for any number.
+    :param reset_chance: of 256, how many steps ask for an introduction even if there are addresses to walk to.
+    :param target_interval: seconds between two steps, at least.
+    :param failure_backoff: seconds during which an address that failed twice in a row is left alone when it is
+        introduced again; doubled with each further failure. With 0 failures are not remembered.
+    """
+
+    def __init__(self, overlay: OverlayType, timeout: float = 3.0, window_size: int | None = 5, reset_chance: int = 50,
+                 target_interval: float = 0, failure_backoff: float = 0) -> None:
+        super().__init__(overlay)
+        #: When each outstanding address was contacted.
+        self.intro_timeouts: dict[Address, float] = {}
+        self.node_timeout = timeout
+        self.window_size = window_size
+        self.reset_chance = reset_chance
+        self.target_interval = target_interval
+        self.failure_backoff = failure_backoff
+        self.last_step: float = 0
+        self._failures: dict[Address, tuple[int, float]] = {}
+
+    def take_step(self) -> None:
+        """Give up on contacts that did not answer in time, then walk to an address or ask for another one."""
+        with self.walk_lock:
+            now = clock.time()
+            self._expire(now)
+            if self.target_interval > 0 and self.last_step + self.target_interval >= now:
+                return
+            if self.window_size and 0 < self.window_size <= len(self.intro_timeouts):
+                return
+            address = self._choose(now) if entropy.randint(0, 255) >= self.reset_chance else None
+            if address is None:
+                self.overlay.get_new_introduction()
+            else:
+                self.overlay.walk_to(address)
+                self.intro_timeouts[address] = now
+            self.last_step = now
+
+    def _expire(self, now: float) -> None:
+        network = self.overlay.network
+        for address in [address for address, sent in self.intro_timeouts.items() if sent + self.node_timeout < now]:
+            del self.intro_timeouts[address]
+            if network.get_verified_by_address(address) is not None:
+                self._failures.pop(address, None)
+                continue
+            network.remove_by_address(address)
+            if self.failure_backoff > 0:
+                self._note_failure(address, now)
+
+    def _note_failure(self, address: Address, now: float) -> None:
+        failures, _ = self._failures.pop(address, (0, now))
+        # The first failure is often only a puncture that came too late, so the second try is free.
+        pause = min(MAX_BACKOFF, self.failure_backoff * 2.0 ** min(failures - 1, 32)) if failures else 0
+        self._failures[address] = failures + 1, now + pause
+        if len(self._failures) > MAX_FAILURES:
+            del self._failures[next(iter(self._failures))]
+
+    def _choose(self, now: float) -> Address | None:
+        """Any walkable address that is neither outstanding nor left alone."""
+        available = self.overlay.get_walkable_addresses()
+        avoided = {*self.intro_timeouts, *(address for address, (_, until) in self._failures.items() if until > now)}
+        # One more than may have to be skipped is enough to find one, and each is as likely as in a full search.
+        options = entropy.sample(available, min(len(available), len(avoided) + 1))
+        return next((address for address in options if address not in avoided), None)
+
+
+class EdgeWalk(DiscoveryStrategy[OverlayType]):
+    """Follows introductions away from a few neighbours, each as deep as possible, and so lays out chains of peers.
+
+    :param edge_length: peers in a complete edge, its root included.
+    :param neighborhood_size: neighbours that edges start from.
+    :param edge_timeout: seconds without a new peer after which an edge ends where it is.
+    """
+
+    def __init__(self, overlay: OverlayType, edge_length: int = 4, neighborhood_size: int = 6,
+                 edge_timeout: float = 3.0) -> None:
+        super().__init__(overlay)
+        self.edge_length = edge_length
+        self.neighborhood_size = neighborhood_size
+        self.edge_timeout = edge_timeout
+        self._neighborhood: list[Peer] = []
+        #: All edges that have ended, each from its root on.
+        self.complete_edges: list[list[Peer]] = []
+        #: The growing edges by their root, which is their first element.
+        self.under_construction: dict[Peer, list[Peer]] = {}
+        #: When each growing edge last grew.
+        self.last_edge_responses: dict[Peer, float] = {}
+
+    def get_available_root(self) -> Peer | None:
+        """Any neighbour without a growing edge, ``None`` if all have one."""
+        roots = [peer for peer in self._neighborhood if peer not in self.under_construction]
+        return entropy.choice(roots) if roots else None
+
+    def take_step(self) -> None:
+        """Gather neighbours, else start an edge, else let all edges grow."""
+        with self.walk_lock:
+            if len(self._neighborhood) < self.neighborhood_size:
+                self._gather_neighbors()
+                return
+            root = self.get_available_root()
+            if root is not None:
+                self.under_construction[root] = [root]
+                self.last_edge_responses[root] = clock.time()
+                self.overlay.get_new_introduction(root)
+                return
+            for edge in list(self.under_construction.values()):
+                self._grow(edge)
+
+    def _gather_neighbors(self) -> None:
+        self._neighborhood = self.overlay.get_peers()[:self.neighborhood_size]
+        self.overlay.bootstrap()
+        for address in self.overlay.get_walkable_addresses()[:self.neighborhood_size]:
+            self.overlay.walk_to(address)
+
+    def _grow(self, edge: list[Peer]) -> None:
+        root, now = edge[0], clock.time()
+        candidates = []
+        for address in tuple(self.overlay.network.get_introductions_from(edge[-1])):
+            peer = self.overlay.network.get_verified_by_address(address)
+            if peer is None:
+                self.overlay.walk_to(address)
+            elif peer not in edge:
+                candidates.append(peer)
+        if candidates:
+            self.last_edge_responses[root] = now
+            edge.append(entropy.choice(candidates))
+            if len(edge) >= self.edge_length:
+                self._finish(edge)
+            else:
+                self.overlay.walk_to(edge[-1].address)
+        elif self.last_edge_responses[root] + self.edge_timeout < now:
+            self._finish(edge)
+
+    def _finish(self, edge: list[Peer]) -> None:
+        del self.under_construction[edge[0]]
+        del self.last_edge_responses[edge[0]]
+        if len(edge) > 1:
+            self.complete_edges.append(edge)

@@ -1,0 +1,482 @@
+"""A bootstrap server: introduces the peers of any overlay to one another and joins none (spec 05 section 12).
+
+The first contact of a node is a tracker. It asks for an introduction in the name of its overlay and gets, in the same
+name, the address of somebody else who asked for that overlay before. The tracker keeps who asked, by service (the id
+of the overlay), and now and then asks back whether they are still there.
+
+Everything here is paid for by strangers' packets, hence the limits: see :class:`TrackerLimits`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, Any
+
+from ipv8 import clock, entropy
+from ipv8.authentication import HEADER_SIZE, PacketDecodingError, UndecodableError, authenticate
+from ipv8.community import Community, CommunitySettings
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.lazy_community import decode_payloads
+from ipv8.limits import TokenBuckets
+from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.payload import (
+    IntroductionRequestPayload,
+    IntroductionResponsePayload,
+    NewIntroductionRequestPayload,
+    NewIntroductionResponsePayload,
+    NewPunctureRequestPayload,
+    PunctureRequestPayload,
+)
+from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
+from ipv8.peer import Peer
+from ipv8.requestcache import NumberCacheWithName, RandomNumberCache, RequestCache
+
+from .churn import RandomChurn
+from .network import Network, PeerObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from ipv8.messaging.address import Address
+    from ipv8.messaging.interfaces.endpoint import Endpoint
+    from ipv8.messaging.serialization import Payload
+
+__all__ = ["EndpointServer", "TrackerChurn", "TrackerLimits", "TrackerPing"]
+
+PING_TIMEOUT = 5.0
+"""Seconds in which a peer has to answer."""
+
+CHURN_INTERVAL, CHURN_ROUNDS = 1.0, 10
+"""Seconds between two looks at some of the peers, and the number of looks after which all had their turn."""
+
+SAMPLE_SIZE = 8
+"""The fewest peers that are looked at each time."""
+
+PROBES_PER_SECOND, PROBES_AT_ONCE = 500.0, 2000.0
+"""Questions of ours to newcomers, of all together, whether they are where they seem to be."""
+
+UNPROVEN_GRACE = 10.0
+"""Seconds in which a newcomer to a service that is full has its place for sure."""
+
+SEARCH_LENGTH = 64
+"""How many peers of a service are looked at to find one to introduce."""
+
+NOWHERE = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - what the wire says for "no address"
+
+
+@dataclass(frozen=True)
+class TrackerLimits:
+    """What a tracker does for strangers, and how many of them it remembers.
+
+    The defaults let an office of a hundred nodes with ten overlays each start at the same moment, behind one address.
+    Programs on the same machine (loopback addresses) are not limited by address.
+    """
+
+    peers: int = 5000
+    """Peers in all; the oldest goes first."""
+
+    peers_per_service: int = 500
+    """Peers of one service; one that did not answer goes first, and if all did, the newcomer waits."""
+
+    services_per_peer: int = 40
+    """Overlays of one peer; the oldest goes first."""
+
+    peers_per_address: int = 100
+    """Peers behind one IPv4 address or in one IPv6 /64; others are answered and not remembered."""
+
+    peers_per_subnet: int = 500
+    """Peers in one IPv4 /24 or IPv6 /48; others are answered and not remembered."""
+
+    requests_per_address: float = 50.0
+    """Packets each second from one IPv4 address or IPv6 /64 that are looked into, after a burst of 20 times as many."""
+
+    requests_per_subnet: float = 250.0
+    """Packets each second from one IPv4 /24 or IPv6 /48 that are looked into, after a burst of 20 times as many."""
+
+
+BURST_SECONDS = 20
+
+
+def _places_of(host: str) -> tuple[Hashable, Hashable]:
+    """What counts as one address, and as one subnet. Whoever has an IPv6 address has a whole /64."""
+    if ":" not in host:
+        return host, host.rpartition(".")[0]
+    try:
+        packed = IPv6Address(host).packed
+    except ValueError:
+        return host, host
+    return packed[:8], packed[:6]
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host == "::1"
+
+
+class _UnsolicitedError(PacketDecodingError):
+    """An answer to a question that was not asked."""
+
+    reason = DropCounter.UNSOLICITED
+
+
+class TrackerPing(NumberCacheWithName):
+    """A question to a peer whether it is still there, in the name of a service.
+
+    Unanswered, it takes the service from the peer, and a peer without services is forgotten.
+
+    :param address: where the peer is asked, by default at the address that it prefers.
+    :param lenient: whether a peer that does not answer stays as it is.
+    :param pending: the table of unanswered pings by address, which this one takes itself out of.
+    """
+
+    name = "tracker-ping"
+
+    def __init__(self, request_cache: RequestCache, identifier: int, network: Network, peer: Peer, service: bytes, *,
+                 address: Address | None = None, lenient: bool = False,
+                 pending: dict[Address, TrackerPing] | None = None) -> None:
+        super().__init__(request_cache, self.name, identifier % 65536)
+        self.network = network
+        self.peer = peer
+        self.service = service
+        self.address = address or peer.address
+        self.lenient = lenient
+        self.start_time = clock.time()
+        self._pending = {} if pending is None else pending
+        self._pending[self.address] = self
+
+    @property
+    def timeout_delay(self) -> float:
+        """Seconds in which an answer counts."""
+        return PING_TIMEOUT
+
+    def on_timeout(self) -> None:
+        """Conclude that the peer has left the service."""
+        self._pending.pop(self.address, None)
+        if not self.lenient:
+            self.drop_service()
+
+    def finish(self) -> None:
+        """Note that the peer answered now: it is proven to be at the address at which it was asked."""
+        self._pending.pop(self.address, None)
+        now = clock.time()
+        self.peer.add_address(self.address)
+        self.peer.last_response = now
+        self.peer.pings.append(max(0.0, now - self.start_time))
+        self.network.mark_proven(self.peer)
+
+    def drop_service(self) -> None:
+        """Take the service from the peer."""
+        services = self.network.get_services_for_peer(self.peer)
+        services.discard(self.service)
+        if not services:
+            self.network.remove_peer(self.peer)
+
+
+class TrackerChurn(RandomChurn):
+    """Churn that also holds the number of peers down, forgetting the oldest ones first."""
+
+    def __init__(self, overlay: Any, sample_size: int = 8, ping_interval: float = 10.0, inactive_time: float = 27.5,
+                 drop_time: float = 57.5, max_peers: int = 100) -> None:
+        super().__init__(overlay, sample_size, ping_interval, inactive_time, drop_time)
+        self.max_peers = max_peers
+
+    def take_step(self) -> None:
+        """Look at some random peers, then forget those that are too many."""
+        super().take_step()
+        network = self.overlay.network
+        surplus = len(network.verified_peers) - self.max_peers
+        if surplus > 0:
+            for peer in sorted(network.verified_peers, key=lambda peer: peer.creation_time)[:surplus]:
+                network.remove_peer(peer)
+
+
+class _Occupancy(PeerObserver):
+    """Who is where: how many peers at each address and in each subnet, and who has not proved to be there."""
+
+    def __init__(self) -> None:
+        self._places: dict[Peer, tuple[Hashable, Hashable]] = {}
+        self.counts: Counter[Hashable] = Counter()
+        self.unproven: dict[Peer, None] = {}
+
+    def on_peer_added(self, peer: Peer) -> None:
+        """Count ``peer`` where it is now."""
+        places = self._places[peer] = _places_of(peer.address[0])
+        self.counts.update(places)
+        self.unproven[peer] = None
+
+    def on_peer_removed(self, peer: Peer) -> None:
+        """Count ``peer`` no more, where it was when it was added."""
+        self.unproven.pop(peer, None)
+        for place in self._places.pop(peer):
+            self.counts[place] -= 1
+            if not self.counts[place]:
+                del self.counts[place]
+
+
+class EndpointServer(Community):
+    """The tracker on an endpoint: IPv4 and IPv6, old style and new style introductions.
+
+    ``counters`` has what was done, ``drops`` why packets were not handled.
+
+    :param endpoint: is listened to for the packets of all overlays.
+    :param limits: see :class:`TrackerLimits`.
+    :param my_peer: the identity of the tracker, by default a new curve25519 key.
+    """
+
+    def __init__(self, endpoint: Endpoint, limits: TrackerLimits | None = None, my_peer: Peer | None = None) -> None:
+        self.community_id = entropy.randbytes(20)
+        self.limits = limits = limits or TrackerLimits()
+        network = Network()
+        super().__init__(CommunitySettings(
+            my_peer=my_peer or Peer(default_eccrypto.generate_key("curve25519")), endpoint=endpoint, network=network,
+            max_peers=-1))
+        endpoint.remove_listener(self)
+        endpoint.add_listener(self)
+
+        network.reverse_service_cache_size = limits.peers
+        self.request_cache = RequestCache()
+        self.counters: Counter[str] = Counter()
+        self.churn = TrackerChurn(self, SAMPLE_SIZE, max_peers=limits.peers)
+        self._pending_pings: dict[Address, TrackerPing] = {}
+        self._occupancy = _Occupancy()
+        network.add_peer_observer(self._occupancy)
+        self._by_address = TokenBuckets(limits.requests_per_address, BURST_SECONDS * limits.requests_per_address)
+        self._by_subnet = TokenBuckets(limits.requests_per_subnet, BURST_SECONDS * limits.requests_per_subnet)
+        self._probes = TokenBuckets(PROBES_PER_SECOND, PROBES_AT_ONCE, 1)
+        self._generic_handlers: dict[int, Callable[[Address, bytes], None]] = {
+            IntroductionRequestPayload.msg_id: self.on_generic_introduction_request,
+            NewIntroductionRequestPayload.msg_id: self.on_generic_introduction_request,
+            IntroductionResponsePayload.msg_id: self.on_generic_introduction_response,
+            NewIntroductionResponsePayload.msg_id: self.on_generic_introduction_response,
+        }
+        self.register_task("tracker churn", self._take_churn_step, interval=CHURN_INTERVAL)
+
+    async def unload(self) -> None:
+        """Forget the pings in flight, then unload like any community."""
+        await self.request_cache.shutdown()
+        await super().unload()
+
+    # -- receiving ---------------------------------------------------------------------------------------------------
+
+    def on_packet(self, packet: tuple[Address, bytes], warn_unknown: bool = False) -> None:  # noqa: ARG002 - as in the base
+        """Handle introduction requests and responses of any overlay; everything else is counted and dropped."""
+        source_address, data = packet
+        if len(data) < HEADER_SIZE:
+            self.drops.count(DropCounter.SHORT)
+            return
+        handler = self._generic_handlers.get(data[HEADER_SIZE - 1])
+        if handler is None:
+            self.drops.count(DropCounter.UNKNOWN_ID)
+            return
+        if not self._admits(source_address[0]):
+            self.drops.count(DropCounter.RATE_LIMITED)
+            return
+        try:
+            handler(source_address, data)
+        except PacketDecodingError as e:
+            self.drops.count(e.reason)
+        except Exception:
+            self.logger.exception("A packet from %s could not be handled", source_address)
+
+    def _admits(self, host: str) -> bool:
+        """Whether ``host`` may have another packet looked into."""
+        if _is_loopback(host):
+            return True
+        address, subnet = _places_of(host)
+        return self._by_address.take(address) and self._by_subnet.take(subnet)
+
+    def on_unconfirmed_address(self, peer: Peer, source_address: Address) -> None:
+        """Nothing: newcomers and those who have moved are asked alike, once their request is known to be one."""
+
+    def on_generic_introduction_request(self, source_address: Address, data: bytes) -> None:
+        """Remember the sender and introduce somebody else of the same overlay."""
+        new_style = data[HEADER_SIZE - 1] == NewIntroductionRequestPayload.msg_id
+        if not new_style and not isinstance(source_address, UDPv4Address):
+            raise UndecodableError("old style messages have no room for other than IPv4 addresses")
+        payload_class = NewIntroductionRequestPayload if new_style else IntroductionRequestPayload
+        peer, start, end = authenticate(self, source_address, data)
+        _, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+        peer.last_response = clock.time()
+        if new_style or payload.supports_new_style:
+            peer.new_style_intro = True
+        prefix = data[:HEADER_SIZE - 1]
+        service = prefix[2:]
+        self.counters["requests"] += 1
+        self.on_peer_introduction_request(peer, source_address, service)
+
+        known = self._remember(peer, service, payload.source_lan_address)
+        introduction = self._find_introduction(service, peer, type(source_address))
+        self._answer(source_address, payload, introduction, prefix, new_style)
+        if (known is not None and not (known.proven and known is peer) and source_address not in self._pending_pings
+                and self._probes.take()):
+            # A newcomer, or somebody who may have moved: both have to answer before others are sent there.
+            self._ping(known, source_address, service, lenient=True)
+
+    def on_peer_introduction_request(self, peer: Peer, source_address: Address, service_id: bytes) -> None:
+        """Do something more with a valid request, before it is answered; for subclasses."""
+
+    def on_generic_introduction_response(self, source_address: Address, data: bytes) -> None:
+        """Note that a peer answered a ping of ours: it is where it seems to be."""
+        if source_address not in self._pending_pings:
+            raise _UnsolicitedError
+        new_style = data[HEADER_SIZE - 1] == NewIntroductionResponsePayload.msg_id
+        payload_class = NewIntroductionResponsePayload if new_style else IntroductionResponsePayload
+        peer, start, end = authenticate(self, source_address, data)
+        _, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+        ping = self.request_cache.get(TrackerPing, payload.identifier)
+        if ping is None or ping.address != source_address or ping.peer != peer:
+            raise _UnsolicitedError
+        self.request_cache.pop(TrackerPing, payload.identifier)
+        self.counters["pongs"] += 1
+        self._occupancy.unproven.pop(ping.peer, None)
+        ping.finish()
+        if not new_style and payload.peer_limit_reached:
+            ping.drop_service()
+
+    # -- remembering -------------------------------------------------------------------------------------------------
+
+    def _remember(self, peer: Peer, service: bytes, lan_address: Address) -> Peer | None:
+        """Note that ``peer`` is there and in the service, if there is room.
+
+        :returns: the peer as it is remembered, which is another object when it may have moved; or ``None``.
+        """
+        network = self.network
+        known = network.get_verified_by_public_key_bin(peer.key_bin)
+        services = network.services_per_peer.get(peer.key_bin, ()) if known is not None else ()
+        if service not in services and not self._admit_to_service(known, peer, service):
+            self.counters["unlisted"] += 1
+            return known
+        if (known is None or known is peer) and isinstance(lan_address, UDPv4Address) and lan_address != NOWHERE:
+            peer.add_address(UDPv4LANAddress(*lan_address))
+        if known is None:
+            network.add_verified_peer(peer)
+            known = peer
+        if service not in services:
+            network.discover_services(known, (service,))
+        return known
+
+    def _admit_to_service(self, known: Peer | None, peer: Peer, service: bytes) -> bool:
+        """Whether ``peer`` can be remembered in another service; others may be forgotten for that."""
+        network, limits = self.network, self.limits
+        if known is None:
+            address, subnet = _places_of(peer.address[0])
+            counts = self._occupancy.counts
+            if (counts[address] >= limits.peers_per_address or counts[subnet] >= limits.peers_per_subnet) and not (
+                    _is_loopback(peer.address[0])):
+                return False
+        if len(network.get_peers_for_service(service)) >= limits.peers_per_service:
+            victim = network.unproven_peer_to_drop(service, UNPROVEN_GRACE)
+            if victim is None:
+                return False
+            self._forget_service(victim, service)
+        if known is None and len(network.verified_peers) >= limits.peers:
+            network.remove_peer(next(iter(self._occupancy.unproven or network.verified_by_public_key_bin.values())))
+            self.counters["evictions"] += 1
+        elif known is not None and len(services := network.get_services_for_peer(known)) >= limits.services_per_peer:
+            services.discard(next(iter(services)))
+        return True
+
+    def _forget_service(self, peer: Peer, service: bytes) -> None:
+        self.counters["evictions"] += 1
+        services = self.network.get_services_for_peer(peer)
+        services.discard(service)
+        if not services:
+            self.network.remove_peer(peer)
+
+    def services(self) -> dict[bytes, list[Peer]]:
+        """The peers of each service."""
+        services: dict[bytes, list[Peer]] = {}
+        for key, peer in self.network.verified_by_public_key_bin.items():
+            for service in self.network.services_per_peer.get(key, ()):
+                services.setdefault(service, []).append(peer)
+        return services
+
+    # -- introducing -------------------------------------------------------------------------------------------------
+
+    def get_peer_for_introduction(self, exclude: Peer | None = None, new_style: bool = False) -> None:  # noqa: ARG002 - as in the base
+        """Nobody: a tracker has no overlay of its own."""
+        return
+
+    def _find_introduction(self, service: bytes, requester: Peer, family: type[Address]) -> Peer | None:
+        """A random other peer of the service that ``requester`` can reach, if possible one that has proved to be there.
+
+        The search starts anywhere and is bounded, whatever the service has been filled with.
+        """
+        peers = self.network.get_peers_for_service(service)
+        count = len(peers)
+        if count < 2:
+            return None if not peers or peers[0] == requester or family not in peers[0].addresses else peers[0]
+        start = entropy.randint(0, count - 1)
+        unproven = None
+        for index in range(start, start + min(count, SEARCH_LENGTH)):
+            peer = peers[index % count]
+            if family in peer.addresses and peer != requester:
+                if peer.proven:
+                    return peer
+                unproven = unproven or peer
+        return unproven
+
+    def _answer(self, source_address: Address, request: Any, introduction: Peer | None, prefix: bytes,
+                new_style: bool) -> None:
+        """Ask the introduced peer to open its NAT, and tell the other one where it is."""
+        family = type(source_address)
+        lan: Address = NOWHERE
+        wan: Address = NOWHERE
+        introduced_new_style = False
+        if introduction is not None:
+            wan = introduction.addresses[family]
+            walker_lan: Address = NOWHERE
+            if _is_loopback(source_address[0]):
+                walker_lan = source_address
+            elif wan[0] == source_address[0] and isinstance(request.source_lan_address, UDPv4Address):
+                # Both are behind one NAT, and only then is it of any use to know addresses on the inside.
+                lan = introduction.addresses.get(UDPv4LANAddress, NOWHERE)
+                walker_lan = request.source_lan_address
+            introduced_new_style = introduction.new_style_intro
+            request_class = PunctureRequestPayload if family is UDPv4Address else NewPunctureRequestPayload
+            self.endpoint.send(wan, self._pack_timed(request_class(walker_lan, source_address, request.identifier),
+                                                     self.claim_global_time(), prefix, sig=False))
+            self.counters["introductions"] += 1
+        own = request.destination_address
+        response: Payload
+        if new_style:
+            response = NewIntroductionResponsePayload(source_address, NOWHERE, own, lan, wan, request.identifier,
+                                                      int(introduced_new_style), 0, 0, 0, 0, 0, 0, 0, b"")
+        else:
+            response = IntroductionResponsePayload(source_address, NOWHERE, own, lan, wan, "unknown",
+                                                   request.identifier, b"", supports_new_style=True,
+                                                   intro_supports_new_style=introduced_new_style)
+        self.endpoint.send(source_address, self._pack_timed(response, self.claim_global_time() % 65536, prefix))
+
+    # -- liveness ----------------------------------------------------------------------------------------------------
+
+    def _take_churn_step(self) -> None:
+        self.churn.sample_size = max(SAMPLE_SIZE, len(self.network.verified_peers) // CHURN_ROUNDS + 1)
+        self.churn.take_step()
+
+    def send_ping(self, peer: Peer) -> None:
+        """Ask ``peer``, in the name of one of its services, whether it is still there."""
+        services = tuple(self.network.get_services_for_peer(peer))
+        if not services:
+            self.network.remove_peer(peer)
+        elif peer.address not in self._pending_pings:
+            self._ping(peer, peer.address, entropy.choice(services))
+
+    def _ping(self, peer: Peer, address: Address, service: bytes, lenient: bool = False) -> None:
+        identifier = RandomNumberCache.find_unclaimed_identifier(self.request_cache, TrackerPing.name)
+        if self.request_cache.add(TrackerPing(self.request_cache, identifier, self.network, peer, service,
+                                              address=address, lenient=lenient,
+                                              pending=self._pending_pings)) is None:
+            return
+        payload: Payload
+        if isinstance(address, UDPv6Address):
+            payload = NewIntroductionRequestPayload(address, NOWHERE, NOWHERE, identifier, 0, 0, 0, 0, 0, 0, 0, 0, b"")
+        else:
+            # Answers in the old style tell when a peer has no room for those who would be sent to it.
+            payload = IntroductionRequestPayload(address, NOWHERE, NOWHERE, True, "unknown", identifier, b"",
+                                                 supports_new_style=False)
+        prefix = b"\x00" + self.version + service
+        self.endpoint.send(address, self._pack_timed(payload, self.claim_global_time() % 65536, prefix))
+        self.counters["pings"] += 1

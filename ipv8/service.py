@@ -1,0 +1,448 @@
+"""The node: sockets, keys, overlays and the walkers that find their peers (spec 06 section 3).
+
+From a configuration, which programs of the ecosystem share::
+
+    async with IPv8(get_default_configuration()) as ipv8:
+        await run_forever()
+
+or, for a program that is about its own overlays and nothing else::
+
+    run(MyCommunity)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import os
+import threading
+from importlib import import_module
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from . import clock
+from .configuration import (
+    BootstrapperDefinition,
+    ConfigBuilder,
+    ConfigurationError,
+    Strategy,
+    WalkerDefinition,
+    complete_configuration,
+    default_bootstrap_defs,
+    did_you_mean,
+    validate_configuration,
+)
+from .keyvault.crypto import default_eccrypto
+from .keyvault.files import load_or_create_private_key, load_private_key, store_private_key
+from .messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
+from .peer import Peer
+from .peerdiscovery.network import Network
+from .registry import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS
+from .util import maybe_coroutine, run_forever
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from .keyvault.keys import PrivateKey
+    from .messaging.interfaces.endpoint import Endpoint
+    from .overlay import Overlay
+    from .peerdiscovery.discovery import DiscoveryStrategy
+
+__all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8", "ShutdownError", "run"]
+
+CLOSED_POLL_INTERVAL = 0.1
+"""Seconds between looks at an endpoint that is not open, if the walker interval is shorter."""
+
+RUNNER_WALK_TIMEOUT = 3.0
+"""Seconds after which :func:`run` takes an introduced address for dead."""
+
+_background: set[asyncio.Task[Any]] = set()  # an event loop alone does not keep its tasks alive
+
+ServiceT = TypeVar("ServiceT", bound="IPv8")
+OverlayT = TypeVar("OverlayT", bound="Overlay[Any]")
+
+
+class ShutdownError(RuntimeError):
+    """Not everything could be stopped in good order, although everything was stopped.
+
+    :param errors: what was raised, in the order of ``sources``, which tells by whom.
+    """
+
+    def __init__(self, sources: list[str], errors: list[BaseException]) -> None:
+        self.errors = errors
+        details = "; ".join(f"{source}: {type(error).__name__}: {error}"
+                            for source, error in zip(sources, errors, strict=True))
+        super().__init__(f"{len(errors)} part(s) of the node did not stop in good order: {details}")
+
+
+def _load_key(block: Mapping[str, Any]) -> PrivateKey:
+    """The key that a block of the configuration means: an existing file's, else the given, else a new one."""
+    path, curve = block.get("file") or "", block.get("generation")
+    if path and os.path.exists(path):
+        return load_private_key(path)
+    if block.get("bin"):
+        try:
+            key = default_eccrypto.key_from_private_bin(base64.b64decode(block["bin"], validate=True))
+        except (binascii.Error, ValueError):
+            # From None: the cause may show the private key.
+            raise ConfigurationError(f"the 'bin' of the key {block['alias']!r} is not the base64 form of "
+                                     "a private key") from None
+        if path:
+            store_private_key(path, key)
+        return key
+    if not curve:
+        raise ConfigurationError(f"the file {path!r} of the key {block['alias']!r} does not exist: restore it, or "
+                                 "configure a 'generation' (a curve) to have a new key made")
+    return load_or_create_private_key(path, curve) if path else default_eccrypto.generate_key(curve)
+
+
+def _tunnel_endpoint_class() -> type[Any]:
+    try:
+        return cast("type[Any]", import_module("ipv8.messaging.anonymization.endpoint").TunnelEndpoint)
+    except ModuleNotFoundError as e:
+        raise RuntimeError("this release of the library has no anonymizing tunnels: remove 'anonymize' from the "
+                           "configuration") from e
+
+
+class IPv8:
+    """A node with everything that it runs.
+
+    The constructor opens nothing; nothing is sent before :meth:`start`.
+
+    :param configuration: see :mod:`ipv8.configuration`; it is not changed.
+    :param endpoint_override: use this endpoint instead of the interfaces of the configuration.
+    :param enable_statistics: count messages; ``endpoint`` is then a ``StatisticsEndpoint``.
+    :param extra_communities: overlay classes by the names that they have in the configuration.
+    :raises ConfigurationError: if the configuration is not a complete one.
+    :raises RuntimeError: if it names an overlay or a strategy that does not exist.
+    """
+
+    def __init__(self, configuration: dict[str, Any], endpoint_override: Endpoint | None = None,
+                 enable_statistics: bool = False,
+                 extra_communities: Mapping[str, type[Overlay[Any]]] | None = None) -> None:
+        complete = complete_configuration(configuration)
+        validate_configuration(complete, bootstrappers=None)
+        logging.basicConfig(**complete["logger"])
+        self._logger = logging.getLogger(type(self).__name__)
+        self._ipv4_address = next((block["ip"] for block in reversed(complete["interfaces"])
+                                   if block["interface"] == "UDPIPv4" and "ip" in block), "0.0.0.0")  # noqa: S104 - all interfaces
+        planned = self._plan(complete["overlays"], extra_communities or {})
+
+        self.configuration = configuration
+        self.endpoint: Any = endpoint_override or self._create_endpoint(complete["interfaces"])
+        if enable_statistics:
+            from .messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+            self.endpoint = StatisticsEndpoint(self.endpoint)
+        if any(block["initialize"].get("anonymize") for block, _ in planned):
+            self.endpoint = _tunnel_endpoint_class()(self.endpoint)
+        self.network = Network()
+        self.keys = {block["alias"]: Peer(_load_key(block)) for block in complete["keys"]}
+        self.overlay_lock = threading.RLock()
+        self.strategies: list[tuple[DiscoveryStrategy[Any], int]] = []
+        self.overlays: list[Overlay[Any]] = []
+        self.on_start: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.walk_interval: float = complete["walker_interval"]
+        self.state_machine_task: asyncio.Task[None] | None = None
+        self._starting: list[asyncio.Task[None]] = []
+        try:
+            for block, overlay_class in planned:
+                self._create_overlay(block, overlay_class)
+        except BaseException:
+            self._abandon()
+            raise
+
+    # -- construction ------------------------------------------------------------------------------------------------
+
+    def _plan(self, blocks: Iterable[Mapping[str, Any]], extra: Mapping[str, type[Overlay[Any]]],
+              ) -> list[tuple[Mapping[str, Any], type[Overlay[Any]]]]:
+        """The class of each configured overlay, without those that this release lacks."""
+        planned = []
+        skipped = []
+        for block in blocks:
+            name = block["class"]
+            overlay_class = _COMMUNITIES.get(name) or extra.get(name)
+            if overlay_class is not None:
+                planned.append((block, overlay_class))
+            elif name in _COMMUNITIES.absent:
+                skipped.append(name)
+            else:
+                raise RuntimeError(f"there is no overlay class {name!r}{did_you_mean(name, [*_COMMUNITIES, *extra])}: "
+                                   "pass classes of your own as extra_communities={'Name': Class}")
+        if skipped:
+            self._logger.warning("This release of the library has no %s: the node runs without. To be rid of this "
+                                 "message, take it out of the configuration.", " and no ".join(skipped))
+        return planned
+
+    def _create_endpoint(self, blocks: Iterable[Mapping[str, Any]]) -> DispatcherEndpoint:
+        arguments = {block["interface"]: {key: value for key, value in block.items() if key != "interface"}
+                     for block in blocks}
+        try:
+            return DispatcherEndpoint(list(arguments), **arguments)
+        except KeyError as e:
+            from .messaging.interfaces.dispatcher.endpoint import INTERFACES
+            raise ConfigurationError(f"there is no interface {e.args[0]!r}"
+                                     f"{did_you_mean(e.args[0], INTERFACES)}") from e
+
+    def _create_overlay(self, block: Mapping[str, Any], overlay_class: type[Overlay[Any]]) -> None:
+        settings = overlay_class.settings_class(my_peer=self.keys[block["key"]], endpoint=self.endpoint,
+                                                network=self.network)
+        for name, value in block["initialize"].items():
+            setattr(settings, name, value)
+        overlay = overlay_class(settings)
+        self.overlays.append(overlay)
+        own = overlay.get_available_strategies()
+        for walker in block["walkers"]:
+            name = walker["strategy"]
+            strategy_class = _WALKERS.get(name) or own.get(name)
+            if strategy_class is None or not _is_strategy(strategy_class):
+                raise RuntimeError(f"{block['class']} has no discovery strategy {name!r}"
+                                   f"{did_you_mean(name, [*_WALKERS, *own])}")
+            self.strategies.append((strategy_class(overlay, **walker["init"]), walker["peers"]))
+        for method, *arguments in block["on_start"]:
+            self.on_start.append((getattr(overlay, method), tuple(arguments)))
+        for bootstrapper in block["bootstrappers"]:
+            self._create_bootstrapper(bootstrapper, overlay)
+
+    def _create_bootstrapper(self, block: Mapping[str, Any], overlay: Overlay[Any]) -> None:
+        from .community import Community
+
+        bootstrapper_class = _BOOTSTRAPPERS.get(block["class"])
+        if bootstrapper_class is None:
+            self._logger.warning("There is no bootstrapper %r%s: %s runs without it.", block["class"],
+                                 did_you_mean(block["class"], _BOOTSTRAPPERS), type(overlay).__name__)
+        elif not isinstance(overlay, Community):
+            raise RuntimeError(f"{type(overlay).__name__} is no Community: it cannot have bootstrappers")
+        else:
+            overlay.bootstrappers.append(bootstrapper_class(**block["init"]))
+
+    def _abandon(self) -> None:
+        """Unload the overlays in the background, as nobody can await it; without an event loop, end their tasks."""
+        for overlay in self.overlays:
+            self.endpoint.remove_listener(overlay)
+            overlay.cancel_all_pending_tasks()
+        try:
+            unloading = asyncio.get_running_loop().create_task(_unload(self.overlays))
+        except RuntimeError:
+            return
+        _background.add(unloading)
+        unloading.add_done_callback(_background.discard)
+
+    # -- life cycle --------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self: ServiceT) -> ServiceT:  # noqa: PYI019 - Self is newer than Python 3.10
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        traceback: TracebackType | None) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open the sockets, let the walkers walk, and call what the configuration says under ``on_start``.
+
+        The calls run at the same time, beside the walkers (a call may well wait for the first peer), and this method
+        returns when all of them have.
+
+        :raises OSError: if no socket could be opened.
+        :raises RuntimeError: if the node is running already.
+        :raises Exception: whatever the first failing ``on_start`` call raised. The others were completed, the walkers
+            do not run.
+        """
+        if self.state_machine_task is not None and not self.state_machine_task.done():
+            raise RuntimeError("the node is running already")
+        if await maybe_coroutine(self.endpoint.open) is False:
+            raise OSError("none of the configured interfaces could be opened: check their 'ip' and 'port'")
+        self.state_machine_task = asyncio.ensure_future(self.on_tick())
+        self._starting = [asyncio.ensure_future(_call(method, arguments)) for method, arguments in self.on_start]
+        try:
+            outcomes = await asyncio.gather(*self._starting, return_exceptions=True)
+        except asyncio.CancelledError:
+            await _cancel(self.state_machine_task)
+            raise
+        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        for error in errors[1:]:
+            self._logger.error("Another on_start call failed", exc_info=error)
+        if errors:
+            await _cancel(self.state_machine_task)
+            raise errors[0]
+
+    async def on_tick(self) -> None:
+        """Let every walker that wants more peers take a step, again and again, until cancelled.
+
+        The steps of a round are spread evenly over the walker interval, and the rounds do not drift.
+        """
+        begin = clock.monotonic()
+        while True:
+            pause = CLOSED_POLL_INTERVAL
+            if self.endpoint.is_open():
+                await self._walk_round(begin)
+                pause = 0.0
+            now = clock.monotonic()
+            begin = max(begin + self.walk_interval, now + pause)
+            await asyncio.sleep(begin - now)
+
+    async def _walk_round(self, begin: float) -> None:
+        round_ = tuple(self.strategies)
+        for index, entry in enumerate(round_):
+            wait = begin + self.walk_interval * index / len(round_) - clock.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            if any(entry is other for other in self.strategies):  # and not unloaded meanwhile
+                self._walk(*entry)
+
+    def _walk(self, strategy: DiscoveryStrategy[Any], target_peers: int) -> None:
+        try:
+            if target_peers == -1 or strategy.get_peer_count() < target_peers:
+                strategy.take_step()
+        except Exception:  # the walkers of other overlays must go on
+            self._logger.exception("%s of %s failed to take a step", type(strategy).__name__,
+                                   type(strategy.overlay).__name__)
+
+    async def stop(self) -> None:
+        """Stop walking, unload all overlays at the same time, and close the sockets; also without :meth:`start`.
+
+        :raises ShutdownError: after all of that, if anything of it failed.
+        """
+        self.on_start.clear()
+        await _cancel(*self._starting, *([self.state_machine_task] if self.state_machine_task else []))
+        overlays = list({id(overlay): overlay for overlay in self.overlays}.values())
+        sources = [type(overlay).__name__ for overlay in overlays] + [type(self.endpoint).__name__]
+        with self.overlay_lock:
+            self.overlays.clear()
+            self.strategies.clear()
+        outcomes: list[Any] = []
+        try:
+            outcomes += await _unload(overlays)
+        finally:
+            outcomes += await asyncio.gather(_call(self.endpoint.close), return_exceptions=True)
+        failures = [(source, outcome) for source, outcome in zip(sources, outcomes, strict=True) if outcome is not None]
+        if failures:
+            raise ShutdownError(*map(list, zip(*failures, strict=True))) from failures[0][1]
+
+    # -- overlays ----------------------------------------------------------------------------------------------------
+
+    def add_strategy(self, overlay: Overlay[Any], strategy: DiscoveryStrategy[Any], target_peers: int) -> None:
+        """Let ``strategy`` walk for ``overlay``, which becomes one of the overlays of this node if it is not yet.
+
+        :param target_peers: the number of peers from which on the strategy rests; -1 for never.
+        """
+        with self.overlay_lock:
+            if not any(overlay is other for other in self.overlays):
+                self.overlays.append(overlay)
+            self.strategies.append((strategy, target_peers))
+
+    def unload_overlay(self, instance: Overlay[Any]) -> Awaitable[Any]:
+        """Take an overlay and its strategies out at once; await the result to have it unloaded."""
+        with self.overlay_lock:
+            self.overlays[:] = [overlay for overlay in self.overlays if overlay is not instance]
+            self.strategies[:] = [entry for entry in self.strategies if entry[0].overlay is not instance]
+        return maybe_coroutine(instance.unload)
+
+    def get_overlays(self, overlay_cls: type[OverlayT]) -> Iterator[OverlayT]:
+        """The overlays of a class, or of a class derived from it, in the order in which they were added."""
+        return (overlay for overlay in self.overlays if isinstance(overlay, overlay_cls))
+
+    def get_overlay(self, overlay_cls: type[OverlayT]) -> OverlayT | None:
+        """The first of :meth:`get_overlays`, or ``None``."""
+        return next(self.get_overlays(overlay_cls), None)
+
+    async def produce_anonymized_endpoint(self) -> Any:
+        """A new open endpoint on a free port, whose traffic goes through the tunnels of the community it is given.
+
+        :raises RuntimeError: if this release of the library has no tunnels.
+        """
+        from .messaging.interfaces.udp.endpoint import UDPEndpoint
+
+        tunnel_endpoint_class = _tunnel_endpoint_class()
+        endpoint = UDPEndpoint(port=0, ip=self._ipv4_address)
+        await endpoint.open()
+        return tunnel_endpoint_class(endpoint)
+
+
+def _is_strategy(candidate: object) -> bool:
+    from .peerdiscovery.discovery import DiscoveryStrategy
+
+    return isinstance(candidate, type) and issubclass(candidate, DiscoveryStrategy)
+
+
+async def _call(function: Callable[..., Any], arguments: tuple[Any, ...] = ()) -> None:
+    """Call ``function``, which may be asynchronous, and forget its result."""
+    result = function(*arguments)
+    if isawaitable(result):
+        await result
+
+
+async def _unload(overlays: Iterable[Overlay[Any]]) -> list[BaseException | None]:
+    """Unload overlays at the same time; returns what each raised, or ``None``."""
+    return await asyncio.gather(*(_call(overlay.unload) for overlay in overlays), return_exceptions=True)
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# -- the short way ---------------------------------------------------------------------------------------------------
+
+def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0.0.0",  # noqa: S104 - all interfaces
+        key_file: str | None = None, bootstrappers: Iterable[BootstrapperDefinition] | None = None, peers: int = 20,
+        seconds: float | None = None) -> None:
+    """Run overlays until Ctrl+C (SIGINT) or SIGTERM, then stop them cleanly.
+
+    Each overlay gets a random walk, and its method ``started()``, plain or async, is called if it has one.
+
+    :param overlay_classes: the classes themselves.
+    :param port: the UDP port; if it is taken, the next free one, and 0 for any.
+    :param address: the IPv4 address to listen on.
+    :param key_file: where the identity is kept, made if missing; without it, a new one is made for this run.
+    :param bootstrappers: where first peers come from, by default the public bootstrap servers.
+    :param peers: how many peers each overlay looks for.
+    :param seconds: stop after this time.
+    """
+    if not overlay_classes:
+        raise ValueError("give run() at least one overlay class")
+    builder = ConfigBuilder().clear_keys().clear_overlays().set_address(address).set_port(port)
+    if key_file is None:
+        builder.add_ephemeral_key("my peer")
+    else:
+        builder.add_key("my peer", "curve25519", key_file)
+    names = {f"{overlay_class.__module__}.{overlay_class.__qualname__}#{index}": overlay_class
+             for index, overlay_class in enumerate(overlay_classes)}
+    for name, overlay_class in names.items():
+        default_limit = getattr(overlay_class.settings_class, "max_peers", -1)
+        builder.add_overlay(
+            name, "my peer", [WalkerDefinition(Strategy.RandomWalk, peers, {"timeout": RUNNER_WALK_TIMEOUT})],
+            default_bootstrap_defs if bootstrappers is None else bootstrappers,
+            # A limit at or below the target would part the network into groups that are full (spec 06 section 10).
+            {"max_peers": peers + peers // 2} if 0 <= default_limit <= peers else {},
+            [("started",)] if hasattr(overlay_class, "started") else [])
+    asyncio.run(_run(builder.finalize(), names, seconds))
+
+
+async def _run(configuration: dict[str, Any], overlay_classes: Mapping[str, type[Overlay[Any]]],
+               seconds: float | None) -> None:
+    # Only the main thread gets signals. It listens to them from the beginning: starting may take long, too.
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    stopping = asyncio.ensure_future(run_forever() if in_main_thread else asyncio.Event().wait())
+    serving = asyncio.ensure_future(_serve(configuration, overlay_classes, seconds))
+    await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+    await _cancel(stopping, serving)
+    if not serving.cancelled():
+        serving.result()
+
+
+async def _serve(configuration: dict[str, Any], overlay_classes: Mapping[str, type[Overlay[Any]]],
+                 seconds: float | None) -> None:
+    async with IPv8(configuration, extra_communities=overlay_classes):
+        if seconds is None:
+            await asyncio.Event().wait()
+        else:
+            await asyncio.sleep(seconds)

@@ -1,0 +1,416 @@
+"""The base of test cases for overlays: nodes that talk inside the process, without sockets (spec 06 section 5)."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+import unittest
+import uuid
+from asyncio import ensure_future, gather
+from collections import Counter
+from contextlib import contextmanager
+from copy import copy
+from functools import partial
+from inspect import isawaitable, iscoroutine, signature
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from ipv8.messaging.interfaces.lan_addresses.interfaces import get_providers
+from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload
+from ipv8.overlay import Overlay
+from ipv8.peer import Peer
+
+from .mocking.endpoint import MockEndpointListener, internet
+from .mocking.ipv8 import MockIPv8
+from .quiescence import ExecutorWatch, drain, is_background_task, until_quiet
+from .watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Task
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ipv8.keyvault.keys import PrivateKey, PublicKey
+    from ipv8.messaging.address import Address
+    from ipv8.messaging.serialization import Payload
+    from ipv8.overlay import Settings
+    from ipv8.peerdiscovery.network import Network
+
+__all__ = ["TestBase", "TranslatedMockEndpointListener"]
+
+OT = TypeVar("OT", bound=Overlay[Any])
+
+_MESSAGE_ID_AT = 22
+_PAYLOAD_AT = 23
+
+
+class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
+    """A test case whose nodes exchange packets through mock endpoints; for ``unittest`` and ``pytest``.
+
+    A test fails, at its end, if anything in it failed unseen: a message handler, a task, a callback. ``setUp`` and
+    ``tearDown`` of subclasses may be async or not. Nodes may be made in either and are stopped in any case.
+
+    ``MAX_TEST_TIME`` is the number of seconds after which a test that hangs is ended with the whole process; pytest
+    has time limits of its own. Handlers of overlay classes in ``production_overlay_classes`` are called as in real
+    life, so that their exceptions are logged and do not fail the test.
+    """
+
+    MAX_TEST_TIME = 10
+    __testing__ = True
+    __lockup_timestamp__ = 0.0
+
+    _watchdog: ClassVar[Watchdog | None] = None
+    _watched_loop: ClassVar[AbstractEventLoop | None] = None
+
+    def __init__(self, methodName: str = "runTest") -> None:  # noqa: N803 - the name that unittest gives it
+        super().__init__(methodName)
+        self.nodes: list[MockIPv8] = []
+        self.overlay_class: type[OT] | None = None
+        internet.clear()
+        self._tempdirs: list[str] = []
+        self.production_overlay_classes: list[type[Overlay[Any]]] = []
+        self._uncaught_async_failure: dict[str, Any] | None = None
+        self._executors: ExecutorWatch | None = None
+        self._undo: list[Callable[[], Any]] = []
+
+    # Life cycle
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Begin to watch for tests that hang."""
+        super().setUpClass()
+        cls.__testing__ = True
+        TestBase.__lockup_timestamp__ = time.time()
+        if "PYTEST_CURRENT_TEST" not in os.environ:
+            cls._watchdog = Watchdog(cls._is_stuck, lambda: TestBase._watched_loop)
+            cls._watchdog.start()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Stop watching."""
+        cls.__testing__ = False
+        if cls._watchdog is not None:
+            cls._watchdog.stop()
+            cls._watchdog = None
+        TestBase._watched_loop = None
+        super().tearDownClass()
+
+    @classmethod
+    def _is_stuck(cls) -> bool:
+        return cls.__testing__ and time.time() - TestBase.__lockup_timestamp__ > cls.MAX_TEST_TIME
+
+    @property
+    def loop(self) -> AbstractEventLoop:
+        """The event loop of the test, also while it does not run yet."""
+        internals: Any = self
+        # The standard library keeps it in different places: in a runner from Python 3.11 on.
+        runner = getattr(self, "_asyncioRunner", None)
+        loop: AbstractEventLoop = internals._asyncioTestLoop if runner is None else runner.get_loop()
+        return loop
+
+    def setUp(self) -> None:
+        """Prepare the test. Overlays may be made here in synchronous code, too."""
+        super().setUp()
+        TestBase.__lockup_timestamp__ = time.time()
+
+    async def tearDown(self) -> None:  # type: ignore[override]  # called by _callTearDown
+        """Stop all nodes, remove temporary directories, and raise what failed unseen during the test."""
+        await self._clean_up()
+
+    def _callSetUp(self) -> None:  # noqa: N802 - the name that unittest gives it
+        self._prepare(self.loop)
+        self.addAsyncCleanup(self._clean_up)  # for when tearDown is not reached, or does not call this one
+        self._call_either_way(self.setUp)
+        internals: Any = self
+        internals._callAsync(self.asyncSetUp)
+
+    def _callTearDown(self) -> None:  # noqa: N802 - the name that unittest gives it
+        internals: Any = self
+        internals._callAsync(self.asyncTearDown)
+        self._call_either_way(self.tearDown)
+
+    def _call_either_way(self, func: Callable[[], Any]) -> None:
+        """Run ``func`` in the loop and context of the test, whether it is async, returns an awaitable, or neither."""
+        internals: Any = self
+        outcome = internals._callMaybeAsync(func)
+        if isawaitable(outcome):
+            async def finish() -> None:
+                await outcome
+
+            internals._callAsync(finish)
+
+    def _prepare(self, loop: AbstractEventLoop) -> None:
+        TestBase._watched_loop = loop
+        self._undo.append(partial(loop.set_exception_handler, loop.get_exception_handler()))
+        self._uncaught_async_failure = None
+        loop.set_exception_handler(self._on_loop_failure)
+        loop.set_debug(True)
+        self._executors = ExecutorWatch(loop)
+        providers = get_providers()
+        self._undo.append(partial(providers.__setitem__, slice(None), tuple(providers)))
+        providers.clear()  # tests need no addresses of this machine
+
+    def _on_loop_failure(self, _: AbstractEventLoop, context: dict[str, Any]) -> None:
+        if self._uncaught_async_failure is None:
+            self._uncaught_async_failure = context
+
+    async def _clean_up(self) -> None:
+        if not self._undo:  # it was done already
+            return
+        outcomes = await gather(*(node.stop() for node in self.nodes), return_exceptions=True)
+        internet.clear()
+        while self._tempdirs:
+            shutil.rmtree(self._tempdirs.pop(), ignore_errors=True)
+        await drain()
+        while self._undo:
+            self._undo.pop()()
+        unseen = self._uncaught_async_failure
+        if unseen is not None:
+            raise unseen.get("exception") or AssertionError(unseen["message"])
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    # Nodes
+
+    def initialize(self, overlay_class: type[OT], node_count: int, settings: Settings | None = None,
+                   create_dht: bool = False, enable_statistics: bool = False) -> None:
+        """Make nodes that know each other, without any message being sent.
+
+        :param settings: a template, of which each node gets a copy.
+        :param create_dht: give each node a DHT, as ``dht`` of its settings.
+        :param enable_statistics: count what each node sends and receives.
+        """
+        self.overlay_class = overlay_class
+        arguments: tuple[Any, ...] = ()
+        if (settings, create_dht, enable_statistics) != (None, False, False) or self._create_node_takes_arguments():
+            arguments = (settings, create_dht, enable_statistics)
+        self.nodes = [self.create_node(*(copy(argument) for argument in arguments)) for _ in range(node_count)]
+        for node in self.nodes:
+            for other in self.nodes:
+                if other is not node:
+                    self._introduce(node, other)
+        for i in range(node_count):
+            self.patch_overlays(i)
+
+    def _create_node_takes_arguments(self) -> bool:
+        """Whether the override of :meth:`create_node`, if there is one, has the arguments of the original."""
+        try:
+            signature(self.create_node).bind(None, False, False)
+        except TypeError:
+            return False
+        return True
+
+    def create_node(self, settings: Settings | None = None, create_dht: bool = False,
+                    enable_statistics: bool = False) -> MockIPv8:
+        """A new node with ``overlay_class``; override this to make nodes of another kind."""
+        if self.overlay_class is None:
+            raise RuntimeError("There is no overlay_class: call initialize, or set it")
+        return MockIPv8("low", self.overlay_class, settings, create_dht, enable_statistics)
+
+    def add_node_to_experiment(self, node: MockIPv8) -> None:
+        """Add ``node``, which knows all present nodes, but none of which knows it."""
+        for other in self.nodes:
+            self._introduce(node, other)
+        self.nodes.append(node)
+
+    @staticmethod
+    def _introduce(node: MockIPv8, other: MockIPv8) -> None:
+        peer = Peer(other.my_peer.public_key, other.endpoint.wan_address)
+        node.network.add_verified_peer(peer)
+        node.network.discover_services(peer, [other.overlay.community_id])
+
+    def patch_overlays(self, i: int) -> None:
+        """Let exceptions of message handlers fail the test; override this to choose the nodes that it applies to."""
+        node = self.nodes[i]
+        for overlay in (node.overlay, node.dht, *node.overlays):
+            self._patch_overlay(overlay)
+
+    def _patch_overlay(self, overlay: Any) -> None:
+        if overlay is not None and type(overlay) not in self.production_overlay_classes:
+            overlay.on_packet = partial(_call_handler, overlay)
+
+    # Traffic
+
+    @staticmethod
+    def is_background_task(task: Task[Any]) -> bool:
+        """Whether :meth:`deliver_messages` takes no notice of ``task``, as it goes on for ever."""
+        return is_background_task(task)
+
+    async def deliver_messages(self, timeout: float = .1) -> None:
+        """Let messages be delivered and handled until nothing more happens, but not longer than ``timeout`` seconds.
+
+        Timers that are due within the timeout are waited for, as are calls in executors; threads that the event loop
+        does not know of are not.
+        """
+        await until_quiet(timeout, self._executors)
+
+    async def introduce_nodes(self) -> None:
+        """Let every node send an introduction request to every other one, and deliver all that follows from it."""
+        for node in self.nodes:
+            for other in self.nodes:
+                if other is not node:
+                    node.overlay.walk_to(other.endpoint.wan_address)
+        await self.deliver_messages()
+
+    @contextmanager
+    def assertReceivedBy(self, i: int, message_classes: Sequence[type[Payload]],  # noqa: N802 - as unittest names them
+                         ordered: bool = True,
+                         message_filter: Sequence[type[Payload]] | None = None) -> Iterator[list[Payload]]:
+        """Check that node ``i`` receives these messages within the block, and nothing else.
+
+        Each message must consist of a single payload that has a ``msg_id``, signed or not.
+
+        :param ordered: whether the order matters.
+        :param message_filter: messages that are neither of these classes are overlooked.
+        :returns: the payloads received so far, a list that grows within the block.
+        """
+        overlay = self.overlay(i)
+        listener = TranslatedMockEndpointListener(overlay, message_classes, message_filter)
+        try:
+            yield listener.received_messages
+        finally:
+            overlay.endpoint.remove_listener(listener)
+        received = [type(message) for message in listener.received_messages]
+        if ordered:
+            self.assertListEqual(list(message_classes), received)  # noqa: PT009 - shows the difference under unittest
+        else:
+            self.assertEqual(Counter(expected.__name__ for expected in message_classes),  # noqa: PT009 - as above
+                             Counter(actual.__name__ for actual in received))
+
+    # Files
+
+    def temporary_directory(self) -> str:
+        """A new directory below the current one, named by ``random``, which is removed at the end of the test."""
+        name = uuid.UUID(int=random.getrandbits(128), version=4).hex
+        directory = os.path.abspath(f"{type(self).__name__}_temp_{name}")
+        os.mkdir(directory)
+        self._tempdirs.append(directory)
+        return directory
+
+    # Shortcuts to what node ``i`` has
+
+    def address(self, i: int) -> Address:
+        """Where node ``i`` is reached."""
+        address: Address = self.endpoint(i).wan_address
+        return address
+
+    def endpoint(self, i: int) -> Any:
+        """The endpoint of node ``i``."""
+        return self.nodes[i].endpoint
+
+    def key_bin(self, i: int) -> bytes:
+        """The serialized public key of node ``i``."""
+        return self.public_key(i).key_to_bin()
+
+    def key_bin_private(self, i: int) -> bytes:
+        """The serialized private key of node ``i``."""
+        return self.private_key(i).key_to_bin()
+
+    def mid(self, i: int) -> bytes:
+        """The member id of node ``i``: the SHA-1 of its public key, 20 bytes."""
+        return self.my_peer(i).mid
+
+    def my_peer(self, i: int) -> Peer:
+        """Node ``i`` as it knows itself, with its private key."""
+        peer: Peer = self.overlay(i).my_peer
+        return peer
+
+    def network(self, i: int) -> Network:
+        """Whom node ``i`` knows."""
+        return self.nodes[i].network
+
+    def node(self, i: int) -> MockIPv8:
+        """Node ``i``."""
+        return self.nodes[i]
+
+    def overlay(self, i: int) -> OT:
+        """The overlay of node ``i``."""
+        overlay: OT = self.nodes[i].overlay
+        return overlay
+
+    def peer(self, i: int) -> Peer:
+        """Node ``i`` as others know it: a new object each time, with its public key and address."""
+        return Peer(self.public_key(i), self.address(i))
+
+    def private_key(self, i: int) -> PrivateKey:
+        """The private key of node ``i``."""
+        key: Any = self.my_peer(i).key
+        return key  # type: ignore[no-any-return]  # a node's own key is private
+
+    def public_key(self, i: int) -> PublicKey:
+        """The public key of node ``i``."""
+        return self.my_peer(i).public_key
+
+
+def _call_handler(overlay: Any, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:  # noqa: ARG001 - as on_packet
+    """Handle ``packet`` as ``Community.on_packet`` does, but let every exception out."""
+    source_address, data = packet
+    handler = overlay.decode_map[data[_MESSAGE_ID_AT]]
+    if handler is None:
+        raise AssertionError(f"{type(overlay).__name__} has no handler for message {data[_MESSAGE_ID_AT]}")
+    result = handler(source_address, data)
+    if iscoroutine(result):
+        overlay.register_anonymous_task("on_packet", ensure_future(result))
+
+
+def _message_id(message_class: type[Payload]) -> int:
+    message_id: int | None = getattr(message_class, "msg_id", None)
+    assert message_id is not None, f"{message_class.__name__} has no msg_id"
+    return message_id
+
+
+class TranslatedMockEndpointListener(MockEndpointListener):
+    """Keeps the messages that an overlay receives, as payloads, in ``received_messages``.
+
+    :param overlay: whose endpoint to listen on; packets with other prefixes are overlooked.
+    :param message_classes: the payload classes that may arrive. Another message, or one that cannot be decoded, raises
+        ``AssertionError``, which fails the test.
+    :param message_filter: if given, messages of other classes are overlooked.
+    """
+
+    def __init__(self, overlay: Any, message_classes: Sequence[type[Payload]],
+                 message_filter: Sequence[type[Payload]] | None = None, main_thread: bool = False) -> None:
+        expected = {_message_id(message_class): message_class for message_class in message_classes}
+        wanted = None if message_filter is None else set(map(_message_id, message_filter))
+        super().__init__(overlay.endpoint, main_thread)
+        self.overlay = overlay
+        self.message_classes = expected
+        self.message_filter = wanted
+        self.received_messages: list[Payload] = []
+
+    def on_packet(self, packet: tuple[Address, bytes]) -> None:
+        """Decode and keep the message."""
+        super().on_packet(packet)
+        _, data = packet
+        if len(data) <= _MESSAGE_ID_AT or not data.startswith(self.overlay.get_prefix()):
+            return
+        message_id = data[_MESSAGE_ID_AT]
+        if self.message_filter is not None and message_id not in self.message_filter:
+            return
+        message_class = self.message_classes.get(message_id)
+        if message_class is None:
+            raise AssertionError(f"Received message {message_id}, which was not expected")
+        self.received_messages.append(self._decode(message_class, data))
+
+    def _decode(self, message_class: type[Payload], data: bytes) -> Payload:
+        try:
+            return self._unpack(message_class, self._unwrap(data))
+        except Exception:  # noqa: BLE001 - an unsigned packet can fail in any way
+            pass
+        try:
+            return self._unpack(message_class, data)
+        except Exception as e:
+            raise AssertionError(f"Received a message {_message_id(message_class)} that is no "
+                                 f"{message_class.__name__}") from e
+
+    def _unpack(self, message_class: type[Payload], data: bytes) -> Payload:
+        payload: Payload = self.overlay.serializer.unpack_serializable_list([message_class], data, _PAYLOAD_AT)[0]
+        return payload
+
+    def _unwrap(self, data: bytes) -> bytes:
+        """``data`` without author and signature; ``AssertionError`` if the signature is wrong."""
+        author, _ = self.overlay.serializer.unpack_serializable(BinMemberAuthenticationPayload, data, _PAYLOAD_AT)
+        valid, rest = self.overlay._verify_signature(author, data)
+        assert valid, "the signature is wrong"
+        return rest  # type: ignore[no-any-return]  # overlays of any kind are accepted

@@ -1,0 +1,38 @@
+"""An overlay that brings its own node (spec 06 section 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipv8.community import CommunitySettings
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.community import DiscoveryCommunity
+from ipv8.peerdiscovery.network import Network
+
+from .endpoint import AutoMockEndpoint
+
+if TYPE_CHECKING:
+    from ipv8.overlay import Settings
+
+__all__ = ["DEFAULT_COMMUNITY_SETTINGS", "MockCommunity"]
+
+DEFAULT_COMMUNITY_SETTINGS = CommunitySettings()
+
+
+class MockCommunity(DiscoveryCommunity):
+    """A discovery overlay with a key, a network and an open mock endpoint of its own.
+
+    Subclasses may define another ``community_id``.
+
+    :param settings: is accepted because other overlays have it, and ignored.
+    """
+
+    def __init__(self, settings: Settings = DEFAULT_COMMUNITY_SETTINGS) -> None:  # noqa: ARG002 - see the docstring
+        endpoint = AutoMockEndpoint()
+        endpoint.open()
+        my_peer = Peer(default_eccrypto.generate_key("very-low"), endpoint.wan_address)
+        super().__init__(self.settings_class(my_peer=my_peer, endpoint=endpoint, network=Network()))
+        self._use_main_thread = False
+        self.my_estimated_lan = endpoint.lan_address
+        self.my_estimated_wan = endpoint.wan_address

@@ -1,0 +1,19 @@
+"""A discovery strategy that lets a test decide when peers meet (spec 06 section 6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipv8.peerdiscovery.discovery import DiscoveryStrategy
+
+__all__ = ["MockWalk"]
+
+
+class MockWalk(DiscoveryStrategy[Any]):
+    """Sends an introduction request to every verified peer in each step."""
+
+    def take_step(self) -> None:
+        """Walk to all verified peers."""
+        with self.walk_lock:
+            for peer in tuple(self.overlay.network.verified_peers):
+                self.overlay.walk_to(peer.address)

@@ -1,0 +1,33 @@
+"""Run a node with the default configuration until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import pathlib
+import sys
+from typing import TYPE_CHECKING
+
+try:
+    import ipv8
+except ImportError:
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+    import ipv8  # noqa: F401 - shows that the path is right
+
+from ipv8.cli.service import IPV8Service, add_service_arguments, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["IPV8Service", "main"]
+
+
+async def main(argv: Sequence[str]) -> None:
+    """Run a node; ``argv`` has the command line without the name of the program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_service_arguments(parser)
+    await serve(parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""The node as a program."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ipv8.cli import service as service_module
+from ipv8.cli.service import IPV8Service, main
+from ipv8.configuration import ConfigBuilder
+from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+
+
+def configuration() -> dict[str, Any]:
+    return (ConfigBuilder().clear_keys().clear_overlays().add_ephemeral_key("me").set_address("127.0.0.1").set_port(0)
+            .finalize())
+
+
+async def test_start_and_stop(caplog: pytest.LogCaptureFixture) -> None:
+    service = IPV8Service(configuration())
+    assert service.ipv8 is None
+    await service.start_ipv8(statistics=True, no_rest_api=True)
+    assert service.ipv8 is not None
+    assert isinstance(service.ipv8.endpoint, StatisticsEndpoint)
+    assert service.ipv8.endpoint.is_open()
+    assert service.restapi is None
+    assert not caplog.records
+    await service.stop_ipv8()
+    assert service.ipv8 is None
+    await service.stop_ipv8()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"no_rest_api": True, "api_key": "x"}, {"no_rest_api": True, "cert_file": "x"}])
+async def test_rest_api_is_missed_aloud(options: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    service = IPV8Service(configuration())
+    await service.start_ipv8(**options)
+    assert "has no REST API" in caplog.text
+    await service.stop_ipv8()
+
+
+async def test_node_that_cannot_start_is_stopped() -> None:
+    config = configuration()
+    config["interfaces"][0]["ip"] = "192.0.2.1"
+    service = IPV8Service(config)
+    with pytest.raises(OSError, match="could be opened"):
+        await service.start_ipv8(no_rest_api=True)
+    assert service.ipv8 is None
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end() -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(service_module, "get_default_configuration", configuration)
+    monkeypatch.setattr(service_module, "run_forever", end)
+    main(["--statistics", "--no-rest-api"])
+
+
+def test_main_tells_mistakes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(service_module, "get_default_configuration", lambda: {**configuration(), "keys": 5})
+    with pytest.raises(SystemExit) as error:
+        main(["-a"])
+    assert error.value.code == 2
+    assert "ipv8_service: keys must be a list" in capsys.readouterr().err

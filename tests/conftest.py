@@ -1,0 +1,130 @@
+"""What many tests share: overlays on mock endpoints, a clock that stands still, and chance that is scripted."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipv8 import clock, entropy
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.interfaces.lan_addresses.interfaces import get_providers
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.network import Network
+from ipv8.test.mocking.endpoint import MockEndpoint, internet
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from ipv8.community import Community
+    from ipv8.messaging.address import Address
+
+VECTORS = Path(__file__).parent / "vectors"
+
+
+@pytest.fixture(scope="session")
+def load_vectors() -> Callable[[str], Any]:
+    """The content of ``tests/vectors/<name>.json``, by name."""
+    return lambda name: json.loads((VECTORS / f"{name}.json").read_text("utf-8"))
+
+
+class ManualClock:
+    """Time that passes when a test says so."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class ScriptedEntropy(random.Random):
+    """Random bits that a test gives in advance; seeded chance when there are none left."""
+
+    def __init__(self, *values: int) -> None:
+        super().__init__(1)
+        self.values = deque(values)
+
+    def getrandbits(self, k: int, /) -> int:
+        return self.values.popleft() if self.values else super().getrandbits(k)
+
+
+class RecordingEndpoint(MockEndpoint):
+    """A mock endpoint that also keeps what was sent, and may swallow it."""
+
+    def __init__(self, lan_address: Address, wan_address: Address, deliver: bool = True) -> None:
+        super().__init__(lan_address, wan_address)
+        self.sent: list[tuple[Address, bytes]] = []
+        self.deliver = deliver
+
+    def send(self, socket_address: Address, packet: bytes) -> None:
+        self.sent.append((socket_address, packet))
+        if self.deliver:
+            super().send(socket_address, packet)
+
+
+@pytest.fixture
+def manual_clock() -> Iterator[ManualClock]:
+    """A clock that only the test moves."""
+    manual = ManualClock()
+    with clock.use(manual):
+        yield manual
+
+
+@pytest.fixture
+def script_entropy() -> Iterator[Callable[..., None]]:
+    """Install the given values as the next random bits."""
+    previous = entropy.current()
+    yield lambda *values: (entropy.install(ScriptedEntropy(*values)), None)[1]
+    entropy.install(previous)
+
+
+@pytest.fixture(autouse=True)
+def quiet_interfaces() -> Iterator[None]:
+    """No look at the interfaces of the machine, and no mock node of another test."""
+    providers = get_providers()
+    kept = list(providers)
+    providers.clear()
+    internet.clear()
+    yield
+    internet.clear()
+    providers[:] = kept
+
+
+@pytest.fixture
+async def make_overlay() -> AsyncIterator[Callable[..., Any]]:
+    """Build overlays on open recording endpoints; they are unloaded after the test."""
+    made: list[Community] = []
+
+    def make(
+        overlay_class: type[Community], *, key: Any = None, lan: Address | None = None, wan: Address | None = None,
+        deliver: bool = True, **settings: Any,
+    ) -> Any:
+        from ipv8.messaging.address import UDPv4Address
+
+        number = len(made) + 1
+        lan = lan or UDPv4Address(f"192.168.1.{number}", 8000 + number)
+        wan = wan or UDPv4Address(f"{20 + number}.{number}.0.{number}", 9000 + number)
+        endpoint = RecordingEndpoint(lan, wan, deliver)
+        endpoint.open()
+        peer = Peer(key or default_eccrypto.generate_key("curve25519"), wan)
+        kwargs = {"my_peer": peer, "endpoint": endpoint, "network": Network(), **settings}
+        overlay = overlay_class(overlay_class.settings_class(**kwargs))
+        overlay.my_estimated_lan = lan
+        overlay.my_estimated_wan = wan
+        made.append(overlay)
+        return overlay
+
+    yield make
+    for overlay in made:
+        await overlay.unload()

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from ipv8.messaging.inet import (
+    classic_ipv4_to_bytes,
+    ipv4_to_bytes,
+    ipv4_to_text,
+    ipv6_to_bytes,
+    ipv6_to_text,
+)
+
+WORDS = st.sampled_from([b"\0\0", b"\0\0", b"\0\0", b"\0\1", b"\xff\xff", b"\x20\x01", b"\x0d\xb8", b"\x01\x00"])
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(min_size=4, max_size=4))
+def test_ipv4_like_the_socket_module(packed: Any) -> None:
+    assert ipv4_to_text(packed) == socket.inet_ntoa(packed)
+    assert ipv4_to_bytes(ipv4_to_text(packed)) == packed
+    assert classic_ipv4_to_bytes(ipv4_to_text(packed)) == packed
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.one_of(st.lists(WORDS, min_size=8, max_size=8).map(b"".join), st.binary(min_size=16, max_size=16)))
+def test_ipv6_like_the_socket_module(packed: Any) -> None:
+    assert ipv6_to_text(packed) == socket.inet_ntop(socket.AF_INET6, packed)
+    assert ipv6_to_bytes(ipv6_to_text(packed)) == packed
+
+
+@pytest.mark.parametrize(
+    ("text", "packed"),
+    [
+        ("127.1", "7f000001"),
+        ("1.2.3", "01020003"),
+        ("0x7f.1", "7f000001"),
+        ("0X7F.0.0.1", "7f000001"),
+        ("01.2.3.4", "01020304"),
+        ("010.0.0.1", "08000001"),
+        ("4294967295", "ffffffff"),
+        ("1.16777215", "01ffffff"),
+        ("1.2.65535", "0102ffff"),
+        ("0", "00000000"),
+    ],
+)
+def test_classic_forms(text: Any, packed: Any) -> None:
+    assert classic_ipv4_to_bytes(text).hex() == packed == socket.inet_aton(text).hex()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "host",
+        "::1",
+        "08.1",
+        "1.2.3.4.5",
+        "1.2.3.256",
+        "256.1",
+        "1.16777216",
+        "4294967296",
+        "1..2",
+        "1.2.3.-4",
+        "+1.2",
+        "1_0.2.3.4",
+        "1.2.3.4 x",
+        "1.2.3.4\n",
+        "٣.1.1.1",
+        "0x",
+        "0xg.1",
+        "9" * 5000,
+    ],
+)
+def test_classic_refuses(text: Any) -> None:
+    if text == "0x":  # the C library reads this as zero
+        assert classic_ipv4_to_bytes(text) == bytes(4)
+        return
+    with pytest.raises(OSError, match="not an IPv4 address"):
+        classic_ipv4_to_bytes(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1.2.3", "127.1", "01.2.3.4", "1.2.3.256", "1.2.3.4 ", " 1.2.3.4", "1.2.3.+4", "a.b.c.d"]
+)
+def test_strict_ipv4_refuses(text: Any) -> None:
+    with pytest.raises(OSError, match="not a dotted quad"):
+        ipv4_to_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "packed"),
+    [
+        ("::", "00" * 16),
+        ("::1", "00" * 15 + "01"),
+        ("2001:DB8::1", "20010db8000000000000000000000001"),
+        ("::ffff:1.2.3.4", "00" * 10 + "ffff01020304"),
+        ("1:2:3:4:5:6:7:8", "00010002000300040005000600070008"),
+    ],
+)
+def test_ipv6_forms(text: Any, packed: Any) -> None:
+    assert ipv6_to_bytes(text).hex() == packed
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1.2.3.4", "host", ":::", "1::2::3", "fe80::1%eth0", "12345::", "::1 ", "::1.2.3.256"]
+)
+def test_ipv6_refuses(text: Any) -> None:
+    with pytest.raises(OSError, match="not an IPv6 address"):
+        ipv6_to_bytes(text)

@@ -1,0 +1,536 @@
+# Payload classes are made at run time here, and misused: type checkers can not follow.
+# mypy: disable-error-code="arg-type, assignment, attr-defined, call-arg, literal-required, misc, name-defined"
+# mypy: disable-error-code="no-untyped-def, type-arg, valid-type, var-annotated"
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import InitVar, dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import pytest
+
+from ipv8.messaging import payload_dataclass
+from ipv8.messaging.address import Address, DomainAddress, UDPv4Address, UDPv6Address
+from ipv8.messaging.lazy_payload import VariablePayload, VariablePayloadWID
+from ipv8.messaging.payload_dataclass import (
+    DataClassPayload,
+    DataClassPayloadWID,
+    convert_to_payload,
+    overwrite_dataclass,
+    type_from_format,
+    type_map,
+)
+from ipv8.messaging.serialization import PackError, Serializable, Serializer, default_serializer
+
+pack = default_serializer.pack_serializable
+varlenH = type_from_format("varlenH")
+I = type_from_format("I")  # noqa: E741 - the name of the format
+
+
+def unpack(cls, data: Any) -> Any:
+    return default_serializer.unpack_serializable(cls, data)[0]
+
+
+@dataclass
+class Item(DataClassPayload):
+    a: bool
+
+
+@dataclass
+class E(DataClassPayload):
+    a: int
+    b: bytes
+    c: varlenH
+    d: Item
+    e: list[Item]
+    f: str
+    g: list[int]
+    h: list[bool]
+
+
+@dataclass
+class ReceivedOnly(DataClassPayload[7]):
+    value: int
+
+
+@dataclass
+class ReceivedInList(DataClassPayload):
+    value: int
+
+
+@dataclass
+class Forward(DataClassPayload):
+    later: Later
+    itself: list[Forward]
+
+
+@dataclass
+class Later(DataClassPayload):
+    value: int
+
+
+class Scope:
+    @dataclass
+    class Inner(DataClassPayload):
+        value: int
+
+    @dataclass
+    class Outer(DataClassPayload):
+        inner: Inner  # noqa: F821 - a name of the class body
+
+
+# --- types
+
+
+@pytest.mark.parametrize(
+    ("annotation", "fmt"),
+    [
+        (bool, "?"),
+        (int, "q"),
+        (float, "d"),
+        (bytes, "varlenH"),
+        (str, "varlenHutf8"),
+        (type_from_format("20s"), "20s"),
+        (list[int], "arrayH-q"),
+        (tuple[int, ...], "arrayH-q"),
+        (set[float], "arrayH-d"),
+        (typing.List[bool], "arrayH-?"),  # noqa: UP006 - the old spelling
+        (typing.Tuple[int, ...], "arrayH-q"),  # noqa: UP006 - the old spelling
+        (tuple[int, int], "arrayH-q"),
+        (list[str], "arrayH-varlenHutf8"),
+        (list[type_from_format("Q")], "arrayH-Q"),
+        (list[Item], [Item]),
+        (tuple[Item, ...], [Item]),
+        (set[Item], [Item]),
+        (Item, Item),
+        ([Item], [Item]),
+        ((Item,), (Item,)),
+        ({1}, {1}),
+        (list[bytes], "varlenH-list"),
+        (typing.List[bytes], "varlenH-list"),  # noqa: UP006 - the old spelling
+        (UDPv4Address, "ipv4"),
+        (UDPv6Address, "ip_address"),
+        (DomainAddress, "address"),
+        (Address, "address"),
+        (Annotated[bytes, type_from_format("20s")], "20s"),
+        (Annotated[int, "a note", I], "I"),
+        (Annotated[int, "a note"], "q"),
+    ],
+)
+def test_type_map(annotation: Any, fmt: Any) -> None:
+    assert type_map(annotation) == fmt
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        dict,
+        typing.Union[int, None],  # noqa: UP007 - the old spelling
+        int | None,
+        list,
+        list[list[int]],
+        frozenset[int],
+        typing.Sequence[int],
+        None,
+        object,
+        tuple[int, str],
+        tuple[Item, int],
+        tuple[()],
+        Any,
+        "text",
+        5,
+        Annotated[dict, "a note"],
+        Serializer,
+    ],
+)
+def test_unknown_types(annotation: Any) -> None:
+    with pytest.raises(NotImplementedError):
+        type_map(annotation)
+
+
+def test_type_from_format() -> None:
+    assert isinstance(I, typing.TypeVar)
+    assert I.__name__ == "I"
+
+
+# --- classes
+
+
+def test_example_of_the_specification() -> None:
+    formats = ["q", "varlenH", "varlenH", Item, [Item], "varlenHutf8", "arrayH-q", "arrayH-?"]
+    assert E.format_list == formats
+    assert E.names == list("abcdefgh")
+    made = E(1, b"b", b"c", Item(True), [Item(False)], "é", [1, -1], [True])
+    assert unpack(E, pack(made)) == made
+    assert made.format_list == formats
+
+
+def test_received_before_any_object_exists() -> None:
+    assert unpack(ReceivedOnly, bytes(7) + b"\5") == ReceivedOnly(5)
+    assert default_serializer.unpack_serializable_list([ReceivedInList], bytes(7) + b"\6") == [ReceivedInList(6)]
+
+
+def test_standard_behaviour_stays() -> None:
+    made = ReceivedOnly(5)
+    assert dataclasses.is_dataclass(made)
+    assert made == ReceivedOnly(value=5) != ReceivedOnly(6)
+    assert repr(made) == "ReceivedOnly(value=5)"
+    assert str(made) == "ReceivedOnly\n| msg_id: 7\n| value: 5"
+    assert ReceivedOnly.__match_args__ == ("value",)
+    with pytest.raises(TypeError):
+        ReceivedOnly()
+    match made:
+        case ReceivedOnly(5):
+            pass
+        case _:
+            pytest.fail("no match")
+
+
+def test_message_id() -> None:
+    assert ReceivedOnly.msg_id == 7
+    assert issubclass(ReceivedOnly, DataClassPayloadWID)
+    assert issubclass(ReceivedOnly, VariablePayloadWID)
+    assert not issubclass(ReceivedOnly, DataClassPayload)
+    assert issubclass(Item, DataClassPayload)
+    assert DataClassPayload[1] is not DataClassPayload[1]
+    assert not hasattr(Item, "msg_id")
+
+
+def test_settings_before_are_replaced() -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        msg_id = 1
+        names = []
+        format_list = []
+        other = 3
+        a: int
+
+    assert (Own(3).names, Own.format_list, Own.msg_id) == (["a"], ["q"], 1)
+    assert Own.__match_args__ == ("a",)
+    assert pack(Own(3)) == bytes(7) + b"\3"
+
+
+def test_defaults() -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        a: int
+        b: str = "text"
+        c: list[int] = field(default_factory=lambda: [1])
+        d: Annotated[bytes, type_from_format("c")] = b"d"
+
+    assert Own(1) == Own(1, "text", [1], b"d") == Own(a=1, b="text")
+    assert Own(1).c is not Own(1).c
+    assert unpack(Own, pack(Own(1, c=[]))) == Own(1, "text", [])
+
+
+def test_inheritance() -> None:
+    @dataclass
+    class Child(ReceivedOnly):
+        more: bytes = b""
+
+    assert ReceivedOnly.names == ["value"]
+    assert (Child.names, Child.format_list, Child.msg_id) == (["value", "more"], ["q", "varlenH"], 7)
+    assert unpack(Child, pack(Child(1, b"x"))) == Child(1, b"x")
+
+    class Undecorated(ReceivedOnly):
+        pass
+
+    assert type(unpack(Undecorated, bytes(8))) is Undecorated
+
+
+def test_no_fields() -> None:
+    @dataclass
+    class Empty(DataClassPayload[1]):
+        pass
+
+    assert (Empty.names, Empty.format_list) == ([], [])
+    assert pack(Empty()) == b""
+    assert unpack(Empty, b"") == Empty()
+
+
+def test_class_that_is_no_dataclass_yet() -> None:
+    class Plain(DataClassPayload):
+        value: int
+
+    assert (Plain.names, Plain.format_list) == ([], [])
+    assert dataclass(Plain).names == ["value"]
+
+
+@pytest.mark.parametrize("slots", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_and_slots(frozen: Any, slots: Any) -> None:
+    @dataclass(frozen=frozen, slots=slots)
+    class Inner(DataClassPayload):
+        number: H
+        many: list[Inner]
+
+    @dataclass(frozen=frozen, slots=slots)
+    class Own(DataClassPayload[3]):
+        a: Inner
+        b: list[Inner]
+        calls: ClassVar[list[int]] = []
+
+        def __post_init__(self) -> None:
+            self.calls.append(1)
+
+    made = Own(Inner(1, []), [Inner(2, [Inner(3, [])])])
+    assert unpack(Own, pack(made)) == made
+    assert Own.calls == [1, 1]
+    assert hasattr(made, "__dict__") is not slots
+    if frozen:
+        assert hash(Item) is not None
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            made.a = None
+
+
+H = type_from_format("H")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_special_fields(frozen: Any) -> None:
+    @dataclass(frozen=frozen)
+    class Own(DataClassPayload):
+        a: int
+        b: int = field(kw_only=True)
+        _: dataclasses.KW_ONLY
+        c: int = field(default=3, init=False)
+        d: ClassVar[dict] = {}
+        e: bool = False
+
+    assert Own.names == ["a", "b", "c", "e"]
+    made = Own(1, b=2, e=True)
+    object.__setattr__(made, "c", 4)
+    assert unpack(Own, pack(made)) == made
+
+
+def test_init_only_variable() -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        a: int
+        twice: InitVar[bool] = False
+
+        def __post_init__(self, twice: Any) -> None:
+            self.a *= 2 if twice else 1
+
+    assert Own.names == ["a"]
+    assert unpack(Own, pack(Own(3, True))) == Own(6)
+
+
+def test_fix_methods() -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        a: str
+        b: int = 0
+
+        def fix_pack_a(self, value: Any) -> Any:
+            return ",".join(value)
+
+        @classmethod
+        def fix_unpack_a(cls, value: Any) -> Any:
+            return value.split(",")
+
+    assert unpack(Own, pack(Own(["x", "y"], 3))) == Own(["x", "y"], 3)
+
+
+def test_own_constructor() -> None:
+    @dataclass(init=False)
+    class Own(DataClassPayload):
+        a: int
+
+        def __init__(self, a: Any, scale: Any = 1) -> None:
+            self.a = a * scale
+
+    assert unpack(Own, pack(Own(2, 3))) == Own(6)
+
+
+def test_addresses() -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        a: UDPv4Address
+        b: UDPv6Address
+        c: Address
+        d: list[bytes]
+
+    made = Own(UDPv4Address("1.2.3.4", 5), UDPv6Address("::1", 5), DomainAddress("host", 5), [b"x", b""])
+    data = pack(made)
+    assert data.hex() == "01020304000503" + "00" * 15 + "010005020004686f73740005020001780000"
+    assert unpack(Own, data) == made
+
+
+# --- annotations
+
+
+@dataclass
+class Unsupported(DataClassPayload):
+    a: dict
+
+
+@dataclass
+class UnsupportedOptional(DataClassPayload[3]):
+    a: int | None = None
+
+
+@dataclass
+class UnsupportedPlain(DataClassPayload):
+    a: int | None = None
+
+
+@pytest.mark.parametrize("cls", [Unsupported, UnsupportedOptional, UnsupportedPlain])
+def test_unsupported_annotation(cls) -> None:
+    for _ in range(2):
+        with pytest.raises(NotImplementedError):
+            cls({"a": "b"})
+        with pytest.raises(NotImplementedError):
+            cls.names  # noqa: B018 - it raises
+        with pytest.raises(NotImplementedError):
+            unpack(cls, b"")
+
+
+def test_unsupported_annotation_of_a_parent() -> None:
+    @dataclass
+    class Child(Unsupported):
+        b: int = 3
+
+    with pytest.raises(NotImplementedError):
+        Child({})
+
+
+def test_unknown_name() -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        a: DoesNotExist  # noqa: F821 - the point of this test
+
+    with pytest.raises(NameError):
+        Own(1)
+
+
+def test_format_that_does_not_exist() -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        a: list[str]
+
+    with pytest.raises(PackError, match="arrayH-varlenHutf8"):
+        pack(Own(["x"]))
+    with pytest.raises(PackError, match="arrayH-varlenHutf8"):
+        unpack(Own, b"")
+
+
+def test_forward_references() -> None:
+    assert (Forward.format_list, Forward.names) == ([Later, [Forward]], ["later", "itself"])
+    made = Forward(Later(1), [Forward(Later(2), [])])
+    assert unpack(Forward, pack(made)) == made
+
+
+def test_names_of_a_class_body() -> None:
+    assert Scope.Outer.format_list == [Scope.Inner]
+
+
+def test_local_classes_of_the_same_name() -> None:
+    def make(kind: Any) -> Any:
+        local = type_from_format(kind)
+
+        @dataclass
+        class Local(DataClassPayload):
+            value: local
+
+        @dataclass
+        class Message(DataClassPayload):
+            one: Local
+            many: list[Local]
+
+        return Local, Message
+
+    made = {kind: make(kind) for kind in ("B", "I")}
+    for kind, (inner, outer) in made.items():
+        assert inner.format_list == [kind]
+        assert outer.format_list == [inner, [inner]]
+        assert unpack(outer, pack(outer(inner(1), []))) == outer(inner(1), [])
+    assert "Local" not in globals()
+
+
+def test_annotations_that_are_objects() -> None:
+    cls = dataclass(
+        type("Own", (DataClassPayload,), {"__annotations__": {"a": int, "b": [Item]}, "__module__": __name__})
+    )
+    assert cls.format_list == ["q", [Item]]
+
+
+# --- other ways
+
+
+def test_convert_to_payload() -> None:
+    @dataclass
+    class Own(VariablePayload):
+        a: int
+        b: str = "x"
+
+    convert_to_payload(Own, msg_id=4)
+    assert (Own.msg_id, Own.names, Own.format_list) == (4, ["a", "b"], ["q", "varlenHutf8"])
+    assert unpack(Own, pack(Own(1))) == Own(1)
+
+    @dataclass
+    class Other(VariablePayload):
+        a: dict
+
+    with pytest.raises(NotImplementedError):
+        convert_to_payload(Other)
+    assert not hasattr(Other, "msg_id")
+
+
+def test_legacy_decorator() -> None:
+    @payload_dataclass.dataclass(msg_id=3)
+    class Own:
+        a: int
+        b: Item
+
+    @payload_dataclass.dataclass
+    class Bare:
+        a: I
+        own: list[Own]
+
+    assert (Own.msg_id, Own.format_list) == (3, ["q", Item])
+    assert issubclass(Own, VariablePayload)
+    made = Bare(1, [Own(2, Item(True))])
+    assert unpack(Bare, pack(made)) == made
+    assert Own.__name__ == "Own"
+    assert str(Own(2, Item(True))) == "Own\n| a: 2\n| b: Item(a=True)\n| msg_id: 3"
+
+
+def test_legacy_replacement() -> None:
+    replaced = overwrite_dataclass(dataclass)
+
+    @replaced(msg_id=3, frozen=True)
+    class Own(VariablePayload):
+        a: int
+
+    @replaced
+    class Bare(DataClassPayload):
+        a: int
+
+    assert (Own.msg_id, Own.format_list, Bare.format_list) == (3, ["q"], ["q"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Own(1).a = 2
+
+
+def test_the_decorator_is_not_exported() -> None:
+    assert set(payload_dataclass.__all__) >= {"DataClassPayload", "type_from_format"}
+    assert "dataclass" not in payload_dataclass.__all__
+
+
+def test_is_serializable() -> None:
+    assert isinstance(Item(True), Serializable)
+    assert Item(True).to_pack_list() == [("?", True)]
+    assert Item.from_unpack_list(True) == Item(True)
+
+
+def test_described_once(monkeypatch: Any) -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        a: int
+
+    assert Own.names == ["a"]
+    monkeypatch.setattr(payload_dataclass, "_describe", lambda cls: pytest.fail("described twice"))
+    for _ in range(3):
+        assert unpack(Own, pack(Own(1))) == Own(1)
+        assert Own.format_list == ["q"]

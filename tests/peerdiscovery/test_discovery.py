@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipv8 import entropy
+from ipv8.community import Community
+from ipv8.messaging.address import UDPv4Address
+from ipv8.peer import Peer
+from ipv8.peerdiscovery import discovery
+from ipv8.peerdiscovery.discovery import DiscoveryStrategy, EdgeWalk, RandomWalk
+from ipv8.peerdiscovery.network import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipv8.messaging.address import Address
+
+SERVICE = b"s" * 20
+
+
+def make_peer(number: int) -> Peer:
+    return Peer(b"LibNaCLPK:" + number.to_bytes(64, "big"), UDPv4Address("1.2.3.4", number))
+
+
+class Overlay:
+    """Notes what a strategy makes it do."""
+
+    def __init__(self) -> None:
+        self.network = Network()
+        self.walks: list[Address] = []
+        self.introductions: list[Peer | None] = []
+        self.bootstraps = 0
+
+    def introduce(self, introducer: Peer, *addresses: Any) -> None:
+        self.network.discover_services(introducer, [SERVICE])
+        for address in addresses:
+            self.network.discover_address(introducer, address, SERVICE)
+
+    def join(self, *peers: Peer) -> None:
+        for peer in peers:
+            self.network.add_verified_peer(peer)
+            self.network.discover_services(peer, [SERVICE])
+
+    def get_peers(self) -> list[Peer]:
+        return self.network.get_peers_for_service(SERVICE)
+
+    def get_walkable_addresses(self) -> list[Address]:
+        return self.network.get_walkable_addresses(SERVICE)
+
+    def walk_to(self, address: Address) -> None:
+        self.walks.append(address)
+
+    def get_new_introduction(self, from_peer: Peer | None = None) -> None:
+        self.introductions.append(from_peer)
+
+    def bootstrap(self) -> None:
+        self.bootstraps += 1
+
+
+@pytest.fixture
+def overlay() -> Any:
+    return Overlay()
+
+
+def test_peer_count(overlay: Any) -> None:
+    overlay.join(make_peer(1), make_peer(2))
+    assert RandomWalk(overlay).get_peer_count() == 2
+    assert RandomWalk(None).get_peer_count() == 0  # type: ignore[type-var]  # programs do so in tests
+
+
+def test_a_strategy_needs_a_step() -> None:
+    class Idle(DiscoveryStrategy[Any]):
+        pass
+
+    with pytest.raises(TypeError):
+        Idle(None)  # type: ignore[abstract]  # what is shown
+
+
+# RandomWalk
+
+
+def test_random_walk_defaults(overlay: Any) -> None:
+    walk = RandomWalk(overlay)
+    assert (walk.node_timeout, walk.window_size, walk.reset_chance, walk.target_interval) == (3.0, 5, 50, 0)
+    assert walk.intro_timeouts == {}
+    assert walk.last_step == 0
+    with walk.walk_lock:
+        assert walk.overlay is overlay
+
+
+def test_random_walk_asks_when_there_is_nowhere_to_walk(overlay: Any, manual_clock: Any) -> None:
+    walk = RandomWalk(overlay, reset_chance=0)
+    walk.take_step()
+    assert overlay.introductions == [None]
+    assert overlay.walks == []
+    assert walk.last_step == manual_clock.now
+
+
+def test_random_walk_walks(overlay: Any, manual_clock: Any) -> None:
+    overlay.introduce(make_peer(1), ("9.9.9.9", 1))
+    walk = RandomWalk(overlay, reset_chance=0)
+    walk.take_step()
+    assert overlay.walks == [("9.9.9.9", 1)]
+    assert walk.intro_timeouts == {("9.9.9.9", 1): manual_clock.now}
+    walk.take_step()
+    assert overlay.walks == [("9.9.9.9", 1)], "it is outstanding"
+    assert overlay.introductions == [None]
+
+
+@pytest.mark.parametrize(("drawn", "walks"), [(49, False), (50, True), (255, True), (0, False)])
+def test_random_walk_reset_chance(overlay: Any, script_entropy: Callable[..., None], drawn: int, walks: bool) -> None:
+    overlay.introduce(make_peer(1), ("9.9.9.9", 1))
+    script_entropy(drawn)
+    RandomWalk(overlay).take_step()
+    assert bool(overlay.walks) is walks
+    assert bool(overlay.introductions) is not walks
+
+
+def test_random_walk_forgets_who_does_not_answer_in_the_next_step(overlay: Any, manual_clock: Any) -> None:
+    overlay.introduce(make_peer(1), ("9.9.9.9", 1))
+    walk = RandomWalk(overlay, timeout=0.0, reset_chance=0)
+    walk.take_step()
+    assert overlay.get_walkable_addresses() == [("9.9.9.9", 1)]
+    manual_clock.advance(0.001)
+    walk.take_step()
+    assert overlay.get_walkable_addresses() == []
+    assert walk.intro_timeouts == {}
+
+
+def test_random_walk_waits_for_answers(overlay: Any, manual_clock: Any) -> None:
+    overlay.introduce(make_peer(1), ("9.9.9.9", 1))
+    walk = RandomWalk(overlay, timeout=3.0, reset_chance=0)
+    walk.take_step()
+    manual_clock.advance(3.0)
+    walk.take_step()
+    assert overlay.get_walkable_addresses() == [("9.9.9.9", 1)]
+
+
+def test_random_walk_keeps_who_answered(overlay: Any, manual_clock: Any) -> None:
+    peer = make_peer(2)
+    overlay.introduce(make_peer(1), peer.address)
+    walk = RandomWalk(overlay, reset_chance=0)
+    walk.take_step()
+    overlay.join(peer)
+    manual_clock.advance(4)
+    walk.take_step()
+    assert walk.intro_timeouts == {}
+    assert peer in overlay.get_peers()
+
+
+def test_random_walk_window(overlay: Any, manual_clock: Any) -> None:
+    overlay.introduce(make_peer(1), *(("9.9.9.9", number) for number in range(20)))
+    walk = RandomWalk(overlay, window_size=3, reset_chance=0)
+    for _ in range(10):
+        walk.take_step()
+    assert len(set(overlay.walks)) == len(overlay.walks) == 3
+    assert overlay.introductions == []
+    manual_clock.advance(4)
+    walk.take_step()
+    assert len(overlay.walks) == 4
+
+
+@pytest.mark.parametrize("window_size", [0, None, -1])
+def test_random_walk_without_window(overlay: Any, window_size: int | None) -> None:
+    overlay.introduce(make_peer(1), *(("9.9.9.9", number) for number in range(20)))
+    walk = RandomWalk(overlay, window_size=window_size, reset_chance=0)
+    for _ in range(20):
+        walk.take_step()
+    assert sorted(overlay.walks) == [("9.9.9.9", number) for number in range(20)]
+
+
+def test_random_walk_interval(overlay: Any, manual_clock: Any) -> None:
+    walk = RandomWalk(overlay, target_interval=5)
+    for expected in (1, 1, 2):
+        walk.take_step()
+        assert len(overlay.introductions) == expected
+        manual_clock.advance(5 if expected == 1 and walk.last_step == manual_clock.now else 0.5)
+
+
+def test_random_walk_is_random(overlay: Any) -> None:
+    overlay.introduce(make_peer(1), *(("9.9.9.9", number) for number in range(5)))
+    first = set()
+    with entropy.use(random.Random(1)):
+        for _ in range(100):
+            overlay.walks.clear()
+            walk = RandomWalk(overlay, reset_chance=0)
+            walk.intro_timeouts = {("9.9.9.9", 0): 1e12, ("8.8.8.8", 1): 1e12}
+            walk.take_step()
+            first.update(overlay.walks)
+    assert first == {("9.9.9.9", number) for number in range(1, 5)}
+
+
+def test_random_walk_backs_off(overlay: Any, manual_clock: Any) -> None:
+    introducer, address = make_peer(1), ("9.9.9.9", 1)
+    walk = RandomWalk(overlay, reset_chance=0, failure_backoff=10.0)
+
+    def fails_after(pause: float) -> bool:
+        """Whether the address, introduced again, is contacted once the pause is over, but not before."""
+        overlay.walks.clear()
+        overlay.introduce(introducer, address)
+        if pause:
+            manual_clock.advance(pause - 0.5)
+            walk.take_step()
+            assert overlay.walks == []
+            manual_clock.advance(0.5)
+        walk.take_step()
+        contacted: bool = overlay.walks == [address]
+        manual_clock.advance(3.5)
+        walk._expire(manual_clock.now)
+        return contacted
+
+    assert fails_after(0)
+    assert fails_after(0)
+    assert fails_after(10)
+    assert fails_after(20)
+    assert fails_after(40)
+    overlay.walks.clear()
+    overlay.introduce(introducer, address)
+    manual_clock.advance(80)
+    walk.take_step()
+    overlay.join(Peer(make_peer(2).key, UDPv4Address(*address)))
+    manual_clock.advance(4)
+    walk.take_step()
+    overlay.network.remove_by_address(address)
+    assert fails_after(0), "an answer makes up for all failures"
+
+
+def test_random_walk_does_not_remember_failures_by_default(overlay: Any, manual_clock: Any) -> None:
+    walk = RandomWalk(overlay, reset_chance=0)
+    for expected in range(1, 5):
+        overlay.introduce(make_peer(1), ("9.9.9.9", 1))
+        walk.take_step()
+        assert len(overlay.walks) == expected
+        manual_clock.advance(4)
+        walk._expire(manual_clock.now)
+
+
+def test_random_walk_remembers_so_many_failures(overlay: Any, manual_clock: Any,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "MAX_FAILURES", 3)
+    walk = RandomWalk(overlay, reset_chance=0, window_size=0, failure_backoff=1.0)
+    for number in range(5):
+        overlay.introduce(make_peer(1), ("9.9.9.9", number))
+        walk.take_step()
+    manual_clock.advance(4)
+    walk.take_step()
+    assert list(walk._failures) == [("9.9.9.9", number) for number in range(2, 5)]
+
+
+def test_random_walk_pause_is_limited(overlay: Any, manual_clock: Any) -> None:
+    walk = RandomWalk(overlay, failure_backoff=10.0)
+    for _ in range(1200):
+        walk._note_failure(("9.9.9.9", 1), manual_clock.now)
+    assert walk._failures["9.9.9.9", 1][1] == manual_clock.now + discovery.MAX_BACKOFF
+
+
+# EdgeWalk
+
+
+def test_edge_walk_gathers_neighbors(overlay: Any) -> None:
+    overlay.join(make_peer(1))
+    overlay.introduce(make_peer(1), *(("9.9.9.9", number) for number in range(5)))
+    walk = EdgeWalk(overlay, neighborhood_size=2)
+    walk.take_step()
+    assert walk._neighborhood == [make_peer(1)]
+    assert overlay.bootstraps == 1
+    assert overlay.walks == [("9.9.9.9", 0), ("9.9.9.9", 1)]
+    assert walk.get_available_root() == make_peer(1)
+
+
+def test_edge_walk_defaults(overlay: Any) -> None:
+    walk = EdgeWalk(overlay)
+    assert (walk.edge_length, walk.neighborhood_size, walk.edge_timeout) == (4, 6, 3.0)
+    assert walk.complete_edges == walk._neighborhood == []
+    assert walk.under_construction == {}
+    assert walk.last_edge_responses == {}
+    assert walk.get_available_root() is None
+
+
+def test_edge_walk_completes_an_edge(overlay: Any, manual_clock: Any) -> None:
+    root, second, third = make_peer(1), make_peer(2), make_peer(3)
+    overlay.join(root)
+    walk = EdgeWalk(overlay, edge_length=3, neighborhood_size=1, edge_timeout=1.0)
+    walk.take_step()
+    walk.take_step()
+    assert overlay.introductions == [root]
+    assert walk.under_construction == {root: [root]}
+    assert walk.last_edge_responses == {root: manual_clock.now}
+
+    overlay.introduce(root, second.address)
+    walk.take_step()
+    assert overlay.walks == [second.address]
+    assert walk.under_construction == {root: [root]}
+
+    overlay.join(second)
+    manual_clock.advance(0.5)
+    walk.take_step()
+    assert walk.under_construction == {root: [root, second]}
+    assert walk.last_edge_responses == {root: manual_clock.now}
+    assert overlay.walks == [second.address, second.address]
+
+    overlay.introduce(second, third.address, root.address)
+    overlay.join(third)
+    walk.take_step()
+    assert walk.complete_edges == [[root, second, third]]
+    assert walk.under_construction == {}
+    assert walk.last_edge_responses == {}
+
+    walk.take_step()
+    assert overlay.introductions == [root, root], "the next edge is begun"
+
+
+def test_edge_walk_gives_up(overlay: Any, manual_clock: Any) -> None:
+    root, second = make_peer(1), make_peer(2)
+    overlay.join(root)
+    walk = EdgeWalk(overlay, neighborhood_size=1, edge_timeout=1.0)
+    walk.take_step()
+    walk.take_step()
+    overlay.introduce(root, second.address)
+    manual_clock.advance(1.0)
+    walk.take_step()
+    assert walk.under_construction == {root: [root]}
+    manual_clock.advance(0.1)
+    walk.take_step()
+    assert walk.under_construction == {}
+    assert walk.complete_edges == [], "a root alone is no edge"
+
+    walk.take_step()
+    overlay.join(second)
+    walk.take_step()
+    manual_clock.advance(1.1)
+    walk.take_step()
+    assert walk.complete_edges == [[root, second]]
+
+
+def test_edge_walk_grows_several_edges(overlay: Any) -> None:
+    roots = [make_peer(1), make_peer(2)]
+    ends = [make_peer(3), make_peer(4)]
+    overlay.join(*roots)
+    walk = EdgeWalk(overlay, edge_length=2, neighborhood_size=2)
+    for _ in range(3):
+        walk.take_step()
+    assert sorted(map(str, overlay.introductions)) == sorted(map(str, roots))
+    for root, end in zip(roots, ends, strict=True):
+        overlay.introduce(root, end.address)
+    overlay.join(*ends)
+    walk.take_step()
+    assert sorted(map(str, walk.complete_edges)) == sorted(map(str, map(list, zip(roots, ends, strict=True))))
+
+
+# With real overlays
+
+
+class WalkedCommunity(Community):
+    community_id = SERVICE
+
+
+async def settle() -> None:
+    """Let mock endpoints deliver what was sent, the answers to it, and the answers to those."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_random_walk_finds_an_introduced_community(make_overlay: Any) -> None:
+    walker, introducer, other = (make_overlay(WalkedCommunity) for _ in range(3))
+    walker.network.discover_address(Peer(introducer.my_peer.key_bin, introducer.my_peer.address),
+                                    UDPv4Address(*other.my_peer.address), SERVICE)
+    RandomWalk(walker, reset_chance=0).take_step()
+    await settle()
+    assert other.my_peer in walker.get_peers()
+
+
+async def test_edge_walk_finds_an_introduced_community(make_overlay: Any) -> None:
+    walker, introducer, other = (make_overlay(WalkedCommunity) for _ in range(3))
+    introducer.walk_to(other.my_peer.address)
+    await settle()
+    walker.walk_to(introducer.my_peer.address)
+    await settle()
+    walk = EdgeWalk(walker, edge_length=2, neighborhood_size=1, edge_timeout=1.0)
+    for _ in range(4):
+        walk.take_step()
+        await settle()
+    assert walk.complete_edges == [[introducer.my_peer, other.my_peer]]

@@ -1,0 +1,82 @@
+"""The programs in ``scripts/``, which are found without the package being installed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipv8.cli import service as service_module, tracker as tracker_module
+from ipv8.configuration import ConfigBuilder
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_of_test", SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def end() -> None:
+    """Stands in for waiting for a signal."""
+
+
+@pytest.mark.parametrize(("name", "option"), [("ipv8_plugin", "--no-rest-api"), ("tracker_plugin", "--listen_port")])
+def test_help_from_any_directory(name: str, option: str, tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, str(SCRIPTS / f"{name}.py"), "--help"], capture_output=True, text=True,
+                         check=True, cwd=tmp_path)
+    assert option in run.stdout
+
+
+def test_repository_is_found_without_installation(tmp_path: Path) -> None:
+    program = ("import runpy, sys; sys.path[:] = [p for p in sys.path if p and not p.endswith('main')]; "
+               f"runpy.run_path({str(SCRIPTS / 'tracker_service.py')!r})")
+    subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, cwd=tmp_path)
+
+
+def test_tracker_service_has_the_parts() -> None:
+    module = load("tracker_service")
+    assert issubclass(module.EndpointServer, object)
+    assert {"EndpointServer", "TrackerChurn", "TrackerPing", "TrackerService"} <= set(module.__all__)
+
+
+def test_ipv8_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def configuration() -> dict[str, Any]:
+        return (ConfigBuilder().clear_keys().clear_overlays().add_ephemeral_key("me").set_address("127.0.0.1")
+                .set_port(0).finalize())
+
+    monkeypatch.setattr(service_module, "get_default_configuration", configuration)
+    monkeypatch.setattr(service_module, "run_forever", end)
+    module = load("ipv8_plugin")
+    assert module.IPV8Service is service_module.IPV8Service
+    asyncio.run(module.main(["-s", "-a"]))
+
+
+def test_tracker_plugin_knows_the_old_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+
+    class Service(tracker_module.TrackerService):
+        async def start_tracker(self, *args: Any) -> None:
+            started.append(("tracker", *args))
+
+        async def start_api(self, *args: Any) -> None:
+            started.append(("api", *args))
+
+    monkeypatch.setattr(tracker_module, "TrackerService", Service)
+    monkeypatch.setattr(tracker_module, "run_forever", end)
+    module = load("tracker_plugin")
+    asyncio.run(module.main(["--listen_port", "7", "--listen_port_api", "8", "--api_key", "k", "--cert_file", "c"]))
+    asyncio.run(module.main(["-p", "7", "-a", "8", "-k", "k", "-c", "c"]))
+    assert started == [("tracker", 7, "0.0.0.0", None), ("api", 8, "k", "c")] * 2

@@ -1,0 +1,268 @@
+"""The configuration dictionary, its checks and its builder."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from ipv8 import configuration
+from ipv8.configuration import (
+    DISPERSY_BOOTSTRAPPER,
+    Bootstrapper,
+    BootstrapperDefinition,
+    ConfigBuilder,
+    ConfigurationError,
+    Strategy,
+    WalkerDefinition,
+    complete_configuration,
+    default_bootstrap_defs,
+    get_default_configuration,
+    validate_configuration,
+)
+from ipv8.keyvault.crypto import default_eccrypto
+
+VECTOR = json.loads((Path(__file__).parent / "vectors" / "discovery.json").read_text("utf-8"))["misc"]
+WALK = WalkerDefinition(Strategy.RandomWalk, 20, {"timeout": 3.0})
+
+
+def small() -> dict[str, Any]:
+    """A complete configuration with one of everything."""
+    return {
+        "interfaces": [{"interface": "UDPIPv4", "ip": "127.0.0.1", "port": 0}],
+        "keys": [{"alias": "me", "generation": "curve25519", "file": ""}],
+        "logger": {},
+        "working_directory": ".",
+        "walker_interval": 0.5,
+        "overlays": [{
+            "class": "A", "key": "me", "initialize": {"x": 1}, "on_start": [["started", 1]],
+            "walkers": [{"strategy": "RandomWalk", "peers": 20, "init": {}}],
+            "bootstrappers": [{"class": "DispersyBootstrapper", "init": {}}],
+        }],
+    }
+
+
+def test_default_is_the_published_one_and_survives_json() -> None:
+    assert json.loads(json.dumps(get_default_configuration())) == VECTOR["default_configuration"]
+
+
+def test_default_is_a_copy() -> None:
+    get_default_configuration()["overlays"][0]["bootstrappers"][0]["init"]["ip_addresses"].clear()
+    assert json.loads(json.dumps(get_default_configuration())) == VECTOR["default_configuration"]
+
+
+def test_default_passes_the_check_before_and_after_json() -> None:
+    validate_configuration(get_default_configuration())
+    validate_configuration(VECTOR["default_configuration"])
+
+
+def test_trackers_are_tuples() -> None:
+    assert DISPERSY_BOOTSTRAPPER["init"]["ip_addresses"][0] == ("130.161.119.206", 6421)
+    assert default_bootstrap_defs == [
+        BootstrapperDefinition(Bootstrapper.DispersyBootstrapper, DISPERSY_BOOTSTRAPPER["init"])]
+
+
+def test_one_tracker_table_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = ConfigBuilder(clean=True).add_overlay("A", "me", [], default_bootstrap_defs, {}, [])
+    monkeypatch.setitem(DISPERSY_BOOTSTRAPPER["init"], "ip_addresses", [("10.0.0.1", 1)])
+    for config in (get_default_configuration(), builder.config):
+        assert config["overlays"][0]["bootstrappers"][0]["init"]["ip_addresses"] == [("10.0.0.1", 1)]
+
+
+def test_names() -> None:
+    assert Strategy.values() == ["RandomWalk", "RandomChurn", "PeriodicSimilarity", "EdgeWalk", "PingChurn"]
+    assert Bootstrapper.values() == ["DispersyBootstrapper", "UDPBroadcastBootstrapper", "MulticastBootstrapper"]
+    assert all(member.value == member.name for kind in (Strategy, Bootstrapper) for member in kind)
+
+
+def test_clean_builder_can_make_the_default() -> None:
+    churn = {"sample_size": 8, "ping_interval": 10.0, "inactive_time": 27.5, "drop_time": 57.5}
+    tunnels = {"min_circuits": 1, "max_circuits": 1, "max_joined_circuits": 100, "max_time": 600,
+               "max_time_inactive": 20, "max_traffic": 262144000, "dht_lookup_interval": 30}
+    built = (ConfigBuilder(clean=True)
+             .set_address("0.0.0.0")
+             .set_port(8090)
+             .set_log_level("INFO")
+             .set_working_directory(".")
+             .set_walker_interval(0.5)
+             .add_key("anonymous id", "curve25519", "ec_multichain.pem")
+             .add_overlay("DiscoveryCommunity", "anonymous id", [
+                 WALK, WalkerDefinition(Strategy.RandomChurn, -1, churn),
+                 WalkerDefinition(Strategy.PeriodicSimilarity, -1, {})], default_bootstrap_defs, {}, [])
+             .add_overlay("HiddenTunnelCommunity", "anonymous id", [WALK], default_bootstrap_defs, tunnels,
+                          [("build_tunnels", 1)])
+             .add_overlay("DHTDiscoveryCommunity", "anonymous id", [WALK, WalkerDefinition(Strategy.PingChurn, -1, {})],
+                          default_bootstrap_defs, {}, [])
+             .finalize())
+    assert built == get_default_configuration()
+
+
+def test_finalize_gives_the_live_dictionary() -> None:
+    builder = ConfigBuilder()
+    assert builder.finalize() is builder.config
+
+
+def test_interfaces_are_made_on_demand() -> None:
+    builder = ConfigBuilder(clean=True).set_port(5, "UDPIPv6").set_address("::1", interface="UDPIPv6").set_port(6)
+    assert builder.config["interfaces"] == [{"interface": "UDPIPv6", "port": 5, "ip": "::1"},
+                                            {"interface": "UDPIPv4", "port": 6}]
+
+
+def test_keys_replace_those_of_the_same_alias() -> None:
+    builder = ConfigBuilder().add_key("a", "medium", "x").add_key_from_bin("a", "AAAA").add_key("b", "low", "y")
+    assert builder.config["keys"][1:] == [{"alias": "a", "bin": "AAAA", "file": ""},
+                                          {"alias": "b", "generation": "low", "file": "y"}]
+    assert builder.clear_keys().config["keys"] == []
+
+
+def test_ephemeral_key_is_a_private_key_without_file() -> None:
+    (block,) = ConfigBuilder(clean=True).add_ephemeral_key("me").config["keys"]
+    key = default_eccrypto.key_from_private_bin(base64.b64decode(block.pop("bin")))
+    assert block == {"alias": "me", "file": ""}
+    assert key.key_to_bin().startswith(b"LibNaCLSK:")
+
+
+def test_overlays_replace_those_of_the_same_class_unless_told_otherwise() -> None:
+    builder = ConfigBuilder(clean=True)
+    for key, duplicate in (("a", False), ("b", False), ("c", True)):
+        builder.add_overlay("A", key, [], [], {}, [], allow_duplicate=duplicate)
+    assert [overlay["key"] for overlay in builder.config["overlays"]] == ["b", "c"]
+    assert builder.clear_overlays().config["overlays"] == []
+
+
+@pytest.mark.parametrize("level", ["info", "VERBOSE", ""])
+def test_unknown_log_level(level: str) -> None:
+    with pytest.raises(AssertionError, match="log level"):
+        ConfigBuilder().set_log_level(level)
+
+
+def test_unknown_curve() -> None:
+    with pytest.raises(AssertionError, match="did you mean 'curve25519'"):
+        ConfigBuilder().add_key("a", "curve25518", "x")
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "nothing": (lambda c: c.clear(), "lacks the key 'keys'"),
+    "misspelt key": (lambda c: c.update(overlay=c.pop("overlays")), "'overlays'; is 'overlay' a typo"),
+    "no directory": (lambda c: c.pop("working_directory"), "working_directory"),
+    "directory": (lambda c: c.update(working_directory=None), "working_directory must be the path"),
+    "logger": (lambda c: c.update(logger="INFO"), "logger must be a dictionary"),
+    "negative interval": (lambda c: c.update(walker_interval=-1), "walker_interval must be"),
+    "endless interval": (lambda c: c.update(walker_interval=float("nan")), "walker_interval must be"),
+    "text interval": (lambda c: c.update(walker_interval="0.5"), "walker_interval must be"),
+    "interfaces": (lambda c: c.update(interfaces={}), "interfaces must be a list"),
+    "interface": (lambda c: c["interfaces"].append("UDPIPv4"), r"interfaces\[1\] must be a dictionary"),
+    "interface name": (lambda c: c["interfaces"][0].update(interface=4), r"interfaces\[0\].interface"),
+    "ip": (lambda c: c["interfaces"][0].update(ip=0), r"interfaces\[0\].ip must be"),
+    "port": (lambda c: c["interfaces"][0].update(port=65536), r"interfaces\[0\].port must be"),
+    "text port": (lambda c: c["interfaces"][0].update(port="8090"), r"interfaces\[0\].port must be"),
+    "keys": (lambda c: c.update(keys=None), "keys must be a list"),
+    "alias": (lambda c: c["keys"][0].update(alias=3), r"keys\[0\].alias must be"),
+    "misspelt alias": (lambda c: c["keys"][0].update(allias=c["keys"][0].pop("alias")), "is 'allias' a typo"),
+    "no key": (lambda c: c["keys"][0].update(generation=""), r"keys\[0\] \('me'\) needs"),
+    "curve": (lambda c: c["keys"][0].update(generation="curve25516"), "did you mean 'curve25519'"),
+    "file": (lambda c: c["keys"][0].update(file=None), r"keys\[0\].file must be a path"),
+    "overlay key": (lambda c: c["overlays"][0].update(key="mee"), "did you mean 'me'"),
+    "overlay class": (lambda c: c["overlays"][0].update({"class": 3}), r"overlays\[0\].class must be"),
+    "no walkers": (lambda c: c["overlays"][0].pop("walkers"), r"overlays\[0\] lacks the key 'walkers'"),
+    "walkers": (lambda c: c["overlays"][0].update(walkers="RandomWalk"), r"\(A\).walkers must be a list"),
+    "walker": (lambda c: c["overlays"][0]["walkers"][0].pop("peers"), "lacks the key 'peers'"),
+    "strategy": (lambda c: c["overlays"][0]["walkers"][0].update(strategy=1), "strategy must be the name"),
+    "peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers="20"), "peers must be a number"),
+    "walker init": (lambda c: c["overlays"][0]["walkers"][0].update(init=[]), "init must be a dictionary"),
+    "bootstrapper": (lambda c: c["overlays"][0]["bootstrappers"][0].update({"class": "DispersiBootstrapper"}),
+                     "did you mean 'DispersyBootstrapper'"),
+    "bootstrapper init": (lambda c: c["overlays"][0]["bootstrappers"][0].update(init=None), "init must be"),
+    "initialize": (lambda c: c["overlays"][0].update(initialize=[]), "initialize must be a dictionary"),
+    "setting": (lambda c: c["overlays"][0]["initialize"].update({1: 2}), "each key must be a string"),
+    "on_start": (lambda c: c["overlays"][0].update(on_start=["started"]), r"on_start\[0\] must be a list"),
+    "empty call": (lambda c: c["overlays"][0].update(on_start=[()]), r"on_start\[0\] must be a list"),
+    "call of a number": (lambda c: c["overlays"][0].update(on_start=[(1,)]), r"on_start\[0\] must be a list"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named(name: str) -> None:
+    change, message = WRONG[name]
+    config = small()
+    validate_configuration(config)
+    change(config)
+    given_config = copy.deepcopy(config)
+    with pytest.raises(ConfigurationError, match=message) as error:
+        validate_configuration(config)
+    assert isinstance(error.value, ValueError)
+    assert isinstance(error.value, AssertionError)
+    assert repr(config) == repr(given_config)
+
+
+def test_any_bootstrapper_name_can_be_allowed() -> None:
+    config = small()
+    config["overlays"][0]["bootstrappers"][0]["class"] = "MyBootstrapper"
+    validate_configuration(config, bootstrappers=None)
+    with pytest.raises(ConfigurationError, match="unknown bootstrapper 'MyBootstrapper'"):
+        validate_configuration(config)
+
+
+def test_checks_survive_optimisation() -> None:
+    program = ("from ipv8.configuration import ConfigBuilder\n"
+               "try: ConfigBuilder(clean=True).finalize()\n"
+               "except ValueError: print('checked')")
+    run = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, check=True,
+                         cwd=Path(configuration.__file__).parent.parent)
+    assert run.stdout == "checked\n"
+
+
+def test_no_configuration_at_all() -> None:
+    with pytest.raises(ConfigurationError, match="must be a dictionary, not list"):
+        validate_configuration([])  # type: ignore[arg-type]  # the mistake that is tested
+    with pytest.raises(ConfigurationError, match="must be a dictionary, not str"):
+        complete_configuration("{}")  # type: ignore[arg-type]  # the mistake that is tested
+
+
+def test_optional_parts_are_filled_in_without_touching_the_input() -> None:
+    given_config = {"keys": [], "overlays": [{"class": "A", "key": "me"}], "address": "1.2.3.4"}
+    before = copy.deepcopy(given_config)
+    complete = complete_configuration(given_config)
+    assert given_config == before
+    assert complete["interfaces"] == [{"interface": "UDPIPv4", "ip": "1.2.3.4", "port": 8090}]
+    assert complete["overlays"] == [{"class": "A", "key": "me", "walkers": [], "bootstrappers": [], "initialize": {},
+                                     "on_start": []}]
+    assert complete["walker_interval"] == 0.5
+
+
+def test_deprecated_port_becomes_one_more_interface() -> None:
+    config = small()
+    complete = complete_configuration({**config, "port": 9})
+    assert complete["interfaces"] == [*config["interfaces"], {"interface": "UDPIPv4", "ip": "0.0.0.0", "port": 9}]
+    assert len(config["interfaces"]) == 1
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(path=st.lists(st.integers(0, 5), min_size=1, max_size=5), value=json_values)
+def test_nonsense_anywhere_is_accepted_or_refused_in_one_way(path: list[int], value: Any) -> None:
+    config: Any = small()
+    node = config
+    for step, index in enumerate(path):
+        entries = list(node) if isinstance(node, dict) else range(len(node))
+        if not entries:
+            break
+        entry = entries[index % len(entries)]
+        if step == len(path) - 1 or not isinstance(node[entry], (dict, list)):
+            node[entry] = value
+            break
+        node = node[entry]
+    with suppress(ConfigurationError):
+        validate_configuration(config)

@@ -1,0 +1,155 @@
+"""The state behind introductions: solicited responses, our own address, punctures for third parties."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ipv8.introductions import (
+    PENDING_LIFETIME,
+    PENDING_LIMIT,
+    PUNCTURE_SIZE,
+    PUNCTURES_AT_ONCE,
+    PUNCTURES_AT_ONCE_PER_TARGET,
+    WITNESS_LIMIT,
+    OwnAddressVotes,
+    PendingIntroductions,
+    PunctureBudget,
+    is_sendable,
+)
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.peer import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+A = UDPv4Address("1.2.3.4", 5)
+B = UDPv4Address("6.7.8.9", 10)
+
+
+@pytest.fixture(scope="module")
+def peer() -> Peer:
+    return Peer(default_eccrypto.generate_key("curve25519").pub(), A)
+
+
+def test_a_response_answers_a_request_once(peer: Peer) -> None:
+    pending = PendingIntroductions()
+    identifier = pending.new(A)
+    assert pending.waits_for(A)
+    assert pending.take(identifier, A, peer)
+    assert not pending.take(identifier, A, peer)
+    assert not pending.waits_for(A)
+
+
+def test_a_response_must_come_from_where_the_request_went(peer: Peer) -> None:
+    pending = PendingIntroductions()
+    identifier = pending.new(B)
+    assert not pending.take(identifier, A, peer)
+    assert not pending.take((identifier + 1) % 65536, B, peer)
+    assert pending.take(identifier, B, peer)
+
+
+def test_a_peer_may_answer_from_another_of_its_addresses(peer: Peer) -> None:
+    pending = PendingIntroductions()
+    assert pending.take(pending.new(A), B, peer), "the request went to an address of the peer that answers"
+
+
+def test_requests_are_forgotten_after_their_lifetime(peer: Peer, manual_clock: Any) -> None:
+    pending = PendingIntroductions()
+    identifier = pending.new(A)
+    manual_clock.advance(PENDING_LIFETIME + 1)
+    assert not pending.waits_for(A)
+    assert not pending.take(identifier, A, peer)
+    pending.new(B)
+    assert len(pending) == 1
+
+
+def test_the_oldest_request_makes_room(peer: Peer) -> None:
+    pending = PendingIntroductions()
+    identifiers = [pending.new(A) for _ in range(PENDING_LIMIT + 1)]
+    assert len(set(identifiers)) == len(identifiers)
+    assert len(pending) == PENDING_LIMIT
+    assert not pending.take(identifiers[0], A, peer)
+    assert pending.take(identifiers[-1], A, peer)
+
+
+def test_identifiers_of_pending_requests_differ(script_entropy: Callable[..., None]) -> None:
+    script_entropy(7, 7, 7, 8)
+    pending = PendingIntroductions()
+    assert [pending.new(A), pending.new(A)] == [7, 8]
+
+
+def test_one_liar_does_not_move_us() -> None:
+    votes = OwnAddressVotes()
+    for number in range(5):
+        assert votes.vote(UDPv4Address(f"{number + 1}.1.1.1", 1), A) == A
+    for number in range(20):
+        assert votes.vote(UDPv4Address(f"99.99.{number}.1", 1), B) == A, "one network has one voice"
+
+
+def test_the_first_and_the_latest_of_equals_are_believed() -> None:
+    votes = OwnAddressVotes()
+    assert votes.vote(UDPv4Address("1.1.1.1", 1), A) == A
+    assert votes.vote(UDPv4Address("2.1.1.1", 1), B) == B
+
+
+def test_we_are_seen_to_move_when_most_say_so() -> None:
+    votes = OwnAddressVotes()
+    for number in range(WITNESS_LIMIT):
+        votes.vote(UDPv4Address(f"{number + 1}.1.1.1", 1), A)
+    seen = [votes.vote(UDPv4Address(f"{number + 101}.1.1.1", 1), B) for number in range(WITNESS_LIMIT)]
+    assert seen[0] == A
+    assert seen[-1] == B
+
+
+def test_the_port_that_most_witnesses_see_is_taken() -> None:
+    votes = OwnAddressVotes()
+    votes.vote(UDPv4Address("1.1.1.1", 1), UDPv4Address("1.2.3.4", 1000))
+    votes.vote(UDPv4Address("2.1.1.1", 1), UDPv4Address("1.2.3.4", 1000))
+    assert votes.vote(UDPv6Address("2001:db8::1", 1), UDPv4Address("1.2.3.4", 1001)) == ("1.2.3.4", 1000)
+
+
+def test_strangers_pay_for_punctures() -> None:
+    budget = PunctureBudget()
+    received = served = 0
+    for number in range(100):
+        received += 45
+        served += budget.allow("9.9.9.9", UDPv4Address(f"1.1.1.{number}", 1), False, 45)
+    assert served
+    assert served * PUNCTURE_SIZE <= received
+
+
+def test_acquaintances_are_served_up_to_their_budget(manual_clock: Any) -> None:
+    budget = PunctureBudget()
+    served = sum(budget.allow("9.9.9.9", UDPv4Address(f"1.1.{n}.1", 1), True, 45) for n in range(200))
+    assert served == PUNCTURES_AT_ONCE
+    manual_clock.advance(1)
+    assert budget.allow("9.9.9.9", A, True, 45)
+
+
+def test_one_target_is_not_flooded_for_many_acquaintances(manual_clock: Any) -> None:
+    budget = PunctureBudget()
+    served = sum(budget.allow(f"9.9.9.{n}", A, True, 45) for n in range(200))
+    assert served == PUNCTURES_AT_ONCE_PER_TARGET
+
+
+@pytest.mark.parametrize(("target", "source", "allowed"), [
+    (A, B, True),
+    (UDPv4Address("192.168.1.1", 1), B, True),
+    (UDPv4Address("1.2.3.4", 0), B, False),
+    (UDPv4Address("0.0.0.0", 5), B, False),
+    (UDPv4Address("224.0.0.1", 5), B, False),
+    (UDPv4Address("255.255.255.255", 5), B, False),
+    (UDPv4Address("127.0.0.1", 5), B, False),
+    (UDPv4Address("127.0.0.1", 5), UDPv4Address("127.0.0.1", 6), True),
+    (UDPv4Address("10.0.0.1", 8090), B, False),
+    (UDPv6Address("2001:db8::1", 5), B, True),
+    (UDPv6Address("ff02::1", 5), B, False),
+    (UDPv6Address("::1", 5), B, False),
+    (UDPv4Address("abc", 5), B, False),
+])
+def test_only_unicast_addresses_of_others_are_sent_to(target: Any, source: Any, allowed: bool) -> None:
+    assert is_sendable(target, UDPv4Address("10.0.0.1", 8090), source) is allowed

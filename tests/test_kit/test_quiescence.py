@@ -1,0 +1,188 @@
+"""On a loop whose time jumps to the next timer, so that the time that passes is exactly that of the last event."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipv8.taskmanager import TaskManager
+from ipv8.test.quiescence import ExecutorWatch, drain, is_background_task, until_quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose time passes only while it waits."""
+
+    def __init__(self) -> None:
+        loop = self
+        self.now = 0.0
+
+        class Selector(selectors.DefaultSelector):
+            def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+                loop.now += timeout or 0.0
+                return super().select(0)
+
+        super().__init__(Selector())
+
+    def time(self) -> float:
+        return self.now
+
+
+def passing(scenario: Callable[[VirtualLoop], Any], timeout: float = 10) -> float:
+    """How much time passes until it is quiet after ``scenario``."""
+    loop = VirtualLoop()
+
+    async def main() -> float:
+        kept = scenario(loop)
+        await until_quiet(timeout)
+        elapsed = loop.time()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        del kept
+        return elapsed
+
+    try:
+        return loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+async def pauses(*seconds: float) -> None:
+    for pause in seconds:
+        await asyncio.sleep(pause)
+
+
+def start(loop: VirtualLoop, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
+    return loop.create_task(work, name=name)
+
+
+def test_nothing_to_do() -> None:
+    assert passing(lambda _: None) == 0
+
+
+def test_ready_callbacks() -> None:
+    done: list[int] = []
+
+    def again(loop: VirtualLoop, count: int) -> None:
+        done.append(count)
+        if count:
+            loop.call_soon(again, loop, count - 1)
+
+    assert passing(lambda loop: again(loop, 50)) == 0
+    assert done[-1] == 0
+
+
+def test_timers() -> None:
+    assert passing(lambda loop: loop.call_later(1, lambda: loop.call_later(1.5, int))) == 2.5
+    assert passing(lambda loop: loop.call_later(11, int)) == 0
+    assert passing(lambda loop: loop.call_later(1, int).cancel()) == 0
+
+
+def test_sleeping_tasks() -> None:
+    assert passing(lambda loop: start(loop, pauses(0, 0.5, 0, 3, 20))) == 3.5
+    assert passing(lambda loop: start(loop, pauses(*[3] * 100))) == pytest.approx(9, abs=1.01)
+
+
+def test_task_that_waits_for_nothing_in_particular() -> None:
+    async def forever() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    assert passing(lambda loop: start(loop, forever())) == 0
+
+
+def test_background_tasks() -> None:
+    for name in ("X:_check_tasks", "X:discover_lan_addresses"):
+        assert passing(lambda loop, name=name: start(loop, pauses(1, 1), name)) == 0  # type: ignore[misc]  # mypy cannot infer the default
+    assert passing(lambda loop: start(loop, pauses(1, 1), "X:other")) == 2
+
+
+def test_task_managers() -> None:
+    managers: list[TaskManager] = []
+
+    def scenario(loop: VirtualLoop) -> None:
+        manager = TaskManager()
+        managers.append(manager)
+        manager.register_task("discover_lan_addresses", pauses, interval=10, delay=0)
+        manager.register_task("soon", pauses, 1, delay=2)
+        manager.register_task("late", pauses, delay=2000)
+
+    assert passing(scenario, timeout=1000) == 3
+    assert managers[0]._checker.cancelled()
+
+
+async def test_names_of_background_tasks() -> None:
+    async with TaskManager() as manager:
+        assert isinstance(manager._checker, asyncio.Task)
+        assert is_background_task(manager._checker)
+    current = asyncio.current_task()
+    assert current is not None
+    assert not is_background_task(current)
+
+
+async def test_executors() -> None:
+    loop = asyncio.get_running_loop()
+    watch = ExecutorWatch(loop)
+    release = threading.Event()
+    with ThreadPoolExecutor(2) as executor:
+        waiting = loop.run_in_executor(executor, release.wait, 30)
+        failing = loop.run_in_executor(executor, int, "no number")
+        assert watch.is_busy()
+        loop.call_later(0.01, release.set)
+        await until_quiet(30, watch)
+    assert not watch.is_busy()
+    assert waiting.result() is True
+    with pytest.raises(ValueError, match="no number"):
+        failing.result()
+
+
+async def test_calls_in_executors_have_a_time_limit() -> None:
+    watch = ExecutorWatch(asyncio.get_running_loop())
+    release = threading.Event()
+    call = asyncio.get_running_loop().run_in_executor(None, release.wait, 30)
+    await until_quiet(0.01, watch)
+    assert not call.done()
+    release.set()
+    await call
+
+
+@pytest.mark.parametrize(("seconds", "elapsed"), [(0.0, 0.02), (0.035, 0.06), (99.0, 1.0)])
+def test_loops_that_show_nothing(seconds: float, elapsed: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks are watched instead, until there are none twice in a row."""
+    import ipv8.test.quiescence as module
+
+    monkeypatch.setattr(module, "hasattr", lambda *_: False, raising=False)
+    background = "X:_check_tasks"
+    outcome = passing(lambda loop: (start(loop, pauses(seconds)), start(loop, pauses(99), background)), timeout=1)
+    assert outcome == pytest.approx(elapsed, abs=0.0101)
+
+
+async def test_drain() -> None:
+    done: list[int] = []
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.call_soon, loop.call_soon, done.append, 1)
+    loop.call_later(30, done.append, 2)
+    await drain()
+    assert done == [1]
+
+
+async def test_draining_ends() -> None:
+    busy = True
+    loop = asyncio.get_running_loop()
+
+    def again() -> None:
+        if busy:
+            loop.call_soon(again)
+
+    again()
+    await drain()
+    busy = False
+    await drain()

@@ -1,0 +1,145 @@
+"""Decorated handlers, request caches in handlers, packing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ipv8.authentication import PacketDecodingError
+from ipv8.community import Community
+from ipv8.lazy_community import (
+    lazy_wrapper,
+    lazy_wrapper_unsigned,
+    lazy_wrapper_unsigned_wd,
+    lazy_wrapper_wd,
+    retrieve_cache,
+)
+from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.lazy_payload import VariablePayload
+from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
+from ipv8.requestcache import NumberCacheWithName, RequestCache
+
+SOURCE = UDPv4Address("1.2.3.4", 5)
+
+
+class First(VariablePayload):
+    msg_id = 1
+    format_list = ["I"]
+    names = ["identifier"]
+
+
+class Second(VariablePayload):
+    msg_id = 2
+    format_list = ["varlenH"]
+    names = ["text"]
+
+
+class Waiting(NumberCacheWithName):
+    name = "waiting"
+
+
+class Plain(Community):
+    community_id = b"plain".ljust(20, b"\x00")
+
+
+@pytest.fixture
+def overlay(make_overlay: Any) -> Any:
+    return make_overlay(Plain)
+
+
+def test_each_decorator_has_its_arguments(overlay: Any) -> None:
+    payloads = (First(5), Second(b"x"))
+    signed, unsigned = overlay.ezr_pack(9, *payloads), overlay.ezr_pack(9, *payloads, sig=False)
+    calls: list[Any] = []
+
+    def handler(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return "result"
+
+    result: Any = lazy_wrapper(First, Second)(handler)(overlay, SOURCE, signed)
+    assert result == "result"
+    lazy_wrapper_wd(First, Second)(handler)(overlay, SOURCE, signed)
+    lazy_wrapper_unsigned(First, Second)(handler)(overlay, SOURCE, unsigned)
+    lazy_wrapper_unsigned_wd(First, Second)(handler)(overlay, SOURCE, unsigned)
+    shapes = [([type(argument).__name__ for argument in args], kwargs) for args, kwargs in calls]
+    assert shapes == [
+        (["Plain", "Peer", "First", "Second"], {}),
+        (["Plain", "Peer", "First", "Second", "bytes"], {}),
+        (["Plain", "UDPv4Address", "First", "Second"], {}),
+        (["Plain", "UDPv4Address", "First", "Second"], {"data": unsigned}),
+    ]
+    assert calls[1][0][-1] == signed
+
+
+def test_the_decorated_function_is_kept() -> None:
+    def handler() -> None:
+        """Text."""
+
+    for decorate in (lazy_wrapper, lazy_wrapper_wd, lazy_wrapper_unsigned, lazy_wrapper_unsigned_wd):
+        decorated: Any = decorate(First)(handler)
+        assert decorated.__wrapped__ is handler
+        assert (decorated.__name__, decorated.__doc__) == ("handler", "Text.")
+
+
+def test_signed_and_unsigned_packets_are_not_mixed_up(overlay: Any) -> None:
+    def refuse(*_: Any) -> None:
+        pytest.fail("must not be called")
+
+    with pytest.raises(PacketDecodingError):
+        lazy_wrapper(First)(refuse)(overlay, SOURCE, overlay.ezr_pack(1, First(5), sig=False))
+    with pytest.raises(PacketDecodingError):
+        lazy_wrapper_unsigned(First)(refuse)(overlay, SOURCE, overlay.ezr_pack(1, First(5)))
+
+
+def test_the_last_payload_gives_the_id(overlay: Any) -> None:
+    overlay.endpoint.deliver = False
+    overlay._ez_senda(SOURCE, First(5), Second(b"x"))
+    assert overlay.endpoint.sent[0][1][22] == 2
+    with pytest.raises(IndexError):
+        overlay._ez_senda(SOURCE)
+    with pytest.raises(ValueError, match="range"):
+        overlay.ezr_pack(256, First(5))
+
+
+def test_packing_by_hand(overlay: Any) -> None:
+    author = BinMemberAuthenticationPayload(overlay.my_peer.public_key.key_to_bin())
+    packet = overlay._ez_pack(overlay.get_prefix(), 1, (author, GlobalTimeDistributionPayload(3), First(5)))
+    got_author, got_time, got = overlay._ez_unpack_auth(First, packet)
+    assert (got_author.public_key_bin, got_time.global_time, got.identifier) == (author.public_key_bin, 3, 5)
+    with pytest.raises(PacketDecodingError, match="invalid signature"):
+        overlay._ez_unpack_auth(First, packet[:-1] + bytes((packet[-1] ^ 1,)))
+    unsigned = overlay._ez_pack(b"", 1, (GlobalTimeDistributionPayload(3), First(5)), sig=False)
+    assert unsigned == b"\x01" + bytes(7) + b"\x03" + b"\x00\x00\x00\x05"
+    assert overlay._ez_unpack_noauth(First, overlay.ezr_pack(1, First(7), sig=False), global_time=False).identifier == 7
+
+
+class TestRetrieveCache:
+    @pytest.fixture
+    def waiting(self, overlay: Any) -> Any:
+        overlay.request_cache = RequestCache()
+        yield overlay
+        overlay.request_cache.clear()
+
+    @pytest.mark.parametrize("decorate", [lazy_wrapper, lazy_wrapper_wd, lazy_wrapper_unsigned,
+                                          lazy_wrapper_unsigned_wd])
+    async def test_it_works_below_each_decorator(self, overlay: Any, decorate: Any) -> None:
+        overlay.request_cache = RequestCache()
+        got: list[Any] = []
+        handler = decorate(First)(retrieve_cache(Waiting)(lambda *args, cache, **kwargs: got.append(cache)))
+        packet = overlay.ezr_pack(1, First(5), sig="unsigned" not in decorate.__name__)
+        handler(overlay, SOURCE, packet)
+        assert got == []
+        cache = overlay.request_cache.add(Waiting(overlay.request_cache, Waiting.name, 5))
+        handler(overlay, SOURCE, packet)
+        handler(overlay, SOURCE, packet)
+        assert got == [cache], "a second answer finds no cache"
+        await overlay.request_cache.shutdown()
+
+    async def test_a_key_error_of_the_handler_is_not_hidden(self, overlay: Any) -> None:
+        overlay.request_cache = RequestCache()
+        overlay.request_cache.add(Waiting(overlay.request_cache, Waiting.name, 5))
+        handler = lazy_wrapper(First)(retrieve_cache(Waiting)(lambda *_, cache: dict[str, int]()["missing"]))
+        with pytest.raises(KeyError, match="missing"):
+            handler(overlay, SOURCE, overlay.ezr_pack(1, First(5)))
+        await overlay.request_cache.shutdown()

@@ -1,0 +1,836 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import selectors
+import threading
+import time
+from asyncio import Future, all_tasks, sleep
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
+
+import pytest
+
+from ipv8 import clock, taskmanager
+from ipv8.taskmanager import MAX_TASK_AGE, TaskManager, delay_runner, get_name, interval_runner, set_name, task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer."""
+
+    def __init__(self) -> None:
+        loop = self
+        self.now = 0.0
+
+        class Selector(selectors.DefaultSelector):
+            def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+                loop.now += timeout or 0.0
+                return super().select(0)
+
+        super().__init__(Selector())
+
+    def time(self) -> float:
+        return self.now
+
+
+def run_virtually(main: Callable[[TaskManager], Coroutine[Any, Any, None]]) -> None:
+    """Run ``main`` with a task manager under virtual time."""
+    async def run() -> None:
+        async with TaskManager() as manager:
+            await main(manager)
+
+    loop = VirtualLoop()
+    try:
+        loop.run_until_complete(run())
+        assert not all_tasks(loop)
+    finally:
+        loop.close()
+
+
+@pytest.fixture
+async def manager() -> AsyncIterator[TaskManager]:
+    async with TaskManager() as manager:
+        yield manager
+
+
+@pytest.fixture
+async def failures() -> list[dict[str, Any]]:
+    """What the exception handler of the loop was given."""
+    contexts: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+    return contexts
+
+
+def fail() -> None:
+    raise ValueError("deliberate")
+
+
+async def forever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+# Construction
+
+
+async def test_construction_starts_the_checker_only() -> None:
+    before = len(all_tasks())
+    manager = TaskManager()
+    assert len(all_tasks()) == before + 1
+    assert manager.get_tasks() == []
+    checker = manager.get_task("_check_tasks")
+    assert isinstance(checker, asyncio.Task)
+    assert checker is manager._checker
+    assert checker.get_name() == "TaskManager:_check_tasks"
+    await manager.shutdown_task_manager()
+    assert len(all_tasks()) == before
+
+
+def test_construction_outside_of_a_running_loop() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        manager = TaskManager()
+        manager.register_task("sync", done.append, 1)
+        loop.run_until_complete(manager.wait_for_tasks())
+        loop.run_until_complete(manager.shutdown_task_manager())
+        loop.close()
+
+    with ThreadPoolExecutor(1) as executor:  # a thread without a loop of pytest
+        executor.submit(work).result()
+    assert done == [1]
+
+
+# What register_task accepts
+
+
+async def test_plain_function(manager: TaskManager) -> None:
+    assert await manager.register_task("t", pow, 2, 5) == 32
+
+
+async def test_async_function(manager: TaskManager) -> None:
+    async def function(value: int) -> int:
+        await sleep(0)
+        return value
+
+    assert await manager.register_task("method", function, 1) == 1
+    assert await manager.register_task("partial", partial(function, 2)) == 2
+    assert await manager.register_task("lambda", lambda: function(3)) == 3
+    assert await manager.register_task("delayed lambda", lambda: function(4), delay=0.001) == 4
+    assert await manager.register_task("mock", AsyncMock(return_value=5)) == 5
+
+
+async def test_async_callable(manager: TaskManager) -> None:
+    class Callme:
+        async def __call__(self, value: int) -> int:
+            return value
+
+    assert await manager.register_task("t", Callme(), 3) == 3
+
+
+async def test_wrong_arguments_of_async_function(manager: TaskManager) -> None:
+    with pytest.raises(TypeError):
+        manager.register_task("t", forever, 1)
+    assert manager.get_tasks() == []
+
+
+async def test_future_and_task_are_registered_as_they_are(manager: TaskManager) -> None:
+    loop = asyncio.get_running_loop()
+    future: Future[int] = loop.create_future()
+    running = loop.create_task(forever())
+    assert manager.register_task("future", future) is future
+    assert manager.register_task("task", running) is running
+    assert manager.get_tasks() == [future, running]
+    assert running.get_name() == "TaskManager:task"
+    marked: Any = future
+    assert marked.get_name() == get_name(future) == "TaskManager:future"
+    marked.set_name("else")
+    assert marked.get_name() == "else"
+
+
+async def test_name_of_a_plain_future() -> None:
+    future: Future[None] = asyncio.get_running_loop().create_future()
+    set_name(future, "name")
+    assert get_name(future) == "name"
+
+
+async def test_coroutine_object_is_rejected(manager: TaskManager) -> None:
+    coroutine = forever()
+    with pytest.raises(TypeError, match="uncalled"):
+        manager.register_task("t", coroutine)  # type: ignore[arg-type]  # the mistake under test
+    coroutine.close()
+
+
+@pytest.mark.parametrize("timing", [{"delay": 1.0}, {"interval": 1.0}])
+async def test_future_cannot_be_timed(manager: TaskManager, timing: dict[str, float]) -> None:
+    future: Future[None] = asyncio.get_running_loop().create_future()
+    with pytest.raises(ValueError, match="function"):
+        manager.register_task("t", future, **timing)  # type: ignore[arg-type]  # mypy merges the keywords
+    assert manager.register_task("t", future, delay=0.0, interval=0.0) is future
+
+
+@pytest.mark.parametrize("ignore", [ValueError, [ValueError], (BaseException,), (5,), (ValueError, KeyboardInterrupt)])
+async def test_bad_ignore(manager: TaskManager, ignore: Any) -> None:
+    with pytest.raises(ValueError, match="ignore"):
+        manager.register_task("t", fail, ignore=ignore)
+
+
+async def test_type_is_checked_before_the_rest(manager: TaskManager) -> None:
+    await manager.shutdown_task_manager()
+    with pytest.raises(TypeError):
+        manager.register_task("t", 5, ignore=5)  # type: ignore[arg-type]  # the mistake under test
+
+
+async def test_name_of_an_active_task(manager: TaskManager) -> None:
+    first = manager.register_task("t", forever)
+    with pytest.raises(RuntimeError, match="exists already"):
+        manager.register_task("t", forever)
+    assert manager.get_tasks() == [first]
+
+
+async def test_names_are_hashables(manager: TaskManager) -> None:
+    key = object()
+    running = manager.register_task((1, key), forever)
+    assert manager.get_task((1, key)) is running
+    assert manager.is_pending_task_active((1, key))
+    assert manager.get_anonymous_tasks("(1") == []
+
+
+async def test_attributes(manager: TaskManager) -> None:
+    class Frozen:
+        time = staticmethod(lambda: 1234.5)
+        monotonic = staticmethod(lambda: 0.0)
+
+    class Sub(TaskManager):
+        pass
+
+    with clock.use(Frozen()):
+        async with Sub() as other:
+            running: Any = other.register_task("t", forever, interval=7.0)
+            assert running.start_time == 1234.5
+            assert running.interval == 7.0
+            assert running.get_name() == "Sub:t"
+            once: Any = other.register_task("once", forever)
+            assert once.interval is None
+
+
+async def test_one_asyncio_task_each(manager: TaskManager) -> None:
+    before = len(all_tasks())
+    manager.register_task("async", forever)
+    manager.register_task("plain", len, ())
+    manager.register_task("delay", len, (), delay=100)
+    manager.register_task("interval", len, (), interval=100)
+    assert len(all_tasks()) == before + 4
+
+
+# Timing
+
+
+async def test_runs_at_the_next_iteration(manager: TaskManager) -> None:
+    calls: list[int] = []
+    manager.register_task("plain", calls.append, 1)
+    manager.register_task("zero", calls.append, 2, delay=0.0, interval=0.0)
+    assert calls == []
+    await sleep(0)
+    assert calls == [1, 2]
+
+
+async def test_done_task_is_listed_for_one_iteration(manager: TaskManager) -> None:
+    running = manager.register_task("t", len, ())
+    await sleep(0)
+    assert manager.get_task("t") is running
+    assert running.done()
+    assert not manager.is_pending_task_active("t")
+    await sleep(0)
+    assert manager.get_task("t") is None
+
+
+async def test_awaited_task_is_not_listed(manager: TaskManager) -> None:
+    await manager.register_task("t", len, ())
+    assert manager.get_tasks() == []
+
+
+async def test_resolved_future_is_forgotten(manager: TaskManager) -> None:
+    future: Future[int] = asyncio.get_running_loop().create_future()
+    manager.register_task("t", future)
+    future.set_result(1)
+    await sleep(0)
+    assert manager.get_tasks() == []
+
+
+async def test_bare_future_is_held(manager: TaskManager) -> None:
+    manager.register_task("t", asyncio.get_running_loop().create_future())
+    gc.collect()
+    assert len(manager.get_tasks()) == 1
+
+
+def test_delay() -> None:
+    async def main(manager: TaskManager) -> None:
+        loop = asyncio.get_running_loop()
+        assert await manager.register_task("t", loop.time, delay=2.5) == 2.5
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize(("delay", "expected"), [(None, [3, 7, 11]), (0, [0, 4, 8]), (0.0, [0, 4, 8]), (2, [2, 6, 10])])
+def test_interval(delay: float | None, expected: list[float]) -> None:
+    """The period is the time of a run plus the interval."""
+    async def main(manager: TaskManager) -> None:
+        loop = asyncio.get_running_loop()
+        starts: list[float] = []
+
+        async def work() -> None:
+            starts.append(loop.time())
+            await sleep(1)
+
+        manager.register_task("t", work, interval=3, delay=delay)
+        await sleep(11.5)
+        assert starts == expected
+
+    run_virtually(main)
+
+
+def test_interval_of_plain_function() -> None:
+    async def main(manager: TaskManager) -> None:
+        runs: list[int] = []
+        manager.register_task("t", runs.append, 1, interval=0.1)
+        await sleep(0.25)
+        assert runs == [1, 1]
+
+    run_virtually(main)
+
+
+def test_interval_ends_with_an_exception() -> None:
+    async def main(manager: TaskManager) -> None:
+        running = manager.register_task("t", fail, interval=1, ignore=(ValueError,))
+        with pytest.raises(ValueError, match="deliberate"):
+            await running
+        assert manager.get_tasks() == []
+
+    run_virtually(main)
+
+
+def test_interval_task_cancels_itself() -> None:
+    async def main(manager: TaskManager) -> None:
+        runs: list[int] = []
+
+        def work() -> None:
+            runs.append(1)
+            if len(runs) == 3:
+                manager.cancel_pending_task("t")
+
+        running = manager.register_task("t", work, interval=1)
+        await manager.wait_for_tasks()
+        assert runs == [1, 1, 1]
+        assert running.cancelled()
+
+    run_virtually(main)
+
+
+def test_runners() -> None:
+    async def main(_: TaskManager) -> None:
+        loop = asyncio.get_running_loop()
+        starts: list[float] = []
+
+        async def work(value: int) -> int:
+            starts.append(loop.time())
+            return value
+
+        assert await delay_runner(1, work, 7) == 7
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(interval_runner(1, 2, work, 7), 4.5)
+        assert starts == [1, 2, 4]
+
+    run_virtually(main)
+
+
+# Failures
+
+
+async def test_loop_hears_of_a_failure_before_the_awaiter(manager: TaskManager,
+                                                          failures: list[dict[str, Any]]) -> None:
+    running = manager.register_task("t", fail)
+    with pytest.raises(ValueError, match="deliberate"):
+        await running
+    assert [context["exception"] for context in failures] == [running.exception()]
+    assert "'t'" in failures[0]["message"]
+    assert manager.get_tasks() == []
+
+
+async def test_ignored_failure_is_logged(manager: TaskManager, failures: list[dict[str, Any]],
+                                         caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError, match="deliberate"):
+        await manager.register_task("t", fail, ignore=(KeyError, ValueError))
+    assert failures == []
+    assert caplog.records[0].levelno == logging.ERROR
+    assert "deliberate" in caplog.text
+
+
+async def test_subclasses_are_ignored_too(manager: TaskManager, failures: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="deliberate"):
+        await manager.register_task("t", fail, ignore=(Exception,))
+    assert failures == []
+
+
+async def test_cancellation_is_no_failure(manager: TaskManager, failures: list[dict[str, Any]]) -> None:
+    running = manager.register_task("t", forever)
+    await sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert failures == []
+    assert manager.get_tasks() == []
+
+
+# Cancelling and replacing
+
+
+async def test_cancel(manager: TaskManager) -> None:
+    running = manager.register_task("t", forever)
+    cancelled = manager.cancel_pending_task("t")
+    assert cancelled is running
+    assert manager.get_task("t") is None
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+
+
+async def test_cancel_unknown(manager: TaskManager) -> None:
+    nothing = manager.cancel_pending_task("t")
+    assert nothing.done()
+    assert await nothing is None
+
+
+async def test_cancel_of_a_done_task_keeps_its_result(manager: TaskManager) -> None:
+    manager.register_task("t", pow, 2, 2)
+    await sleep(0)
+    assert await manager.cancel_pending_task("t") == 4
+
+
+async def test_cancel_all(manager: TaskManager) -> None:
+    mine = manager.register_task("t", forever)
+    assert manager.cancel_all_pending_tasks() == [manager._checker, mine]
+    await sleep(0)
+    await sleep(0)
+    assert mine.cancelled()
+    assert manager._checker.cancelled()
+    assert manager.get_tasks() == []
+
+
+async def test_successor_of_a_cancelled_task_is_not_lost(manager: TaskManager) -> None:
+    manager.register_task("t", forever)
+    await sleep(0)
+    manager.cancel_pending_task("t")
+    successor = manager.register_task("t", forever)
+    for _ in range(3):
+        await sleep(0)
+    assert manager.get_task("t") is successor
+    await manager.shutdown_task_manager()
+    assert successor.cancelled()
+
+
+async def test_successor_of_a_done_task_is_not_lost(manager: TaskManager) -> None:
+    manager.register_task("t", len, ())
+    other = manager.register_task("other", forever)
+    await sleep(0)
+    successor = manager.register_task("t", forever)
+    for _ in range(3):
+        await sleep(0)
+    assert manager.get_tasks() == [other, successor]  # in order of registration
+
+
+async def test_replace(manager: TaskManager) -> None:
+    ended = []
+
+    async def first() -> None:
+        try:
+            await forever()
+        finally:
+            await sleep(0)
+            ended.append(1)
+
+    manager.register_task("t", first)
+    await sleep(0)
+    running = await manager.replace_task("t", forever)
+    assert ended == [1]  # registered when the old one has ended
+    assert manager.get_task("t") is running
+
+
+async def test_replace_nothing(manager: TaskManager) -> None:
+    running = await manager.replace_task("t", pow, 2, 3, delay=0.001)
+    assert await running == 8
+
+
+async def test_replace_with_nonsense(manager: TaskManager) -> None:
+    with pytest.raises(TypeError):
+        await manager.replace_task("t", 5)
+
+
+async def test_replacements_in_a_row(manager: TaskManager, failures: list[dict[str, Any]]) -> None:
+    manager.register_task("t", forever)
+    replacements = [manager.replace_task("t", forever) for _ in range(3)]
+    last = (await asyncio.gather(*replacements))[-1]
+    assert manager.get_tasks() == [last]
+    assert manager._replacements == {}
+    assert failures == []
+
+
+async def test_replacements_in_a_row_of_timed_tasks(manager: TaskManager) -> None:
+    calls: list[int] = []
+    for number in range(3):
+        manager.replace_task("t", calls.append, number, delay=0.001)
+    for _ in range(12):
+        await sleep(0)
+    await manager.wait_for_tasks()
+    assert calls == [2]
+
+
+async def test_abandoned_replacement(manager: TaskManager) -> None:
+    running = manager.register_task("t", forever)
+    await sleep(0)
+    manager.replace_task("t", forever).cancel()
+    for _ in range(3):
+        await sleep(0)
+    assert running.cancelled()
+    assert manager.get_tasks() == []
+
+
+# Anonymous tasks, executor tasks, queries
+
+
+async def test_anonymous_tasks(manager: TaskManager) -> None:
+    first, second = (manager.register_anonymous_task("name", forever) for _ in range(2))
+    other = manager.register_anonymous_task("other", forever, delay=5)
+    assert manager.get_tasks() == [first, second, other]
+    assert manager.get_anonymous_tasks("name") == [first, second]
+    assert manager.get_anonymous_tasks("absent") == []
+    assert manager.get_task("name 1") is first
+    assert manager.get_task("other 3") is other
+
+
+async def test_executor_task(manager: TaskManager) -> None:
+    def where(value: int, *, plus: int = 0) -> tuple[bool, int]:
+        return threading.current_thread() is threading.main_thread(), value + plus
+
+    assert await manager.register_executor_task("t", where, 1, plus=2) == (False, 3)
+    assert manager.get_tasks() == []
+    with ThreadPoolExecutor(1, thread_name_prefix="mine") as executor:
+        name = await manager.register_executor_task("t", lambda: threading.current_thread().name, executor=executor)
+    assert name.startswith("mine")
+
+
+async def test_executor_task_names(manager: TaskManager) -> None:
+    release = threading.Event()
+    named = manager.register_executor_task("t", release.wait)
+    anonymous = manager.register_executor_task("t", release.wait, anon=True)
+    assert manager.get_task("t") is named
+    assert manager.get_task("t 1") is anonymous
+    calls: list[int] = []
+    with pytest.raises(RuntimeError, match="exists already"):
+        manager.register_executor_task("t", calls.append, 1)
+    release.set()
+    assert [await named, await anonymous] == [True, True]
+    assert calls == []
+
+
+@pytest.mark.parametrize("func", [forever, partial(forever), 5])
+async def test_executor_task_is_a_plain_function(manager: TaskManager, func: Any) -> None:
+    with pytest.raises(TypeError):
+        manager.register_executor_task("t", func)
+
+
+async def test_executor_failure(manager: TaskManager, failures: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="deliberate"):
+        await manager.register_executor_task("t", fail)
+    assert len(failures) == 1
+
+
+async def test_wait_for_tasks(manager: TaskManager, failures: list[dict[str, Any]]) -> None:
+    done = []
+
+    async def work() -> None:
+        await sleep(0.001)
+        done.append(1)
+
+    manager.register_task("work", work)
+    manager.register_task("fail", fail)
+    manager.register_task("cancelled", forever).cancel()
+    await manager.wait_for_tasks()
+    assert done == [1]
+    assert manager.get_tasks() == []
+    assert len(failures) == 1
+    await manager.wait_for_tasks()  # of which there are none
+
+
+async def test_task_that_waits_for_the_others(manager: TaskManager) -> None:
+    done: list[int] = []
+    manager.register_task("other", done.append, 1, delay=0.001)
+    await manager.register_task("waiting", manager.wait_for_tasks)
+    assert done == [1]
+
+
+async def test_abandoned_wait_leaves_the_tasks_alone(manager: TaskManager) -> None:
+    running = manager.register_task("t", forever)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(manager.wait_for_tasks(), 0.001)
+    assert not running.done()
+
+
+# Shutdown
+
+
+async def test_shutdown_cancels_and_waits(manager: TaskManager) -> None:
+    ended = []
+
+    async def slow(turns: int) -> None:
+        try:
+            await forever()
+        finally:
+            for _ in range(turns):
+                await sleep(0)
+            ended.append(turns)
+
+    quick, late = manager.register_task("quick", slow, 0), manager.register_task("late", slow, 9)
+    future = manager.register_task("future", asyncio.get_running_loop().create_future())
+    await sleep(0)
+    await manager.shutdown_task_manager()
+    assert ended == [0, 9]
+    assert quick.cancelled()
+    assert late.cancelled()
+    assert future.cancelled()
+    assert manager.get_tasks() == []
+    await manager.shutdown_task_manager()
+
+
+async def test_shutdown_runs_shutdown_tasks_last(manager: TaskManager) -> None:
+    order: list[Any] = []
+
+    async def work() -> None:
+        try:
+            await forever()
+        finally:
+            await sleep(0)
+            order.append("task")
+
+    async def asynchronous(value: int, *, plus: int) -> None:
+        await sleep(0)
+        order.append(value + plus)
+
+    manager.register_task("t", work)
+    manager.register_shutdown_task(asynchronous, 1, plus=2)
+    manager.register_shutdown_task(order.append, "plain")
+    await sleep(0)
+    await manager.shutdown_task_manager()
+    assert order == ["task", 3, "plain"]
+    assert manager._shutdown_tasks == []
+    await manager.shutdown_task_manager()
+    assert len(order) == 3
+
+
+async def test_failing_shutdown_task_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    manager = TaskManager()
+    done: list[int] = []
+    manager.register_shutdown_task(fail)
+    manager.register_shutdown_task(done.append, 1)
+    with pytest.raises(ValueError, match="deliberate"):
+        await manager.shutdown_task_manager()
+    assert done == [1]
+    assert "deliberate" in caplog.text
+
+
+async def test_failure_during_cancellation(failures: list[dict[str, Any]]) -> None:
+    manager = TaskManager()
+
+    async def work() -> None:
+        try:
+            await forever()
+        finally:
+            fail()
+
+    manager.register_task("t", work)
+    await sleep(0)
+    await manager.shutdown_task_manager()
+    assert [type(context["exception"]) for context in failures] == [ValueError]
+
+
+def test_shutdown_has_a_time_limit(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(manager: TaskManager) -> None:
+        loop = asyncio.get_running_loop()
+        done: list[int] = []
+
+        async def stubborn() -> None:
+            try:
+                await forever()
+            finally:
+                await sleep(60)
+
+        running = manager.register_task("mule", stubborn)
+        manager.register_shutdown_task(done.append, 1)
+        await sleep(0)
+        await manager.shutdown_task_manager()
+        assert loop.time() == taskmanager.SHUTDOWN_GRACE
+        assert done == [1]
+        assert "mule" in caplog.text
+        await asyncio.wait([running])
+
+    run_virtually(main)
+
+
+async def test_task_shuts_its_own_manager_down(manager: TaskManager) -> None:
+    async def work() -> str:
+        await manager.shutdown_task_manager()
+        await sleep(0)
+        return "finished"
+
+    other = manager.register_task("other", forever)
+    assert await manager.register_task("t", work) == "finished"
+    assert other.cancelled()
+
+
+async def test_cancelled_shutdown_still_runs_the_shutdown_tasks(manager: TaskManager) -> None:
+    done: list[int] = []
+
+    async def slow() -> None:
+        try:
+            await forever()
+        finally:
+            await sleep(0.001)
+
+    running = manager.register_task("t", slow)
+    manager.register_shutdown_task(done.append, 1)
+    await sleep(0)
+    stopping = asyncio.get_running_loop().create_task(manager.shutdown_task_manager())
+    await sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert done == [1]
+    await asyncio.wait([running])
+
+
+async def test_nothing_starts_after_shutdown(manager: TaskManager, caplog: pytest.LogCaptureFixture) -> None:
+    await manager.shutdown_task_manager()
+    loop = asyncio.get_running_loop()
+    before = len(all_tasks())
+    future: Future[None] = loop.create_future()
+    calls: list[int] = []
+    for outcome in (manager.register_task("t", forever), manager.register_task("t", calls.append, 1, interval=1),
+                    manager.register_anonymous_task("t", forever, delay=1), manager.register_task("t", future),
+                    manager.register_executor_task("t", calls.append, 1), await manager.replace_task("t", forever)):
+        assert outcome.done()
+        assert outcome.result() is None
+    assert future.cancelled()
+    assert len(caplog.records) == 6
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    assert len(all_tasks()) == before
+    assert calls == []
+    done = loop.create_future()
+    done.set_result(1)
+    manager.register_task("t", done)
+    assert done.result() == 1
+
+
+async def test_context_manager() -> None:
+    before = all_tasks()
+    async with TaskManager() as manager:
+        running = manager.register_task("t", forever)
+    assert running.cancelled()
+    assert all_tasks() == before
+
+
+# Overdue tasks
+
+
+def test_overdue_tasks_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    class LoopClock:
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self.time = self.monotonic = loop.time
+
+    async def main(manager: TaskManager) -> None:
+        with clock.use(LoopClock(asyncio.get_running_loop())):
+            manager.register_task("periodic", len, (), interval=50)
+            manager.register_task("old", forever)
+            await sleep(890)
+            manager.register_task("young", forever)
+            assert not caplog.records
+            await sleep(11)
+            assert [record.getMessage() for record in caplog.records] == [
+                f"Task 'old' has been pending for more than {MAX_TASK_AGE} seconds"]
+            caplog.clear()
+            await sleep(600)
+            assert len(caplog.records) == 2
+
+    loop = VirtualLoop()
+
+    async def run() -> None:
+        with clock.use(LoopClock(loop)):
+            async with TaskManager() as manager:
+                await main(manager)
+
+    loop.run_until_complete(run())
+    loop.close()
+
+
+# The decorator
+
+
+class Worker(TaskManager):
+    @task
+    async def double(self, value: int, *, plus: int = 0) -> int:
+        """Doc."""
+        await sleep(0)
+        return 2 * value + plus
+
+    @task
+    async def fail(self) -> None:
+        raise ValueError("deliberate")
+
+
+async def test_task_decorator(failures: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:
+    async with Worker() as worker:
+        running = worker.double(2, plus=1)
+        assert worker.get_anonymous_tasks("double") == [running]
+        assert isinstance(running, asyncio.Task)
+        assert running.get_name() == "Worker:double 1"
+        assert await running == 5
+        with pytest.raises(ValueError, match="deliberate"):
+            await worker.fail()
+        assert failures == []
+        assert "deliberate" in caplog.text
+    assert Worker.double.__doc__ == "Doc."
+
+
+async def test_task_decorator_after_shutdown() -> None:
+    worker = Worker()
+    await worker.shutdown_task_manager()
+    assert await worker.double(2) is None
+    await sleep(0)
+    assert len(all_tasks()) == 1
+
+
+def test_task_decorator_of_plain_function() -> None:
+    with pytest.raises(TypeError, match="not an async function"):
+        task(lambda self: None)  # type: ignore[arg-type,return-value]  # the mistake under test
+
+
+async def test_eager_tasks(manager: TaskManager) -> None:
+    factory = getattr(asyncio, "eager_task_factory", None)
+    if factory is None:
+        pytest.skip("this Python starts no task eagerly")
+    asyncio.get_running_loop().set_task_factory(factory)
+    assert await manager.register_task("t", pow, 2, 2) == 4
+    await sleep(0)
+    assert manager.get_tasks() == []
+    asyncio.get_running_loop().set_task_factory(None)
+
+
+async def test_timestamps_follow_the_system_by_default(manager: TaskManager) -> None:
+    before = time.time()
+    running: Any = manager.register_task("t", forever)
+    assert before <= running.start_time <= time.time()

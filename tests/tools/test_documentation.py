@@ -1,0 +1,134 @@
+"""What the documentation shows is true: programs print what the page says, listings are files, links lead somewhere.
+
+A block ``python program`` is run, and a block ``text output`` behind it is what it prints. A plain ``python`` block is
+part of a program: it must be valid, and the library's names that it imports must exist. ``<!-- file: PATH -->``
+before a block says that it shows that file.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "doc").rglob("*.md")] if path.name != "coverage.md")
+BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$",
+                   re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+
+
+class Block(NamedTuple):
+    """A fenced block and where it stands."""
+
+    page: str
+    line: int
+    info: str
+    text: str
+    file: str | None
+    output: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = list(BLOCK.finditer(text))
+    following = [*found, None][1:]
+    return [
+        Block(page.name, text.count("\n", 0, block.start()) + 1, block["info"], block["text"], block["file"],
+              after["text"] if after is not None and after["info"] == "text output" else None)
+        for block, after in zip(found, following, strict=True)
+    ]
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+PROGRAMS = [block for block in BLOCKS if block.info == "python program"]
+LISTINGS = [block for block in BLOCKS if block.info.startswith("python")]
+
+
+def named(blocks: list[Block]) -> list[object]:
+    return [pytest.param(block, id=block.name) for block in blocks]
+
+
+def test_there_is_something_to_test() -> None:
+    assert len(PROGRAMS) >= 15
+    assert any(block.page == "README.md" for block in LISTINGS)
+
+
+@pytest.mark.parametrize("block", named(PROGRAMS))
+def test_program_prints_what_the_page_says(block: Block, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(block.text, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    run = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, cwd=tmp_path, timeout=50,
+                         env=environment, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    if block.output is not None:
+        assert run.stdout == block.output
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"], "programs leave no files behind"
+
+
+@pytest.mark.parametrize("block", named(LISTINGS))
+def test_listing_is_valid_and_imports_what_exists(block: Block) -> None:
+    for node in ast.walk(ast.parse(block.text, block.name)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "ipv8":
+            module = import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+
+
+@pytest.mark.parametrize("block", named([block for block in BLOCKS if block.file]))
+def test_listing_is_the_file(block: Block) -> None:
+    assert block.file is not None
+    assert block.text == (ROOT / block.file).read_text(encoding="utf-8")
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The fragments of the headings of a page, as the usual renderers make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(BLOCK.sub("", page.read_text(encoding="utf-8"))):
+        target, _, fragment = link.partition("#")
+        if "://" in target:
+            continue
+        destination = (page.parent / target).resolve() if target else page
+        assert destination.exists(), f"{page.name} links to {target}, which does not exist"
+        assert not fragment or fragment in anchors_of(destination), f"{destination.name} has no heading #{fragment}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    linked = set(LINK.findall((ROOT / "doc" / "index.md").read_text(encoding="utf-8")))
+    pages = {page.name for page in (ROOT / "doc").glob("*.md")} - {"index.md"}
+    assert pages <= linked
+
+
+def test_short_form_fits_in_few_lines() -> None:
+    source = (ROOT / "examples" / "chat.py").read_text(encoding="utf-8")
+    body = [line for line in source.splitlines() if line.strip() and not line.startswith('"""')]
+    assert len(body) <= 15
+
+
+def limits_of_the_page() -> list[tuple[str, float]]:
+    text = (ROOT / "doc" / "security.md").read_text(encoding="utf-8")
+    return [(name, float(value)) for name, value in re.findall(r"\| `(ipv8\.[\w.]+)` \| ([\d.]+) \|", text)]
+
+
+@pytest.mark.parametrize(("constant", "value"), limits_of_the_page())
+def test_limit_is_what_the_page_says(constant: str, value: float) -> None:
+    module, _, name = constant.rpartition(".")
+    assert getattr(import_module(module), name) == value
