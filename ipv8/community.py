@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from asyncio import ensure_future, iscoroutine
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from .messaging.payload import (
     PuncturePayload,
     PunctureRequestPayload,
 )
+from .messaging.serialization import UnpackError
 
 if TYPE_CHECKING:
     from .bootstrapping.bootstrapper_interface import Bootstrapper
@@ -172,8 +174,10 @@ class Community(IntroductionProtocol):
             result = handler(source_address, data)
             if result is not None and iscoroutine(result):
                 self.register_anonymous_task("on_packet", ensure_future(result), ignore=(Exception,))
-        except PacketDecodingError as e:
+        except (UnpackError, PacketDecodingError) as e:
             self.drops.count(e.reason)
+            if self.logger.isEnabledFor(logging.DEBUG):
+                self.logger.debug("Message %d, sent by %s, is refused: %s", data[HEADER_SIZE - 1], source_address, e)
         except Exception:
             self.logger.exception("Message %d, sent by %s, could not be handled", data[HEADER_SIZE - 1],
                                   source_address)

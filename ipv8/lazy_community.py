@@ -11,7 +11,7 @@ from .authentication import HEADER_SIZE, BadSignatureError, PacketDecodingError,
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import Address
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
-from .messaging.serialization import PackError, Payload
+from .messaging.serialization import Payload, UnpackError
 from .overlay import Overlay, SettingsClass
 from .peer import Peer
 
@@ -65,10 +65,12 @@ LazyUnsignedWDWrappable = Callable[..., HandlerResult]
 
 
 def decode_payloads(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: bytes, start: int) -> list[Any]:
-    """All payloads of a packet that must hold nothing else."""
+    """All payloads of a packet that must hold nothing else; ``PackError`` if it is something else."""
     try:
         return overlay.serializer.unpack_serializable_list(classes, data, start)
-    except PackError as e:
+    except UnpackError:
+        raise
+    except Exception as e:  # what a class makes of the values of others is their fault too
         raise UndecodableError(str(e)) from e
 
 

@@ -18,6 +18,7 @@ from ipv8.lazy_community import (
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
+from ipv8.messaging.serialization import PackError
 from ipv8.requestcache import NumberCacheWithName, RequestCache
 
 SOURCE = UDPv4Address("1.2.3.4", 5)
@@ -88,7 +89,7 @@ def test_signed_and_unsigned_packets_are_not_mixed_up(overlay: Any) -> None:
 
     with pytest.raises(PacketDecodingError):
         lazy_wrapper(First)(refuse)(overlay, SOURCE, overlay.ezr_pack(1, First(5), sig=False))
-    with pytest.raises(PacketDecodingError):
+    with pytest.raises(PackError):
         lazy_wrapper_unsigned(First)(refuse)(overlay, SOURCE, overlay.ezr_pack(1, First(5)))
 
 

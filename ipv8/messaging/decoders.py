@@ -12,23 +12,28 @@ from .packers import PackError
 
 __all__ = [
     "BODY",
+    "HEX_LIMIT",
     "MESSAGE_LIMIT",
     "REST",
+    "CutOffError",
     "Decoder",
     "Finish",
     "Labels",
     "Segment",
+    "SurplusError",
     "Tail",
-    "cut_off",
+    "UnpackError",
     "decode_any",
     "decode_bodies",
     "decode_body",
     "decode_run",
-    "failure",
 ]
 
 MESSAGE_LIMIT = 512
 """Characters of one error message."""
+
+HEX_LIMIT = 64
+"""Bytes that an error message shows."""
 
 _PREFIX = "Could not unpack item: "
 
@@ -58,17 +63,45 @@ class Segment(NamedTuple):
     labels: Labels
 
 
-def failure(label: str, error: Exception) -> PackError:
-    """An error that names the format of the field, inside of payloads with the formats of those around it."""
-    text = str(error)
-    inside = text.startswith(_PREFIX)
-    cause = f" > {text[len(_PREFIX) :]}" if inside else f"\n{type(error).__name__}: {text}"
-    return PackError(f"{_PREFIX}{label}{cause}"[:MESSAGE_LIMIT])
+class UnpackError(PackError):
+    """Bytes are not what they should be.
+
+    Whoever sends such bytes makes us raise this, and most are only counted: the text is made when it is read. It names
+    the format of the field, inside of payloads with the formats of those around it. ``reason`` is the name of the drop
+    counter that it belongs to.
+    """
+
+    reason = "undecodable"
+
+    def __str__(self) -> str:
+        label, error = self.args
+        inside = type(error) is UnpackError
+        cause = f" > {str(error)[len(_PREFIX):]}" if inside else f"\n{type(error).__name__}: {error}"
+        return f"{_PREFIX}{label}{cause}"[:MESSAGE_LIMIT]
 
 
-def cut_off(missing: int) -> PackError:
-    """An error about data that are shorter than they say."""
-    return PackError(f"the data end {missing} bytes too early")
+class CutOffError(PackError):
+    """The data are shorter than they say, by so many bytes."""
+
+    def __str__(self) -> str:
+        return f"the data end {self.args[0]} bytes too early"
+
+
+class SurplusError(UnpackError):
+    """The data are longer than the payloads of these classes that were read from them, up to an offset."""
+
+    def __str__(self) -> str:
+        classes, data, offset = self.args
+        names = [payload_class.__name__ for payload_class in classes]
+        if offset > len(data):
+            return f"{names}: nothing at offset {offset} of {len(data)} bytes"
+        rest = data[offset:offset + HEX_LIMIT].hex() + ("" if len(data) - offset <= HEX_LIMIT else "…")
+        return f"{names}: extra data: {len(data) - offset} of {len(data)} bytes: {rest}"
+
+
+def _too_short(labels: Labels, available: int) -> UnpackError:
+    """The error about data that do not even hold the first fixed fields: no parsing need fail to see that."""
+    return UnpackError(_culprit(labels, available), CutOffError(labels[-1][0] - available))
 
 
 def _culprit(labels: Labels, available: int) -> str:
@@ -85,10 +118,12 @@ def decode_run(segment: Segment, finish: Finish) -> Decoder:
     assert unpack_from is not None
 
     def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+        if len(data) - offset < size:
+            raise _too_short(labels, len(data) - offset)
         try:
             values = unpack_from(data, offset)
         except Exception as error:
-            raise failure(_culprit(labels, len(data) - offset), error) from error
+            raise UnpackError(_culprit(labels, len(data) - offset), error) from error
         return finish(*values), offset + size
 
     return decode
@@ -102,15 +137,17 @@ def decode_body(segment: Segment, finish: Finish) -> Decoder:
         return _decode_only_body(unpack_from, size, labels, finish)
 
     def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+        if len(data) - offset < size:
+            raise _too_short(labels, len(data) - offset)
         try:
             values = [*unpack_from(data, offset)]
             start = offset + size
             stop = start + values[-1]
             if stop > len(data):
-                raise cut_off(stop - len(data))
+                raise CutOffError(stop - len(data))
             values[-1] = data[start:stop]
         except Exception as error:
-            raise failure(_culprit(labels, len(data) - offset), error) from error
+            raise UnpackError(_culprit(labels, len(data) - offset), error) from error
         return finish(*values), stop
 
     return decode
@@ -120,14 +157,16 @@ def _decode_only_body(unpack_from: UnpackFrom, size: int, labels: Labels, finish
     """One body and nothing else: the public key in front of every signed message is that."""
 
     def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+        if len(data) - offset < size:
+            raise _too_short(labels, len(data) - offset)
         try:
             (length,) = unpack_from(data, offset)
             start = offset + size
             stop = start + length
             if stop > len(data):
-                raise cut_off(stop - len(data))
+                raise CutOffError(stop - len(data))
         except Exception as error:
-            raise failure(_culprit(labels, len(data) - offset), error) from error
+            raise UnpackError(_culprit(labels, len(data) - offset), error) from error
         return finish(data[start:stop]), stop
 
     return decode
@@ -140,7 +179,11 @@ def decode_bodies(segments: list[Segment], finish: Finish) -> Decoder:
     if last_tail is BODY:
         last = None
 
+    _, minimum, _, first_labels = segments[0]
+
     def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+        if len(data) - offset < minimum:
+            raise _too_short(first_labels, len(data) - offset)
         values: list[Any] = []
         labels: Labels = ()
         try:
@@ -156,9 +199,9 @@ def decode_bodies(segments: list[Segment], finish: Finish) -> Decoder:
                 offset += last_size
             elif offset > len(data):
                 labels = labels[-1:]
-                raise cut_off(offset - len(data))
+                raise CutOffError(offset - len(data))
         except Exception as error:
-            raise failure(_culprit(labels, len(data) - offset), error) from error
+            raise UnpackError(_culprit(labels, len(data) - offset), error) from error
         return finish(*values), offset
 
     return decode
@@ -173,10 +216,14 @@ def decode_any(
     """Anything: after the reading ``maps`` replace values, and then ``reshapes`` slices of values."""
     body, rest = BODY, REST
 
+    minimum, first_labels = (segments[0].size, segments[0].labels) if segments else (0, ())
+
     def decode(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         values: list[Any] = []
         labels: Labels = ()
         end = len(data)
+        if end - offset < minimum:
+            raise _too_short(first_labels, end - offset)
         try:
             for unpack_from, size, tail, labels in segments:  # noqa: B007 - the labels are for the error
                 if unpack_from is not None:
@@ -191,14 +238,14 @@ def decode_any(
                 elif tail is not None:
                     stop = tail(data, start, values, depth)
                 if stop > end:
-                    raise cut_off(stop - end)
+                    raise CutOffError(stop - end)
                 offset = stop
             for index, convert, labels in maps:  # noqa: B007 - the labels are for the error
                 values[index] = convert(values[index])
             for first, behind, reshape in reshapes:
                 values[first:behind] = reshape(values[first:behind])
         except Exception as error:
-            raise failure(_culprit(labels, end - offset), error) from error
+            raise UnpackError(_culprit(labels, end - offset), error) from error
         return finish(*values), offset
 
     return decode

@@ -17,17 +17,17 @@ from .address import DomainAddress
 from .decoders import (
     BODY,
     REST,
+    CutOffError,
     Decoder,
     Finish,
     Labels,
     Segment,
     Tail,
-    cut_off,
+    UnpackError,
     decode_any,
     decode_bodies,
     decode_body,
     decode_run,
-    failure,
 )
 from .packers import (
     ADDRESS_TYPE_DOMAIN_NAME,
@@ -185,7 +185,7 @@ def _scaled_body(base: int) -> Tail:
     def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
         stop: int = offset + values[-1] * base
         if stop > len(data):
-            raise cut_off(stop - len(data))
+            raise CutOffError(stop - len(data))
         values[-1] = data[offset:stop]
         return stop
 
@@ -237,7 +237,7 @@ def _add_array(plan: _Plan, packer: DefaultArray, _inner: tuple[Any, ...], label
         start = offset + header.size
         stop: int = start + count * base
         if stop > len(data):
-            raise cut_off(stop - len(data))
+            raise CutOffError(stop - len(data))
         items = array(code, data[start:stop])
         if sys.byteorder == "big":
             items.byteswap()
@@ -256,7 +256,7 @@ def _add_nested(plan: _Plan, packer: NestedPayload, inner: tuple[Any, ...], labe
     def read(data: bytes, offset: int, values: list[Any], depth: int) -> int:
         stop: int = offset + values[-1]
         if stop > len(data):
-            raise cut_off(stop - len(data))
+            raise CutOffError(stop - len(data))
         # Looked up only now: a class may contain itself.
         values[-1] = decoders[payload_class](data[offset:stop], 0, _deeper(depth))[0]
         return stop
@@ -300,7 +300,7 @@ def _list_of_payloads(serializer: Serializer, inner: type[Serializable]) -> Tail
             start = offset + 2
             offset = start + length
             if offset > end:
-                raise cut_off(offset - end)
+                raise CutOffError(offset - end)
             items.append(decode(data[start:offset], 0, depth)[0])
         return offset
 
@@ -318,7 +318,7 @@ def _list_of_bodies(packer: VarLen) -> Tail:
             start = offset + header.size
             offset = start + length * base
             if offset > end:
-                raise cut_off(offset - end)
+                raise CutOffError(offset - end)
             items.append(data[start:offset])
         values[-1] = [item.decode() for item in items] if text else items
         return offset
@@ -349,9 +349,9 @@ def _custom_reader(serializer: Serializer, entry: FormatListType) -> Tail:
         try:
             stop = serializer.get_packer_for(name).unpack(data, offset, values, *inner)
             if stop > len(data):
-                raise cut_off(stop - len(data))
+                raise CutOffError(stop - len(data))
         except Exception as error:
-            raise failure(label, error) from error
+            raise UnpackError(label, error) from error
         return stop
 
     return read

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import DomainAddress, UDPv4Address, UDPv6Address
+from .decoders import SurplusError, UnpackError
 from .packers import (
     ADDRESS_TYPE_DOMAIN_NAME,
     ADDRESS_TYPE_IPV4,
@@ -57,15 +58,13 @@ __all__ = [
     "Serializer",
     "UDPv4Address",
     "UDPv6Address",
+    "UnpackError",
     "VarLen",
     "VarLenUtf8",
     "default_serializer",
 ]
 
 S = TypeVar("S", bound=Serializable)
-
-HEX_LIMIT = 64
-"""How many bytes an error message shows."""
 
 PLAN_LIMIT = 1 << 14
 """How many classes a serializer keeps plans for; behind that it starts anew."""
@@ -148,16 +147,8 @@ class Serializer:
         if not consume_all:
             payloads.append(data[offset:])
         elif offset != len(data):
-            raise _left_over(serializables, data, offset)
+            raise SurplusError(serializables, data, offset)
         return payloads
-
-
-def _left_over(classes: Sequence[type[Serializable]], data: bytes, offset: int) -> PackError:
-    names = [payload_class.__name__ for payload_class in classes]
-    if offset > len(data):
-        return PackError(f"{names}: nothing at offset {offset} of {len(data)} bytes")
-    rest = data[offset : offset + HEX_LIMIT].hex() + ("" if len(data) - offset <= HEX_LIMIT else "…")
-    return PackError(f"{names}: extra data: {len(data) - offset} of {len(data)} bytes: {rest}")
 
 
 def _built_in_packers(serializer: Serializer) -> dict[str, Any]:
