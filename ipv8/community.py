@@ -39,6 +39,9 @@ BOOTSTRAP_TIMEOUT = 60.0
 KEEP_ALIVE_CHANCE = 0.05
 """How often a new introduction is asked of a bootstrap server although there are peers to ask."""
 
+UNPROVEN_CHANCE = 0.5
+"""How often a new introduction is asked of a peer that has yet to answer: its answer proves that it is there."""
+
 WARNINGS_PER_SECOND, WARNINGS_AT_ONCE = 0.1, 5.0
 
 DEPRECATED_MESSAGES = {
@@ -227,7 +230,9 @@ class Community(IntroductionProtocol):
             for bootstrapper in self.bootstrappers:
                 bootstrapper.keep_alive(self)
         else:
-            self.send_introduction_request(entropy.choice(available))
+            unproven = [peer for peer in available if not peer.proven]
+            ask_unproven = unproven and entropy.random() < UNPROVEN_CHANCE
+            self.send_introduction_request(entropy.choice(unproven if ask_unproven else available))
 
     def get_walkable_addresses(self) -> list[Address]:
         """Addresses that were introduced in this overlay and belong to none of its peers."""

@@ -50,14 +50,14 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
     def __init__(self, settings: SettingsClass) -> None:
         EndpointListener.__init__(self, settings.endpoint)
         TaskManager.__init__(self)
-        self.serializer = self.get_serializer()
-        self.crypto = default_eccrypto
-        self.community_id = settings.community_id
-        self.my_peer = settings.my_peer
-        self.endpoint.add_listener(self)
         self.logger = logging.getLogger(type(self).__name__)
-        self.network = settings.network
         self.drops = DropCounter()
+        self.network = settings.network
+        self.my_peer = settings.my_peer
+        self.community_id = settings.community_id
+        self.crypto = default_eccrypto
+        self.serializer = self.get_serializer()
+        self.endpoint.add_listener(self)
         self.register_task("discover_lan_addresses", self.discover_lan_addresses, interval=LAN_SCAN_INTERVAL, delay=0)
 
     async def discover_lan_addresses(self) -> None:

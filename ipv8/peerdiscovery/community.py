@@ -245,3 +245,4 @@ class DiscoveryCommunity(Community):
             return
         self.request_cache.pop(PingRequestCache, payload.identifier)
         cache.finish()
+        self.network.mark_proven(cache.peer)
