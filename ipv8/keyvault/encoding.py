@@ -1,8 +1,13 @@
 """DER and PEM forms of keys and ECDSA signatures (spec 01 sections 3, 4).
 
-The reader is strict: definite lengths in their shortest form, nothing skipped, nothing nested deeper than a key is. One
-key therefore has one encoding, apart from bytes behind it, and hostile input costs no more than honest input. Every
-function that reads raises ``ValueError`` for whatever it does not take.
+Private keys and the Ed25519 keys of PEM files go through pyasn1, by the structures of :mod:`ipv8.keyvault.asn1`. Public
+keys and signatures come with the packets of strangers, and pyasn1 takes some 100 microseconds for what one of these
+needs, several times the price of all else that loading an EC public key does: they have a reader and a writer of their
+own, of a few microseconds.
+
+Reading is strict in both ways: definite lengths in their shortest form, nothing skipped, nothing nested deeper than a
+key is. One key therefore has one encoding, apart from bytes behind it, and hostile input costs no more than honest
+input. Every function that reads raises ``ValueError`` for whatever it does not take.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     "ED25519",
@@ -32,8 +37,6 @@ __all__ = [
 ]
 
 INTEGER, BIT_STRING, OCTET_STRING, OBJECT_IDENTIFIER, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
-CURVE_FIELD, POINT_FIELD = 0xA0, 0xA1
-"""Context tags [0] and [1] of RFC 5915's ``ECPrivateKey``."""
 
 EC_PUBLIC_KEY = bytes.fromhex("2a8648ce3d0201")
 """Content of the object identifier 1.2.840.10045.2.1 (RFC 5480 section 2.1.1)."""
@@ -83,10 +86,6 @@ class Reader:
         self.data = data
         self.offset = 0
 
-    def next_is(self, tag: int) -> bool:
-        """Whether the element at the cursor has this tag."""
-        return self.data[self.offset : self.offset + 1] == bytes((tag,))
-
     def read(self, tag: int) -> bytes:
         """The content of the next element, which must have this tag."""
         data, start = self.data, self.offset + 2
@@ -126,8 +125,8 @@ def _read_algorithm(reader: Reader) -> bytes:
     return algorithm
 
 
-def _read_point(reader: Reader) -> bytes:
-    content = reader.read(BIT_STRING)
+def _point(content: bytes) -> bytes:
+    """The uncompressed point in the content of a bit string."""
     if content[:2] != bytes((0, UNCOMPRESSED)) or len(content) % 2:
         raise ValueError("not an uncompressed EC point")
     return content[1:]
@@ -143,7 +142,7 @@ def decode_public(data: bytes) -> PublicParts:
             raise ValueError("not an Ed25519 public key")
         point = content[1:]
     else:
-        point = _read_point(info)
+        point = _point(info.read(BIT_STRING))
     info.finish()
     return PublicParts(algorithm, point)
 
@@ -156,67 +155,56 @@ def encode_public(curve: bytes, point: bytes) -> bytes:
 
 def decode_private(data: bytes) -> PrivateParts:
     """Read a SEC1 or PKCS#8 private key at the start of ``data`` (spec 01 section 3.2); bytes behind it are ignored."""
-    key = Reader(data).enter(SEQUENCE)
-    version = key.read(INTEGER)
-    if version == b"\1" and key.next_is(OCTET_STRING):
-        return _read_sec1(key, None)
-    if version != b"\0":
-        raise ValueError("neither a SEC1 nor a PKCS#8 private key")
-    algorithm = _read_algorithm(key)
-    inner = key.enter(OCTET_STRING)
-    if algorithm != ED25519:
-        body = inner.enter(SEQUENCE)
-        if body.read(INTEGER) != b"\1":
-            raise ValueError("not an EC private key")
-        return _read_sec1(body, algorithm)
-    seed = inner.read(OCTET_STRING)
+    from ipv8.keyvault import asn1
+
+    if Reader(data).enter(SEQUENCE).read(INTEGER) != b"\0":
+        return _ec_parts(asn1.decode(asn1.EC_PRIVATE_KEY, data), None)
+    info = asn1.decode(asn1.PRIVATE_KEY_INFO, data)
+    algorithm, curve = (info["privateKeyAlgorithm"].get(name) for name in ("algorithm", "parameters"))
+    if algorithm == EC_PUBLIC_KEY and curve is not None:
+        return _ec_parts(asn1.decode(asn1.EC_PRIVATE_KEY, info["privateKey"]), curve)
+    if algorithm != ED25519 or curve is not None:
+        raise ValueError("neither an EC key nor an Ed25519 key")
+    seed = asn1.decode(asn1.CURVE_PRIVATE_KEY, info["privateKey"])
     if len(seed) != ED25519_SIZE:
         raise ValueError("not an Ed25519 private key")
     return PrivateParts(ED25519, seed, None)
 
 
-def _read_sec1(key: Reader, curve: bytes | None) -> PrivateParts:
-    """What follows the version of an ``ECPrivateKey``; ``curve`` is the one that an enclosing PKCS#8 names."""
-    secret = key.read(OCTET_STRING)
-    if key.next_is(CURVE_FIELD):
-        field = key.enter(CURVE_FIELD)
-        named = field.read(OBJECT_IDENTIFIER)
-        field.finish()
-        if curve not in {None, named}:
-            raise ValueError("an EC private key of two curves")
-        curve = named
+def _ec_parts(key: dict[str, Any], named: bytes | None) -> PrivateParts:
+    """The parts of an ``ECPrivateKey`` on the curve that it says itself, or an enclosing PKCS#8, or both alike."""
+    curve = key.get("parameters", named)
     if curve is None:
         raise ValueError("an EC private key without its curve")
-    point = None
-    if key.next_is(POINT_FIELD):
-        field = key.enter(POINT_FIELD)
-        point = _read_point(field)
-        field.finish()
-    key.finish()
-    return PrivateParts(curve, secret, point)
+    if named not in {None, curve}:
+        raise ValueError("an EC private key of two curves")
+    point = key.get("publicKey")
+    return PrivateParts(curve, key["privateKey"], None if point is None else _point(point))
 
 
 def encode_private(curve: bytes, scalar: bytes, point: bytes | None) -> bytes:
     """SEC1 ``ECPrivateKey`` of a scalar that is already padded to the width of the curve's order."""
-    public = b"" if point is None else tlv(POINT_FIELD, tlv(BIT_STRING, b"\0", point))
-    return tlv(
-        SEQUENCE,
-        tlv(INTEGER, b"\1"),
-        tlv(OCTET_STRING, scalar),
-        tlv(CURVE_FIELD, tlv(OBJECT_IDENTIFIER, curve)),
-        public,
-    )
+    from ipv8.keyvault import asn1
+
+    public = {} if point is None else {"publicKey": b"\0" + point}
+    return asn1.encode(asn1.EC_PRIVATE_KEY, {"version": 1, "privateKey": scalar, "parameters": curve, **public})
 
 
 def encode_ed25519_public(verify_key: bytes) -> bytes:
     """``SubjectPublicKeyInfo`` of a 32-byte Ed25519 public key (RFC 8410 section 4)."""
-    return tlv(SEQUENCE, tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, ED25519)), tlv(BIT_STRING, b"\0", verify_key))
+    from ipv8.keyvault import asn1
+
+    info = {"algorithm": {"algorithm": ED25519}, "subjectPublicKey": b"\0" + verify_key}
+    return asn1.encode(asn1.SUBJECT_PUBLIC_KEY_INFO, info)
 
 
 def encode_ed25519_private(seed: bytes) -> bytes:
     """PKCS#8 of a 32-byte Ed25519 seed (RFC 8410 section 7)."""
-    algorithm = tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, ED25519))
-    return tlv(SEQUENCE, tlv(INTEGER, b"\0"), algorithm, tlv(OCTET_STRING, tlv(OCTET_STRING, seed)))
+    from ipv8.keyvault import asn1
+
+    key = asn1.encode(asn1.CURVE_PRIVATE_KEY, seed)
+    info = {"version": 0, "privateKeyAlgorithm": {"algorithm": ED25519}, "privateKey": key}
+    return asn1.encode(asn1.PRIVATE_KEY_INFO, info)
 
 
 def _integer(value: bytes) -> bytes:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8.keyvault import encoding
+from ipv8.keyvault import asn1, encoding
 
 CURVE = bytes.fromhex("2b81040001")
 POINT = b"\x04" + bytes(range(42))
@@ -70,17 +72,102 @@ def test_pkcs8_may_leave_the_curve_to_the_outside() -> None:
     [
         (BARE, "without its curve"),
         (pkcs8(EC, encoding.encode_private(b"\x2b\x81\x04\x00\x02", SCALAR, None)), "two curves"),
-        (pkcs8(EC, BARE.replace(b"\x02\x01\x01", b"\x02\x01\x02")), "not an EC private key"),
+        (pkcs8(EC, BARE.replace(b"\x02\x01\x01", b"\x02\x01\x02")), "DER of the expected"),
         (pkcs8(object_identifier(b"\x2b\x65\x6e"), b"\x04\x20" + bytes(32)), "neither an EC key nor an Ed25519"),
         (pkcs8(object_identifier(encoding.ED25519), b"\x04\x1f" + bytes(31)), "not an Ed25519 private key"),
-        (encoding.tlv(encoding.SEQUENCE, b"\x02\x01\x02", b"\x04\x00"), "neither a SEC1 nor a PKCS#8"),
-        (BARE[:1] + bytes([BARE[1] + 2]) + BARE[2:] + b"\x05\x00", "without its curve"),
+        (encoding.tlv(encoding.SEQUENCE, b"\x02\x01\x02", b"\x04\x00"), "DER of the expected"),
+        (BARE[:1] + bytes([BARE[1] + 2]) + BARE[2:] + b"\x05\x00", "DER of the expected"),
         (encoding.tlv(encoding.SEQUENCE, BARE[2:], encoding.tlv(0xA0, object_identifier(CURVE)), b"\x05\x00"), "DER"),
     ],
 )
 def test_other_private_structures_are_refused(der: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         encoding.decode_private(der)
+
+
+ED25519_KEY = encoding.encode_ed25519_private(bytes(range(32)))
+
+
+def test_ed25519_keys_are_those_of_rfc_8410() -> None:
+    seed, verify_key = bytes(range(32)), bytes(range(32, 64))
+    assert encoding.encode_ed25519_private(seed).hex() == "302e020100300506032b657004220420" + seed.hex()
+    assert encoding.encode_ed25519_public(verify_key).hex() == "302a300506032b6570032100" + verify_key.hex()
+
+
+@pytest.mark.parametrize("point", [POINT, b"\x04" + bytes(144)])
+def test_public_keys_are_written_as_pyasn1_does(point: bytes) -> None:
+    algorithm = {"algorithm": encoding.EC_PUBLIC_KEY, "parameters": CURVE}
+    info = {"algorithm": algorithm, "subjectPublicKey": b"\0" + point}
+    assert encoding.encode_public(CURVE, point) == asn1.encode(asn1.SUBJECT_PUBLIC_KEY_INFO, info)
+    assert asn1.decode(asn1.SUBJECT_PUBLIC_KEY_INFO, encoding.encode_public(CURVE, point)) == info
+
+
+def longer(der: bytes, behind: bytes) -> bytes:
+    """A sequence with one more element in it."""
+    return encoding.tlv(encoding.SEQUENCE, encoding.Reader(der).read(encoding.SEQUENCE), behind)
+
+
+@pytest.mark.parametrize("field", ["a00b300906032b657031020500", "81020001"], ids=["attributes", "public key"])
+def test_optional_fields_of_pkcs8_do_not_matter(field: str) -> None:
+    assert encoding.decode_private(longer(ED25519_KEY, bytes.fromhex(field))).secret == bytes(range(32))
+
+
+@pytest.mark.parametrize(
+    "der",
+    [
+        b"\x30\x81" + BARE[1:],
+        b"\x30\x80" + BARE[2:] + b"\0\0",
+        encoding.tlv(encoding.SEQUENCE, b"\x02\x01\x01", b"\x04\x81\x15", SCALAR, b"\xa0\x07\x06\x05", CURVE),
+        encoding.tlv(encoding.SEQUENCE, b"\x02\x02\x00\x01", BARE[5:], b"\xa0\x07\x06\x05", CURVE),
+        longer(ED25519_KEY, b"\x05\x00"),
+        longer(ED25519_KEY, b"\0"),
+        encoding.tlv(encoding.SEQUENCE, b"\x02\x01\x01", b"\x04\x88", 8 * b"\xff"),
+        encoding.tlv(encoding.SEQUENCE, b"\x02\x01\x01", b"\x04\xe4", 100 * b"\xff"),
+    ],
+    ids=["long length", "indefinite", "long length within", "padded number", "another element", "no element", "huge",
+         "vast"],
+)
+def test_private_keys_are_der_and_nothing_else(der: bytes) -> None:
+    with pytest.raises(ValueError, match="DER"):
+        encoding.decode_private(der)
+
+
+PRIVATE_KEYS = [
+    encoding.encode_private(CURVE, SCALAR, POINT),
+    pkcs8(EC, encoding.encode_private(CURVE, SCALAR, POINT)),
+    longer(ED25519_KEY, bytes.fromhex("a00b300906032b657031020500")),
+]
+
+
+@given(st.sampled_from(PRIVATE_KEYS), st.data())
+@settings(deadline=None, max_examples=150)
+def test_a_damaged_private_key_is_refused_without_saying_it(der: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(der[: data.draw(st.integers(1, len(der)))])
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        parts = encoding.decode_private(bytes(damaged))
+    except ValueError as refusal:
+        error = refusal
+    else:
+        assert len(damaged) == len(der)
+        assert parts.secret in damaged
+        return
+    assert len(str(error)) < 60
+    assert error.__context__ is None
+
+
+def test_pyasn1_is_loaded_for_the_first_key_that_needs_it() -> None:
+    program = """
+import sys, ipv8.community
+from ipv8.keyvault.crypto import default_eccrypto
+key = default_eccrypto.generate_key("curve25519")
+default_eccrypto.key_from_private_bin(key.key_to_bin())
+print("pyasn1" in sys.modules)
+key.key_to_pem()
+print("pyasn1" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert result.stdout.split() == ["False", "True"]
 
 
 def spki(algorithm: bytes, bits: bytes) -> bytes:
