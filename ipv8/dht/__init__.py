@@ -1,0 +1,9 @@
+"""A distributed hash table for values and for the addresses of peers (spec 07)."""
+
+from __future__ import annotations
+
+__all__ = ["DHTError"]
+
+
+class DHTError(Exception):
+    """Something could not be found or stored; its only argument says what."""

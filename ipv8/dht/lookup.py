@@ -1,0 +1,309 @@
+"""Finding the nodes nearest to a key, or the values of a key: a state machine without sockets, tasks or clocks.
+
+Whoever runs it carries out what :meth:`Lookup.poll` says, tells it what came of that, and polls again when something
+happened or the :attr:`Lookup.deadline` has passed (spec 07 sections 10.7 and 19.2). All times are seconds of one clock
+that never goes back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from .crawl import MAX_CRAWL_REQUESTS, MAX_CRAWL_TASKS, Crawl, Response
+from .diversity import PlaceCounter, is_contactable, is_global
+from .routing import NODE_STATUS_BAD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .routing import Node
+    from .timing import Pacer, Reachability, RoundTrips
+
+__all__ = ["Ask", "Lookup", "LookupOptions", "OpenWay", "Repeat", "Surroundings"]
+
+TARGET_NODES = 8
+"""The nodes nearest to a key that are responsible for it."""
+MAX_CONTACTS_WHILE_IMPROVING = 48
+"""Nodes that a lookup contacts as long as it finds nearer ones."""
+MAX_NODES_PER_RESPONSE = 16
+"""Nodes of one answer that are looked at."""
+MAX_CANDIDATES = 256
+"""Nodes that a lookup keeps in mind; the farthest one is forgotten first."""
+NODE_PATIENCE_WITH_PUNCTURE = 3
+"""How much longer a node is waited for when the way to it is being opened."""
+
+
+class Ask(NamedTuple):
+    """Send a find-request for the target to ``node``."""
+
+    node: Node
+
+
+class OpenWay(NamedTuple):
+    """Send a find-request for the id of ``node`` to ``helper``, which thereby has ``node`` send us a puncture."""
+
+    node: Node
+    helper: Node
+
+
+class Repeat(NamedTuple):
+    """Send the same request to ``node`` again: the way should be open now."""
+
+    node: Node
+
+
+class State(Enum):
+    """Where a candidate stands."""
+
+    FRESH = auto()
+    WAITING = auto()
+    LATE = auto()
+    ANSWERED = auto()
+    FAILED = auto()
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A node that a lookup knows of."""
+
+    node: Node
+    distance: int
+    helper: Node | None
+    state: State = State.FRESH
+    deadline: float = 0.0
+    opened: bool = False
+    admitted: bool = False
+
+
+@dataclass
+class LookupOptions:
+    """How to look something up.
+
+    :param quorum: a lookup of values ends when so many of the nearest nodes have sent the same sound values, or one
+        more has sent any. A larger one finds what some nodes hide; :data:`TARGET_NODES` asks everybody responsible.
+    :param paths: among how many lookups that share no node the effort is divided.
+    :param cache: whether found values are stored on the nearest node that lacks them.
+    """
+
+    quorum: int = 3
+    paths: int = 1
+    cache: bool = True
+
+
+@dataclass
+class Surroundings:
+    """What a lookup takes from, and shares with, others of the same node."""
+
+    my_mid: bytes
+    round_trips: RoundTrips
+    pacer: Pacer
+    reachability: Reachability
+    is_distrusted: Callable[[Node], bool] = lambda _node: False
+    """Whether a node has lied before."""
+    is_sound: Callable[[bytes], bool] = lambda _value: True
+    """Whether a value counts."""
+    on_public_internet: bool = False
+    """Whether this node has a public address, so that others must have one too."""
+    taken: set[bytes] = field(default_factory=set)
+    """The keys of the nodes that one of several disjoint lookups has contacted."""
+
+
+class Lookup:
+    """One lookup in one routing table.
+
+    It ends when the :data:`TARGET_NODES` nearest nodes that are not given up have all answered, or, with values wanted,
+    when enough nodes have sent some.
+
+    :param crawl: the record to keep.
+    :param start: the nodes to begin with.
+    :param width: how many nodes to wait for at a time.
+    """
+
+    def __init__(self, crawl: Crawl, surroundings: Surroundings, start: Iterable[Node],
+                 options: LookupOptions | None = None, width: int = MAX_CRAWL_TASKS) -> None:
+        self.crawl = crawl
+        self.options = options or LookupOptions()
+        self.width = width
+        self.finished = False
+        #: When to poll again, even if nothing happens; ``None`` if there is nothing to wait for.
+        self.deadline: float | None = None
+        self._family: type | None = None
+        self._surroundings = surroundings
+        self._places = PlaceCounter()
+        self._candidates: dict[bytes, Candidate] = {}
+        self._ordered: list[Candidate] = []
+        self._contacts = 0
+        self._nearest: int | None = None
+        self._stagnant = False
+        self._answers: dict[bytes, frozenset[bytes]] = {}
+        self._repeats: list[Node] = []
+        for node in start:
+            self._family = type(node.address)
+            self._add(node, None)
+        self._settle()
+
+    def _add(self, node: Node, helper: Node | None) -> None:
+        known = self._candidates.get(node.key_bin)
+        if known is None:
+            recorded = self.crawl.routing_table.get(node.id)
+            if recorded is not None and recorded == node and recorded.address == node.address:
+                if recorded.status == NODE_STATUS_BAD:
+                    return
+                node = recorded
+            distance = node.distance(self.crawl.target)
+            candidate = Candidate(node, distance, helper)
+            self._candidates[node.key_bin] = candidate
+            self._ordered.append(candidate)
+        elif helper is not None and known.state is not State.ANSWERED:
+            known.helper = helper
+
+    def _settle(self) -> None:
+        """Sort the candidates and forget the farthest ones."""
+        self._ordered.sort(key=lambda candidate: candidate.distance)
+        for candidate in self._ordered[MAX_CANDIDATES:]:
+            if candidate.state is State.FRESH:
+                del self._candidates[candidate.node.key_bin]
+        self._ordered[MAX_CANDIDATES:] = [candidate for candidate in self._ordered[MAX_CANDIDATES:]
+                                          if candidate.state is not State.FRESH]
+
+    # What happened
+
+    def on_response(self, node: Node, response: Response) -> None:
+        """Take the answer of ``node`` to an :class:`Ask`, however late."""
+        candidate = self._candidates.get(node.key_bin)
+        if candidate is None or candidate.state is State.ANSWERED:
+            return
+        if candidate.helper is not None and not candidate.opened:
+            self._surroundings.reachability.tried(answered=True)
+        candidate.state = State.ANSWERED
+        self.crawl.responses.append((node, response))
+        if "values" in response:
+            sound = frozenset(filter(self._surroundings.is_sound, response["values"]))
+            if sound:
+                self._answers[node.key_bin] = sound
+        for other in response.get("nodes", ())[:MAX_NODES_PER_RESPONSE]:
+            if self._is_acceptable(other, node):
+                self._add(other, node)
+        self._settle()
+        nearest = self._ordered[0].distance
+        self._stagnant = self._nearest is not None and nearest >= self._nearest
+        self._nearest = nearest
+
+    def _is_acceptable(self, node: Node, sender: Node) -> bool:
+        """Whether to contact a node that ``sender`` told about."""
+        return (node.mid != self._surroundings.my_mid
+                and type(node.address) is self._family
+                and is_contactable(node.address, sender.address)
+                and (not self._surroundings.on_public_internet or not is_global(sender.address[0])
+                     or is_global(node.address[0]))
+                and not self._surroundings.is_distrusted(node))
+
+    def on_failure(self, node: Node) -> None:
+        """Give ``node`` up: it will not answer any more."""
+        candidate = self._candidates.get(node.key_bin)
+        if candidate is not None and candidate.state is not State.ANSWERED:
+            candidate.state = State.FAILED
+
+    def on_way_opened(self, node: Node) -> None:
+        """Note that the helper of ``node`` has answered, so that ``node`` has been asked to open the way."""
+        candidate = self._candidates.get(node.key_bin)
+        if candidate is not None and candidate.state in {State.WAITING, State.LATE}:
+            self._repeats.append(node)
+
+    # What to do
+
+    def poll(self, now: float) -> list[Ask | OpenWay | Repeat]:
+        """What has to be done now; sets :attr:`finished` and :attr:`deadline`."""
+        actions: list[Ask | OpenWay | Repeat] = [Repeat(node) for node in self._repeats]
+        self._repeats.clear()
+        for candidate in self._ordered:
+            if candidate.state is State.WAITING and candidate.deadline <= now:
+                candidate.state = State.LATE
+                if not candidate.opened and candidate.helper is not None:
+                    self._surroundings.reachability.tried(answered=False)
+                    actions += self._open_way(candidate, now)
+        if self._has_enough_values():
+            self.finished = True
+            return []
+
+        waiting = [candidate for candidate in self._ordered if candidate.state is State.WAITING]
+        resting: float | None = None
+        for candidate in self._frontier():
+            if candidate.state is not State.FRESH or len(waiting) >= self._limit() or self._is_exhausted():
+                continue
+            free_at = self._surroundings.pacer.free_at(candidate.node, now)
+            if free_at > now:
+                resting = min(free_at, resting or free_at)
+                continue
+            actions += self._contact(candidate, now)
+            waiting.append(candidate)
+        late = any(candidate.state is State.LATE for candidate in self._ordered)
+        answered = sum(candidate.state is State.ANSWERED for candidate in self._ordered)
+        patient = not self._answers and answered < TARGET_NODES
+        if waiting:
+            self.deadline = min(candidate.deadline for candidate in waiting)
+        else:
+            self.deadline = resting if patient else None
+            self.finished = not patient or (resting is None and not late)
+        return actions
+
+    def _frontier(self) -> list[Candidate]:
+        """The nearest candidates that count, after those that may not be contacted were given up."""
+        frontier: list[Candidate] = []
+        for candidate in self._ordered:
+            if candidate.state is State.FRESH and candidate.node.key_bin in self._surroundings.taken:
+                candidate.state = State.FAILED
+            elif not candidate.admitted:
+                candidate.admitted = self._places.take(candidate.node.address[0])
+                if not candidate.admitted:
+                    candidate.state = State.FAILED
+            if candidate.state in {State.FRESH, State.WAITING, State.ANSWERED}:
+                frontier.append(candidate)
+                if len(frontier) == TARGET_NODES:
+                    break
+        return frontier
+
+    def _limit(self) -> int:
+        """How many answers to wait for at a time: of all nodes that are left, if the nearest one seems to be known."""
+        return max(self.width, TARGET_NODES) if self._stagnant and self.crawl.force_nodes else self.width
+
+    def _is_exhausted(self) -> bool:
+        return self._contacts >= (MAX_CRAWL_REQUESTS if self._stagnant else MAX_CONTACTS_WHILE_IMPROVING)
+
+    def _has_enough_values(self) -> bool:
+        """Whether enough of the nearest known nodes have sent values; anybody farther away may only pretend to."""
+        quorum = self.options.quorum
+        if len(self._answers) < quorum:
+            return False
+        keys = [candidate.node.key_bin for candidate in self._ordered if candidate.state is not State.FAILED]
+        answers = [self._answers[key] for key in keys[:TARGET_NODES] if key in self._answers]
+        return len(answers) > quorum or any(answers.count(values) >= quorum for values in answers)
+
+    def _contact(self, candidate: Candidate, now: float) -> list[Ask | OpenWay | Repeat]:
+        node, surroundings = candidate.node, self._surroundings
+        self._contacts += 1
+        candidate.state = State.WAITING
+        candidate.deadline = now + surroundings.round_trips.patience(node)
+        self.crawl.nodes_tried.add(node)
+        surroundings.taken.add(node.key_bin)
+        actions: list[Ask | OpenWay | Repeat] = [Ask(node)]
+        if candidate.helper is not None and surroundings.reachability.needs_puncture(node.address, now):
+            opening = self._open_way(candidate, now)
+            if opening:
+                candidate.deadline = now + NODE_PATIENCE_WITH_PUNCTURE * (candidate.deadline - now)
+                actions += opening
+        return actions
+
+    def _open_way(self, candidate: Candidate, now: float) -> list[OpenWay]:
+        helper = candidate.helper
+        if helper is None or self._surroundings.pacer.free_at(helper, now) > now:
+            return []
+        candidate.opened = True
+        return [OpenWay(candidate.node, helper)]
+
+    def responders(self) -> list[Node]:
+        """The nodes that answered, the nearest first."""
+        answered = {node.key_bin for node, _ in self.crawl.responses}
+        return [candidate.node for candidate in self._ordered if candidate.node.key_bin in answered]

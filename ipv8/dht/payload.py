@@ -1,0 +1,215 @@
+"""What travels between the nodes of the DHT (spec 07 sections 4 and 5)."""
+
+# ruff: noqa: RUF012 - payload classes are declared with plain lists
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+from ipv8.messaging.lazy_payload import VariablePayload, VariablePayloadWID, vp_compile
+from ipv8.messaging.serialization import Packer, PackError
+
+if TYPE_CHECKING:
+    from ipv8.messaging.address import Address
+    from ipv8.messaging.serialization import Serializer
+
+    from .routing import Node
+
+__all__ = [
+    "ConnectPeerRequestPayload",
+    "ConnectPeerResponsePayload",
+    "FindRequestPayload",
+    "FindResponsePayload",
+    "NodePacker",
+    "PingRequestPayload",
+    "PingResponsePayload",
+    "SignedStrPayload",
+    "StorePeerRequestPayload",
+    "StorePeerResponsePayload",
+    "StoreRequestPayload",
+    "StoreResponsePayload",
+    "StrPayload",
+]
+
+_LENGTH = Struct(">H")
+
+
+@vp_compile
+class PingRequestPayload(VariablePayloadWID):
+    """Asks for a sign of life."""
+
+    msg_id = 1
+    names = ["identifier"]
+    format_list = ["I"]
+
+    identifier: int
+
+
+@vp_compile
+class PingResponsePayload(VariablePayloadWID):
+    """Gives it."""
+
+    msg_id = 2
+    names = ["identifier"]
+    format_list = ["I"]
+
+    identifier: int
+
+
+@vp_compile
+class StoreRequestPayload(VariablePayloadWID):
+    """Asks to keep these serialized values under a key of 20 bytes; ``token`` comes from an earlier find-response."""
+
+    msg_id = 3
+    names = ["identifier", "token", "target", "values"]
+    format_list = ["I", "20s", "20s", "varlenH-list"]
+
+    identifier: int
+    token: bytes
+    target: bytes
+    values: list[bytes]
+
+
+@vp_compile
+class StoreResponsePayload(VariablePayloadWID):
+    """Confirms that they are kept."""
+
+    msg_id = 4
+    names = ["identifier"]
+    format_list = ["I"]
+
+    identifier: int
+
+
+@vp_compile
+class FindRequestPayload(VariablePayloadWID):
+    """Asks for the values of a key, from number ``offset`` on, or else for the nodes nearest to it.
+
+    ``lan_address`` is that of the sender; with ``force_nodes`` nodes are wanted even if there are values.
+    """
+
+    msg_id = 5
+    names = ["identifier", "lan_address", "target", "offset", "force_nodes"]
+    format_list = ["I", "ip_address", "20s", "I", "?"]
+
+    identifier: int
+    lan_address: Address
+    target: bytes
+    offset: int
+    force_nodes: bool
+
+
+@vp_compile
+class FindResponsePayload(VariablePayloadWID):
+    """Values or nodes, and a token that lets the receiver store something here."""
+
+    msg_id = 6
+    names = ["identifier", "token", "values", "nodes"]
+    format_list = ["I", "20s", "varlenH-list", "node-list"]
+
+    identifier: int
+    token: bytes
+    values: list[bytes]
+    nodes: list[Node]
+
+
+@vp_compile
+class StorePeerRequestPayload(VariablePayloadWID):
+    """Asks to tell whoever asks for ``target``, the mid of the sender, where the sender is."""
+
+    msg_id = 7
+    names = ["identifier", "token", "target"]
+    format_list = ["I", "20s", "20s"]
+
+    identifier: int
+    token: bytes
+    target: bytes
+
+
+@vp_compile
+class StorePeerResponsePayload(VariablePayloadWID):
+    """Confirms that it will be told."""
+
+    msg_id = 8
+    names = ["identifier"]
+    format_list = ["I"]
+
+    identifier: int
+
+
+@vp_compile
+class ConnectPeerRequestPayload(VariablePayloadWID):
+    """Asks where the peer with this mid is, and that it opens the way to the sender."""
+
+    msg_id = 9
+    names = ["identifier", "lan_address", "target"]
+    format_list = ["I", "ip_address", "20s"]
+
+    identifier: int
+    lan_address: Address
+    target: bytes
+
+
+@vp_compile
+class ConnectPeerResponsePayload(VariablePayloadWID):
+    """The peers that are stored under the mid."""
+
+    msg_id = 10
+    names = ["identifier", "nodes"]
+    format_list = ["I", "node-list"]
+
+    identifier: int
+    nodes: list[Node]
+
+
+@vp_compile
+class StrPayload(VariablePayload):
+    """The content of an unsigned value."""
+
+    names = ["data"]
+    format_list = ["raw"]
+
+    data: bytes
+
+
+@vp_compile
+class SignedStrPayload(VariablePayload):
+    """The content of a signed value: the signature follows, ``version`` is the Unix time in seconds."""
+
+    names = ["data", "version", "public_key"]
+    format_list = ["varlenH", "I", "varlenH"]
+
+    data: bytes
+    version: int
+    public_key: bytes
+
+
+class NodePacker(Packer["Node", Any]):
+    """An address and a serialized public key."""
+
+    def __init__(self, serializer: Serializer) -> None:
+        super().__init__()
+        self.serializer = serializer
+        # What a node is has to do with time, of which the wire knows nothing: the class is handed up, not imported.
+        self._node_class: type[Node] = import_module("ipv8.dht.routing").Node
+
+    def pack(self, node: Node) -> bytes:
+        """The bytes of ``node``, which never contain private key material."""
+        return self.serializer.pack("ip_address", node.address) + self.serializer.pack("varlenH", node.key_bin)
+
+    def unpack(self, data: bytes, offset: int, unpack_list: list[Any], *_: Any) -> int:
+        """Append the ``Node`` at ``offset``, or nothing if its key is none, and return the offset behind it.
+
+        :raises PackError: if the data end before, or the address is not an IP address.
+        """
+        address, offset = self.serializer.unpack("ip_address", data, offset)
+        (length,) = _LENGTH.unpack_from(data, offset)
+        start = offset + _LENGTH.size
+        stop: int = start + length
+        if stop > len(data):
+            raise PackError(f"the key of a node lacks {stop - len(data)} bytes")
+        with suppress(ValueError):  # one bad entry does not take the others with it: they are told apart by lengths
+            unpack_list.append(self._node_class(data[start:stop], address))
+        return stop

@@ -1,0 +1,91 @@
+"""The DHT in the service of hidden services: introduction points by info hash (spec 07 section 13)."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
+from ipv8.messaging.serialization import default_serializer
+from ipv8.peer import Peer
+
+from . import DHTError
+
+if TYPE_CHECKING:
+    from ipv8.messaging.address import Address
+
+    from .discovery import DHTDiscoveryCommunity
+
+__all__ = ["DHTCommunityProvider", "DHTIntroPointPayload"]
+
+KEY_PREFIX = b"LibNaCLPK:"
+"""What serialized curve25519 keys begin with; it is left out of the payload."""
+
+
+@vp_compile
+class DHTIntroPointPayload(VariablePayload):
+    """Where an introduction point is, and when it was seen; both keys are without their prefix, 64 bytes."""
+
+    names = ["address", "last_seen", "intro_pk", "seeder_pk"]  # noqa: RUF012 - payload classes use plain lists
+    format_list = ["ip_address", "I", "varlenH", "varlenH"]  # noqa: RUF012 - payload classes use plain lists
+
+    address: Address
+    last_seen: int
+    intro_pk: bytes
+    seeder_pk: bytes
+
+
+class DHTCommunityProvider:
+    """Finds and announces introduction points, and finds peers.
+
+    :param port: not used.
+    """
+
+    def __init__(self, dht_community: DHTDiscoveryCommunity | None, port: int) -> None:
+        self.logger = logging.getLogger(type(self).__name__)
+        self.dht_community = dht_community
+        self.port = port
+
+    async def peer_lookup(self, mid: bytes, peer: Peer | None = None) -> None:
+        """Open the way to the owner of a key, if it is found."""
+        try:
+            await self._community().connect_peer(mid, peer)
+        except DHTError as e:
+            self.logger.debug("The peer %s was not found: %s", mid.hex(), e)
+
+    async def lookup(self, info_hash: bytes) -> tuple[bytes, list[Any]] | None:
+        """``info_hash`` and its ``IntroductionPoint`` objects; ``None`` if the DHT does not work."""
+        try:
+            values = await self._community().find_values(info_hash)
+        except DHTError as e:
+            self.logger.info("The introduction points of %s were not found: %s", info_hash.hex(), e)
+            return None
+        points = [self._decode(data) for data, _ in values]
+        return info_hash, [point for point in points if point is not None]
+
+    @staticmethod
+    def _decode(data: bytes) -> Any:
+        """The introduction point that a value describes, if it does: anybody may store anything under the key."""
+        tunnel = import_module("ipv8.messaging.anonymization.tunnel")
+        try:
+            payload, _ = default_serializer.unpack_serializable(DHTIntroPointPayload, data)
+            return tunnel.IntroductionPoint(Peer(KEY_PREFIX + payload.intro_pk, payload.address),
+                                            KEY_PREFIX + payload.seeder_pk, tunnel.PEER_SOURCE_DHT, payload.last_seen)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not ours
+            return None
+
+    async def announce(self, info_hash: bytes, intro_point: Any) -> None:
+        """Let others find an ``IntroductionPoint``."""
+        payload = DHTIntroPointPayload(intro_point.peer.address, intro_point.last_seen,
+                                       intro_point.peer.public_key.key_to_bin()[len(KEY_PREFIX):],
+                                       intro_point.seeder_pk[len(KEY_PREFIX):])
+        try:
+            await self._community().store_value(info_hash, default_serializer.pack_serializable(payload))
+        except DHTError as e:
+            self.logger.info("The introduction point of %s was not announced: %s", info_hash.hex(), e)
+
+    def _community(self) -> DHTDiscoveryCommunity:
+        if self.dht_community is None:
+            raise DHTError("There is no DHT: give the provider a DHTDiscoveryCommunity")
+        return self.dht_community

@@ -1,0 +1,144 @@
+"""Requests in flight (spec 07 section 10.2), and receiving requests and their answers."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from ipv8 import clock
+from ipv8.authentication import authenticate
+from ipv8.lazy_community import decode_payloads
+from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.peer import Peer
+from ipv8.requestcache import RandomNumberCache
+from ipv8.util import current_loop
+
+from . import DHTError
+from .diversity import budget_key
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable
+
+    from ipv8.messaging.address import Address
+    from ipv8.messaging.serialization import Payload
+
+    from .node import DHTNode
+    from .routing import Node
+
+__all__ = ["Request", "receive_request", "receive_response"]
+
+REQUEST_TIMEOUT = 5.0
+"""Seconds until a request counts as not answered."""
+
+_KEY_LENGTH_AT = 23
+_KEY_AT = 25
+_IDENTIFIER_SIZE = 4
+
+
+class Request(RandomNumberCache):
+    """A request that was not answered yet.
+
+    :param msg_type: ``"ping"``, ``"store"``, ``"find"``, ``"store-peer"`` or ``"connect-peer"``.
+    :param node: who was asked; only the owner of its key can answer.
+    :param params: what is needed to understand the answer.
+    :param consume_errors: whether the result is ``None``, instead of a ``DHTError``, if there is no answer.
+    :param timeout: seconds to wait for an answer.
+    """
+
+    def __init__(self, community: DHTNode, msg_type: str, node: Node, params: list[Any] | None = None,
+                 consume_errors: bool = False, timeout: float = REQUEST_TIMEOUT) -> None:
+        super().__init__(community.request_cache, msg_type)
+        self.msg_type = msg_type
+        self.node = node
+        self.address: Address = node.address
+        self.params = params
+        self.future: Future[Any] = current_loop().create_future()
+        self.start_time = clock.time()
+        self.consume_errors = consume_errors
+        self.timeout = timeout
+        self.packet = b""
+        self.register_future(self.future)
+
+    @property
+    def timeout_delay(self) -> float:
+        """Seconds to wait for an answer."""
+        return self.timeout
+
+    def on_timeout(self) -> None:
+        """Hold it against the node that it did not answer."""
+        if self.future.done():
+            return
+        self.node.failed += 1
+        if self.consume_errors:
+            self.future.set_result(None)
+        else:
+            self.future.set_exception(DHTError(f"Timeout for {self.msg_type} to {self.node}"))
+
+    def on_complete(self) -> None:
+        """Note in the node's favour that it has answered."""
+        now = clock.time()
+        self.node.last_response = now
+        self.node.failed = 0
+        self.node.rtt = max(0.0, now - self.start_time)
+
+    def resolve(self, result: Any) -> None:
+        """Hand the result to whoever waits for it."""
+        if not self.future.done():
+            self.future.set_result(result)
+
+
+def _claims(data: bytes) -> tuple[bytes, int]:
+    """The key and the identifier that a signed packet claims; nothing about them is certain yet."""
+    end = _KEY_AT + int.from_bytes(data[_KEY_LENGTH_AT:_KEY_AT], "big")
+    return data[_KEY_AT:end], int.from_bytes(data[end:end + _IDENTIFIER_SIZE], "big")
+
+
+def _open(overlay: DHTNode, payload_class: type[Payload], source_address: Address, data: bytes) -> tuple[Peer, Any]:
+    """The sender, at the address that the packet came from, and the payload of a packet."""
+    peer, start, end = authenticate(overlay, source_address, data)
+    payload, = decode_payloads(overlay, (payload_class,), data[:end], start)
+    # A known peer may prefer another address, but what is asked from this one is answered there (spec 07 B13).
+    return peer if peer.address == source_address else Peer(peer.public_key, source_address), payload
+
+
+def receive_request(payload_class: type[Payload]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Receive requests, within the budget of their source: ``handler(self, peer, payload, data)``.
+
+    A source that is over its budget, or a key that is blocked, does not even get its signature verified.
+    """
+    def decorator(handler: Callable[..., None]) -> Callable[..., None]:
+        @wraps(handler)
+        def receive(self: DHTNode, source_address: Address, data: bytes) -> None:
+            budget = budget_key(source_address[0])
+            if not self.request_budget.holds(budget) or self.is_blocked(_claims(data)[0], source_address):
+                self.drops.count(DropCounter.RATE_LIMITED)
+                return
+            peer, payload = _open(self, payload_class, source_address, data)
+            self.request_budget.take(budget)
+            handler(self, peer, payload, data)
+        return receive
+    return decorator
+
+
+def receive_response(payload_class: type[Payload],
+                     msg_type: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Receive answers to requests of ``msg_type`` from whom was asked only: ``handler(self, request, payload)``.
+
+    What was not asked for does not even get its signature verified. The request is popped and completed.
+    """
+    def decorator(handler: Callable[..., None]) -> Callable[..., None]:
+        @wraps(handler)
+        def receive(self: DHTNode, source_address: Address, data: bytes) -> None:
+            key_bin, identifier = _claims(data)
+            request = self.request_cache.get(msg_type, identifier)
+            if not isinstance(request, Request) or request.node.key_bin != key_bin:
+                self.drops.count(DropCounter.UNSOLICITED)
+                return
+            _, payload = _open(self, payload_class, source_address, data)
+            self.request_cache.pop(msg_type, identifier)
+            request.on_complete()
+            self.on_answer(request, source_address)
+            handler(self, request, payload)
+        return receive
+    return decorator

@@ -1,0 +1,141 @@
+"""Stored values and their limits (spec 07 sections 9 and 17.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings, strategies as st
+
+from ipv8.dht import storage as storage_module
+from ipv8.dht.storage import MAX_VALUES_PER_KEY, Storage, Value
+
+if TYPE_CHECKING:
+    import pytest
+
+KEY = b"k" * 20
+
+
+def test_newest_first_and_again_in_front(manual_clock: Any) -> None:
+    storage = Storage()
+    for data in (b"1", b"2", b"3", b"1"):
+        storage.put(KEY, data)
+        manual_clock.advance(1)
+    assert storage.get(KEY) == [b"1", b"3", b"2"]
+    assert storage.get(KEY, 1, 1) == [b"3"]
+    assert storage.get(KEY, limit=0) == []
+    assert storage.get(b"other") == []
+    assert list(storage.items) == [KEY]
+    assert storage.items_older_than(1.5) == [(KEY, b"3"), (KEY, b"2")]
+
+
+def test_ids_of_any_kind() -> None:
+    storage = Storage()
+    storage.put(KEY, b"a", 1)
+    storage.put(KEY, b"b", 1)
+    assert storage.get(KEY) == [b"b"]
+
+
+def test_versions() -> None:
+    storage = Storage()
+    assert storage.put(KEY, b"five", b"id", version=5)
+    assert not storage.put(KEY, b"four", b"id", version=4)
+    assert storage.put(KEY, b"also five", b"id", version=5)
+    assert storage.get(KEY) == [b"also five"]
+
+
+def test_what_has_expired_is_not_found(manual_clock: Any) -> None:
+    storage = Storage()
+    for max_age in (5, 1, 9):
+        storage.put(KEY, bytes((max_age,)), max_age=max_age)
+    manual_clock.advance(6)
+    assert storage.get(KEY) == [b"\x09"]
+    assert storage.page(KEY, 0, 8, 1000) == [b"\x09"]
+    assert len(storage.items[KEY]) == 3
+    storage.clean()
+    assert len(storage.items[KEY]) == 1
+    manual_clock.advance(6)
+    storage.clean()
+    assert not storage.items
+
+
+def test_pages_are_complete_and_the_owner_is_on_the_first_one() -> None:
+    storage = Storage()
+    storage.put(KEY, b"owner", KEY)
+    for number in range(20):
+        storage.put(KEY, bytes((number,)) * 100)
+    first = storage.page(KEY, 0, 8, 1400)
+    assert first[0] == b"owner"
+    assert len(first) == 8
+    assert len(storage.page(KEY, 0, 8, 250)) == 3
+    pages = [storage.page(KEY, offset, 8, 10 ** 6) for offset in (0, 8, 16, 24)]
+    assert sorted(value for page in pages for value in page) == sorted(storage.get(KEY))
+
+
+def test_values_per_key() -> None:
+    storage = Storage()
+    storage.put(KEY, b"owner", KEY)
+    for number in range(MAX_VALUES_PER_KEY + 10):
+        storage.put(KEY, b"%d" % number)
+    assert len(storage.items[KEY]) == MAX_VALUES_PER_KEY
+    assert storage.get(KEY)[-1] == b"owner"
+    assert b"0" not in storage.get(KEY)
+
+
+def test_far_keys_make_room_for_near_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "MAX_KEYS", 10)
+    storage = Storage(bytes(20))
+    for number in range(10, 20):
+        assert storage.put(bytes((number,)) * 20, b"v")
+    assert not storage.put(b"\xff" * 20, b"v")
+    assert storage.put(b"\x01" * 20, b"v")
+    assert b"\x13" * 20 not in storage.items
+    assert len(storage.items) == 10
+    storage.items.clear()
+    assert storage.put(b"\xff" * 20, b"v")
+
+
+def test_bytes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "MAX_BYTES", 3000)
+    storage = Storage(bytes(20))
+    for number in range(100):
+        storage.put(bytes((number % 5,)) * 20, bytes((number,)) * 100)
+    assert sum(value.size for values in storage.items.values() for value in values) <= 3000 + 228
+
+
+def test_expired_values_make_room_first(monkeypatch: pytest.MonkeyPatch, manual_clock: Any) -> None:
+    monkeypatch.setattr(storage_module, "MAX_KEYS", 2)
+    storage = Storage(bytes(20))
+    storage.put(b"\x01" * 20, b"v", max_age=1)
+    storage.put(b"\x02" * 20, b"v", max_age=100)
+    manual_clock.advance(2)
+    assert storage.put(b"\xff" * 20, b"v")
+    assert set(storage.items) == {b"\x02" * 20, b"\xff" * 20}
+
+
+def test_one_host_cannot_fill_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "MAX_BYTES_PER_SOURCE", 1000)
+    storage = Storage()
+    kept = [storage.put(bytes((number,)) * 20, b"x" * 100, source="1.2.3.4") for number in range(20)]
+    assert kept.count(True) == 4
+    assert storage.put(b"\x00" * 20, b"x" * 100, source="1.2.3.4")
+    assert storage.put(b"\x30" * 20, b"x" * 100, source="4.3.2.1")
+    assert storage.put(b"\x31" * 20, b"x" * 100)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.sampled_from(["", "a", "b"])), max_size=60))
+def test_accounts_stay_right(puts: list[tuple[int, int, str]]) -> None:
+    storage = Storage()
+    for key, data, source in puts:
+        storage.put(bytes((key,)) * 20, bytes((data,)), source=source)
+    values = [value for values in storage.items.values() for value in values]
+    assert storage._bytes == sum(value.size for value in values)
+    assert storage._bytes_of == {source: sum(value.size for value in values if value.source == source)
+                                 for source in {value.source for value in values}}
+
+
+def test_values_are_equal_by_id() -> None:
+    assert Value(b"i", b"a", 1, 0) == Value(b"i", b"b", 2, 1)
+    assert Value(b"i", b"a", 1, 0) != Value(b"j", b"a", 1, 0)
+    assert Value(b"i", b"a", 1, 0) != b"i"
+    assert len({Value(b"i", b"a", 1, 0), Value(b"i", b"b", 1, 0)}) == 1
