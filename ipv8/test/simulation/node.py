@@ -1,0 +1,252 @@
+"""A simulated machine that runs overlays, wired as the service does it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+from ipv8.community import Community
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import UDPv6Address
+from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.discovery import RandomWalk
+from ipv8.peerdiscovery.network import Network
+from ipv8.peerdiscovery.tracker import EndpointServer, TrackerLimits
+
+from .endpoint import SimulatedEndpoint, SimulatedIPv6Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ipv8.keyvault.keys import PrivateKey
+    from ipv8.messaging.address import Address
+    from ipv8.overlay import Overlay
+    from ipv8.peerdiscovery.discovery import DiscoveryStrategy
+
+    from .host import Host
+    from .links import Link
+
+__all__ = ["DEFAULT_WALKERS", "Bootstrapping", "Node", "Tracker", "Walker"]
+
+DEFAULT_PORT = 8090
+
+
+class Walker:
+    """A discovery strategy that each node makes for an overlay of its own.
+
+    :param strategy: the class, or whatever makes a strategy when it is called with an overlay.
+    :param peers: the overlay wants so many peers; beyond that no more steps are taken. -1 for any number.
+    :param arguments: further arguments of the strategy.
+    """
+
+    def __init__(self, strategy: Callable[..., DiscoveryStrategy[Any]], peers: int = 20, **arguments: Any) -> None:
+        self.strategy = strategy
+        self.peers = peers
+        self.arguments = arguments
+
+
+DEFAULT_WALKERS = (Walker(RandomWalk, 20, timeout=3.0),)
+"""The one that the default configuration of the service has for every overlay."""
+
+
+class Bootstrapping:
+    """How nodes find their first peers.
+
+    :param addresses: those of trackers; the list may grow.
+    :param interval: seconds between two rounds.
+    """
+
+    def __init__(self, addresses: list[Address], interval: float) -> None:
+        self.addresses = addresses
+        self.interval = interval
+
+
+class Node:
+    """A host with an endpoint, a key, a network, and overlays that walk.
+
+    ``endpoint``, ``network``, ``my_peer``, ``overlays`` and ``strategies`` are new after each :meth:`start`;
+    the ``key`` and the ``host`` stay.
+
+    :param host: the machine.
+    :param key: the identity.
+    :param port: the UDP port to bind.
+    :param tick: seconds between two steps of each walker.
+    :param phase: seconds from the start until the first step.
+    :param bootstrapping: what every community gets; ``None`` for nothing.
+    """
+
+    def __init__(self, host: Host, key: PrivateKey | None = None, port: int = DEFAULT_PORT, tick: float = 0.5,
+                 phase: float = 0.0, bootstrapping: Bootstrapping | None = None) -> None:
+        self.host = host
+        self.key = key or default_eccrypto.generate_key("curve25519")
+        self.my_peer = Peer(self.key)
+        self.port = port
+        self.tick = tick
+        self.phase = phase
+        self.running = False
+        self.endpoint: Any = None
+        self.network = Network()
+        self.overlays: list[Any] = []
+        self.strategies: list[tuple[DiscoveryStrategy[Any], int]] = []
+        self._bootstrapping = bootstrapping
+        self._specifications: list[tuple[type[Overlay[Any]], Sequence[Walker], dict[str, Any]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.host.name}>"
+
+    @property
+    def name(self) -> str:
+        """The name of the host."""
+        return self.host.name
+
+    @property
+    def overlay(self) -> Any:
+        """The first overlay; ``LookupError`` if there is none, as on a node that is not running."""
+        if not self.overlays:
+            raise LookupError(f"{self.name} runs no overlay" + ("" if self.running else ": start it first"))
+        return self.overlays[0]
+
+    @property
+    def address(self) -> Address:
+        """Where the node is reached by IPv4, or else IPv6, from the Internet, as far as NATs let anybody reach it."""
+        return self.host.public_address(self.port, ipv6=self.host.ipv4 is None)
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where the node is reached, IPv4 before IPv6."""
+        return [self.host.public_address(self.port, ipv6=interface is self.host.ipv6)
+                for interface in self.host.interfaces]
+
+    def get_peers(self) -> list[Peer]:
+        """The peers of the first overlay; none while the node is not running."""
+        peers: list[Peer] = self.overlay.get_peers() if self.running else []
+        return peers
+
+    def knows(self, other: Node) -> bool:
+        """Whether ``other`` is among the peers of the first overlay."""
+        return any(peer == other.my_peer for peer in self.get_peers())
+
+    def set_link(self, link: Link) -> None:
+        """Change the line between the node, or its outermost router, and the Internet."""
+        for interface in self.host.outer_interfaces:
+            interface.access.change(link)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function(*args)`` on this machine, so that the addresses of this machine are its own."""
+        return self.host.run(function, *args)
+
+    # Life cycle: to be called with the event loop running, as ``Simulation`` does
+
+    def add_overlay(self, overlay_class: type[Overlay[Any]], walkers: Sequence[Walker] = DEFAULT_WALKERS,
+                    **settings: Any) -> None:
+        """Run another overlay, at once if the node is running, and after each start.
+
+        :param settings: what its settings have apart from peer, endpoint and network.
+        """
+        specification = (overlay_class, walkers, settings)
+        self._specifications.append(specification)
+        if self.running:
+            self.host.run(self._load, *specification)
+
+    def start(self) -> None:
+        """Begin, or begin again with empty hands and the same key; ``RuntimeError`` if the node is running."""
+        if self.running:
+            raise RuntimeError(f"{self.name} is running already")
+        self.host.reconnect()
+        self.host.run(self._start)
+
+    async def stop(self) -> None:
+        """Leave in good order: overlays are unloaded, then the port is closed; nothing if the node is not running."""
+        if self.running:
+            endpoint = self.endpoint
+            try:
+                await _unload(self._let_go())
+            finally:
+                await endpoint.close()
+
+    def crash(self) -> None:
+        """Vanish: nothing is sent any more. Nothing on a node that is not running."""
+        if self.running:
+            self.host.disconnect()
+            self._close_endpoint()
+            self.host.run(self._unload_later, self._let_go())
+
+    def _close_endpoint(self) -> None:
+        if self.endpoint is not None:
+            for interface in self.endpoint.interfaces.values():
+                interface.close()
+
+    def _start(self) -> None:
+        self._close_endpoint()  # of a life that may not have ended yet
+        self.endpoint = DispatcherEndpoint([])
+        if self.host.ipv4 is not None:
+            self.endpoint.add_interface("UDPIPv4", SimulatedEndpoint(self.host, self.port))
+        if self.host.ipv6 is not None:
+            self.endpoint.add_interface("UDPIPv6", SimulatedIPv6Endpoint(self.host, self.port))
+        self.network = Network()
+        self.my_peer = Peer(self.key)
+        self._load_all()
+        for interface in self.endpoint.interfaces.values():
+            interface.open_now()
+        self.running = True
+        self._timer = asyncio.get_running_loop().call_later(self.phase, self._take_steps)
+
+    def _load_all(self) -> None:
+        for specification in self._specifications:
+            self._load(*specification)
+
+    def _load(self, overlay_class: type[Overlay[Any]], walkers: Sequence[Walker], settings: dict[str, Any]) -> None:
+        overlay: Any = overlay_class(overlay_class.settings_class(
+            my_peer=self.my_peer, endpoint=self.endpoint, network=self.network, **settings))
+        self.overlays.append(overlay)
+        if isinstance(overlay, Community) and self._bootstrapping is not None:
+            families = {type(address) is UDPv6Address for address in self.addresses}
+            reachable = [address for address in self._bootstrapping.addresses
+                         if (type(address) is UDPv6Address) in families]
+            overlay.bootstrappers.append(DispersyBootstrapper(reachable, [], self._bootstrapping.interval))
+        for walker in walkers:
+            self.strategies.append((walker.strategy(overlay, **walker.arguments), walker.peers))
+
+    def _take_steps(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.tick, self._take_steps)
+        for strategy, target in tuple(self.strategies):
+            if target == -1 or strategy.get_peer_count() < target:
+                strategy.take_step()
+
+    def _let_go(self) -> list[Any]:
+        self.running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        overlays = list(self.overlays)
+        self.overlays.clear()
+        self.strategies.clear()
+        return overlays
+
+    def _unload_later(self, overlays: list[Any]) -> None:
+        task = asyncio.get_running_loop().create_task(_unload(overlays))
+        task.add_done_callback(_report)
+
+
+class Tracker(Node):
+    """A node that introduces the peers of any overlay to each other and joins none."""
+
+    limits: TrackerLimits | None = None
+
+    def _load_all(self) -> None:
+        self.overlays.append(EndpointServer(self.endpoint, self.limits, self.my_peer))
+        super()._load_all()
+
+
+async def _unload(overlays: list[Any]) -> None:
+    outcomes = await asyncio.gather(*(overlay.unload() for overlay in overlays), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": "an overlay could not be unloaded", "exception": error})

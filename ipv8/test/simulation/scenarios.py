@@ -1,0 +1,126 @@
+"""Runs of whole networks that ``python -m ipv8.test.simulation`` knows by name.
+
+A scenario is a function that gets a running simulation and the number of nodes, and returns figures by name. It raises
+``AssertionError`` if the network does not do what it must.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from ipv8.community import Community
+from ipv8.peerdiscovery.churn import RandomChurn
+from ipv8.peerdiscovery.community import DiscoveryCommunity, PeriodicSimilarity
+
+from .nat import NAT
+from .node import DEFAULT_WALKERS, Walker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .node import Node
+    from .simulation import Simulation
+
+__all__ = ["SCENARIOS", "SERVICE_WALKERS", "SimulatedCommunity", "churn", "converge", "discovery", "nats",
+           "partition", "service"]
+
+NAT_KINDS: dict[str, NAT | None] = {
+    "none": None, "open": NAT.ONE_TO_ONE, "moderate": NAT.PORT_RESTRICTED, "strict": NAT.SYMMETRIC,
+}
+
+SERVICE_WALKERS = (*DEFAULT_WALKERS, Walker(RandomChurn, -1), Walker(PeriodicSimilarity, -1))
+"""What the default configuration of the service has for the overlay that all nodes share."""
+
+
+class SimulatedCommunity(Community):
+    """An overlay that does nothing but find peers."""
+
+    community_id = b"a simulated overlay."
+
+
+def converge(sim: Simulation, nodes: Sequence[Node], peers: int, timeout: float, share: float = 0.95) -> float:
+    """The virtual time at which a share of the nodes first had so many peers; ``TimeoutError`` if that is not soon."""
+    def has_converged() -> bool:
+        return sum(len(node.get_peers()) >= peers for node in nodes) >= share * len(nodes)
+
+    sim.run_until(has_converged, timeout)
+    return sim.time
+
+
+def discovery(sim: Simulation, count: int) -> dict[str, Any]:
+    """One tracker, and nodes that begin at the same moment: how soon 95 % of them have 1, 5, 10, 20 peers."""
+    sim.add_tracker()
+    nodes = [sim.add_node(SimulatedCommunity) for _ in range(count)]
+    figures: dict[str, Any] = {}
+    for peers in (1, 5, 10, 20):
+        if peers < count:
+            figures[f"seconds to {peers} peers"] = round(converge(sim, nodes, peers, 300.0), 1)
+            figures[f"messages per node to {peers} peers"] = round(sim.trace.sent / count, 1)
+    return figures
+
+
+def service(sim: Simulation, count: int) -> dict[str, Any]:
+    """One virtual hour of the overlay that every node of the service runs, with pings and similarity requests."""
+    sim.add_tracker()
+    nodes = [sim.add_node(DiscoveryCommunity, walkers=SERVICE_WALKERS) for _ in range(count)]
+    sim.run(3600.0)
+    fewest = min(len(node.get_peers()) for node in nodes)
+    assert fewest >= min(20, count - 1), f"a node has only {fewest} peers after an hour"
+    return {"fewest peers": fewest}
+
+
+def nats(sim: Simulation, count: int) -> dict[str, Any]:
+    """Pairs behind every two kinds of NAT, with one tracker: which find each other within a minute.
+
+    ``count`` is how many pairs of each kind try it.
+    """
+    figures: dict[str, Any] = {}
+    for (one, mine), (other, theirs) in product(NAT_KINDS.items(), repeat=2):
+        successes = 0
+        for number in range(count):
+            overlay = type("PairCommunity", (Community,), {"community_id": f"{one:8}{other:8}{number:4}".encode()})
+            if not sim.trackers:
+                sim.add_tracker()
+            pair = sim.add_node(overlay, nat=mine), sim.add_node(overlay, nat=theirs)
+            sim.run(60.0)
+            successes += pair[0].knows(pair[1]) and pair[1].knows(pair[0])
+            for node in pair:
+                sim.stop(node)
+        figures[f"{one} - {other}"] = f"{successes}/{count}"
+    return figures
+
+
+def churn(sim: Simulation, count: int) -> dict[str, Any]:
+    """Nodes that come and go for ten minutes: those that are there must keep peers."""
+    sim.add_tracker()
+    nodes = [sim.add_node(DiscoveryCommunity, walkers=SERVICE_WALKERS) for _ in range(count)]
+    sim.run(60.0)
+    coming_and_going = sim.start_churn(nodes, mean_uptime=300.0, mean_downtime=60.0)
+    sim.run(600.0)
+    coming_and_going.stop()
+    running = [node for node in nodes if node.running]
+    lonely = sum(not node.get_peers() for node in running)
+    assert lonely <= max(1, len(running) // 10), f"{lonely} of {len(running)} nodes have no peers"
+    return {"departures": coming_and_going.departures, "running": len(running), "without peers": lonely}
+
+
+def partition(sim: Simulation, count: int) -> dict[str, Any]:
+    """A network that falls apart for three minutes must grow together again."""
+    sim.add_tracker()
+    nodes = [sim.add_node(DiscoveryCommunity, walkers=SERVICE_WALKERS) for _ in range(count)]
+    halves = nodes[::2], nodes[1::2]
+    sim.run(60.0)
+    sim.partition(*halves)
+    sim.run(180.0)
+    crossing = sum(one.knows(other) for one in halves[0] for other in halves[1])
+    sim.heal()
+    sim.run(300.0)
+    healed = sum(any(one.knows(other) for other in halves[1]) for one in halves[0])
+    assert healed >= len(halves[0]) * 0.9, f"only {healed} of {len(halves[0])} nodes know somebody of the other half"
+    return {"acquaintances across the gap": crossing, "nodes that crossed it afterwards": healed}
+
+
+SCENARIOS: dict[str, Callable[[Simulation, int], dict[str, Any]]] = {
+    scenario.__name__: scenario for scenario in (discovery, service, nats, churn, partition)
+}
