@@ -799,7 +799,8 @@ def test_run_tells_what_failed() -> None:
 def test_names_of_the_ecosystem() -> None:
     assert ipv8_service.IPv8 is IPv8
     assert sorted(ipv8_service._WALKERS) == ["EdgeWalk", "RandomWalk"]
-    assert sorted(ipv8_service._BOOTSTRAPPERS) == ["DispersyBootstrapper", "MulticastBootstrapper", "UDPBroadcastBootstrapper"]
+    assert sorted(ipv8_service._BOOTSTRAPPERS) == [
+        "DispersyBootstrapper", "MulticastBootstrapper", "UDPBroadcastBootstrapper"]
     assert "DiscoveryCommunity" in ipv8_service._COMMUNITIES
 
 

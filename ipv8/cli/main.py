@@ -21,6 +21,8 @@ COMMANDS = {
     "run": "ipv8.cli.run",
     "tracker": "ipv8.cli.tracker",
     "key": "ipv8.cli.key",
+    "dht": "ipv8.cli.dht",
+    "netcheck": "ipv8.cli.netcheck",
 }
 """The commands and their modules, in the order of the help."""
 
