@@ -96,6 +96,7 @@ class Bootstrapper(_Named):
     DispersyBootstrapper = "DispersyBootstrapper"
     UDPBroadcastBootstrapper = "UDPBroadcastBootstrapper"
     MulticastBootstrapper = "MulticastBootstrapper"
+    MemoryBootstrapper = "MemoryBootstrapper"
 
 
 class WalkerDefinition(NamedTuple):

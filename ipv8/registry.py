@@ -103,5 +103,6 @@ _WALKERS = ClassTable({
 _BOOTSTRAPPERS = ClassTable({
     "DispersyBootstrapper": "ipv8.bootstrapping.dispersy.bootstrapper",
     "UDPBroadcastBootstrapper": "ipv8.bootstrapping.udpbroadcast.bootstrapper",
+    "MemoryBootstrapper": "ipv8.bootstrapping.memory.bootstrapper",
     "MulticastBootstrapper": "ipv8.bootstrapping.multicast.bootstrapper",
 })

@@ -20,6 +20,8 @@ from ipv8.test.mocking.endpoint import MockEndpoint, internet
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from typing_extensions import Self
+
     from ipv8.community import Community
     from ipv8.messaging.address import Address
 
@@ -50,6 +52,9 @@ class ManualClock:
 
 class ScriptedEntropy(random.Random):
     """Random bits that a test gives in advance; seeded chance when there are none left."""
+
+    def __new__(cls, *_: int) -> Self:
+        return super().__new__(cls)  # Python 3.10 takes every argument for a seed
 
     def __init__(self, *values: int) -> None:
         super().__init__(1)

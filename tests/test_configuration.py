@@ -79,7 +79,8 @@ def test_one_tracker_table_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names() -> None:
     assert Strategy.values() == ["RandomWalk", "RandomChurn", "PeriodicSimilarity", "EdgeWalk", "PingChurn"]
-    assert Bootstrapper.values() == ["DispersyBootstrapper", "UDPBroadcastBootstrapper", "MulticastBootstrapper"]
+    assert Bootstrapper.values() == ["DispersyBootstrapper", "UDPBroadcastBootstrapper", "MulticastBootstrapper",
+                                     "MemoryBootstrapper"]
     assert all(member.value == member.name for kind in (Strategy, Bootstrapper) for member in kind)
 
 

@@ -800,7 +800,7 @@ def test_names_of_the_ecosystem() -> None:
     assert ipv8_service.IPv8 is IPv8
     assert sorted(ipv8_service._WALKERS) == ["EdgeWalk", "RandomWalk"]
     assert sorted(ipv8_service._BOOTSTRAPPERS) == [
-        "DispersyBootstrapper", "MulticastBootstrapper", "UDPBroadcastBootstrapper"]
+        "DispersyBootstrapper", "MemoryBootstrapper", "MulticastBootstrapper", "UDPBroadcastBootstrapper"]
     assert "DiscoveryCommunity" in ipv8_service._COMMUNITIES
 
 

@@ -1,0 +1,1 @@
+"""Peers that were there the last time."""

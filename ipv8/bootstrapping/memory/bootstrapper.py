@@ -1,0 +1,221 @@
+"""Finding first peers among those of the last time: no server is needed for a second start (spec 05 section 15)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import struct
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ipv8 import clock
+from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
+from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.serialization import PackError, default_serializer
+from ipv8.peerdiscovery.crowd import subnet_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipv8.community import Community
+    from ipv8.messaging.address import Address
+
+__all__ = ["DamagedFileError", "MemoryBootstrapper", "decode", "encode"]
+
+logger = logging.getLogger(__name__)
+
+#: Addresses in a file; those that answered last are preferred.
+MAX_REMEMBERED = 60
+#: Addresses in one /24 (IPv6: /48), so that nobody fills the memory from a few networks.
+MAX_REMEMBERED_PER_SUBNET = 4
+#: Bytes; more than any file has. What is larger is not read in full.
+FILE_SIZE_LIMIT = 65536
+
+_MAGIC = b"IPv8 peers 1\n"
+_DIGEST_SIZE = 32
+_NOT_PACKABLE = (PackError, struct.error, ValueError)
+
+
+class DamagedFileError(ValueError):
+    """A file of remembered addresses that is not what was written."""
+
+
+def encode(addresses: Iterable[Address]) -> bytes:
+    """The content of a file: a fixed line, the SHA-256 hash of the rest, and the addresses.
+
+    Addresses are packed one after another as in :meth:`ipv8.peerdiscovery.network.Network.snapshot`; those of a kind
+    that has no such form are left out.
+    """
+    entries = []
+    for address in addresses:
+        with suppress(*_NOT_PACKABLE):
+            entries.append(default_serializer.pack("address", address))
+    snapshot = b"".join(entries)
+    return _MAGIC + hashlib.sha256(snapshot).digest() + snapshot
+
+
+def decode(data: bytes) -> list[Address]:
+    """The addresses in the content of a file, in their order.
+
+    :raises DamagedFileError: if anything about it is wrong; the message says what.
+    """
+    if not data.startswith(_MAGIC):
+        raise DamagedFileError("it is empty" if not data else "it does not hold addresses of peers")
+    start = len(_MAGIC) + _DIGEST_SIZE
+    snapshot = data[start:]
+    if hashlib.sha256(snapshot).digest() != data[len(_MAGIC):start]:
+        raise DamagedFileError("it is truncated or was changed")
+    addresses: list[Address] = []
+    offset = 0
+    while offset < len(snapshot):
+        try:
+            address, offset = default_serializer.unpack("address", snapshot, offset)
+        except _NOT_PACKABLE as e:
+            raise DamagedFileError("an address in it cannot be read") from e
+        addresses.append(address)
+    return addresses
+
+
+class MemoryBootstrapper(Bootstrapper):
+    """Remembers the addresses of peers that answered, and walks to them at the next start.
+
+    Listed before other bootstrappers of an overlay, its peers are contacted before any server. The file is replaced as
+    a whole every ``save_interval`` seconds and when the overlay is unloaded; only its owner may read it. While no peer
+    has answered, it stays as it is. A damaged file is renamed, and the log says so.
+
+    :param path: a file; or a directory, in which each overlay has a file named by its community id, so that the
+        overlays of a node can have the same configuration.
+    :param bootstrap_timeout: seconds between two rounds, at least.
+    :param save_interval: seconds between two writes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], bootstrap_timeout: float = 30.0,
+                 save_interval: float = 300.0) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.bootstrap_timeout = bootstrap_timeout
+        self.save_interval = save_interval
+        self.overlay: Community | None = None
+        self.last_bootstrap: float = 0
+        #: What was remembered before this start, the most recent first; ``None`` until the file was read.
+        self.remembered: list[Address] | None = None
+        self._may_write = True
+        self._task_name = f"remember peers {id(self)}"
+
+    async def initialize(self, overlay: Community) -> bool:
+        """Read the file, and write it from now on; always ``True``."""
+        if not self.initialized:
+            self.initialized, self.overlay = True, overlay
+            self._recall(overlay)
+            overlay.register_task(self._task_name, self.save, interval=self.save_interval)
+        return True
+
+    async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
+        """The remembered addresses, unless they were given less than ``bootstrap_timeout`` seconds ago."""
+        now = clock.time()
+        if self.last_bootstrap and now < self.last_bootstrap + self.bootstrap_timeout:
+            return []
+        self.last_bootstrap = now
+        return [address for address in self._recall(overlay) if address not in overlay.network.blacklist]
+
+    def keep_alive(self, overlay: Community) -> None:
+        """There is no service to stay known to."""
+
+    def blacklist(self) -> Iterable[Address]:
+        """There is no server."""
+        return []
+
+    def unload(self) -> None:
+        """Write the file for the last time."""
+        if self.overlay is not None:
+            self.overlay.cancel_pending_task(self._task_name)
+            self.save()
+        self.overlay, self.initialized = None, False
+
+    def save(self) -> None:
+        """Write who answered, and as far as there is room those of before; that it cannot be written is only logged."""
+        overlay = self.overlay
+        if overlay is None or not self._may_write:
+            return
+        proven = sorted((peer for peer in overlay.get_peers() if peer.proven),
+                        key=lambda peer: peer.last_response, reverse=True)
+        if not proven:
+            return
+        addresses = _select([*(peer.address for peer in proven), *self._recall(overlay)])
+        path = self._file_of(overlay)
+        try:
+            _replace(path, encode(addresses))
+        except OSError as e:
+            logger.warning("the peers of %s cannot be remembered in %s: %s", type(overlay).__name__, path, e)
+
+    def _file_of(self, overlay: Community) -> Path:
+        return self.path / f"{overlay.get_prefix()[2:].hex()}.peers" if self.path.is_dir() else self.path
+
+    def _recall(self, overlay: Community) -> list[Address]:
+        """What the file holds, which is read once; nothing if there is no file, or none that can be used."""
+        if self.remembered is None:
+            path = self._file_of(overlay)
+            self.remembered = []
+            try:
+                with path.open("rb") as file:
+                    data = file.read(FILE_SIZE_LIMIT)
+            except FileNotFoundError:
+                return self.remembered
+            except OSError as e:
+                self._may_write = False
+                logger.warning("the remembered peers in %s cannot be read, and the file is left alone: %s", path, e)
+                return self.remembered
+            try:
+                self.remembered = _select(decode(data))
+            except DamagedFileError as e:
+                self._set_aside(path, e)
+        return self.remembered
+
+    def _set_aside(self, path: Path, reason: DamagedFileError) -> None:
+        aside = path.with_name(f"{path.name}.damaged-{int(clock.time())}")
+        try:
+            path.replace(aside)
+        except OSError as e:
+            self._may_write = False
+            logger.error("%s does not hold remembered peers: %s. It cannot be renamed either (%s) and is left alone",  # noqa: TRY400 - told in full
+                         path, reason, e)
+            return
+        logger.error("%s does not hold remembered peers: %s. It was renamed to %s; first peers come from elsewhere",
+                     path, reason, aside)
+
+
+def _select(addresses: Iterable[Address]) -> list[Address]:
+    """The first of ``addresses`` that can be contacted, without duplicates, and not too many of one network."""
+    selected: list[Address] = []
+    crowds: Counter[bytes] = Counter()
+    for address in dict.fromkeys(addresses):
+        if not isinstance(address, (UDPv4Address, UDPv6Address)) or not address.port:
+            continue
+        subnet = subnet_of(address.ip)
+        if crowds[subnet] < MAX_REMEMBERED_PER_SUBNET:
+            crowds[subnet] += 1
+            selected.append(address)
+            if len(selected) == MAX_REMEMBERED:
+                break
+    return selected
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Give ``path`` a new content, whole or not at all, for its owner only.
+
+    It is not forced onto the disk: that would hold up the event loop, and what a power cut damages is recognised.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,1 @@
+"""Asking the gateway of the local network to forward a port: UPnP-IGD and NAT-PMP."""

@@ -1,0 +1,280 @@
+"""Peers that survive a restart, and files that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import stat
+import sys
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
+from ipv8.bootstrapping.memory import bootstrapper as module
+from ipv8.bootstrapping.memory.bootstrapper import DamagedFileError, MemoryBootstrapper, decode, encode
+from ipv8.community import Community
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv6Address
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.network import Network
+
+V4, V6 = UDPv4Address("1.2.3.4", 5), UDPv6Address("2001:db8::1", 6)
+
+
+def make_peer(address: Any, proven: bool = True, last_response: float = 1.0) -> Peer:
+    peer = Peer(default_eccrypto.generate_key("curve25519").pub(), address)
+    peer.proven = proven
+    peer.last_response = last_response
+    return peer
+
+
+def test_attributes(tmp_path: Path) -> None:
+    bootstrapper = MemoryBootstrapper(tmp_path / "peers")
+    assert isinstance(bootstrapper, Bootstrapper)
+    assert not bootstrapper.initialized
+    assert (bootstrapper.bootstrap_timeout, bootstrapper.save_interval) == (30.0, 300.0)
+    assert list(bootstrapper.blacklist()) == []
+    bootstrapper.unload()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_proven_peers_are_given_at_the_next_start(make_bootstrapped: Any, tmp_path: Path) -> None:
+    path = tmp_path / "new directory" / "peers"
+    overlay = make_bootstrapped()
+    overlay.peers = [make_peer(V4, last_response=1.0), make_peer(("9.9.9.9", 1), proven=False),
+                     make_peer(V6, last_response=2.0)]
+    bootstrapper = MemoryBootstrapper(path)
+    assert await bootstrapper.initialize(overlay) is True
+    bootstrapper.unload()
+    assert not bootstrapper.initialized
+    assert await MemoryBootstrapper(path).get_addresses(make_bootstrapped(), 60.0) == [V6, V4]
+    assert os.listdir(path.parent) == ["peers"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+async def test_only_the_owner_reads(overlay: Any, tmp_path: Path) -> None:
+    path = tmp_path / "peers"
+    path.write_bytes(encode([V6]))
+    path.chmod(0o644)
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(path)
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert decode(path.read_bytes()) == [V4, V6]
+
+
+async def test_file_holds_a_snapshot(overlay: Any, tmp_path: Path) -> None:
+    peer = make_peer(V4)
+    overlay.peers = [peer]
+    bootstrapper = MemoryBootstrapper(tmp_path / "peers")
+    await bootstrapper.initialize(overlay)
+    bootstrapper.save()
+    network = Network()
+    network.add_verified_peer(peer)
+    assert (tmp_path / "peers").read_bytes().endswith(network.snapshot())
+
+
+async def test_a_fruitless_session_forgets_nobody(overlay: Any, tmp_path: Path) -> None:
+    path = tmp_path / "peers"
+    content = encode([V4, V6])
+    path.write_bytes(content)
+    overlay.peers = [make_peer(("9.9.9.9", 1), proven=False)]
+    bootstrapper = MemoryBootstrapper(path)
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    assert path.read_bytes() == content
+
+
+async def test_saved_now_and_then(overlay: Any, tmp_path: Path) -> None:
+    path = tmp_path / "peers"
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(path, save_interval=0.001)
+    saved = asyncio.Event()
+    write = bootstrapper.save
+    bootstrapper.save = lambda: (write(), saved.set())[0]  # type: ignore[method-assign, func-returns-value]  # a spy
+    await bootstrapper.initialize(overlay)
+    await saved.wait()
+    assert decode(path.read_bytes()) == [V4]
+    bootstrapper.unload()
+    assert not overlay.is_pending_task_active(bootstrapper._task_name)
+
+
+async def test_rounds(overlay: Any, tmp_path: Path, manual_clock: Any) -> None:
+    (tmp_path / "peers").write_bytes(encode([V4, V6]))
+    overlay.network.blacklist.append(V6)
+    bootstrapper = MemoryBootstrapper(tmp_path / "peers")
+    assert await bootstrapper.get_addresses(overlay, 60.0) == [V4]
+    assert await bootstrapper.get_addresses(overlay, 60.0) == []
+    manual_clock.advance(30)
+    assert await bootstrapper.get_addresses(overlay, 60.0) == [V4]
+    bootstrapper.keep_alive(overlay)
+    assert overlay.walks == []
+
+
+async def test_overlays_of_a_directory_have_files_of_their_own(overlay: Any, tmp_path: Path) -> None:
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(str(tmp_path))
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    assert os.listdir(tmp_path) == [f"{bytes(range(20)).hex()}.peers"]
+    assert await MemoryBootstrapper(tmp_path).get_addresses(overlay, 60.0) == [V4]
+
+
+async def test_memory_is_bounded(overlay: Any, tmp_path: Path) -> None:
+    crowd = [make_peer(UDPv4Address(f"6.6.6.{number}", 1), True, 100.0 - number) for number in range(20)]
+    others = [UDPv4Address(f"{number}.1.1.1", 1) for number in range(10, 110)]
+    path = tmp_path / "peers"
+    path.write_bytes(encode(others))
+    overlay.peers = crowd
+    bootstrapper = MemoryBootstrapper(path)
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    kept = decode(path.read_bytes())
+    assert kept == [*(peer.address for peer in crowd[:module.MAX_REMEMBERED_PER_SUBNET]),
+                    *others[:module.MAX_REMEMBERED - module.MAX_REMEMBERED_PER_SUBNET]]
+
+
+async def test_what_cannot_be_contacted_is_left_out(overlay: Any, tmp_path: Path) -> None:
+    (tmp_path / "peers").write_bytes(encode([V4, V4, DomainAddress("a.b", 1), UDPv4Address("5.6.7.8", 0), ("abc", 0)]))
+    assert await MemoryBootstrapper(tmp_path / "peers").get_addresses(overlay, 60.0) == [V4]
+
+
+GOOD = encode([V4, V6])
+
+
+def with_digest(snapshot: bytes) -> bytes:
+    return GOOD[:13] + hashlib.sha256(snapshot).digest() + snapshot
+
+
+@pytest.mark.parametrize(("content", "reason"), [
+    (b"", "it is empty"),
+    (b"LibNaCLSK:", "does not hold addresses"),
+    (GOOD[:-1], "truncated"),
+    (GOOD[:20], "truncated"),
+    (with_digest(b"\x01\x02"), "cannot be read"),
+])
+async def test_damaged_file(overlay: Any, tmp_path: Path, manual_clock: Any, caplog: pytest.LogCaptureFixture,
+                            content: bytes, reason: str) -> None:
+    path = tmp_path / "peers"
+    path.write_bytes(content)
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(path)
+    assert await bootstrapper.get_addresses(overlay, 60.0) == []
+    aside = tmp_path / f"peers.damaged-{int(manual_clock.now)}"
+    assert aside.read_bytes() == content
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert reason in record.getMessage()
+    assert str(aside) in record.getMessage()
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    assert decode(path.read_bytes()) == [V4]
+
+
+async def test_damaged_file_that_cannot_be_renamed(overlay: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                   caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "peers"
+    path.write_bytes(b"something else")
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(type(path), "replace", refuse)
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(path)
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    assert path.read_bytes() == b"something else"
+    assert "left alone" in caplog.text
+
+
+async def test_file_that_cannot_be_read(overlay: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "peers"
+    path.write_bytes(GOOD)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(path)
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    monkeypatch.undo()
+    assert path.read_bytes() == GOOD
+    assert "left alone" in caplog.text
+
+
+async def test_directory_that_cannot_be_written(overlay: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(tmp_path / "peers")
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    assert "the disk is full" in caplog.text
+    assert os.listdir(tmp_path) == []
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=80).map(with_digest))
+@settings(deadline=None, max_examples=200)
+def test_any_content_is_addresses_or_damaged(content: bytes) -> None:
+    with suppress(DamagedFileError):
+        assert isinstance(decode(content), list)
+
+
+PORTS = st.integers(0, 65535)
+
+
+@given(st.lists(st.builds(UDPv4Address, st.ip_addresses(v=4).map(str), PORTS)
+                | st.builds(UDPv6Address, st.ip_addresses(v=6).map(str), PORTS)), st.data())
+@settings(deadline=None, max_examples=50)
+def test_round_trip_and_flipped_bits(addresses: list[Any], data: st.DataObject) -> None:
+    content = encode(addresses)
+    # There is more than one way to write some IPv6 addresses.
+    decoded = decode(content)
+    assert [(type(address), ip_address(address[0]), address[1]) for address in decoded] == [
+        (type(address), ip_address(address.ip), address.port) for address in addresses]
+    assert encode(decoded) == content
+    position = data.draw(st.integers(0, len(content) - 1))
+    flipped = bytearray(content)
+    flipped[position] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(DamagedFileError):
+        decode(bytes(flipped))
+
+
+class RememberingCommunity(Community):
+    community_id = b"r" * 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files in use cannot be replaced")
+async def test_second_start_needs_no_server(make_overlay: Any, tmp_path: Path) -> None:
+    server, client = make_overlay(RememberingCommunity), make_overlay(RememberingCommunity)
+
+    async def bootstrap(overlay: Community) -> None:
+        overlay.bootstrappers.append(MemoryBootstrapper(tmp_path))
+        overlay.bootstrap()
+        await asyncio.gather(*overlay.get_anonymous_tasks("bootstrap"))
+
+    await bootstrap(client)
+    answered = asyncio.Event()
+    client.introduction_response_callback = lambda *_: answered.set()
+    client.walk_to(server.my_peer.address)
+    await answered.wait()
+    await client.unload()
+
+    again = make_overlay(RememberingCommunity)
+    await bootstrap(again)
+    assert [address for address, _ in again.endpoint.sent] == [server.my_peer.address]
