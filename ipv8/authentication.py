@@ -41,6 +41,7 @@ __all__ = [
 HEADER_SIZE = 23
 """Prefix (22 bytes) and message id: where the body of every packet starts."""
 
+MESSAGE_ID_OFFSET = HEADER_SIZE - 1
 KEY_OFFSET = HEADER_SIZE + 2
 
 FORGERIES_PER_SECOND = 20.0

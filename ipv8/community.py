@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import entropy
-from .authentication import HEADER_SIZE, PacketDecodingError
+from .authentication import HEADER_SIZE, MESSAGE_ID_OFFSET, PacketDecodingError
 from .declaration import Message
 from .introduction_protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
 from .limits import TokenBuckets
@@ -155,7 +155,7 @@ class Community(IntroductionProtocol):
         self.drops.count(DropCounter.UNKNOWN_ID)
         if self._warnings.take("deprecated"):
             self.logger.warning("Received a message that is no longer in use, %s, from %s:%d",
-                                self.deprecated_message_names[data[HEADER_SIZE - 1]], *source_address)
+                                self.deprecated_message_names[data[MESSAGE_ID_OFFSET]], *source_address)
 
     def on_packet(self, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:
         """Hand a datagram to the handler of its message; whatever is wrong with it is counted in ``drops``."""
@@ -166,11 +166,11 @@ class Community(IntroductionProtocol):
         if not data.startswith(self._prefix):
             self.drops.count(DropCounter.UNKNOWN_PREFIX)
             return
-        handler = self.decode_map[data[HEADER_SIZE - 1]]
+        handler = self.decode_map[data[MESSAGE_ID_OFFSET]]
         if handler is None:
             self.drops.count(DropCounter.UNKNOWN_ID)
             if warn_unknown and self._warnings.take("unknown"):
-                self.logger.warning("Nothing handles message %d, sent by %s:%d", data[HEADER_SIZE - 1],
+                self.logger.warning("Nothing handles message %d, sent by %s:%d", data[MESSAGE_ID_OFFSET],
                                     *source_address)
             return
         try:
@@ -180,9 +180,9 @@ class Community(IntroductionProtocol):
         except (UnpackError, PacketDecodingError) as e:
             self.drops.count(e.reason)
             if self.logger.isEnabledFor(logging.DEBUG):
-                self.logger.debug("Message %d, sent by %s, is refused: %s", data[HEADER_SIZE - 1], source_address, e)
+                self.logger.debug("Message %d, sent by %s, is refused: %s", data[MESSAGE_ID_OFFSET], source_address, e)
         except Exception:
-            self.logger.exception("Message %d, sent by %s, could not be handled", data[HEADER_SIZE - 1],
+            self.logger.exception("Message %d, sent by %s, could not be handled", data[MESSAGE_ID_OFFSET],
                                   source_address)
 
     # Bootstrapping and walking

@@ -266,7 +266,6 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         """Deliver one datagram; a subclass that overrides this gets every datagram here."""
         if not self._running:
             return
-        self.bytes_down += len(datagram)
         packets = self._admit([(datagram, addr)])
         if packets:
             self.notify_listeners(packets[0])
@@ -274,19 +273,21 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
     def _admit(self, datagrams: list[tuple[bytes, Any]]) -> list[tuple[Address, bytes]]:
         sources = self._sources
         packets = []
+        received = 0
         for data, source in datagrams:
+            received += len(data)
             address = sources[source]
             if address is None:
                 self.drops.count(DropCounter.BAD_SOURCE)
             else:
                 packets.append((address, data))
+        self.bytes_down += received
         return packets if self.source_filter is None else self.source_filter.admit(packets, self.drops)
 
     def _on_datagrams(self, datagrams: list[tuple[bytes, Any]]) -> None:
         if type(self).datagram_received is not UDPEndpoint.datagram_received or "datagram_received" in vars(self):
             self._deliver(iter(datagrams), lambda datagram: self.datagram_received(*datagram), self._transport)
             return
-        self.bytes_down += sum(len(data) for data, _ in datagrams)
         packets = self._admit(datagrams)
         burst.packets = packets
         self._deliver(iter(packets), self.notify_listeners, self._transport)
