@@ -26,6 +26,7 @@ from .messaging.payload import (
     PunctureRequestPayload,
 )
 from .messaging.serialization import UnpackError
+from .traversal import Mapping, Path, predicted_addresses
 
 if TYPE_CHECKING:
     from .bootstrapping.bootstrapper_interface import Bootstrapper
@@ -213,6 +214,18 @@ class Community(IntroductionProtocol):
         packet = self.create_introduction_request(address, new_style=self.network.is_new_style(address))
         self.endpoint.send(address, packet)
 
+    def retry_walk(self, address: Address) -> None:
+        """Walk again to an ``address`` that did not answer, and to where a NAT may have put its owner for us.
+
+        Nothing is done without a NAT on our side: then the punctures of the other side show the way.
+        """
+        if self.my_estimated_lan != self.my_estimated_wan:
+            self.walk_to(address)
+            if self.mapping != Mapping.ENDPOINT_DEPENDENT and not self.address_in_lan_subnets(address[0]):
+                for predicted in predicted_addresses(address):
+                    self._detours.note(predicted, Path.PREDICTED)
+                    self.walk_to(predicted)
+
     def send_introduction_request(self, peer: Peer) -> None:
         """Ask ``peer`` for the address of another peer."""
         packet = self.create_introduction_request(peer.address, new_style=peer.new_style_intro)
@@ -230,7 +243,7 @@ class Community(IntroductionProtocol):
             for bootstrapper in self.bootstrappers:
                 bootstrapper.keep_alive(self)
         else:
-            unproven = [peer for peer in available if not peer.proven]
+            unproven = [peer for peer in available if not (peer.proven or self._pending.waits_for(peer.address))]
             ask_unproven = unproven and entropy.random() < UNPROVEN_CHANCE
             self.send_introduction_request(entropy.choice(unproven if ask_unproven else available))
 

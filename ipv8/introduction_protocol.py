@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from weakref import WeakKeyDictionary
 
-from . import clock, entropy
+from . import clock
 from .authentication import authenticate
-from .introductions import OwnAddressVotes, PendingIntroductions, PunctureBudget, is_sendable
+from .introductions import IntroductionLedger, OwnAddressVotes, PendingIntroductions, PunctureBudget, is_sendable
 from .lazy_community import EZPackOverlay, decode_payloads, lazy_wrapper, lazy_wrapper_unsigned_wd
 from .limits import TokenBuckets
 from .messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
@@ -25,13 +26,16 @@ from .messaging.payload import (
 )
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from .overlay import Settings
+from .traversal import PUNCTURE_DELAYS, Detours, ExpectedPunctures, Mapping, MappingDetector, Path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, MutableMapping
+
     from .messaging.address import Address
     from .messaging.serialization import Payload
     from .peer import Peer
 
-__all__ = ["DEFAULT_MAX_PEERS", "CommunitySettings", "IntroductionProtocol"]
+__all__ = ["DEFAULT_MAX_PEERS", "CommunitySettings", "IntroductionObserver", "IntroductionProtocol"]
 
 DEFAULT_MAX_PEERS = 30
 
@@ -44,7 +48,12 @@ RESPONSES_PER_SECOND, RESPONSES_AT_ONCE = 20.0, 100.0
 CONFIRMATIONS_PER_SECOND, CONFIRMATIONS_AT_ONCE = 2.0, 10.0
 """Introduction requests of our own, by IP address, to find out whether somebody is there."""
 
+OPEN_FOR = 15.0
+"""Seconds since the last packet from somewhere in which the way to there is surely open and needs no puncture."""
+
 NOWHERE = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - what the wire says for "no address"
+
+CONNECTION_TYPES = {Mapping.NONE: "public", Mapping.ENDPOINT_DEPENDENT: "symmetric-NAT"}
 
 IntroductionRequest = IntroductionRequestPayload | NewIntroductionRequestPayload
 IntroductionResponse = IntroductionResponsePayload | NewIntroductionResponsePayload
@@ -56,6 +65,13 @@ class CommunitySettings(Settings):
 
     max_peers: int = DEFAULT_MAX_PEERS
     anonymize: bool = False
+
+
+class IntroductionObserver(Protocol):
+    """Somebody who wants to know when a request was answered."""
+
+    def on_introduction(self, peer: Peer, addresses: Iterable[Address]) -> None:
+        """Called after ``peer`` answered and introduced the one peer with these addresses, if it has any."""
 
 
 class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
@@ -78,6 +94,26 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
         self._responses = TokenBuckets(RESPONSES_PER_SECOND, RESPONSES_AT_ONCE)
         self._confirmations = TokenBuckets(CONFIRMATIONS_PER_SECOND, CONFIRMATIONS_AT_ONCE)
         self._punctures = PunctureBudget()
+        self._ledger = IntroductionLedger()
+        self._expected_punctures = ExpectedPunctures()
+        self._mapping = MappingDetector()
+        self._detours = Detours()
+        #: Whoever is told of introduction responses, in this order, as long as somebody else holds it.
+        self.introduction_observers: MutableMapping[IntroductionObserver, None] = WeakKeyDictionary()
+
+    @abstractmethod
+    def walk_to(self, address: Address) -> None:
+        """Send an introduction request to ``address``."""
+
+    @property
+    def mapping(self) -> str:
+        """How our IPv4 address is translated, as far as several peers have told: a value of :class:`Mapping`."""
+        return self._mapping.mapping(self.my_estimated_lan)
+
+    @property
+    def nat_type(self) -> str:
+        """The connection type that requests tell: "unknown", "public" or "symmetric-NAT" (spec 05 section 3.1)."""
+        return CONNECTION_TYPES.get(self.mapping, "unknown")
 
     @abstractmethod
     def my_preferred_address(self) -> Address:
@@ -92,7 +128,7 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
         available = [peer for peer in self.get_peers()
                      if peer != exclude and (new_style or isinstance(peer.address, UDPv4Address))]
         proven = [peer for peer in available if peer.proven]
-        return entropy.choice(proven or available) if available else None
+        return self._ledger.choose(proven or available, exclude) if available else None
 
     def _pack_timed(self, payload: Payload, global_time: int, prefix: bytes | None = None, sig: bool = True) -> bytes:
         """A packet of the base protocol: author if signed, global time and one payload."""
@@ -118,7 +154,8 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
                                                     identifier, 0, 0, 0, 0, 0, 0, 0, 0, extra_bytes)
         else:
             payload = IntroductionRequestPayload(socket_address, self.my_estimated_lan, self.my_estimated_wan, True,
-                                                 "unknown", identifier, extra_bytes, supports_new_style=new_style)
+                                                 self.nat_type, identifier, extra_bytes,
+                                                 supports_new_style=new_style)
         return self._pack_timed(payload, global_time, prefix)
 
     def create_introduction_response(self, lan_socket_address: Address, socket_address: Address, identifier: int,
@@ -202,11 +239,15 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
 
     def on_introduction_request(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                 payload: IntroductionRequest) -> None:
-        """Admit the peer and introduce another one to it (spec 05 section 5.1)."""
-        if 0 <= self.max_peers < len(self.get_peers()) and not self._make_room(peer):
+        """Admit the peer and introduce another one to it (spec 05 section 5.1).
+
+        Who is a peer already is answered even if there is no room for others.
+        """
+        known = self.network.get_verified_by_public_key_bin(peer.key_bin)
+        is_member = known is not None and self.community_id in self.network.get_services_for_peer(known)
+        if not is_member and 0 <= self.max_peers < len(self.get_peers()) and not self._make_room(peer):
             self.logger.debug("There is no room for %s", peer)
             return
-        known = self.network.get_verified_by_public_key_bin(peer.key_bin)
         if (known is None or not known.proven) and not self._responses.take(peer.address[0]):
             self.drops.count(DropCounter.RATE_LIMITED)
             return
@@ -259,6 +300,7 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
             return
         known.add_address(source_address)
         known.last_response = clock.time()
+        known.path = self._detours.path(source_address, self.address_in_lan_subnets(source_address[0]))
         if payload_class is NewIntroductionResponsePayload or payload.supports_new_style:
             known.new_style_intro = True
         if not known.proven:
@@ -272,6 +314,7 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
         """Learn about our own address and about the introduced peer (spec 05 section 5.4)."""
         destination = payload.destination_address
         if isinstance(destination, UDPv4Address) and not self.address_in_lan_subnets(destination[0]):
+            self._mapping.observe(peer.address, destination)
             destination = self._own_address_votes.vote(peer.address, destination)
             self.my_estimated_wan = destination
         self.my_peer.address = destination
@@ -279,9 +322,14 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
             self._learn_other_interface(peer, payload)
         self.network.add_verified_peer(peer)
         self.network.discover_services(peer, [self.community_id])
-        for address in self._walk_targets(payload):
+        targets = self._walk_targets(payload)
+        for address in targets:
             self.network.discover_address(peer, address, self.community_id, bool(payload.intro_supports_new_style))
+        if targets:
+            self._expected_punctures.note(payload.identifier, targets)
         self.introduction_response_callback(peer, dist, payload)
+        for observer in tuple(self.introduction_observers):
+            observer.on_introduction(peer, targets)
 
     def _learn_other_interface(self, peer: Peer, payload: IntroductionResponse) -> None:
         """Prepare contact on the other address family that ``peer`` says it has (spec 05 section 6.5)."""
@@ -310,11 +358,22 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
 
     @lazy_wrapper(GlobalTimeDistributionPayload, PuncturePayload)
     def on_puncture(self, peer: Peer, dist: GlobalTimeDistributionPayload, payload: PuncturePayload) -> None:
-        """Message 249: has done its work by arriving."""
+        """Message 249."""
+        self._follow_puncture(peer, payload)
 
     @lazy_wrapper(GlobalTimeDistributionPayload, NewPuncturePayload)
     def on_new_puncture(self, peer: Peer, dist: GlobalTimeDistributionPayload, payload: NewPuncturePayload) -> None:
-        """Message 231: has done its work by arriving."""
+        """Message 231."""
+        self._follow_puncture(peer, payload)
+
+    def _follow_puncture(self, peer: Peer, payload: PuncturePayload | NewPuncturePayload) -> None:
+        """Walk to where an introduced peer turns out to be, if its NAT gives it another port for us than for others."""
+        source = peer.address
+        if (self._expected_punctures.reveals(payload.identifier, source)
+                and not 0 <= self.max_peers <= len(self.get_peers())
+                and self.network.get_verified_by_address(source) is None):
+            self._detours.note(source, Path.OBSERVED)
+            self.walk_to(source)
 
     @lazy_wrapper_unsigned_wd(GlobalTimeDistributionPayload, PunctureRequestPayload)
     def on_old_puncture_request(self, source_address: Address, dist: GlobalTimeDistributionPayload,
@@ -333,13 +392,24 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
     def _may_puncture(self, source_address: Address, payload: PunctureRequest, size: int) -> bool:
         """Whether to send a packet to a third party because of an unsigned request of ``size`` bytes."""
         target = self._puncture_target(payload)
-        acquainted = (self.network.get_verified_by_address(source_address) is not None
-                      or source_address in self.network.blacklist)
-        allowed = (is_sendable(target, self.my_estimated_lan, source_address)
-                   and self._punctures.allow(source_address[0], target, acquainted, size))
+        if self._is_open(payload.wan_walker_address):
+            return False
+        allowed = is_sendable(target, self.my_estimated_lan, source_address) and self._pay_puncture(
+            source_address, target, size)
         if not allowed:
             self.drops.count(DropCounter.RATE_LIMITED)
         return allowed
+
+    def _pay_puncture(self, source_address: Address, target: Address, size: int) -> bool:
+        """Whether the budget has another puncture, after ``size`` more bytes came from its source."""
+        acquainted = (self.network.get_verified_by_address(source_address) is not None
+                      or source_address in self.network.blacklist)
+        return self._punctures.allow(source_address[0], target, acquainted, size)
+
+    def _is_open(self, address: Address) -> bool:
+        """Whether somebody who is known to be at ``address`` has just sent something from there."""
+        peer = self.network.get_verified_by_address(address)
+        return peer is not None and peer.proven and clock.time() < peer.last_response + OPEN_FOR
 
     def _puncture_target(self, payload: PunctureRequest) -> Address:
         """Where a puncture goes: to the LAN address of somebody behind our own NAT, else to the WAN address."""
@@ -348,7 +418,17 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
 
     def on_puncture_request(self, source_address: Address, dist: GlobalTimeDistributionPayload,
                             payload: PunctureRequest, new_style: bool = False) -> None:
-        """Send a puncture (spec 05 section 5.2)."""
+        """Send a puncture (spec 05 section 5.2), and, if a NAT may need it, the same again a little later."""
         packet = self.create_puncture(self.my_estimated_lan, payload.wan_walker_address, payload.identifier,
                                       new_style=new_style)
-        self.endpoint.send(self._puncture_target(payload), packet)
+        target = self._puncture_target(payload)
+        self.endpoint.send(target, packet)
+        if self.my_estimated_lan != self.my_estimated_wan:
+            for delay in PUNCTURE_DELAYS:
+                self.register_anonymous_task("puncture", self._repeat_puncture, source_address, target, packet,
+                                             delay=delay)
+
+    def _repeat_puncture(self, source_address: Address, target: Address, packet: bytes) -> None:
+        """Send a puncture once more, unless the walker has come through, or the budget is spent."""
+        if self.network.get_verified_by_address(target) is None and self._pay_puncture(source_address, target, 0):
+            self.endpoint.send(target, packet)

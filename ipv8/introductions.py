@@ -10,10 +10,12 @@ from . import clock, entropy
 from .limits import TokenBuckets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .messaging.address import Address
     from .peer import Peer
 
-__all__ = ["OwnAddressVotes", "PendingIntroductions", "PunctureBudget", "is_sendable"]
+__all__ = ["IntroductionLedger", "OwnAddressVotes", "PendingIntroductions", "PunctureBudget", "is_sendable"]
 
 PENDING_LIMIT = 1024
 PENDING_LIFETIME = 30.0
@@ -27,6 +29,12 @@ PUNCTURES_PER_SECOND_PER_TARGET, PUNCTURES_AT_ONCE_PER_TARGET = 2.0, 10.0
 
 PUNCTURE_SIZE = 200
 """Bytes that strangers must have sent for each puncture: more than one has, so that nothing is amplified."""
+
+CANDIDATES = 32
+"""How many peers are considered, at most, for an introduction."""
+
+LEDGER_LIMIT = 4096
+"""Introductions that are remembered; the oldest ones are forgotten first."""
 
 WITNESS_LIMIT = 9
 """The last so many responders, each from another network, are heard on our own address."""
@@ -73,6 +81,31 @@ class PendingIntroductions:
             return False
         del self._pending[identifier]
         return True
+
+
+class IntroductionLedger:
+    """Who was introduced to whom: so that nobody hears the same twice, and all peers are found equally often."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[int, int], None] = {}
+        self._counts: dict[int, int] = {}
+
+    def choose(self, candidates: Sequence[Peer], requester: Peer | None) -> Peer:
+        """One of ``candidates``: if possible somebody new to ``requester``, and who was introduced the least often."""
+        sampled = entropy.sample(candidates, min(len(candidates), CANDIDATES))
+        mine = 0 if requester is None else hash(requester)
+        chosen = min(sampled, key=lambda peer: ((mine, hash(peer)) in self._pairs,
+                                                self._counts.get(hash(peer), 0)))
+        theirs = hash(chosen)
+        for pair in ((mine, theirs), (theirs, mine)):
+            self._pairs.pop(pair, None)
+            self._pairs[pair] = None
+        while len(self._pairs) > LEDGER_LIMIT:
+            del self._pairs[next(iter(self._pairs))]
+        self._counts[theirs] = self._counts.pop(theirs, 0) + 1
+        if len(self._counts) > LEDGER_LIMIT:
+            del self._counts[next(iter(self._counts))]
+        return chosen
 
 
 class OwnAddressVotes:

@@ -123,6 +123,8 @@ class Peer:
     address_frozen: bool = False
     #: Whether the peer answered a request of ours, so that it really is reachable where it says.
     proven: bool = False
+    #: How the way to the peer was found, when it last answered: a value of ``ipv8.traversal.Path``.
+    path: str = "unknown"
     _lamport_timestamp: int = 0
 
     def __init__(self, key: Key | bytes, address: Address | None = None, intro: bool = True) -> None:

@@ -16,6 +16,7 @@ from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload import (
+    IntroductionRequestPayload,
     IntroductionResponsePayload,
     NewPunctureRequestPayload,
     PuncturePayload,
@@ -572,6 +573,124 @@ class TestStrangers:
             overlay.on_packet((tracker, overlay.create_puncture_request(target, target, 1)))
         assert overlay.endpoint.sent == []
         assert overlay.drops[DropCounter.RATE_LIMITED] == 3
+
+
+class TestTraversal:
+    """Ways through address translators."""
+
+    def puncture(self, sender: Any, identifier: int) -> bytes:
+        packet: bytes = sender.create_puncture(sender.my_estimated_lan, sender.my_estimated_wan, identifier)
+        return packet
+
+    def introduced(self, overlay: Any, address: Any, identifier: int = 7) -> None:
+        """Let a peer answer request ``identifier`` and introduce whoever is at ``address``."""
+        introducer = Peer(default_eccrypto.generate_key("very-low").pub(), UDPv4Address("5.5.5.5", 5))
+        payload = IntroductionResponsePayload(overlay.my_estimated_wan, NOWHERE, NOWHERE, NOWHERE, address, "unknown",
+                                              identifier, b"")
+        overlay.on_introduction_response(introducer, GlobalTimeDistributionPayload(1), payload)
+
+    async def test_a_puncture_shows_where_a_peer_is(self, make_overlay: Any) -> None:
+        overlay, other = make_overlay(Simple, deliver=False), make_overlay(Simple)
+        self.introduced(overlay, UDPv4Address("8.8.8.8", 1000))
+        source = UDPv4Address("8.8.8.8", 2000)
+        for _ in range(3):
+            overlay.on_packet((source, self.puncture(other, 7)))
+        assert [to for to, _ in overlay.endpoint.sent] == [source]
+
+    @pytest.mark.parametrize(("source", "identifier"), [
+        (UDPv4Address("8.8.8.8", 1000), 7), (UDPv4Address("8.8.8.8", 2000), 8), (UDPv4Address("6.6.6.6", 1000), 7),
+    ])
+    async def test_other_punctures_lead_nowhere(self, make_overlay: Any, source: Any, identifier: int) -> None:
+        overlay, other = make_overlay(Simple, deliver=False), make_overlay(Simple)
+        self.introduced(overlay, UDPv4Address("8.8.8.8", 1000))
+        overlay.on_packet((source, self.puncture(other, identifier)))
+        assert overlay.endpoint.sent == []
+
+    async def test_a_full_overlay_follows_no_puncture(self, make_overlay: Any) -> None:
+        overlay, other = make_overlay(Simple, deliver=False, max_peers=1), make_overlay(Simple)
+        self.introduced(overlay, UDPv4Address("8.8.8.8", 1000))
+        overlay.on_packet((UDPv4Address("8.8.8.8", 2000), self.puncture(other, 7)))
+        assert overlay.endpoint.sent == []
+
+    async def test_punctures_are_repeated_behind_a_nat(self, make_overlay: Any, monkeypatch: Any) -> None:
+        from ipv8 import introduction_protocol
+
+        monkeypatch.setattr(introduction_protocol, "PUNCTURE_DELAYS", (0.0, 0.0))
+        overlay = make_overlay(Simple, deliver=False)
+        tracker, walker = UDPv4Address("5.5.5.5", 5), UDPv4Address("8.8.8.8", 53)
+        overlay.ensure_blacklisted(tracker)
+        overlay.on_packet((tracker, overlay.create_puncture_request(walker, walker, 1)))
+        await asyncio.gather(*overlay.get_anonymous_tasks("puncture"))
+        assert [to for to, _ in overlay.endpoint.sent] == [walker] * 3
+        assert len({packet for _, packet in overlay.endpoint.sent}) == 1
+        overlay.endpoint.sent.clear()
+        overlay.my_estimated_lan = overlay.my_estimated_wan
+        overlay.on_packet((tracker, overlay.create_puncture_request(walker, walker, 2)))
+        assert overlay.get_anonymous_tasks("puncture") == []
+        assert [to for to, _ in overlay.endpoint.sent] == [walker]
+
+    async def test_repeats_are_paid_for_by_strangers(self, make_overlay: Any, monkeypatch: Any) -> None:
+        from ipv8 import introduction_protocol
+
+        monkeypatch.setattr(introduction_protocol, "PUNCTURE_DELAYS", (0.0, 0.0))
+        overlay = make_overlay(Simple, deliver=False)
+        received = 0
+        for number in range(100):
+            victim = UDPv4Address(f"8.8.8.{number % 50 + 1}", 53)
+            packet = overlay.create_puncture_request(victim, victim, number)
+            received += len(packet)
+            overlay.on_packet((UDPv4Address("66.6.6.6", 6), packet))
+            await asyncio.gather(*overlay.get_anonymous_tasks("puncture"))
+        sent = sum(len(packet) for _, packet in overlay.endpoint.sent)
+        assert 0 < sent <= received
+
+    async def test_an_open_way_needs_no_puncture(self, make_overlay: Any, manual_clock: Any) -> None:
+        overlay, other = make_overlay(Simple), make_overlay(Simple)
+        overlay.walk_to(other.endpoint.wan_address)
+        await settle()
+        overlay.endpoint.deliver = False
+        overlay.endpoint.sent.clear()
+        tracker, walker = UDPv4Address("5.5.5.5", 5), other.endpoint.wan_address
+        overlay.ensure_blacklisted(tracker)
+        packet = overlay.create_puncture_request(walker, walker, 1)
+        overlay.on_packet((tracker, packet))
+        assert overlay.endpoint.sent == []
+        manual_clock.advance(60.0)
+        overlay.on_packet((tracker, packet))
+        assert [to for to, _ in overlay.endpoint.sent] == [walker]
+
+    async def test_a_walk_is_tried_again_at_the_next_ports(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple, deliver=False)
+        overlay.retry_walk(UDPv4Address("8.8.8.8", 1000))
+        assert [to for to, _ in overlay.endpoint.sent] == [("8.8.8.8", 1000 + number) for number in range(4)]
+        overlay.endpoint.sent.clear()
+        overlay.retry_walk(UDPv4Address("192.168.1.77", 1000))
+        assert [to for to, _ in overlay.endpoint.sent] == [("192.168.1.77", 1000)]
+        overlay.my_estimated_lan = overlay.my_estimated_wan
+        overlay.retry_walk(UDPv4Address("8.8.8.8", 1000))
+        assert len(overlay.endpoint.sent) == 1, "without a NAT of our own there is no need"
+
+    async def test_the_connection_type_is_told_when_it_is_known(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple, deliver=False)
+
+        def told() -> str:
+            packet = overlay.create_introduction_request(UDPv4Address("8.8.8.8", 5))
+            kind: str = overlay._ez_unpack_auth(IntroductionRequestPayload, packet)[2].connection_type
+            return kind
+
+        assert told() == "unknown"
+        for number in range(3):
+            overlay._mapping.observe(UDPv4Address(f"1.{number}.1.1", 1), UDPv4Address("7.7.7.7", number))
+        assert told() == overlay.nat_type == "symmetric-NAT"
+
+    async def test_a_full_overlay_answers_its_peers(self, make_overlay: Any) -> None:
+        overlay, member = make_overlay(Simple, max_peers=0), make_overlay(Simple)
+        member.walk_to(overlay.endpoint.wan_address)
+        await settle()
+        overlay.endpoint.sent.clear()
+        member.walk_to(overlay.endpoint.wan_address)
+        await settle()
+        assert [packet[22] for _, packet in overlay.endpoint.sent] == [245]
 
 
 class TestBootstrapping:

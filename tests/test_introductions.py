@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ipv8.introductions import (
+    LEDGER_LIMIT,
     PENDING_LIFETIME,
     PENDING_LIMIT,
     PUNCTURE_SIZE,
     PUNCTURES_AT_ONCE,
     PUNCTURES_AT_ONCE_PER_TARGET,
     WITNESS_LIMIT,
+    IntroductionLedger,
     OwnAddressVotes,
     PendingIntroductions,
     PunctureBudget,
@@ -153,3 +155,45 @@ def test_one_target_is_not_flooded_for_many_acquaintances(manual_clock: Any) -> 
 ])
 def test_only_unicast_addresses_of_others_are_sent_to(target: Any, source: Any, allowed: bool) -> None:
     assert is_sendable(target, UDPv4Address("10.0.0.1", 8090), source) is allowed
+
+
+def make_peers(count: int) -> list[Peer]:
+    return [Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", number + 1))
+            for number in range(count)]
+
+
+def test_nobody_hears_of_the_same_peer_twice_before_all_had_their_turn() -> None:
+    ledger, (requester, *others) = IntroductionLedger(), make_peers(6)
+    assert {ledger.choose(others, requester) for _ in range(5)} == set(others)
+    assert {ledger.choose(others, None) for _ in range(5)} == set(others)
+
+
+def test_introduced_peers_are_not_introduced_the_other_way_round() -> None:
+    ledger, (first, second, third) = IntroductionLedger(), make_peers(3)
+    assert ledger.choose([first], second) is first
+    assert ledger.choose([second, third], first) is third
+
+
+def test_all_peers_are_introduced_equally_often() -> None:
+    ledger, peers = IntroductionLedger(), make_peers(10)
+    chosen = [ledger.choose([peer for peer in peers if peer != requester], requester) for requester in peers]
+    assert all(chosen.count(peer) <= 2 for peer in peers)
+
+
+def test_the_ledger_is_limited() -> None:
+    ledger = IntroductionLedger()
+    requesters = make_peers(1)
+    others: Any = [NumberedPeer(number) for number in range(LEDGER_LIMIT + 10)]
+    for other in others:
+        ledger.choose([other], requesters[0])
+    assert len(ledger._pairs) == len(ledger._counts) == LEDGER_LIMIT
+
+
+class NumberedPeer:
+    """Only what the ledger looks at."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return self.number

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ipv8 import clock, entropy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from ipv8.messaging.address import Address
     from ipv8.overlay import Overlay
     from ipv8.peer import Peer
@@ -19,6 +21,14 @@ OverlayType = TypeVar("OverlayType", bound="Overlay[Any]")
 
 #: Addresses whose failures a walker with a back-off remembers; beyond that the one that failed first is forgotten.
 MAX_FAILURES = 500
+#: Peers that are contacted between two steps, as answers to earlier contacts come in.
+CHAIN_LENGTH = 4
+#: Seconds after which a contact that has not been answered, unlike others, makes room for another one.
+PATIENCE = 1.0
+#: Seconds after an answer of somebody new in which introductions are asked for between steps.
+MOMENTUM = 1.0
+#: Seconds after which a contact that has not been answered is tried again, once.
+RETRY_AFTER = 0.4
 #: A longer pause, in seconds, than this does not follow on any number of failures.
 MAX_BACKOFF = 600.0
 
@@ -42,6 +52,10 @@ class DiscoveryStrategy(ABC, Generic[OverlayType]):
 class RandomWalk(DiscoveryStrategy[OverlayType]):
     """Contacts introduced addresses in random order, and every now and then asks for another introduction.
 
+    If the overlay has ``introduction_observers``, the walk goes on between steps: to whoever an answer introduces, at
+    once, while the way is open that the introduced peer was asked to open, and at the LAN and the WAN address together.
+    Each step pays for ``chain_length`` such contacts, so an overlay that has the peers it wants makes no more of them.
+
     The cost of a step grows with the number of outstanding contacts, not with the number of known addresses.
 
     :param timeout: seconds after which a contacted address counts as unreachable and is forgotten.
@@ -50,10 +64,12 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
     :param target_interval: seconds between two steps, at least.
     :param failure_backoff: seconds during which an address that failed twice in a row is left alone when it is
         introduced again; doubled with each further failure. With 0 failures are not remembered.
+    :param chain_length: peers that may be contacted between two steps.
     """
 
     def __init__(self, overlay: OverlayType, timeout: float = 3.0, window_size: int | None = 5, reset_chance: int = 50,
-                 target_interval: float = 0, failure_backoff: float = 0) -> None:
+                 target_interval: float = 0, failure_backoff: float = 0,
+                 chain_length: int = CHAIN_LENGTH) -> None:
         super().__init__(overlay)
         #: When each outstanding address was contacted.
         self.intro_timeouts: dict[Address, float] = {}
@@ -63,24 +79,85 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
         self.target_interval = target_interval
         self.failure_backoff = failure_backoff
         self.last_step: float = 0
+        self.chain_length = chain_length
         self._failures: dict[Address, tuple[int, float]] = {}
+        self._chain = 0
+        self._last_find: float = 0
+        self._retry_walk: Callable[[Address], None] | None = getattr(overlay, "retry_walk", None)
+        self._retried: set[Address] = set()
+        observers = getattr(overlay, "introduction_observers", None)
+        self._is_told = observers is not None
+        if observers is not None:
+            observers[self] = None
 
     def take_step(self) -> None:
         """Give up on contacts that did not answer in time, then walk to an address or ask for another one."""
         with self.walk_lock:
             now = clock.time()
             self._expire(now)
+            self._retry(now)
             if self.target_interval > 0 and self.last_step + self.target_interval >= now:
                 return
-            if self.window_size and 0 < self.window_size <= len(self.intro_timeouts):
+            if self._is_window_full(now):
                 return
+            self._chain = self.chain_length
             address = self._choose(now) if entropy.randint(0, 255) >= self.reset_chance else None
             if address is None:
                 self.overlay.get_new_introduction()
             else:
-                self.overlay.walk_to(address)
-                self.intro_timeouts[address] = now
+                self._contact(address, now)
             self.last_step = now
+
+    def on_introduction(self, peer: Peer, addresses: Iterable[Address]) -> None:
+        """Note that ``peer`` answered, and contact whoever it introduced: one peer, who may have several addresses.
+
+        If that is nobody new, another address has its turn, or another peer is asked. Where nobody new was found for a
+        while all may be known: then there is no need to hurry.
+        """
+        now = clock.time()
+        for answered in peer.addresses.values():
+            if self.intro_timeouts.pop(answered, None) is not None:
+                self._failures.pop(answered, None)
+                self._last_find = now
+        if not self._chain or 0 <= getattr(self.overlay, "max_peers", -1) <= self.get_peer_count():
+            return
+        if not self.walk_lock.acquire(blocking=False):
+            return
+        try:
+            if self._is_window_full(now):
+                return
+            self._chain -= 1
+            available, avoided = self.overlay.get_walkable_addresses(), self._avoided(now)
+            targets = [address for address in dict.fromkeys(addresses)
+                       if address in available and address not in avoided]
+            if not targets:
+                other = self._choose(now)
+                targets = [] if other is None else [other]
+            for address in targets:
+                self._contact(address, now)
+            if not targets and now < self._last_find + MOMENTUM:
+                self.overlay.get_new_introduction()
+        finally:
+            self.walk_lock.release()
+
+    def _contact(self, address: Address, now: float) -> None:
+        self.overlay.walk_to(address)
+        self.intro_timeouts[address] = now
+
+    def _is_window_full(self, now: float) -> bool:
+        size = self.window_size or 0
+        if not 0 < size <= len(self.intro_timeouts):
+            return False
+        return not self._is_told or sum(sent + PATIENCE >= now for sent in self.intro_timeouts.values()) >= size
+
+    def _retry(self, now: float) -> None:
+        """Contact once more those who have not answered: the way may have been opened too late, or elsewhere."""
+        if self._retry_walk is not None:
+            for address, sent in tuple(self.intro_timeouts.items()):
+                if sent + RETRY_AFTER <= now and address not in self._retried:
+                    self._retried.add(address)
+                    self._retry_walk(address)
+            self._retried &= self.intro_timeouts.keys()
 
     def _expire(self, now: float) -> None:
         network = self.overlay.network
@@ -104,10 +181,14 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
     def _choose(self, now: float) -> Address | None:
         """Any walkable address that is neither outstanding nor left alone."""
         available = self.overlay.get_walkable_addresses()
-        avoided = {*self.intro_timeouts, *(address for address, (_, until) in self._failures.items() if until > now)}
+        avoided = self._avoided(now)
         # One more than may have to be skipped is enough to find one, and each is as likely as in a full search.
         options = entropy.sample(available, min(len(available), len(avoided) + 1))
         return next((address for address in options if address not in avoided), None)
+
+    def _avoided(self, now: float) -> set[Address]:
+        """The addresses that are outstanding or left alone."""
+        return {*self.intro_timeouts, *(address for address, (_, until) in self._failures.items() if until > now)}
 
 
 class EdgeWalk(DiscoveryStrategy[OverlayType]):

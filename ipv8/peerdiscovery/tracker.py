@@ -61,6 +61,9 @@ PROBES_PER_SECOND, PROBES_AT_ONCE = 500.0, 2000.0
 UNPROVEN_GRACE = 10.0
 """Seconds in which a newcomer to a service that is full has its place for sure."""
 
+INTRODUCTIONS_PER_SECOND, INTRODUCTIONS_AT_ONCE = 0.5, 1.0
+"""How often one peer is introduced to others, if there are others to introduce: many may come at the same moment."""
+
 SEARCH_LENGTH = 64
 """How many peers of a service are looked at to find one to introduce."""
 
@@ -244,6 +247,7 @@ class EndpointServer(Community):
         network.add_peer_observer(self._occupancy)
         self._by_address = TokenBuckets(limits.requests_per_address, BURST_SECONDS * limits.requests_per_address)
         self._by_subnet = TokenBuckets(limits.requests_per_subnet, BURST_SECONDS * limits.requests_per_subnet)
+        self._introductions = TokenBuckets(INTRODUCTIONS_PER_SECOND, INTRODUCTIONS_AT_ONCE, limits.peers)
         self._probes = TokenBuckets(PROBES_PER_SECOND, PROBES_AT_ONCE, 1)
         self._generic_handlers: dict[int, Callable[[Address, bytes], None]] = {
             IntroductionRequestPayload.msg_id: self.on_generic_introduction_request,
@@ -402,21 +406,29 @@ class EndpointServer(Community):
     def _find_introduction(self, service: bytes, requester: Peer, family: type[Address]) -> Peer | None:
         """A random other peer of the service that ``requester`` can reach, if possible one that has proved to be there.
 
-        The search starts anywhere and is bounded, whatever the service has been filled with.
+        Peers that were introduced just now are passed over, as they have room for so many only, even for newcomers that
+        have not had the time to answer. The search starts anywhere and is bounded, whatever the service is filled with.
         """
         peers = self.network.get_peers_for_service(service)
         count = len(peers)
         if count < 2:
             return None if not peers or peers[0] == requester or family not in peers[0].addresses else peers[0]
         start = entropy.randint(0, count - 1)
-        unproven = None
+        fresh = clock.time() - PING_TIMEOUT
+        best: Peer | None = None
+        best_rank = -1
         for index in range(start, start + min(count, SEARCH_LENGTH)):
             peer = peers[index % count]
             if family in peer.addresses and peer != requester:
-                if peer.proven:
-                    return peer
-                unproven = unproven or peer
-        return unproven
+                rested = self._introductions.holds(peer) and (peer.proven or peer.creation_time > fresh)
+                rank = 2 * rested + peer.proven
+                if rank > best_rank:
+                    best, best_rank = peer, rank
+                if rested and peer.proven:
+                    break
+        if best is not None:
+            self._introductions.take(best)
+        return best
 
     def _answer(self, source_address: Address, request: Any, introduction: Peer | None, prefix: bytes,
                 new_style: bool) -> None:

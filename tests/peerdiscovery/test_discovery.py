@@ -258,6 +258,124 @@ def test_random_walk_pause_is_limited(overlay: Any, manual_clock: Any) -> None:
     assert walk._failures["9.9.9.9", 1][1] == manual_clock.now + discovery.MAX_BACKOFF
 
 
+class TellingOverlay(Overlay):
+    """Also tells about answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_peers = 30
+        self.introduction_observers: dict[Any, None] = {}
+        self.retries: list[Address] = []
+
+    def retry_walk(self, address: Address) -> None:
+        self.retries.append(address)
+
+
+@pytest.fixture
+def telling() -> Any:
+    overlay = TellingOverlay()
+    overlay.join(make_peer(1))
+    return overlay
+
+
+def chained(overlay: Any, **arguments: Any) -> RandomWalk[Any]:
+    """A walker that has just taken a step, the contact of which is to be answered by the peer with number 2."""
+    walk = RandomWalk(overlay, reset_chance=0, **arguments)
+    assert list(overlay.introduction_observers) == [walk]
+    overlay.introduce(make_peer(1), make_peer(2).address)
+    walk.take_step()
+    assert overlay.walks == [make_peer(2).address]
+    overlay.walks.clear()
+    return walk
+
+
+def answer(overlay: Any, walk: RandomWalk[Any], number: int, *introduced: Any) -> None:
+    """The peer with this number answers."""
+    peer = make_peer(number)
+    overlay.join(peer)
+    overlay.introduce(peer, *introduced)
+    walk.on_introduction(peer, introduced)
+
+
+def test_random_walk_goes_on_at_once(telling: Any, manual_clock: Any) -> None:
+    walk = chained(telling)
+    answer(telling, walk, 2, ("9.9.9.9", 1), ("192.168.1.9", 1))
+    assert telling.walks == [("9.9.9.9", 1), ("192.168.1.9", 1)]
+    assert walk.intro_timeouts.keys() == {("9.9.9.9", 1), ("192.168.1.9", 1)}, "what was answered is not outstanding"
+
+
+def test_random_walk_goes_on_to_others(telling: Any, manual_clock: Any) -> None:
+    telling.introduce(make_peer(1), ("9.9.9.9", 1))
+    walk = RandomWalk(telling, reset_chance=256)
+    walk.take_step()
+    answer(telling, walk, 1)
+    assert telling.walks == [("9.9.9.9", 1)]
+
+
+def test_random_walk_asks_at_once_while_it_finds_somebody(telling: Any, manual_clock: Any) -> None:
+    walk = chained(telling)
+    answer(telling, walk, 2)
+    assert telling.introductions == [None]
+    manual_clock.advance(discovery.MOMENTUM)
+    walk.on_introduction(make_peer(1), [])
+    assert telling.introductions == [None]
+
+
+def test_random_walk_has_a_budget_between_steps(telling: Any, manual_clock: Any) -> None:
+    walk = chained(telling, window_size=0, chain_length=3)
+    for number in range(2, 12):
+        answer(telling, walk, number, make_peer(number + 1).address)
+    assert len(telling.walks) == 3
+    walk.take_step()
+    for number in range(12, 22):
+        answer(telling, walk, number, make_peer(number + 1).address)
+    assert len(telling.walks) == 7
+
+
+def test_random_walk_does_not_go_on_without_room(telling: Any, manual_clock: Any) -> None:
+    walk = chained(telling)
+    telling.max_peers = 2
+    answer(telling, walk, 2, ("9.9.9.9", 1))
+    assert telling.walks == []
+
+
+def test_random_walk_respects_its_window_between_steps(telling: Any, manual_clock: Any) -> None:
+    walk = chained(telling, window_size=1)
+    walk.on_introduction(make_peer(1), [])
+    telling.introduce(make_peer(1), ("9.9.9.9", 1))
+    walk.on_introduction(make_peer(1), [("9.9.9.9", 1)])
+    assert telling.walks == [], "the contact is outstanding"
+    manual_clock.advance(discovery.PATIENCE + 0.1)
+    walk.on_introduction(make_peer(1), [("9.9.9.9", 1)])
+    assert telling.walks == [("9.9.9.9", 1)], "it had its time"
+
+
+def test_random_walk_tries_again_once(telling: Any, manual_clock: Any) -> None:
+    walk = chained(telling)
+    for _ in range(4):
+        manual_clock.advance(discovery.RETRY_AFTER)
+        walk.take_step()
+    assert telling.retries == [make_peer(2).address]
+    manual_clock.advance(4)
+    walk.take_step()
+    assert walk._retried == set()
+
+
+async def test_random_walk_joins_by_one_step(make_overlay: Any) -> None:
+    overlays = [make_overlay(WalkedCommunity) for _ in range(4)]
+    walker, *others = overlays
+    for other in others[1:]:
+        other.walk_to(others[0].my_peer.address)
+        await settle()
+    walk = RandomWalk(walker, reset_chance=0)
+    walker.network.discover_address(Peer(others[1].my_peer.key_bin, others[1].my_peer.address),
+                                    UDPv4Address(*others[0].my_peer.address), SERVICE)
+    walk.take_step()
+    for _ in range(10):
+        await settle()
+    assert set(walker.get_peers()) == {other.my_peer for other in others}
+
+
 # EdgeWalk
 
 

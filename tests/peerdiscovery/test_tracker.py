@@ -24,7 +24,7 @@ from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, Globa
 from ipv8.messaging.serialization import default_serializer
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
-from ipv8.peerdiscovery.tracker import EndpointServer, TrackerChurn, TrackerLimits, TrackerPing
+from ipv8.peerdiscovery.tracker import PING_TIMEOUT, EndpointServer, TrackerChurn, TrackerLimits, TrackerPing
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 
 if TYPE_CHECKING:
@@ -253,13 +253,30 @@ async def test_everybody_is_introduced_sooner_or_later(serve: Any) -> None:
     assert seen == {client.address for client in clients[1:]}
 
 
-async def test_whoever_has_answered_is_preferred(serve: Any) -> None:
+async def test_whoever_has_answered_is_preferred(serve: Any, manual_clock: Any) -> None:
     server = serve()
     clients = [Client(server, number=number) for number in range(1, 7)]
     for client in clients:
         client.ask()
     clients[3].answer_ping(clients[3].pings()[0])
-    assert {clients[0].ask().wan_introduction_address for _ in range(20)} == {clients[3].address}
+    for _ in range(20):
+        manual_clock.advance(2.0)
+        assert clients[0].ask().wan_introduction_address == clients[3].address
+
+
+async def test_a_crowd_is_spread_over_those_who_are_there(serve: Any, manual_clock: Any) -> None:
+    server = serve()
+    clients = [Client(server, number=number) for number in range(1, 7)]
+    for client in clients:
+        client.ask()
+    clients[3].answer_ping(clients[3].pings()[0])
+    manual_clock.advance(2.0)
+    seen = [clients[0].ask().wan_introduction_address for _ in range(6)]
+    assert seen[0] == clients[3].address
+    assert set(seen) == {client.address for client in clients[1:]}, "newcomers may yet answer"
+    assert seen[5] == clients[3].address, "when all had their turn, whoever has answered has another one"
+    manual_clock.advance(PING_TIMEOUT + 1)
+    assert {clients[0].ask().wan_introduction_address for _ in range(6)} == {clients[3].address}
 
 
 async def test_any_prefix_is_served_under_its_own_name(serve: Any) -> None:

@@ -1,0 +1,92 @@
+"""How soon nodes find each other, and through which NATs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ipv8.community import Community
+from ipv8.test.simulation import NAT, Simulation
+from ipv8.traversal import Mapping, Path
+
+if TYPE_CHECKING:
+    from ipv8.test.simulation import Node
+
+
+class Walkers(Community):
+    community_id = b"nodes that find peer"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_hundred_nodes_have_twenty_peers_in_five_seconds(seed: int) -> None:
+    with Simulation(seed, stand_in_signatures=True) as sim:
+        sim.add_tracker()
+        nodes = [sim.add_node(Walkers) for _ in range(100)]
+        seconds = sim.run_until(lambda: sum(len(node.get_peers()) >= 20 for node in nodes) >= 95, 30.0)
+        assert seconds < 5.0
+        assert sim.trace.sent / 100 <= 88
+
+
+def test_where_all_are_known_nobody_hurries() -> None:
+    with Simulation(1, stand_in_signatures=True) as sim:
+        sim.add_tracker()
+        for _ in range(3):
+            sim.add_node(Walkers)
+        sim.run(10.0)
+        before = sim.trace.sent
+        sim.run(60.0)
+        assert sim.trace.sent - before <= 3 * 120 * 4, "a step each half second, four packets each"
+
+
+def meet(sim: Simulation, mine: NAT | None, theirs: NAT | None, timeout: float) -> tuple[Node, Node]:
+    """A pair with one tracker that must become acquainted."""
+    sim.add_tracker()
+    pair = sim.add_node(Walkers, nat=mine, phase=0.1), sim.add_node(Walkers, nat=theirs, phase=0.3)
+    sim.run_until(lambda: pair[0].knows(pair[1]) and pair[1].knows(pair[0]), timeout)
+    return pair
+
+
+CONES = [None, NAT.ONE_TO_ONE, NAT.FULL_CONE, NAT.ADDRESS_RESTRICTED, NAT.PORT_RESTRICTED]
+
+
+@pytest.mark.parametrize("mine", CONES)
+@pytest.mark.parametrize("theirs", CONES)
+def test_one_introduction_is_enough(mine: NAT | None, theirs: NAT | None) -> None:
+    with Simulation(1, stand_in_signatures=True) as sim:
+        meet(sim, mine, theirs, 2.0)
+
+
+@pytest.mark.parametrize("cone", CONES[:-1])
+@pytest.mark.parametrize("strict", [NAT.SYMMETRIC, NAT.SYMMETRIC_SEQUENTIAL])
+@pytest.mark.parametrize("walker_is_strict", [False, True])
+def test_a_strict_nat_and_one_that_filters_by_host(cone: NAT | None, strict: NAT, walker_is_strict: bool) -> None:
+    with Simulation(1, stand_in_signatures=True) as sim:
+        kinds = (cone, strict) if walker_is_strict else (strict, cone)
+        first, second = meet(sim, kinds[0], kinds[1], 2.0)
+        if not walker_is_strict:
+            sim.run(5.0)
+            assert second.get_peers()[0].path in (Path.OBSERVED, Path.PREDICTED)
+        assert first.get_peers()
+
+
+def test_consecutive_ports_are_predicted() -> None:
+    with Simulation(1, stand_in_signatures=True) as sim:
+        _, walker = meet(sim, NAT.SYMMETRIC_SEQUENTIAL, NAT.PORT_RESTRICTED, 2.0)
+        assert walker.get_peers()[0].path == Path.PREDICTED
+
+
+@pytest.mark.parametrize(("nat", "mapping", "nat_type"), [
+    (None, Mapping.NONE, "public"), (NAT.PORT_RESTRICTED, Mapping.ENDPOINT_INDEPENDENT, "unknown"),
+    (NAT.SYMMETRIC, Mapping.ENDPOINT_DEPENDENT, "symmetric-NAT"),
+])
+def test_nodes_learn_their_own_mapping(nat: NAT | None, mapping: str, nat_type: str) -> None:
+    with Simulation(1, stand_in_signatures=True) as sim:
+        sim.add_tracker()
+        node = sim.add_node(Walkers, nat=nat)
+        for _ in range(5):
+            sim.add_node(Walkers)
+        assert node.run(lambda: node.overlay.mapping) == Mapping.UNKNOWN
+        sim.run(10.0)
+        assert node.run(lambda: node.overlay.mapping) == mapping
+        assert node.run(lambda: node.overlay.nat_type) == nat_type
