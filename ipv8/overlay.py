@@ -16,6 +16,8 @@ from .messaging.serialization import Serializer
 from .taskmanager import TaskManager
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from .messaging.address import Address
     from .messaging.interfaces.endpoint import Endpoint
     from .peer import Peer
@@ -70,6 +72,10 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         """Stop listening and end all tasks."""
         self.endpoint.remove_listener(self)
         await self.shutdown_task_manager()
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, exc_value: BaseException | None,
+                        traceback: TracebackType | None) -> None:
+        await self.unload()
 
     def get_serializer(self) -> Serializer:
         """A new serializer for this overlay; extend it here to register packers of your own."""

@@ -86,6 +86,12 @@ class TestConstruction:
         assert overlay.endpoint._prefix_map == {}
         assert asyncio.all_tasks() == before
 
+    async def test_leaving_a_with_block_unloads(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple)
+        async with overlay:
+            assert overlay.endpoint._prefix_map
+        assert overlay.endpoint._prefix_map == {}
+
     @pytest.mark.parametrize("community_id", [None, "a text of twenty chars", 5])
     def test_the_community_id_must_be_bytes(self, make_overlay: Any, community_id: Any) -> None:
         cls = type("Wrong", (Community,), {"community_id": community_id})

@@ -36,65 +36,60 @@ __all__ = [
 _LENGTH = Struct(">H")
 
 
+class _Message(VariablePayloadWID):
+    """What all messages start with: a number that the requester chooses and the response repeats."""
+
+    names = ["identifier"]
+    format_list = ["I"]
+
+    identifier: int
+
+
 @vp_compile
-class PingRequestPayload(VariablePayloadWID):
+class PingRequestPayload(_Message):
     """Asks for a sign of life."""
 
     msg_id = 1
-    names = ["identifier"]
-    format_list = ["I"]
-
-    identifier: int
 
 
 @vp_compile
-class PingResponsePayload(VariablePayloadWID):
+class PingResponsePayload(_Message):
     """Gives it."""
 
     msg_id = 2
-    names = ["identifier"]
-    format_list = ["I"]
-
-    identifier: int
 
 
 @vp_compile
-class StoreRequestPayload(VariablePayloadWID):
+class StoreRequestPayload(_Message):
     """Asks to keep these serialized values under a key of 20 bytes; ``token`` comes from an earlier find-response."""
 
     msg_id = 3
-    names = ["identifier", "token", "target", "values"]
-    format_list = ["I", "20s", "20s", "varlenH-list"]
+    names = [*_Message.names, "token", "target", "values"]
+    format_list = [*_Message.format_list, "20s", "20s", "varlenH-list"]
 
-    identifier: int
     token: bytes
     target: bytes
     values: list[bytes]
 
 
 @vp_compile
-class StoreResponsePayload(VariablePayloadWID):
+class StoreResponsePayload(_Message):
     """Confirms that they are kept."""
 
     msg_id = 4
-    names = ["identifier"]
-    format_list = ["I"]
-
-    identifier: int
 
 
 @vp_compile
-class FindRequestPayload(VariablePayloadWID):
+class FindRequestPayload(_Message):
     """Asks for the values of a key, from number ``offset`` on, or else for the nodes nearest to it.
 
     ``lan_address`` is that of the sender; with ``force_nodes`` nodes are wanted even if there are values.
     """
 
     msg_id = 5
-    names = ["identifier", "lan_address", "target", "offset", "force_nodes"]
-    format_list = ["I", "ip_address", "20s", "I", "?"]
+    names = [*_Message.names, "lan_address", "target", "offset", "force_nodes"]
+    format_list = [*_Message.format_list, "ip_address", "20s", "I", "?"]
 
-    identifier: int
     lan_address: Address
     target: bytes
     offset: int
@@ -102,65 +97,57 @@ class FindRequestPayload(VariablePayloadWID):
 
 
 @vp_compile
-class FindResponsePayload(VariablePayloadWID):
+class FindResponsePayload(_Message):
     """Values or nodes, and a token that lets the receiver store something here."""
 
     msg_id = 6
-    names = ["identifier", "token", "values", "nodes"]
-    format_list = ["I", "20s", "varlenH-list", "node-list"]
+    names = [*_Message.names, "token", "values", "nodes"]
+    format_list = [*_Message.format_list, "20s", "varlenH-list", "node-list"]
 
-    identifier: int
     token: bytes
     values: list[bytes]
     nodes: list[Node]
 
 
 @vp_compile
-class StorePeerRequestPayload(VariablePayloadWID):
+class StorePeerRequestPayload(_Message):
     """Asks to tell whoever asks for ``target``, the mid of the sender, where the sender is."""
 
     msg_id = 7
-    names = ["identifier", "token", "target"]
-    format_list = ["I", "20s", "20s"]
+    names = [*_Message.names, "token", "target"]
+    format_list = [*_Message.format_list, "20s", "20s"]
 
-    identifier: int
     token: bytes
     target: bytes
 
 
 @vp_compile
-class StorePeerResponsePayload(VariablePayloadWID):
+class StorePeerResponsePayload(_Message):
     """Confirms that it will be told."""
 
     msg_id = 8
-    names = ["identifier"]
-    format_list = ["I"]
-
-    identifier: int
 
 
 @vp_compile
-class ConnectPeerRequestPayload(VariablePayloadWID):
+class ConnectPeerRequestPayload(_Message):
     """Asks where the peer with this mid is, and that it opens the way to the sender."""
 
     msg_id = 9
-    names = ["identifier", "lan_address", "target"]
-    format_list = ["I", "ip_address", "20s"]
+    names = [*_Message.names, "lan_address", "target"]
+    format_list = [*_Message.format_list, "ip_address", "20s"]
 
-    identifier: int
     lan_address: Address
     target: bytes
 
 
 @vp_compile
-class ConnectPeerResponsePayload(VariablePayloadWID):
+class ConnectPeerResponsePayload(_Message):
     """The peers that are stored under the mid."""
 
     msg_id = 10
-    names = ["identifier", "nodes"]
-    format_list = ["I", "node-list"]
+    names = [*_Message.names, "nodes"]
+    format_list = [*_Message.format_list, "node-list"]
 
-    identifier: int
     nodes: list[Node]
 
 
