@@ -35,6 +35,7 @@ __all__ = [
     "UndecodableError",
     "UnusableKeyError",
     "authenticate",
+    "verify",
     "verify_ahead",
 ]
 
@@ -175,6 +176,17 @@ def authenticate(overlay: Overlay[Any], source_address: Address, data: bytes) ->
         confirm: then as another object of the same key with the new address.
     :raises PacketDecodingError: if the packet is not what it must be.
     """
+    key, start, end = verify(overlay, source_address, data)
+    known = overlay.network.verified_by_public_key_bin.get(data[KEY_OFFSET:start])
+    return Peer(key, source_address) if known is None else _recognise(overlay, known, source_address), start, end
+
+
+def verify(overlay: Overlay[Any], source_address: Address, data: bytes) -> tuple[PublicKey, int, int]:
+    """Verify the signature of a packet whose author need not be at ``source_address``.
+
+    :returns: the key that signed it, and the offsets at which the payloads start and the signature starts.
+    :raises PacketDecodingError: if the packet is not what it must be.
+    """
     key_bin, body = _split(data)
     host = source_address[0]
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
@@ -199,8 +211,7 @@ def authenticate(overlay: Overlay[Any], source_address: Address, data: bytes) ->
         raise BadSignatureError(msg)
     if known is None:
         overlay.crypto.remember_public_key(key, key_bin)
-        return Peer(key, source_address), body, end
-    return _recognise(overlay, known, source_address), body, end
+    return key, body, end
 
 
 def _recognise(overlay: Overlay[Any], known: Peer, source_address: Address) -> Peer:

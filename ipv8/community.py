@@ -25,6 +25,7 @@ from .messaging.payload import (
     PuncturePayload,
     PunctureRequestPayload,
 )
+from .messaging.payload_relay import RelayPayload
 from .messaging.serialization import UnpackError
 from .traversal import Mapping, Path, predicted_addresses
 
@@ -115,6 +116,8 @@ class Community(IntroductionProtocol):
             (PunctureRequestPayload, self.on_old_puncture_request),
         ):
             self.add_message_handler(payload_class, handler)
+        if self.relay:
+            self.add_message_handler(RelayPayload, self.on_relay)
         for msg_id in DEPRECATED_MESSAGES:
             self.add_message_handler(msg_id, self.on_deprecated_message)
         for name in dir(type(self)):
@@ -146,7 +149,9 @@ class Community(IntroductionProtocol):
             msg = f"a message id is one byte, 0 to 255, which {msg_id} is not"
             raise RuntimeError(msg)
         current = self.decode_map[msg_id]
-        if current:
+        if current == self.on_relay:
+            self.relay = False  # an overlay that has a message of this number needs it more
+        elif current:
             msg = f"message {msg_id} cannot be handled by {callback!r}: {current!r} does so already"
             raise RuntimeError(msg)
         self.decode_map[msg_id] = callback
@@ -225,6 +230,17 @@ class Community(IntroductionProtocol):
                 for predicted in predicted_addresses(address):
                     self._detours.note(predicted, Path.PREDICTED)
                     self.walk_to(predicted)
+
+    def on_walk_failed(self, address: Address) -> None:
+        """Have a request carried to an ``address`` that did not answer, by the peer that introduced it."""
+        introduction = self.network._all_addresses.get(address)
+        introducer = None if introduction is None else self.network.get_verified_by_public_key_bin(
+            introduction.introduced_by)
+        if introducer is None or not introducer.proven or self.address_in_lan_subnets(address[0]):
+            return
+        way = self._ways_by_relay(introducer, address)
+        if way is not None:
+            self._send_by_relay(way, self.create_introduction_request(way, new_style=True))
 
     def send_introduction_request(self, peer: Peer) -> None:
         """Ask ``peer`` for the address of another peer."""

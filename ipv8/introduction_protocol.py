@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 from . import clock
 from .authentication import authenticate
 from .introductions import IntroductionLedger, OwnAddressVotes, PendingIntroductions, PunctureBudget, is_sendable
-from .lazy_community import EZPackOverlay, decode_payloads, lazy_wrapper, lazy_wrapper_unsigned_wd
+from .lazy_community import decode_payloads, lazy_wrapper, lazy_wrapper_unsigned_wd
 from .limits import TokenBuckets
-from .messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
+from .messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload import (
@@ -26,6 +26,7 @@ from .messaging.payload import (
 )
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from .overlay import Settings
+from .relay_protocol import RelayProtocol
 from .traversal import PUNCTURE_DELAYS, Detours, ExpectedPunctures, Mapping, MappingDetector, Path
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class CommunitySettings(Settings):
 
     max_peers: int = DEFAULT_MAX_PEERS
     anonymize: bool = False
+    #: Whether packets of peers that cannot reach each other are carried, for others and for this overlay.
+    relay: bool = True
 
 
 class IntroductionObserver(Protocol):
@@ -74,7 +77,7 @@ class IntroductionObserver(Protocol):
         """Called after ``peer`` answered and introduced the one peer with these addresses, if it has any."""
 
 
-class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
+class IntroductionProtocol(RelayProtocol[CommunitySettings]):
     """Making and handling introduction requests and responses, puncture requests and punctures.
 
     Peers are admitted in two tiers. Who sends a signed introduction request is a peer at once. A peer that answers a
@@ -126,7 +129,8 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
     def get_peer_for_introduction(self, exclude: Peer | None = None, new_style: bool = False) -> Peer | None:
         """A random peer to introduce, if possible one that has proved to be where it seems to be."""
         available = [peer for peer in self.get_peers()
-                     if peer != exclude and (new_style or isinstance(peer.address, UDPv4Address))]
+                     if peer != exclude and (new_style or isinstance(peer.address, UDPv4Address))
+                     and not isinstance(peer.address, RelayedAddress)]
         proven = [peer for peer in available if peer.proven]
         return self._ledger.choose(proven or available, exclude) if available else None
 
@@ -170,7 +174,7 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
         """
         global_time = self.claim_global_time() % 65536
         other = self.network.get_verified_by_address(socket_address)
-        if introduction is None:
+        if introduction is None and not isinstance(socket_address, RelayedAddress):
             introduction = self.get_peer_for_introduction(exclude=other, new_style=new_style)
         lan, wan = (NOWHERE, NOWHERE) if introduction is None else self._introduced_addresses(introduction)
         introduced_new_style = introduction is not None and introduction.new_style_intro
@@ -251,6 +255,9 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
         if (known is None or not known.proven) and not self._responses.take(peer.address[0]):
             self.drops.count(DropCounter.RATE_LIMITED)
             return
+        if known is None and not self._admit_newcomer(peer.address):
+            self.drops.count(DropCounter.RATE_LIMITED)
+            return
         if known is None or known is peer:
             if isinstance(payload.source_lan_address, UDPv4Address):
                 peer.address = UDPv4LANAddress(*payload.source_lan_address)
@@ -260,6 +267,14 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
                                                    new_style=peer.new_style_intro)
         self.endpoint.send(peer.address, packet)
         self.introduction_request_callback(peer, dist, payload)
+
+    def _admit_newcomer(self, address: Address) -> bool:
+        """Note how somebody who was unknown came to us; whether there may be another one who came that way."""
+        if isinstance(address, RelayedAddress):
+            return self._has_room_for_relayed(address)
+        if self.endpoint.mapped_address is not None and not self._pending.waits_for(address):
+            self._detours.note(address, Path.MAPPED)
+        return True
 
     def _make_room(self, peer: Peer) -> bool:
         """Give the place of an unproven peer to ``peer``, if that one is proven; if not, find out whether it is."""
@@ -300,7 +315,11 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
             return
         known.add_address(source_address)
         known.last_response = clock.time()
-        known.path = self._detours.path(source_address, self.address_in_lan_subnets(source_address[0]))
+        if not isinstance(source_address, RelayedAddress):
+            known.addresses.pop(RelayedAddress, None)
+            known.path = self._detours.path(source_address, self.address_in_lan_subnets(source_address[0]))
+        elif known.address == source_address:
+            known.path = Path.RELAYED
         if payload_class is NewIntroductionResponsePayload or payload.supports_new_style:
             known.new_style_intro = True
         if not known.proven:
@@ -312,14 +331,10 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
     def on_introduction_response(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                  payload: IntroductionResponse) -> None:
         """Learn about our own address and about the introduced peer (spec 05 section 5.4)."""
-        destination = payload.destination_address
-        if isinstance(destination, UDPv4Address) and not self.address_in_lan_subnets(destination[0]):
-            self._mapping.observe(peer.address, destination)
-            destination = self._own_address_votes.vote(peer.address, destination)
-            self.my_estimated_wan = destination
-        self.my_peer.address = destination
-        if peer.new_style_intro:
-            self._learn_other_interface(peer, payload)
+        if not isinstance(peer.address, RelayedAddress):
+            self._learn_own_address(peer, payload.destination_address)
+            if peer.new_style_intro:
+                self._learn_other_interface(peer, payload)
         self.network.add_verified_peer(peer)
         self.network.discover_services(peer, [self.community_id])
         targets = self._walk_targets(payload)
@@ -330,6 +345,14 @@ class IntroductionProtocol(EZPackOverlay[CommunitySettings]):
         self.introduction_response_callback(peer, dist, payload)
         for observer in tuple(self.introduction_observers):
             observer.on_introduction(peer, targets)
+
+    def _learn_own_address(self, witness: Peer, destination: Address) -> None:
+        """Learn where ``witness`` sees us."""
+        if isinstance(destination, UDPv4Address) and not self.address_in_lan_subnets(destination[0]):
+            self._mapping.observe(witness.address, destination)
+            destination = self._own_address_votes.vote(witness.address, destination)
+            self.my_estimated_wan = destination
+        self.my_peer.address = destination
 
     def _learn_other_interface(self, peer: Peer, payload: IntroductionResponse) -> None:
         """Prepare contact on the other address family that ``peer`` says it has (spec 05 section 6.5)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import clock, entropy
 from .limits import TokenBuckets
+from .messaging.address import RelayedAddress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,12 +73,13 @@ class PendingIntroductions:
         """Whether a response answers one of the requests, which can be answered once only.
 
         It must come from where the request went, or from a peer that is known at that address: a peer with several
-        addresses answers from the one that it prefers.
+        addresses answers from the one that it prefers. Who was asked by relay is known by another address than then.
         """
         address, sent = self._pending.get(identifier, (None, 0.0))
         if address is None or sent + PENDING_LIFETIME < clock.monotonic():
             return False
-        if address != source_address and address not in peer.addresses.values():
+        by_relay = isinstance(address, RelayedAddress) and isinstance(source_address, RelayedAddress)
+        if address != source_address and address not in peer.addresses.values() and not by_relay:
             return False
         del self._pending[identifier]
         return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from . import clock
 from .keyvault.crypto import default_eccrypto
-from .messaging.address import UDPv4Address, UDPv6Address
+from .messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ class Peer:
     """
 
     #: Classes of addresses, the preferred one first.
-    INTERFACE_ORDER: ClassVar[list[type]] = [UDPv6Address, UDPv4Address, tuple]
+    INTERFACE_ORDER: ClassVar[list[type]] = [UDPv6Address, UDPv4Address, tuple, RelayedAddress]
 
     # What few peers ever change is kept on the class: a peer is made for each packet of an unknown sender.
     #: Whether the peer may be sent new-style discovery messages.

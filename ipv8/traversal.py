@@ -84,6 +84,10 @@ class Path:
     """It is where its puncture came from."""
     PREDICTED = "predicted"
     """It is at one of the ports above the one that was told."""
+    MAPPED = "mapped"
+    """It came by itself, while a port of this node's NAT was mapped for everybody."""
+    RELAYED = "relayed"
+    """It cannot be reached, and a peer of both carries the packets."""
 
 
 class Detours:

@@ -24,6 +24,7 @@ from ipv8.messaging.payload import (
 )
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ipv8.peer import Peer
+from ipv8.traversal import Path
 
 NOWHERE = UDPv4Address("0.0.0.0", 0)
 ADDRESS_CLASSES = {"UDPv4Address": UDPv4Address, "UDPv6Address": UDPv6Address, "UDPv4LANAddress": UDPv4LANAddress}
@@ -697,6 +698,27 @@ class TestTraversal:
         member.walk_to(overlay.endpoint.wan_address)
         await settle()
         assert [packet[22] for _, packet in overlay.endpoint.sent] == [245]
+
+
+    @pytest.mark.parametrize(("mapped", "path"), [(True, Path.MAPPED), (False, Path.DIRECT)])
+    async def test_who_comes_by_itself_through_a_mapped_port(self, make_overlay: Any, mapped: bool, path: str) -> None:
+        ours, theirs = make_overlay(Simple), make_overlay(Simple)
+        ours.endpoint.mapped_address = ours.endpoint.wan_address if mapped else None
+        theirs.walk_to(ours.endpoint.wan_address)
+        await settle()
+        (peer,) = ours.get_peers()
+        ours.send_introduction_request(peer)
+        await settle()
+        assert peer.path == path
+        assert theirs.get_peers()[0].path == Path.DIRECT
+
+    async def test_whom_we_contacted_ourselves_is_not_mapped(self, make_overlay: Any) -> None:
+        ours, theirs = make_overlay(Simple), make_overlay(Simple)
+        ours.endpoint.mapped_address = ours.endpoint.wan_address
+        ours.walk_to(theirs.endpoint.wan_address)
+        theirs.walk_to(ours.endpoint.wan_address)
+        await settle()
+        assert ours.get_peers()[0].path == Path.DIRECT
 
 
 class TestBootstrapping:

@@ -85,6 +85,7 @@ class DHTNode(Community):
     """Answers pings, keeps values for others and says who is near to a key."""
 
     community_id = bytes.fromhex("8d0be1845d74d175f178197cad001591d04d73cc")
+    relayable = False  # others are told where the nodes are
 
     def __init__(self, settings: CommunitySettings) -> None:
         super().__init__(settings)

@@ -6,9 +6,12 @@ only their class tells them apart. They are also importable from ``ipv8.messagin
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["Address", "DomainAddress", "UDPv4Address", "UDPv4LANAddress", "UDPv6Address"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Address", "DomainAddress", "RelayedAddress", "UDPv4Address", "UDPv4LANAddress", "UDPv6Address"]
 
 
 class UDPv4Address(NamedTuple):
@@ -37,6 +40,28 @@ class DomainAddress(NamedTuple):
 
     host: str
     port: int
+
+
+class RelayedAddress(UDPv6Address):
+    """The address of somebody whom no socket reaches, and who carries packets there.
+
+    It looks like an IPv6 address, so that programs can print, compare and pack it as one. Endpoints call ``carry``.
+    """
+
+    #: Takes packets on their way; an address without one leads nowhere.
+    carrier: Callable[[RelayedAddress, bytes], None] | None = None
+
+    @classmethod
+    def by(cls, carrier: Callable[[RelayedAddress, bytes], None], host: str, port: int) -> RelayedAddress:
+        """The address of whoever ``carrier`` knows as ``host`` and ``port``."""
+        address = cls(host, port)
+        address.carrier = carrier
+        return address
+
+    def carry(self, packet: bytes) -> None:
+        """Let ``packet`` be carried, if there is a way."""
+        if self.carrier is not None:
+            self.carrier(self, packet)
 
 
 Address = tuple[str, int] | UDPv4Address | UDPv6Address | DomainAddress

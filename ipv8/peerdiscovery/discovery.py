@@ -85,6 +85,7 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
         self._last_find: float = 0
         self._retry_walk: Callable[[Address], None] | None = getattr(overlay, "retry_walk", None)
         self._retried: set[Address] = set()
+        self._on_walk_failed: Callable[[Address], None] | None = getattr(overlay, "on_walk_failed", None)
         observers = getattr(overlay, "introduction_observers", None)
         self._is_told = observers is not None
         if observers is not None:
@@ -166,6 +167,8 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
             if network.get_verified_by_address(address) is not None:
                 self._failures.pop(address, None)
                 continue
+            if self._on_walk_failed is not None:
+                self._on_walk_failed(address)
             network.remove_by_address(address)
             if self.failure_backoff > 0:
                 self._note_failure(address, now)

@@ -9,7 +9,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ipv8 import clock
-from ipv8.messaging.address import UDPv4LANAddress
+from ipv8.messaging.address import RelayedAddress, UDPv4LANAddress
 from ipv8.messaging.serialization import PackError, default_serializer
 from ipv8.peer import NO_ADDRESS
 
@@ -355,7 +355,7 @@ class Network:
         """The preferred addresses of the verified peers, packed as ``address`` one after another."""
         entries = []
         for peer in self.verified_by_public_key_bin.values():
-            if peer.address != NO_ADDRESS:
+            if peer.address != NO_ADDRESS and not isinstance(peer.address, RelayedAddress):
                 try:
                     entries.append(default_serializer.pack("address", peer.address))
                 except (PackError, struct.error, ValueError):

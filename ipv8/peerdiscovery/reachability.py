@@ -192,6 +192,8 @@ class ReachabilityProbe(Community):
     :param endpoint: the socket or sockets that are looked at.
     """
 
+    relayable = False
+
     def __init__(self, endpoint: Endpoint) -> None:
         self.community_id = entropy.randbytes(20)
         super().__init__(CommunitySettings(my_peer=Peer(default_eccrypto.generate_key("curve25519")),

@@ -228,6 +228,8 @@ class EndpointServer(Community):
     :param my_peer: the identity of the tracker, by default a new curve25519 key.
     """
 
+    relayable = False
+
     def __init__(self, endpoint: Endpoint, limits: TrackerLimits | None = None, my_peer: Peer | None = None) -> None:
         self.community_id = entropy.randbytes(20)
         self.limits = limits = limits or TrackerLimits()

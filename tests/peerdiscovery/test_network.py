@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipv8.messaging import address as address_classes
-from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery import addresses as address_book, network as network_module
 from ipv8.peerdiscovery.network import Network, PeerObserver, WalkableAddress
@@ -640,6 +640,7 @@ def test_snapshot_leaves_out_who_has_no_address(network: Network) -> None:
     network.add_verified_peer(Peer(key(1)))
     network.add_verified_peer(make_peer(2, ("no address at all", 1 << 20)))
     network.add_verified_peer(make_peer(3, DomainAddress("example.org", 5)))
+    network.add_verified_peer(make_peer(4, RelayedAddress("2001:21::1", 1)))
     assert network.snapshot() == b"\x02\x00\x0bexample.org\x00\x05"
 
 

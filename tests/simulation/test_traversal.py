@@ -76,6 +76,45 @@ def test_consecutive_ports_are_predicted() -> None:
         assert walker.get_peers()[0].path == Path.PREDICTED
 
 
+def path(node: Node, other: Node) -> str:
+    """How ``node`` reaches ``other``."""
+    found: str = node.run(lambda: next(peer.path for peer in node.get_peers() if peer == other.my_peer))
+    return found
+
+
+KINDS = {"none": None, "open": NAT.ONE_TO_ONE, "moderate": NAT.PORT_RESTRICTED, "strict": NAT.SYMMETRIC}
+HARD = {("moderate", "strict"), ("strict", "moderate"), ("strict", "strict")}
+"""The pairs between which there is no way: nobody can tell the port that a strict translator will use."""
+
+
+@pytest.mark.parametrize("mine", KINDS)
+@pytest.mark.parametrize("theirs", KINDS)
+@pytest.mark.parametrize("seed", range(2))
+def test_whom_there_is_no_way_to_is_reached_through_a_peer_of_both(mine: str, theirs: str, seed: int) -> None:
+    with Simulation(seed, stand_in_signatures=True) as sim:
+        sim.add_tracker()
+        sim.add_node(Walkers)
+        pair = (sim.add_node(Walkers, nat=KINDS[mine], phase=0.1), sim.add_node(Walkers, nat=KINDS[theirs], phase=0.3))
+        is_hard = (mine, theirs) in HARD
+        sim.run_until(lambda: pair[0].knows(pair[1]) and pair[1].knows(pair[0]), 30.0 if is_hard else 2.0)
+        sim.run(30.0)
+        paths = {path(*pair), path(*reversed(pair))}
+        if is_hard:
+            assert paths == {Path.RELAYED}
+        else:
+            assert paths <= {Path.DIRECT, Path.OBSERVED}
+
+
+def test_without_the_relay_there_is_no_way() -> None:
+    with Simulation(1, stand_in_signatures=True) as sim:
+        sim.add_tracker()
+        sim.add_node(Walkers)
+        pair = [sim.add_node(Walkers, nat=NAT.SYMMETRIC, relay=False) for _ in range(2)]
+        sim.run(60.0)
+        assert not pair[0].knows(pair[1])
+        assert not pair[1].knows(pair[0])
+
+
 @pytest.mark.parametrize(("nat", "mapping", "nat_type"), [
     (None, Mapping.NONE, "public"), (NAT.PORT_RESTRICTED, Mapping.ENDPOINT_INDEPENDENT, "unknown"),
     (NAT.SYMMETRIC, Mapping.ENDPOINT_DEPENDENT, "symmetric-NAT"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ipv8 import clock
 from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
 from ipv8.messaging.serialization import PackError, default_serializer
 from ipv8.peerdiscovery.crowd import subnet_of
 
@@ -194,6 +194,8 @@ def _select(addresses: Iterable[Address]) -> list[Address]:
     crowds: Counter[bytes] = Counter()
     for address in dict.fromkeys(addresses):
         if not isinstance(address, (UDPv4Address, UDPv6Address)) or not address.port:
+            continue
+        if isinstance(address, RelayedAddress):
             continue
         subnet = subnet_of(address.ip)
         if crowds[subnet] < MAX_REMEMBERED_PER_SUBNET:

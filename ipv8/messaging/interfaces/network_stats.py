@@ -87,6 +87,8 @@ class DropCounter(dict[str, int]):
     BAD_SIGNATURE: Final = "bad_signature"
     UNDECODABLE: Final = "undecodable"
     UNSOLICITED: Final = "unsolicited"  # answers a question that was not asked
+    REPLAYED: Final = "replayed"  # was received before
+    NO_ROUTE: Final = "no_route"  # for somebody whom this node, or its carrier, does not know, or too big to be carried
 
     # Not sent.
     SEND_MALFORMED: Final = "send_malformed"  # not an (ip text, port) address or not bytes

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, ClassVar
 
 from ipv8 import entropy
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
 from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointListener
 from ipv8.messaging.interfaces.network_stats import DropCounter
 
@@ -123,6 +123,9 @@ class MockEndpoint(Endpoint):
             self.drops.count(DropCounter.SEND_CLOSED)
             return
         target = internet.get(socket_address)
+        if isinstance(socket_address, RelayedAddress):
+            socket_address.carry(packet)
+            return
         if target is None:
             error = AssertionError(f"nothing in this process has the address {socket_address}")
             if self.SEND_INET_EXCEPTION_TO_LOOP:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
 
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
 from ipv8.messaging.interfaces.dispatcher.endpoint import guess_interface
 from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointClosedException
 from ipv8.messaging.interfaces.network_stats import DropCounter
@@ -90,6 +90,9 @@ class SimulatedEndpoint(Endpoint):
             return
         destination = socket_address
         if type(destination) is not self.ADDRESS_CLASS:
+            if isinstance(destination, RelayedAddress):
+                destination.carry(packet)
+                return
             if guess_interface(destination) != self.INTERFACE:
                 self.drops.count(DropCounter.SEND_MALFORMED)
                 return

@@ -9,6 +9,7 @@ from inspect import isawaitable
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any
 
+from ipv8.messaging.address import RelayedAddress
 from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointListener
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv4Address, UDPv6Address, UDPv6Endpoint
@@ -175,7 +176,12 @@ class DispatcherEndpoint(Endpoint):
         if interface is not None:
             self.interfaces[interface].send(socket_address, packet)
             return
-        name = FAST_ADDR_TO_INTERFACE.get(type(socket_address)) or guess_interface(socket_address)
+        name = FAST_ADDR_TO_INTERFACE.get(type(socket_address))
+        if name is None:
+            if isinstance(socket_address, RelayedAddress):
+                socket_address.carry(packet)
+                return
+            name = guess_interface(socket_address)
         endpoint = self.interfaces.get(name) if name is not None else None
         if endpoint is None:
             self._own_drops.count(DropCounter.SEND_NO_INTERFACE)

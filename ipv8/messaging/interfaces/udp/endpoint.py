@@ -21,7 +21,7 @@ from socket import (
 from typing import TYPE_CHECKING, Any, cast
 
 from ipv8 import clock
-from ipv8.messaging.address import Address, DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ipv8.messaging.address import Address, DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.messaging.interfaces.burst import burst
 from ipv8.messaging.interfaces.endpoint import DataTooBigException, Endpoint, EndpointClosedException
 from ipv8.messaging.interfaces.network_stats import DropCounter
@@ -329,6 +329,9 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         try:
             destination = self._destinations.get(socket_address)
             if destination is None:
+                if isinstance(socket_address, RelayedAddress):
+                    socket_address.carry(packet)
+                    return
                 destination = self._check_destination(socket_address)
                 if destination is None:
                     return
