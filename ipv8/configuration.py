@@ -169,6 +169,7 @@ def get_default_configuration() -> dict[str, Any]:
 # -- checks ----------------------------------------------------------------------------------------------------------
 
 _TOP_LEVEL = ("keys", "logger", "walker_interval", "overlays", "working_directory")
+_OPTIONAL = ("interfaces", "port_mapping")
 _DEPRECATED = ("address", "port")
 _OVERLAY = ("class", "key", "walkers", "bootstrappers", "initialize", "on_start")
 _WALKER = ("strategy", "peers", "init")
@@ -279,12 +280,13 @@ def validate_configuration(config: Mapping[str, Any], *,
     :param bootstrappers: the names that a bootstrapper's ``class`` may have; ``None`` allows all.
     :raises ConfigurationError: (both a ``ValueError`` and an ``AssertionError``) at the first thing that is wrong.
     """
-    _require_keys(config, "the configuration", _TOP_LEVEL, ("interfaces", *_DEPRECATED))
+    _require_keys(config, "the configuration", _TOP_LEVEL, (*_OPTIONAL, *_DEPRECATED))
     _require_type(config["logger"], Mapping, "logger", "a dictionary of arguments of logging.basicConfig")
     interval = config["walker_interval"]
     _require(isinstance(interval, (int, float)) and math.isfinite(interval) and interval >= 0,
              f"walker_interval must be a number of seconds that is not negative, not {interval!r}")
     _require_type(config["working_directory"], str, "working_directory", "the path of a directory")
+    _require_type(config.get("port_mapping", False), bool, "port_mapping", "True or False")
     for path, block in _blocks({"interfaces": (), **config}, "interfaces"):
         _check_interface(path, block)
     for path, block in _blocks(config, "keys"):
@@ -301,7 +303,7 @@ def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     _require_type(config, Mapping, "the configuration", "a dictionary")
     complete = {"interfaces": [], "logger": {}, "working_directory": ".", "walker_interval": DEFAULT_WALKER_INTERVAL,
-                **config}
+                "port_mapping": False, **config}
     if any(name in config for name in _DEPRECATED):
         complete["interfaces"] = [*complete["interfaces"], {
             "interface": "UDPIPv4",
@@ -380,6 +382,13 @@ class ConfigBuilder:
     def set_walker_interval(self, seconds: float) -> ConfigBuilder:
         """Let every walker take a step each ``seconds``."""
         return self._set("walker_interval", seconds)
+
+    def set_port_mapping(self, enabled: bool = True) -> ConfigBuilder:
+        """Have the router forward the UDP port of IPv4 while the node runs, if it does so on request.
+
+        Nothing of the kind is asked for unless a configuration says so.
+        """
+        return self._set("port_mapping", enabled)
 
     def add_key(self, alias: str, generation: str, file_path: str) -> ConfigBuilder:
         """Use the key in ``file_path``, made on the curve ``generation`` when the file does not exist yet.

@@ -18,6 +18,7 @@ import binascii
 import logging
 import os
 import threading
+from functools import partial
 from importlib import import_module
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -36,6 +37,7 @@ from .configuration import (
 )
 from .keyvault.crypto import default_eccrypto
 from .keyvault.files import load_or_create_private_key, load_private_key, store_private_key
+from .messaging.address import UDPv4Address
 from .messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from .peer import Peer
 from .peerdiscovery.network import Network
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
     from .keyvault.keys import PrivateKey
     from .messaging.interfaces.endpoint import Endpoint
+    from .messaging.interfaces.portmapping.gateway import PortMapping
+    from .messaging.interfaces.portmapping.mapper import PortMapper
     from .overlay import Overlay
     from .peerdiscovery.discovery import DiscoveryStrategy
 
@@ -146,6 +150,8 @@ class IPv8:
         self.on_start: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.walk_interval: float = complete["walker_interval"]
         self.state_machine_task: asyncio.Task[None] | None = None
+        self.port_mapping: PortMapper | None = None
+        self._wants_port_mapping: bool = complete["port_mapping"]
         self._starting: list[asyncio.Task[None]] = []
         try:
             for block, overlay_class in planned:
@@ -247,6 +253,9 @@ class IPv8:
     async def start(self) -> None:
         """Open the sockets, let the walkers walk, and call what the configuration says under ``on_start``.
 
+        With ``port_mapping`` in the configuration, the router is asked in the background to forward the port of IPv4:
+        see ``port_mapping.mapping``, and ``endpoint.mapped_address`` for an outside address that peers can use.
+
         The calls run at the same time, beside the walkers (a call may well wait for the first peer), and this method
         returns when all of them have.
 
@@ -259,6 +268,8 @@ class IPv8:
             raise RuntimeError("the node is running already")
         if await maybe_coroutine(self.endpoint.open) is False:
             raise OSError("none of the configured interfaces could be opened: check their 'ip' and 'port'")
+        if self._wants_port_mapping and self.port_mapping is None:
+            self._start_port_mapping()
         self.state_machine_task = asyncio.ensure_future(self.on_tick())
         self._starting = [asyncio.ensure_future(_call(method, arguments)) for method, arguments in self.on_start]
         try:
@@ -319,12 +330,38 @@ class IPv8:
             self.strategies.clear()
         outcomes: list[Any] = []
         try:
-            outcomes += await _unload(overlays)
+            unloaded, _ = await asyncio.gather(_unload(overlays), self._stop_port_mapping())
+            outcomes += unloaded
         finally:
             outcomes += await asyncio.gather(_call(self.endpoint.close), return_exceptions=True)
         failures = [(source, outcome) for source, outcome in zip(sources, outcomes, strict=True) if outcome is not None]
         if failures:
             raise ShutdownError(*map(list, zip(*failures, strict=True))) from failures[0][1]
+
+    # -- port mapping ------------------------------------------------------------------------------------------------
+
+    def _start_port_mapping(self) -> None:
+        from .messaging.interfaces.portmapping.mapper import PortMapper
+        from .messaging.interfaces.portmapping.search import find_gateways
+        from .taskmanager import TaskManager
+
+        host, port = self.endpoint.get_address()[:2]
+        if ":" in host:
+            self._logger.info("No port is forwarded to this node: that is for IPv4, and it has IPv6 only")
+            return
+        source = "" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
+        self._port_mapping_tasks = TaskManager()
+        self.port_mapping = PortMapper(port, partial(find_gateways, source), self._on_port_mapping)
+        self.port_mapping.start(self._port_mapping_tasks)
+
+    def _on_port_mapping(self, mapping: PortMapping | None) -> None:
+        self.endpoint.mapped_address = (UDPv4Address(mapping.external_ip, mapping.external_port)
+                                        if mapping is not None and mapping.is_public else None)
+
+    async def _stop_port_mapping(self) -> None:
+        if self.port_mapping is not None:
+            self.port_mapping = None
+            await self._port_mapping_tasks.shutdown_task_manager()
 
     # -- overlays ----------------------------------------------------------------------------------------------------
 

@@ -106,6 +106,15 @@ def test_clean_builder_can_make_the_default() -> None:
     assert built == get_default_configuration()
 
 
+def test_port_mapping_is_off_unless_asked() -> None:
+    assert "port_mapping" not in get_default_configuration()
+    assert complete_configuration(small())["port_mapping"] is False
+    assert complete_configuration(ConfigBuilder().set_port_mapping().finalize())["port_mapping"] is True
+    assert ConfigBuilder().set_port_mapping(False).finalize()["port_mapping"] is False
+    with pytest.raises(ConfigurationError, match="port_mapping must be True or False, not str"):
+        validate_configuration({**small(), "port_mapping": "yes"})
+
+
 def test_finalize_gives_the_live_dictionary() -> None:
     builder = ConfigBuilder()
     assert builder.finalize() is builder.config

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from ipv8.messaging.address import Address
-    from ipv8.messaging.interfaces.portmapping.gateway import Gateway
+    from ipv8.messaging.interfaces.portmapping.search import Finding
     from ipv8.peerdiscovery.reachability import NatReport, Observation, Reachability, ReachabilityProbe
 
 __all__ = ["FamilyReport", "PortMappingReport", "Report", "ServerReport", "add_arguments", "advise", "check", "lines",
@@ -46,11 +46,26 @@ class FamilyReport(NamedTuple):
 
 
 class PortMappingReport(NamedTuple):
-    """A gateway that forwards ports on request; ``protocol`` and ``host`` are empty if there is none."""
+    """What was found for each protocol by which gateways forward ports; nothing if nobody looked for it."""
 
-    protocol: str = ""
-    host: str = ""
-    problem: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def protocols(self) -> list[str]:
+        """The protocols that are of use here."""
+        return [finding.protocol for finding in self.findings if not finding.problem]
+
+    @property
+    def host(self) -> str:
+        """The outside address of the gateway; empty if there is none, or none that tells it without a mapping."""
+        return next((finding.external_ip for finding in self.findings if finding.external_ip), "")
+
+    @property
+    def problem(self) -> str:
+        """Why no protocol is of use; empty if one is."""
+        if self.protocols:
+            return ""
+        return "; ".join(f"{finding.protocol}: {finding.problem}" for finding in self.findings) or "not looked for"
 
 
 class Report(NamedTuple):
@@ -102,12 +117,12 @@ def run(arguments: argparse.Namespace) -> int:
 async def _check_and_print(arguments: argparse.Namespace) -> int:
     """Print before the event loop ends: that waits for the system to give up on names, which may take long."""
     from ipv8.configuration import DISPERSY_BOOTSTRAPPER
-    from ipv8.messaging.interfaces.portmapping.mapper import find_gateways
+    from ipv8.messaging.interfaces.portmapping import search
 
     public = DISPERSY_BOOTSTRAPPER["init"]
     servers = arguments.server or [*public["ip_addresses"], *public["dns_addresses"]]
     report = await check(servers, arguments.timeout, arguments.port,
-                         None if arguments.no_port_mapping else find_gateways)
+                         None if arguments.no_port_mapping else search.survey)
     if arguments.json:
         print(json.dumps(to_json(report)), flush=True)
     elif not _print_rich(report):
@@ -116,13 +131,13 @@ async def _check_and_print(arguments: argparse.Namespace) -> int:
 
 
 async def check(servers: Iterable[tuple[str, int]], timeout: float = DEFAULT_TIMEOUT, port: int = 0,
-                find: Callable[[float], Awaitable[list[tuple[Gateway, str]]]] | None = None) -> Report:
+                find: Callable[[float], Awaitable[list[Finding]]] | None = None) -> Report:
     """Ask servers, and look for gateways.
 
     :param servers: names or IP addresses, with ports.
     :param timeout: seconds for names, and then for answers.
     :param port: the UDP port to ask from; 0 for any.
-    :param find: looks for gateways that forward ports, by default nobody does.
+    :param find: looks for gateways that forward ports, by each protocol; by default nobody does.
     :raises OSError: if no socket can be opened.
     """
     from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
@@ -178,18 +193,9 @@ async def _own_hosts() -> list[str]:
     return list(dict.fromkeys(hosts))
 
 
-async def _look_for_gateways(find: Callable[[float], Awaitable[list[tuple[Gateway, str]]]] | None,
+async def _look_for_gateways(find: Callable[[float], Awaitable[list[Finding]]] | None,
                              timeout: float) -> PortMappingReport:
-    if find is None:
-        return PortMappingReport(problem="not looked for")
-    try:
-        found = await find(timeout)
-    except ModuleNotFoundError as e:
-        return PortMappingReport(problem=str(e))
-    if not found:
-        return PortMappingReport(problem="no router that forwards ports on request (UPnP, NAT-PMP)")
-    gateway, host = found[0]
-    return PortMappingReport(gateway.protocol, host)
+    return PortMappingReport() if find is None else PortMappingReport(tuple(await find(timeout)))
 
 
 async def _ask_all(probe: ReachabilityProbe, servers: Iterable[tuple[str, int]], timeout: float) -> list[ServerReport]:
@@ -248,7 +254,8 @@ def advise(report: Report) -> list[str]:
     mapped = ipv4.nat.mapped
     if ipv4.reachability is Reachability.HARD:
         advice.append("The NAT shows every peer another address, so peers behind a NAT of the same kind cannot be "
-                      "reached. What helps: UPnP or NAT-PMP switched on in the router, a port forwarded by hand, IPv6.")
+                      "reached. What helps: PCP, NAT-PMP or UPnP switched on in the router, a port forwarded by hand, "
+                      "IPv6.")
     if ipv4.nat.kind is NatKind.UNKNOWN and any(server.rtt is not None and server.address is not None
                                                 and _family(server.address) == "IPv4" for server in report.servers):
         advice.append("To recognise the kind of NAT, answers of two servers with different IP addresses are needed: "
@@ -280,10 +287,14 @@ def to_json(report: Report) -> dict[str, Any]:
                             "contradicted_by": [_show(server) for server in found.nat.contradicted_by],
                             "reachable": found.reachability.name.lower()}
            for family, found in report.families.items()},
-        "port_mapping": {"available": bool(report.port_mapping.protocol),
-                         "protocol": report.port_mapping.protocol or None,
+        "port_mapping": {"available": bool(report.port_mapping.protocols),
+                         "protocol": next(iter(report.port_mapping.protocols), None),
                          "external_address": report.port_mapping.host or None,
-                         "problem": report.port_mapping.problem or None},
+                         "problem": report.port_mapping.problem or None,
+                         "protocols": {finding.protocol: {"available": not finding.problem,
+                                                          "external_address": finding.external_ip or None,
+                                                          "problem": finding.problem or None}
+                                       for finding in report.port_mapping.findings}},
         "advice": advise(report),
     }
 
@@ -302,10 +313,11 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         facts += [(f"{family} addresses", ", ".join(found.hosts) or "none"),
                   (f"{family} NAT", found.nat.kind.value),
                   (f"{family} reachable", found.reachability.value)]
-    mapping = report.port_mapping
-    facts.append(("port mapping", f"{mapping.protocol}, outside address {mapping.host}" if mapping.protocol
-                  else mapping.problem))
-    return facts
+    if not report.port_mapping.findings:
+        return [*facts, ("port mapping", report.port_mapping.problem)]
+    return [*facts, *((f"{finding.protocol} mapping", finding.problem or "possible" + (
+        f", outside address {finding.external_ip}" if finding.external_ip else ""))
+        for finding in report.port_mapping.findings)]
 
 
 def _server_rows(report: Report) -> list[tuple[str, ...]]:
@@ -328,7 +340,7 @@ def lines(report: Report) -> list[str]:
     facts, rows = _facts(report), [SERVER_COLUMNS, *_server_rows(report)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        *(f"{name:16}{value}" for name, value in facts), "",
+        *(f"{name:18}{value}" for name, value in facts), "",
         *("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows), "",
         _verdict(report), *(f"- {sentence}" for sentence in advise(report)),
     ]

@@ -19,7 +19,8 @@ from ipv8.cli.netcheck import FamilyReport, PortMappingReport, Report, ServerRep
 from ipv8.cli.tracker import TrackerService
 from ipv8.configuration import DISPERSY_BOOTSTRAPPER
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.messaging.interfaces.portmapping import mapper
+from ipv8.messaging.interfaces.portmapping import search
+from ipv8.messaging.interfaces.portmapping.search import Finding
 from ipv8.peerdiscovery.reachability import NatKind, NatReport, Reachability
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def test_json(trackers: Trackers, capsys: pytest.CaptureFixture[str]) -> None:
                               "port_kept": True, "contradicted_by": [], "reachable": "open"}
     assert (report["ipv6"]["nat"], report["ipv6"]["reachable"]) == ("unknown", "no_address")
     assert report["port_mapping"] == {"available": False, "protocol": None, "external_address": None,
-                                      "problem": "not looked for"}
+                                      "problem": "not looked for", "protocols": {}}
     assert report["advice"] == []
 
 
@@ -95,7 +96,7 @@ def test_table(trackers: Trackers, silent_port: int, capsys: pytest.CaptureFixtu
     assert main(["netcheck", "--no-port-mapping", "--timeout", "0.5", *trackers.arguments(),
                  "--server", f"127.0.0.1:{silent_port}"]) == 0
     out = capsys.readouterr().out
-    assert "IPv4 NAT        none\nIPv4 reachable  direct\n" in out
+    assert "IPv4 NAT          none\nIPv4 reachable    direct\n" in out
     assert f"127.0.0.1:{trackers.ports[0]}" in out
     assert "usable: 2 of 3 servers answered" in out
     rows = out.splitlines()
@@ -156,31 +157,35 @@ async def test_ipv6_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.servers == [("[::1]:5", ("::1", 5), None, None, "this machine has no IPv6")]
 
 
-class Router:
-    protocol = "UPnP-IGD"
+FOUND = [Finding("PCP"), Finding("NAT-PMP", "130.161.1.1"), Finding("UPnP-IGD", problem="pip install it")]
+
+
+async def survey(timeout: float) -> list[Finding]:
+    return FOUND
 
 
 async def test_port_mapping() -> None:
-    async def found(timeout: float) -> list[Any]:
-        return [(Router(), "130.161.1.1")]
+    async def nothing(timeout: float) -> list[Finding]:
+        return [Finding("PCP", problem="no answer"), Finding("UPnP-IGD", problem="no router")]
 
-    async def nothing(timeout: float) -> list[Any]:
-        return []
-
-    async def missing(timeout: float) -> list[Any]:
-        raise ModuleNotFoundError("pip install ipv8[portmapping]")
-
-    assert (await check([], 1.0, find=found)).port_mapping == ("UPnP-IGD", "130.161.1.1", "")
-    assert (await check([], 1.0, find=nothing)).port_mapping.problem.startswith("no router")
-    assert (await check([], 1.0, find=missing)).port_mapping.problem == "pip install ipv8[portmapping]"
+    report = await check([], 1.0, find=survey)
+    assert report.port_mapping.protocols == ["PCP", "NAT-PMP"]
+    assert report.port_mapping.host == "130.161.1.1"
+    assert report.port_mapping.problem == ""
+    assert to_json(report)["port_mapping"] == {
+        "available": True, "protocol": "PCP", "external_address": "130.161.1.1", "problem": None, "protocols": {
+            "PCP": {"available": True, "external_address": None, "problem": None},
+            "NAT-PMP": {"available": True, "external_address": "130.161.1.1", "problem": None},
+            "UPnP-IGD": {"available": False, "external_address": None, "problem": "pip install it"}}}
+    report = await check([], 1.0, find=nothing)
+    assert (report.port_mapping.protocols, report.port_mapping.host) == ([], "")
+    assert report.port_mapping.problem == "PCP: no answer; UPnP-IGD: no router"
+    assert to_json(report)["port_mapping"]["available"] is False
 
 
 def test_routers_are_asked_unless_forbidden(monkeypatch: pytest.MonkeyPatch,
                                             capsys: pytest.CaptureFixture[str]) -> None:
-    async def found(timeout: float) -> list[Any]:
-        return [(Router(), "130.161.1.1")]
-
-    monkeypatch.setattr(mapper, "find_gateways", found)
+    monkeypatch.setattr(search, "survey", survey)
     assert main(["netcheck", "--json", "--server", "[::1]:1", "--timeout", "0.01"]) == 1
     assert json.loads(capsys.readouterr().out)["port_mapping"]["external_address"] == "130.161.1.1"
 
@@ -222,18 +227,18 @@ NO_FAMILY = FamilyReport([], NatReport(NatKind.UNKNOWN), Reachability.NO_ADDRESS
 
 
 def make_report(kind: NatKind, reachability: Reachability, *, host: str = "192.168.1.2",
-                port_mapping: PortMappingReport = PortMappingReport(problem="none"),  # noqa: B008 - immutable
+                port_mapping: PortMappingReport = PortMappingReport(),  # noqa: B008 - immutable
                 contradicted_by: Any = ()) -> Report:
     nat = NatReport(kind, SEEN, False, contradicted_by)
     return Report([ANSWER], {"IPv4": FamilyReport([host], nat, reachability), "IPv6": NO_FAMILY}, port_mapping)
 
 
-ROUTER = PortMappingReport("NAT-PMP", "10.1.1.1")
+ROUTER = PortMappingReport((Finding("NAT-PMP", "10.1.1.1"),))
 
 
 @pytest.mark.parametrize(("report", "words"), [
     (make_report(NatKind.ENDPOINT_INDEPENDENT, Reachability.PUNCHED), []),
-    (make_report(NatKind.DEPENDENT, Reachability.HARD), ["UPnP or NAT-PMP"]),
+    (make_report(NatKind.DEPENDENT, Reachability.HARD), ["PCP, NAT-PMP or UPnP"]),
     (make_report(NatKind.UNKNOWN, Reachability.UNKNOWN), ["two servers"]),
     (make_report(NatKind.ENDPOINT_INDEPENDENT, Reachability.PUNCHED, port_mapping=ROUTER), ["another NAT behind it"]),
     (make_report(NatKind.NONE, Reachability.OPEN, port_mapping=ROUTER), []),
@@ -255,16 +260,18 @@ def test_advice(report: Report, words: list[str]) -> None:
 
 def test_lines() -> None:
     report = make_report(NatKind.ENDPOINT_INDEPENDENT, Reachability.PUNCHED, port_mapping=PortMappingReport(
-        "UPnP-IGD", "130.161.1.1"))._replace(servers=[
+        tuple(FOUND)))._replace(servers=[
             ServerReport("b", UDPv6Address("2001:db8::1", 5), problem="no answer"), ANSWER])
     assert lines(report) == [
-        "IPv4 addresses  192.168.1.2",
-        "IPv4 NAT        endpoint-independent mapping",
-        "IPv4 reachable  by hole punching",
-        "IPv6 addresses  none",
-        "IPv6 NAT        unknown",
-        "IPv6 reachable  no address",
-        "port mapping    UPnP-IGD, outside address 130.161.1.1",
+        "IPv4 addresses    192.168.1.2",
+        "IPv4 NAT          endpoint-independent mapping",
+        "IPv4 reachable    by hole punching",
+        "IPv6 addresses    none",
+        "IPv6 NAT          unknown",
+        "IPv6 reachable    no address",
+        "PCP mapping       possible",
+        "NAT-PMP mapping   possible, outside address 130.161.1.1",
+        "UPnP-IGD mapping  pip install it",
         "",
         "server  address          answer     sees this machine as",
         "a.b:1   1.1.1.1:1        12.3 ms    130.161.1.1:40000",
@@ -283,6 +290,6 @@ def test_terminals_get_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert netcheck._print_rich(report)
     out = capsys.readouterr().out
     assert "130.161.1.1:40000" in out
-    assert "UPnP or NAT-PMP" in out
+    assert "NAT-PMP or UPnP" in out
     monkeypatch.setitem(sys.modules, "rich.console", None)
     assert not netcheck._print_rich(report)

@@ -21,6 +21,7 @@ REMOTE = UDPv4Address("21.0.0.1", 1000)
 SAME_HOST = UDPv4Address("21.0.0.1", 2000)
 OTHER_HOST = UDPv4Address("22.0.0.1", 1000)
 EXTERNAL_IP = "20.0.0.1"
+SHARED_PORTS = [rule for rule in PortAllocation if rule is not PortAllocation.PER_CONNECTION]
 
 
 def make(**behaviour: Any) -> Translator:
@@ -32,7 +33,7 @@ def make(**behaviour: Any) -> Translator:
     (ADM, True, False),
     (APDM, False, False),
 ])
-@pytest.mark.parametrize("ports", PortAllocation)
+@pytest.mark.parametrize("ports", SHARED_PORTS)
 def test_mapping(mapping: Dependence, ports: PortAllocation, same_for_port: bool, same_for_host: bool) -> None:
     nat = make(mapping=mapping, ports=ports)
     external = nat.outbound(INSIDE, REMOTE, 0)
@@ -140,9 +141,73 @@ def test_one_to_one_translator_changes_only_the_address() -> None:
     assert nat.outbound(INSIDE, REMOTE, 0) == (EXTERNAL_IP, INSIDE.port)
 
 
-@pytest.mark.parametrize("mapping", Dependence)
-def test_forwarded_port_is_open_to_everybody_for_good(mapping: Dependence) -> None:
-    nat = make(mapping=mapping)
+def test_other_hosts_do_not_get_the_ports_of_the_exposed_one() -> None:
+    nat = Translator(NAT.ONE_TO_ONE, EXTERNAL_IP)
+    nat.expose(INSIDE.ip)
+    assert nat.outbound(INSIDE, REMOTE, 0) == (EXTERNAL_IP, INSIDE.port)
+    other = nat.outbound(OTHER_INSIDE, REMOTE, 0)
+    assert other is not None
+    assert other != (EXTERNAL_IP, INSIDE.port)
+    assert nat.inbound(REMOTE, UDPv4Address(EXTERNAL_IP, INSIDE.port), 0) == INSIDE
+    assert nat.inbound(REMOTE, other, 0) == OTHER_INSIDE
+
+
+@pytest.mark.parametrize("behaviour", [NAT.LINUX_MASQUERADE, NAT.LINUX_UNPROTECTED])
+def test_linux_shares_a_port_between_hosts_whose_destinations_differ(behaviour: NAT) -> None:
+    nat = Translator(behaviour, EXTERNAL_IP)
+    assert nat.outbound(INSIDE, REMOTE, 0) == (EXTERNAL_IP, 8090)
+    assert nat.outbound(OTHER_INSIDE, OTHER_HOST, 0) == (EXTERNAL_IP, 8090)
+    assert nat.outbound(OTHER_INSIDE, REMOTE, 0) != (EXTERNAL_IP, 8090)
+    assert nat.inbound(REMOTE, UDPv4Address(EXTERNAL_IP, 8090), 0) == INSIDE
+    assert nat.inbound(OTHER_HOST, UDPv4Address(EXTERNAL_IP, 8090), 0) == OTHER_INSIDE
+    assert nat.inbound(SAME_HOST, UDPv4Address(EXTERNAL_IP, 8090), 0) is None
+
+
+def test_an_early_packet_takes_the_port_from_an_unprotected_linux() -> None:
+    nat = Translator(NAT.LINUX_UNPROTECTED, EXTERNAL_IP)
+    external = UDPv4Address(EXTERNAL_IP, INSIDE.port)
+    assert nat.outbound(INSIDE, OTHER_HOST, 0) == external
+    assert nat.inbound(REMOTE, external, 1) is None
+    detour = nat.outbound(INSIDE, REMOTE, 2)
+    assert detour is not None
+    assert detour != external
+    assert nat.inbound(REMOTE, detour, 2) == INSIDE
+    assert nat.inbound(REMOTE, external, 2) is None
+    assert nat.outbound(INSIDE, SAME_HOST, 2) == detour, "the latest port is preferred for new destinations"
+    assert nat.outbound(INSIDE, OTHER_HOST, 2) == external
+
+
+def test_a_stranger_is_forgotten_after_silence() -> None:
+    nat = Translator(NAT.LINUX_UNPROTECTED, EXTERNAL_IP)
+    assert nat.inbound(REMOTE, UDPv4Address(EXTERNAL_IP, INSIDE.port), 0) is None
+    assert nat.outbound(INSIDE, REMOTE, 31) == (EXTERNAL_IP, INSIDE.port)
+
+
+def test_strangers_are_capped() -> None:
+    nat = Translator(NAT.LINUX_UNPROTECTED, EXTERNAL_IP)
+    for number in range(1, MAX_PERMISSIONS + 2):
+        nat.inbound(UDPv4Address("21.0.0.1", number), UDPv4Address(EXTERNAL_IP, INSIDE.port), 0)
+    assert nat.outbound(INSIDE, UDPv4Address("21.0.0.1", 1), 0) == (EXTERNAL_IP, INSIDE.port)
+
+
+def test_a_protected_linux_is_not_impressed_by_an_early_packet() -> None:
+    nat = Translator(NAT.LINUX_MASQUERADE, EXTERNAL_IP)
+    assert nat.inbound(REMOTE, UDPv4Address(EXTERNAL_IP, INSIDE.port), 0) is None
+    assert nat.outbound(INSIDE, REMOTE, 0) == (EXTERNAL_IP, INSIDE.port)
+
+
+@pytest.mark.parametrize("behaviour", [
+    {"ports": PortAllocation.PER_CONNECTION}, {"tracks_strangers": True},
+    {"ports": PortAllocation.PER_CONNECTION, "mapping": APDM, "filtering": EIM},
+])
+def test_what_makes_no_sense_is_refused(behaviour: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="per connection"):
+        NAT(**behaviour)
+
+
+@pytest.mark.parametrize("behaviour", [*(NAT(mapping=mapping) for mapping in Dependence), NAT.LINUX_MASQUERADE])
+def test_forwarded_port_is_open_to_everybody_for_good(behaviour: NAT) -> None:
+    nat = Translator(behaviour, EXTERNAL_IP)
     assert nat.forward(INSIDE, 4000, 0)
     assert not nat.forward(OTHER_INSIDE, 4000, 0)
     assert nat.inbound(OTHER_HOST, UDPv4Address(EXTERNAL_IP, 4000), 1e6) == INSIDE
@@ -186,7 +251,7 @@ def test_firewall_for_ipv6() -> None:
 
 addresses = st.builds(UDPv4Address, st.sampled_from(["21.0.0.1", "22.0.0.1"]), st.integers(1, 4))
 insiders = st.builds(UDPv4Address, st.sampled_from(["10.0.0.2", "10.0.0.3"]), st.integers(2000, 2002))
-behaviours = st.builds(NAT, st.sampled_from(Dependence), st.sampled_from(Dependence), st.sampled_from(PortAllocation),
+behaviours = st.builds(NAT, st.sampled_from(Dependence), st.sampled_from(Dependence), st.sampled_from(SHARED_PORTS),
                        timeout=st.just(10), refreshed_by_inbound=st.booleans())
 
 
@@ -208,3 +273,20 @@ def test_every_answer_reaches_who_asked_and_nobody_else(behaviour: NAT, packets:
         assert nat.inbound(remote, external, now + behaviour.timeout) == inside
         stranger = UDPv4Address("99.0.0.1", 1)
         assert (nat.inbound(stranger, external, now) is None) is (behaviour.filtering is not EIM)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from([NAT.LINUX_MASQUERADE, NAT.LINUX_UNPROTECTED]),
+       st.lists(st.tuples(insiders, addresses, st.booleans(), st.integers(0, 45)), max_size=30))
+def test_linux_delivers_every_answer_to_who_asked(behaviour: NAT, packets: list[Any]) -> None:
+    nat = Translator(behaviour, EXTERNAL_IP, random.Random(1))
+    now = 0
+    for inside, remote, has_early_packet, pause in packets:
+        now += pause
+        if has_early_packet:
+            nat.inbound(remote, UDPv4Address(EXTERNAL_IP, inside.port), now)
+        external = nat.outbound(inside, remote, now)
+        assert external is not None
+        assert nat.outbound(inside, remote, now) == external
+        assert nat.inbound(remote, external, now + behaviour.timeout) == inside
+        assert nat.inbound(UDPv4Address("99.0.0.1", 1), external, now) is None

@@ -95,6 +95,13 @@ async def test_closed_endpoints() -> None:
     assert ours.drops == {DropCounter.SEND_CLOSED: 2}
 
 
+async def test_other_ports_of_a_host() -> None:
+    ours, theirs = make(1), make(2)
+    host, port = theirs[0].wan_address
+    ours[0].send((host, port + 1), b"packet")
+    assert ours[0].drops == {DropCounter.SEND_FAILED: 1}
+
+
 @pytest.mark.parametrize("to_loop", [True, False])
 async def test_unknown_destinations(to_loop: bool) -> None:
     ours, _ = make(1)

@@ -86,8 +86,8 @@ class Endpoint(ABC):
     replaced, never changed in place, so a running delivery keeps the list that it began with.
     """
 
-    #: Where everybody on the Internet reaches this endpoint, if a port of the NAT is mapped to it.
     mapped_address: Address | None = None
+    """The public address from which a gateway forwards packets to this endpoint, on request; ``None`` if none does."""
 
     def __init__(self, prefixlen: int = PREFIX_LENGTH) -> None:
         self._logger = logging.getLogger(type(self).__name__)

@@ -117,7 +117,9 @@ class MockEndpoint(Endpoint):
     def send(self, socket_address: Address, packet: bytes) -> None:
         """Deliver ``packet`` to the endpoint with this address in a later round of the running event loop.
 
-        :raises AssertionError: if there is none, in the event loop as well if ``SEND_INET_EXCEPTION_TO_LOOP``.
+        It is lost if there is none at this port of a host that has others, which peers behind a NAT may be looked for.
+
+        :raises AssertionError: if there is no such host, in the event loop as well if ``SEND_INET_EXCEPTION_TO_LOOP``.
         """
         if not self._open:
             self.drops.count(DropCounter.SEND_CLOSED)
@@ -127,6 +129,9 @@ class MockEndpoint(Endpoint):
             socket_address.carry(packet)
             return
         if target is None:
+            if any(address[0] == socket_address[0] for address in internet):
+                self.drops.count(DropCounter.SEND_FAILED)  # the host is there, and nobody listens at this port
+                return
             error = AssertionError(f"nothing in this process has the address {socket_address}")
             if self.SEND_INET_EXCEPTION_TO_LOOP:
                 asyncio.ensure_future(crash_event_loop(error))  # noqa: RUF006 - its end is reported because nobody has it

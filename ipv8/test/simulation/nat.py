@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
@@ -45,6 +45,7 @@ class PortAllocation(Enum):
     PRESERVING = "the internal port, or the next free one above it"
     SEQUENTIAL = "the next free one above the last that was given out"
     RANDOM = "any free one"
+    PER_CONNECTION = "the sender's latest one, or the internal port, or any: whichever nobody has for that destination"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class NAT:
     :param refreshed_by_inbound: whether packets from outside prolong it, as packets from inside do.
     :param exposed: whether everything that arrives at a port without a mapping goes to the same port of the first
         internal host, and everything that this host sends keeps its port: a one-to-one translator.
+    :param tracks_strangers: whether a packet from outside that is for nobody inside occupies its port, as far as its
+        sender is concerned, until the timeout.
+    :raises ValueError: for ports per connection where a mapping, or what it lets in, is not one connection, and for
+        strangers that are tracked otherwise.
     """
 
     mapping: Dependence = Dependence.ENDPOINT_INDEPENDENT
@@ -70,6 +75,14 @@ class NAT:
     timeout: float = 120.0
     refreshed_by_inbound: bool = False
     exposed: bool = False
+    tracks_strangers: bool = False
+
+    def __post_init__(self) -> None:
+        is_per_connection = self.ports is PortAllocation.PER_CONNECTION
+        if is_per_connection and {self.mapping, self.filtering} != {Dependence.ADDRESS_AND_PORT_DEPENDENT}:
+            raise ValueError("ports per connection need mapping and filtering to be address- and port-dependent")
+        if self.tracks_strangers and not is_per_connection:
+            raise ValueError("strangers are tracked together with ports per connection only")
 
     ONE_TO_ONE: ClassVar[NAT]
     """Everything passes, only the address changes."""
@@ -83,6 +96,13 @@ class NAT:
     """Another, random, external port for each destination, which alone may answer."""
     SYMMETRIC_SEQUENTIAL: ClassVar[NAT]
     """As ``SYMMETRIC``, with consecutive ports."""
+    LINUX_MASQUERADE: ClassVar[NAT]
+    """``masquerade`` of the Linux kernel in a router that drops what is sent to itself, as homes have it: like
+    ``PORT_RESTRICTED``, but hosts share a port as long as their destinations differ. The timeout is that of a
+    connection that nobody answers; others have 120 seconds."""
+    LINUX_UNPROTECTED: ClassVar[NAT]
+    """The same in a router without rules for what is sent to itself: whoever sends first from outside is tracked, and
+    later reached from another port than everybody else."""
 
 
 NAT.ONE_TO_ONE = NAT(filtering=Dependence.ENDPOINT_INDEPENDENT, hairpinning=True, exposed=True)
@@ -91,6 +111,9 @@ NAT.ADDRESS_RESTRICTED = NAT(filtering=Dependence.ADDRESS_DEPENDENT)
 NAT.PORT_RESTRICTED = NAT(filtering=Dependence.ADDRESS_AND_PORT_DEPENDENT)
 NAT.SYMMETRIC = NAT(mapping=Dependence.ADDRESS_AND_PORT_DEPENDENT, ports=PortAllocation.RANDOM)
 NAT.SYMMETRIC_SEQUENTIAL = NAT(mapping=Dependence.ADDRESS_AND_PORT_DEPENDENT, ports=PortAllocation.SEQUENTIAL)
+NAT.LINUX_MASQUERADE = NAT(mapping=Dependence.ADDRESS_AND_PORT_DEPENDENT, ports=PortAllocation.PER_CONNECTION,
+                           timeout=30.0, refreshed_by_inbound=True)
+NAT.LINUX_UNPROTECTED = replace(NAT.LINUX_MASQUERADE, tracks_strangers=True)
 
 
 class Permissions:
@@ -124,11 +147,12 @@ class Permissions:
 class _Mapping:
     """An internal endpoint and the external port that it has for some or all destinations."""
 
-    __slots__ = ("external", "internal", "key", "last_used", "permanent", "permissions")
+    __slots__ = ("external", "internal", "key", "last_used", "permanent", "permissions", "slot")
 
-    def __init__(self, key: Hashable, internal: Address, external: UDPv4Address, permissions: Permissions,
-                 now: float) -> None:
+    def __init__(self, key: Hashable, slot: Hashable, internal: Address, external: UDPv4Address,
+                 permissions: Permissions, now: float) -> None:
         self.key = key
+        self.slot = slot
         self.internal = UDPv4Address(*internal)
         self.external = external
         self.permissions = permissions
@@ -152,12 +176,15 @@ class Translator:
         self.exposed_ip: str | None = None
         self._chance = chance or random.Random(0)
         self._by_key: dict[Hashable, _Mapping] = {}
-        self._by_port: dict[int, _Mapping] = {}
+        self._by_slot: dict[Hashable, _Mapping] = {}
         self._forwarded: dict[Hashable, _Mapping] = {}
+        self._latest: dict[Hashable, _Mapping] = {}
+        self._exposed_ports: set[int] = set()
+        self._strangers: dict[Hashable, float] = {}
         self._last_port = self._chance.randint(FIRST_PORT, LAST_PORT)
 
     def __len__(self) -> int:
-        return len(self._by_port)
+        return len(self._by_slot)
 
     def outbound(self, source: Address, destination: Address, now: float) -> UDPv4Address | None:
         """The external source address of a packet from the inside; ``None`` if no port is free.
@@ -165,6 +192,7 @@ class Translator:
         The destination may answer from now on.
         """
         if self.behaviour.exposed and source[0] == self.exposed_ip:
+            self._exposed_ports.add(source[1])
             return UDPv4Address(self.external_ip, source[1])
         forwarded = self._forwarded.get(tuple(source[:2]))
         if forwarded is not None:
@@ -174,18 +202,22 @@ class Translator:
         if mapping is None or self._is_expired(mapping, now):
             if mapping is not None:
                 self._remove(mapping)
-            port = self._free_port(source[1], now)
+            port = self._free_port(source, destination, now)
             if port is None:
                 return None
-            mapping = self._add(key, source, port, now)
+            mapping = self._add(key, self._slot(port, destination), source, port, now)
+            self._latest[tuple(source[:2])] = mapping
         mapping.last_used = now
         mapping.permissions.grant(destination, now)
         return mapping.external
 
     def inbound(self, source: Address, destination: Address, now: float) -> UDPv4Address | None:
         """The internal address that a packet from the outside to ``destination`` is for; ``None`` if it is dropped."""
-        mapping = self._by_port.get(destination[1])
+        slot = self._slot(destination[1], source)
+        mapping = self._by_slot.get(slot) or self._by_slot.get(destination[1])
         if mapping is None or self._is_expired(mapping, now):
+            if self.behaviour.tracks_strangers:
+                self._note_stranger(slot, now)
             return None if self.exposed_ip is None else UDPv4Address(self.exposed_ip, destination[1])
         refresh = self.behaviour.refreshed_by_inbound
         if not mapping.permanent:
@@ -201,12 +233,12 @@ class Translator:
 
         What ``internal`` sends comes from that port from now on.
         """
-        current = self._by_port.get(external_port)
+        current = self._by_slot.get(external_port)
         if current is not None and not self._is_expired(current, now):
             return False
         if current is not None:
             self._remove(current)
-        mapping = self._add(("forwarded", external_port), internal, external_port, now)
+        mapping = self._add(("forwarded", external_port), external_port, internal, external_port, now)
         mapping.permanent = True
         self._forwarded[tuple(internal[:2])] = mapping
         return True
@@ -218,43 +250,66 @@ class Translator:
 
     def reset(self, external_ip: str | None = None) -> None:
         """Forget all mappings, as a restart does, and maybe get another external address."""
-        self._by_key.clear()
-        self._by_port.clear()
-        self._forwarded.clear()
+        for table in (self._by_key, self._by_slot, self._forwarded, self._latest, self._strangers, self._exposed_ports):
+            table.clear()
         self.external_ip = external_ip or self.external_ip
 
     def _is_expired(self, mapping: _Mapping, now: float) -> bool:
         return not mapping.permanent and now - mapping.last_used > self.behaviour.timeout
 
-    def _add(self, key: Hashable, internal: Address, port: int, now: float) -> _Mapping:
+    def _slot(self, port: int, remote: Address) -> Hashable:
+        """What one mapping only may have: an external port, or one as far as ``remote`` is concerned."""
+        return (port, *remote[:2]) if self.behaviour.ports is PortAllocation.PER_CONNECTION else port
+
+    def _add(self, key: Hashable, slot: Hashable, internal: Address, port: int, now: float) -> _Mapping:
         permissions = Permissions(self.behaviour.filtering, self.behaviour.timeout)
-        mapping = _Mapping(key, internal, UDPv4Address(self.external_ip, port), permissions, now)
-        self._by_key[key] = self._by_port[port] = mapping
+        mapping = _Mapping(key, slot, internal, UDPv4Address(self.external_ip, port), permissions, now)
+        self._by_key[key] = self._by_slot[slot] = mapping
         self._last_port = port
         return mapping
 
     def _remove(self, mapping: _Mapping) -> None:
         del self._by_key[mapping.key]
-        del self._by_port[mapping.external.port]
+        del self._by_slot[mapping.slot]
 
-    def _free_port(self, internal_port: int, now: float) -> int | None:
-        """A port by the rule of the behaviour; expired mappings make room."""
-        span = LAST_PORT - FIRST_PORT + 1
-        if self.behaviour.ports is PortAllocation.RANDOM:
-            first = self._chance.randint(FIRST_PORT, LAST_PORT)
-        elif self.behaviour.ports is PortAllocation.SEQUENTIAL:
+    def _note_stranger(self, slot: Hashable, now: float) -> None:
+        self._strangers.pop(slot, None)
+        self._strangers[slot] = now
+        if len(self._strangers) > MAX_PERMISSIONS:
+            del self._strangers[next(iter(self._strangers))]
+
+    def _free_port(self, source: Address, destination: Address, now: float) -> int | None:
+        """A port for a mapping from ``source`` to ``destination``, by the rule of the behaviour."""
+        rule = self.behaviour.ports
+        first = source[1]
+        if rule is PortAllocation.SEQUENTIAL:
             first = self._last_port + 1
-        else:
-            first = internal_port
-        for offset in range(span):
-            port = FIRST_PORT + (first - FIRST_PORT + offset) % span
-            mapping = self._by_port.get(port)
-            if mapping is None:
-                return port
-            if self._is_expired(mapping, now):
+        elif rule is PortAllocation.PER_CONNECTION:
+            latest = self._latest.get(tuple(source[:2]))
+            if latest is not None and self._is_expired(latest, now):
+                latest = None
+            for port in (source[1] if latest is None else latest.external.port, source[1]):
+                if self._is_free(port, destination, now):
+                    return port
+        if rule in {PortAllocation.RANDOM, PortAllocation.PER_CONNECTION}:
+            first = self._chance.randint(FIRST_PORT, LAST_PORT)
+        span = LAST_PORT - FIRST_PORT + 1
+        ports = (FIRST_PORT + (first - FIRST_PORT + offset) % span for offset in range(span))
+        return next((port for port in ports if self._is_free(port, destination, now)), None)
+
+    def _is_free(self, port: int, remote: Address, now: float) -> bool:
+        """Whether a mapping to ``remote`` may have this port; one that has expired is removed for it."""
+        slot = self._slot(port, remote)
+        tracked = self._strangers.get(slot)
+        if port in self._exposed_ports or (tracked is not None and now - tracked <= self.behaviour.timeout):
+            return False
+        for taken in dict.fromkeys((slot, port)):
+            mapping = self._by_slot.get(taken)
+            if mapping is not None:
+                if not self._is_expired(mapping, now):
+                    return False
                 self._remove(mapping)
-                return port
-        return None
+        return True
 
 
 class Firewall:

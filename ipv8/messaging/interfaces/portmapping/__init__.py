@@ -1,1 +1,1 @@
-"""Asking the gateway of the local network to forward a port: UPnP-IGD and NAT-PMP."""
+"""Asking the gateway of the local network to forward a port: PCP, NAT-PMP and UPnP-IGD."""

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from ipaddress import IPv4Network, ip_address
 from typing import NamedTuple
 
-__all__ = ["Gateway", "PortMapping", "PortMappingError"]
+from ipv8 import clock
+
+__all__ = ["EpochTracker", "Gateway", "PortMapping", "PortMappingError"]
+
+INNER_NETWORKS = tuple(map(IPv4Network, ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+                                         "172.16.0.0/12", "192.168.0.0/16")))
+"""Addresses of no use in the internet: a gateway that has one has another gateway behind it (RFC 6890)."""
 
 
 class PortMappingError(RuntimeError):
@@ -21,6 +28,35 @@ class PortMapping(NamedTuple):
     internal_port: int
     lifetime: float
 
+    @property
+    def is_public(self) -> bool:
+        """Whether the outside address is one of the internet, not of the inner network of another gateway."""
+        ip = ip_address(self.external_ip)
+        return not any(ip in network for network in INNER_NETWORKS)
+
+
+class EpochTracker:
+    """Notices by the clock in a gateway's answers that it lost its mappings (RFC 6887 section 8.5).
+
+    That clock counts the seconds since the gateway has kept its mappings.
+    """
+
+    def __init__(self) -> None:
+        self._previous: tuple[float, int] | None = None
+
+    def note(self, epoch: int) -> None:
+        """Remember the clock of an answer that just came in."""
+        self._previous = (clock.monotonic(), epoch)
+
+    def is_plausible(self, epoch: int) -> bool:
+        """Whether a gateway that kept its mappings can say so now."""
+        if self._previous is None:
+            return True
+        then, before = self._previous
+        ours, theirs = clock.monotonic() - then, epoch - before
+        # Two seconds and a sixteenth are what clocks may differ by.
+        return theirs >= -1 and ours + 2 >= theirs - theirs / 16 and theirs + 2 >= ours - ours / 16
+
 
 class Gateway(ABC):
     """A router that forwards ports on request; every method raises :class:`PortMappingError` if it refuses."""
@@ -29,7 +65,7 @@ class Gateway(ABC):
 
     @abstractmethod
     async def external_ip(self) -> str:
-        """The outside IPv4 address, by which nothing is changed."""
+        """The outside address, by which nothing is changed; empty if it is told only together with a mapping."""
 
     @abstractmethod
     async def add(self, internal_port: int, external_port: int, lifetime: int) -> PortMapping:
@@ -42,3 +78,7 @@ class Gateway(ABC):
     @abstractmethod
     async def remove(self, mapping: PortMapping) -> None:
         """Forward it no more."""
+
+    def announces_loss(self, data: bytes, source: tuple[str, int]) -> bool:  # noqa: ARG002 - for those that do
+        """Whether a datagram, and the host and port that it came from, tell that this gateway lost its mappings."""
+        return False

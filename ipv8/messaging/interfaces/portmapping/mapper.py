@@ -4,127 +4,215 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
+from ipv8 import clock, entropy
+
 from .gateway import PortMappingError
-from .natpmp import NatPmpGateway, default_gateways
-from .upnp import UpnpGateway
+from .search import find_gateways
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from asyncio import DatagramTransport, Future
+    from collections.abc import AsyncGenerator, Callable
 
     from ipv8.taskmanager import TaskManager
 
     from .gateway import Gateway, PortMapping
 
-__all__ = ["PortMapper", "find_gateways"]
+__all__ = ["PortMapper"]
 
 logger = logging.getLogger(__name__)
 
 LIFETIME = 3600
 """Seconds for which ports are asked for: not long after a crash they are closed."""
 
-RENEWAL_INTERVAL = LIFETIME / 2
+MAX_LIFETIME = 86400
+"""A grant of more seconds is renewed as if it were of so many (RFC 6887 section 15)."""
+
+RETRY_INTERVAL = 1800.0
+"""Seconds until the next search when nobody forwards the port."""
+
+SPACING = 4.0
+"""Seconds between two requests at least (RFC 6887 section 11.2.1)."""
+
+RECOVERY_SPREAD = 5.0
+"""When a gateway lost all mappings, its clients ask for them within so many seconds, not all at the same time."""
+
+REMOVAL_TIMEOUT = 1.0
+"""Seconds that a gateway has to take its mapping back: nobody who stops a node wants to wait."""
+
+ANNOUNCEMENTS = ("0.0.0.0", 5350)  # noqa: S104 - they are sent to a group, in which every interface is
+"""Where gateways tell that they have restarted (RFC 6886 section 3.2.1, RFC 6887 section 14.1.2)."""
+
+ALL_HOSTS = "224.0.0.1"
 
 
-async def find_gateways(timeout: float = 2.0) -> list[tuple[Gateway, str]]:
-    """The gateways that forward ports on request, with their outside addresses; nothing is changed by the search.
+class _Announcements(asyncio.DatagramProtocol):
+    def __init__(self, on_announcement: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self._on_announcement = on_announcement
 
-    Gateways that speak UPnP come first, as those of NAT-PMP often are the same.
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._on_announcement(data, addr)
 
-    :raises ModuleNotFoundError: if there is none that speaks NAT-PMP, and the library for UPnP is missing.
-    """
-    by_natpmp = asyncio.gather(*(_ask(NatPmpGateway(host, timeout)) for host in default_gateways()))
+
+async def _listen(on_announcement: Callable[[bytes, tuple[str, int]], None]) -> DatagramTransport | None:
+    """Hear announcements, together with other programs; ``None`` if the system does not let us."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        found = await asyncio.gather(*map(_ask, await UpnpGateway.search(timeout)))
-        return [answer for answer in found + await by_natpmp if answer is not None]
-    except (ModuleNotFoundError, PortMappingError) as e:
-        usable = [answer for answer in await by_natpmp if answer is not None]
-        if not usable and isinstance(e, ModuleNotFoundError):
-            raise
-        return usable
-    finally:
-        by_natpmp.cancel()
-
-
-async def _ask(gateway: Gateway) -> tuple[Gateway, str] | None:
-    """A gateway with its outside address, if it tells one."""
-    try:
-        return gateway, await gateway.external_ip()
-    except PortMappingError as e:
-        logger.debug("no port mapping by %s: %s", gateway.protocol, e)
+        for name in ("SO_REUSEADDR", "SO_REUSEPORT"):
+            if hasattr(socket, name):
+                listener.setsockopt(socket.SOL_SOCKET, getattr(socket, name), 1)
+        listener.bind(ANNOUNCEMENTS)
+        with suppress(OSError):  # most systems are members anyway
+            listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                                socket.inet_aton(ALL_HOSTS) + socket.inet_aton(ANNOUNCEMENTS[0]))
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Announcements(on_announcement), sock=listener)
+    except (OSError, NotImplementedError) as e:
+        listener.close()
+        logger.debug("restarts of gateways are not heard of: %s", e)
         return None
+    return transport
 
 
 class PortMapper:
     """Has a UDP port of this machine forwarded, and renews that in time.
 
     :param port: the port.
-    :param find: finds gateways; the first one that does it is used.
+    :param find: what may be asked; the first that does it is used.
     :param on_change: called with the mapping whenever it is new or another one, and with ``None`` when it is lost.
     """
 
-    def __init__(self, port: int, find: Callable[[], Awaitable[list[tuple[Gateway, str]]]] = find_gateways,
+    def __init__(self, port: int, find: Callable[[], AsyncGenerator[Gateway, None]] = find_gateways,
                  on_change: Callable[[PortMapping | None], None] = lambda _: None) -> None:
         self.port = port
         self.mapping: PortMapping | None = None
         self._find = find
         self._on_change = on_change
         self._gateway: Gateway | None = None
+        self._asking: tuple[Gateway, Future[PortMapping]] | None = None
+        self._expires = 0.0
+        self._failed = False
+        self._listener: DatagramTransport | None = None
+        self._loss: Future[None] | None = None
         self._task_name = f"port mapping {id(self)}"
         self._tasks: TaskManager | None = None
 
     def start(self, tasks: TaskManager) -> None:
-        """Ask for the port, now and again every half an hour, as a task of ``tasks``."""
+        """Ask for the port, now and again in time, as a task of ``tasks``; their shutdown gives the port back."""
         self._tasks = tasks
-        tasks.register_task(self._task_name, self.renew, interval=RENEWAL_INTERVAL, delay=0)
+        # An interval is waited for between two runs, each of which takes most of a mapping's life.
+        tasks.register_task(self._task_name, self._keep, interval=SPACING, delay=0)
+        tasks.register_shutdown_task(self.stop)
 
     async def stop(self) -> None:
-        """Give the port back."""
-        if self._tasks is not None:
-            await asyncio.wait([self._tasks.cancel_pending_task(self._task_name)])
-            self._tasks = None
-        gateway, self._gateway, mapping = self._gateway, None, self.mapping
-        if gateway is not None and mapping is not None:
-            try:
-                await gateway.remove(mapping)
-            except PortMappingError as e:
-                logger.info("port %d stays forwarded until its time is up: %s", mapping.external_port, e)
+        """Give the port back, or leave that to the end of its lifetime if the gateway takes long to answer."""
+        if self._tasks is None:
+            return
+        tasks, self._tasks = self._tasks, None
+        await asyncio.wait([tasks.cancel_pending_task(self._task_name)], timeout=REMOVAL_TIMEOUT)
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        try:
+            await asyncio.wait_for(self._give_back(), REMOVAL_TIMEOUT)
+        except (PortMappingError, asyncio.TimeoutError) as e:
+            logger.info("UDP port %d may stay forwarded until its time is up: %s", self.port,
+                        str(e) or "no answer in time")
+        except Exception:  # of the library for UPnP, say: whoever stops has other things to stop, too
+            logger.exception("UDP port %d could not be given back", self.port)
+        self._gateway = None
         self._note(None)
+
+    async def _give_back(self) -> None:
+        gateway, mapping = self._gateway, self.mapping
+        if self._asking is not None:  # the gateway may have done already what it was asked to
+            (asked, request), self._asking = self._asking, None
+            with suppress(PortMappingError):
+                mapping, gateway = await request, asked
+        if gateway is not None and mapping is not None:
+            await gateway.remove(mapping)
 
     async def renew(self) -> None:
         """Ask for the port, or for more time; that there is no gateway that does it is only logged."""
+        problems: list[str] = []
         mapping = None
         if self._gateway is not None:
-            mapping = await self._try(self._gateway)
+            mapping = await self._try(self._gateway, problems)
+            if mapping is None and clock.monotonic() < self._expires:
+                logger.debug("UDP port %d is still forwarded, but not for longer: %s", self.port, problems[0])
+                return
         if mapping is None:
-            self._gateway = None
-            mapping = await self._search()
-        self._note(mapping)
+            mapping = await self._search(problems)
+        self._note(mapping, problems)
 
-    async def _search(self) -> PortMapping | None:
+    async def _keep(self) -> None:
+        """Ask, then wait until it is time to ask again."""
+        if self._listener is None:
+            self._listener = await _listen(self._on_announcement)
         try:
-            gateways = await self._find()
+            await self.renew()
+        except Exception:  # of the library for UPnP, say: the next time may be better
+            logger.exception("the port mapping of UDP port %d failed", self.port)
+            if clock.monotonic() >= self._expires:
+                self._note(None)
+        pause = RETRY_INTERVAL
+        if self.mapping is not None:
+            # Somewhere in the eighth of its life behind the first half, and so on with what is left if that fails.
+            pause = (self._expires - clock.monotonic()) * (1 / 2 + entropy.random() / 8)
+        self._loss = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._loss], timeout=max(0.0, pause - SPACING))
+        if self._loss.done():
+            self._expires = 0.0
+            await asyncio.sleep(entropy.random() * RECOVERY_SPREAD)
+
+    def _on_announcement(self, data: bytes, source: tuple[str, int]) -> None:
+        if (self._gateway is not None and self._gateway.announces_loss(data, source)
+                and self._loss is not None and not self._loss.done()):
+            logger.debug("the gateway %s has lost its mappings", source[0])
+            self._loss.set_result(None)
+
+    async def _search(self, problems: list[str]) -> PortMapping | None:
+        self._gateway = None
+        try:
+            async with aclosing(self._find()) as gateways:
+                async for gateway in gateways:
+                    mapping = await self._try(gateway, problems)
+                    if mapping is not None:
+                        self._gateway = gateway
+                        return mapping
         except (ModuleNotFoundError, PortMappingError) as e:
-            logger.warning("UDP port %d is not forwarded: %s", self.port, e)
-            return None
-        for gateway, _ in gateways:
-            mapping = await self._try(gateway)
-            if mapping is not None:
-                self._gateway = gateway
-                return mapping
-        logger.info("no gateway forwards UDP port %d", self.port)
+            problems.append(str(e))
         return None
 
-    async def _try(self, gateway: Gateway) -> PortMapping | None:
+    async def _try(self, gateway: Gateway, problems: list[str]) -> PortMapping | None:
         wanted = self.mapping.external_port if self.mapping is not None else self.port
+        request = asyncio.ensure_future(gateway.add(self.port, wanted, LIFETIME))
+        self._asking = (gateway, request)
         try:
-            return await gateway.add(self.port, wanted, LIFETIME)
+            mapping = await asyncio.shield(request)
         except PortMappingError as e:
-            logger.info("no port mapping by %s: %s", gateway.protocol, e)
+            problems.append(f"{gateway.protocol}: {e}")
             return None
+        finally:
+            if request.done():
+                self._asking = None
+        self._expires = clock.monotonic() + min(mapping.lifetime or LIFETIME, MAX_LIFETIME)
+        return mapping
 
-    def _note(self, mapping: PortMapping | None) -> None:
+    def _note(self, mapping: PortMapping | None, problems: list[str] | None = None) -> None:
         previous, self.mapping = self.mapping, mapping
-        if (previous and previous[:4]) != (mapping and mapping[:4]):
-            self._on_change(mapping)
+        if mapping is None and problems is not None:
+            level = logging.DEBUG if self._failed and previous is None else logging.INFO
+            reasons = "; ".join(dict.fromkeys(problems)) or "no router was found"
+            logger.log(level, "UDP port %d is not forwarded: %s", self.port, reasons)
+        self._failed = mapping is None
+        if (previous and previous[:4]) == (mapping and mapping[:4]):
+            return
+        if mapping is not None:
+            logger.info("UDP port %d is forwarded from %s:%d by %s%s", self.port, mapping.external_ip,
+                        mapping.external_port, mapping.protocol,
+                        "" if mapping.is_public else ", which is behind another NAT")
+        self._on_change(mapping)

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import struct
-from contextlib import suppress
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from .gateway import Gateway, PortMapping, PortMappingError
+from .exchange import PORT, Server, ask
+from .gateway import EpochTracker, Gateway, PortMapping, PortMappingError
 
-if TYPE_CHECKING:
-    from asyncio import DatagramTransport, Future
-
-__all__ = ["NatPmpGateway", "decode_external_ip", "decode_mapping", "default_gateways", "encode_external_ip_request",
-           "encode_mapping_request", "parse_routes"]
-
-PORT = 5351
-"""Where gateways listen (section 1.1)."""
-
-FIRST_RETRY = 0.25
-"""Seconds until a question is repeated; the pause doubles each time (section 3.1)."""
-
-ROUTES_FILE = "/proc/net/route"
-ROUTE_GATEWAY_FLAG = 0x2
+__all__ = ["MappedPort", "NatPmpGateway", "OutsideAddress", "decode_external_ip", "decode_mapping",
+           "encode_external_ip_request", "encode_mapping_request"]
 
 _EXTERNAL_IP, _MAP_UDP = 0, 1
 _ANSWER = 128
@@ -42,9 +28,17 @@ _REQUEST = struct.Struct(">BBHHHI")
 _MAPPED = struct.Struct(">HHI")
 
 
-class MappedPort(NamedTuple):
-    """What a gateway granted; the lifetime is in seconds."""
+class OutsideAddress(NamedTuple):
+    """The outside address of a gateway that has kept its mappings for ``epoch`` seconds."""
 
+    epoch: int
+    ip: str
+
+
+class MappedPort(NamedTuple):
+    """What a gateway granted, and for how many seconds it has kept its mappings; the lifetime is in seconds, too."""
+
+    epoch: int
     internal_port: int
     external_port: int
     lifetime: int
@@ -60,64 +54,28 @@ def encode_mapping_request(internal_port: int, external_port: int, lifetime: int
     return _REQUEST.pack(0, _MAP_UDP, 0, internal_port, external_port, lifetime)
 
 
-def _decode(data: bytes, operation: int, body_size: int) -> bytes | None:
-    """The body of an answer to ``operation``; ``None`` if the data is no such answer."""
+def _decode(data: bytes, operation: int, body_size: int) -> tuple[int, bytes] | None:
+    """The epoch and the body of an answer to ``operation``; ``None`` if the data is no such answer."""
     if len(data) < _HEADER.size:
         return None
-    version, answered, result, _ = _HEADER.unpack_from(data)
+    version, answered, result, epoch = _HEADER.unpack_from(data)
     if version or answered != _ANSWER + operation:
         return None
     if result:
         raise PortMappingError("the gateway " + _RESULTS.get(result, f"refuses for reason {result}"))
-    return data[_HEADER.size:] if len(data) == _HEADER.size + body_size else None
+    return (epoch, data[_HEADER.size:]) if len(data) == _HEADER.size + body_size else None
 
 
-def decode_external_ip(data: bytes) -> str | None:
+def decode_external_ip(data: bytes) -> OutsideAddress | None:
     """The outside address in an answer, ``None`` if it is no such answer; a refusal raises ``PortMappingError``."""
-    body = _decode(data, _EXTERNAL_IP, 4)
-    return None if body is None else str(IPv4Address(body))
+    decoded = _decode(data, _EXTERNAL_IP, 4)
+    return None if decoded is None else OutsideAddress(decoded[0], str(IPv4Address(decoded[1])))
 
 
 def decode_mapping(data: bytes) -> MappedPort | None:
     """What an answer grants, ``None`` if it is no such answer; a refusal raises ``PortMappingError``."""
-    body = _decode(data, _MAP_UDP, _MAPPED.size)
-    return None if body is None else MappedPort(*_MAPPED.unpack(body))
-
-
-def parse_routes(table: str) -> list[str]:
-    """The gateways of the default routes in a routing table in the format of Linux."""
-    gateways = []
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        with suppress(ValueError, IndexError):
-            if int(fields[1], 16) == 0 and int(fields[3], 16) & ROUTE_GATEWAY_FLAG:
-                gateways.append(str(IPv4Address(socket.htonl(int(fields[2], 16)).to_bytes(4, "big"))))
-    return list(dict.fromkeys(gateways))
-
-
-def default_gateways() -> list[str]:
-    """The gateways to the internet, as far as this machine tells (Linux does)."""
-    try:
-        with open(ROUTES_FILE, encoding="ascii") as file:
-            return parse_routes(file.read())
-    except OSError:
-        return []
-
-
-class _Conversation(asyncio.DatagramProtocol):
-    """Waits for the first datagram of the gateway that answers the question."""
-
-    def __init__(self, operation: int) -> None:
-        self.operation = operation
-        self.answer: Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - the socket is connected
-        if len(data) >= _HEADER.size and data[1] == _ANSWER + self.operation and not self.answer.done():
-            self.answer.set_result(data)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(PortMappingError(f"the gateway does not speak NAT-PMP ({exc})"))
+    decoded = _decode(data, _MAP_UDP, _MAPPED.size)
+    return None if decoded is None else MappedPort(decoded[0], *_MAPPED.unpack(decoded[1]))
 
 
 class NatPmpGateway(Gateway):
@@ -125,25 +83,23 @@ class NatPmpGateway(Gateway):
 
     :param host: its IPv4 address.
     :param timeout: seconds until it counts as one that does not.
+    :param source: the address of this machine to which ports are forwarded; empty for the usual one.
     """
 
     protocol = "NAT-PMP"
 
-    def __init__(self, host: str, timeout: float = 2.0, port: int = PORT) -> None:
-        self.host = host
-        self.timeout = timeout
-        self.port = port
+    def __init__(self, host: str, timeout: float = 2.0, port: int = PORT, source: str = "") -> None:
+        self.server = Server(host, timeout, port, source)
+        self._epochs = EpochTracker()
 
     async def external_ip(self) -> str:
         """The outside IPv4 address."""
-        ip = decode_external_ip(await self._ask(encode_external_ip_request(), _EXTERNAL_IP))
-        if ip is None:
-            raise PortMappingError("the gateway gave an answer that cannot be read")
-        return ip
+        return (await ask(self.server, lambda _: encode_external_ip_request(), decode_external_ip)).ip
 
     async def add(self, internal_port: int, external_port: int, lifetime: int) -> PortMapping:
         """Forward a UDP port of this machine."""
         mapped = await self._map(internal_port, external_port, lifetime)
+        self._epochs.note(mapped.epoch)
         return PortMapping(self.protocol, await self.external_ip(), mapped.external_port, internal_port,
                            mapped.lifetime)
 
@@ -152,33 +108,19 @@ class NatPmpGateway(Gateway):
         await self._map(mapping.internal_port, 0, 0)
 
     async def _map(self, internal_port: int, external_port: int, lifetime: int) -> MappedPort:
+        def decode(data: bytes) -> MappedPort | None:
+            mapped = decode_mapping(data)
+            fits = mapped is not None and mapped.internal_port == internal_port and (
+                not lifetime or (mapped.external_port and mapped.lifetime))
+            return mapped if fits else None
+
         request = encode_mapping_request(internal_port, external_port, lifetime)
-        mapped = decode_mapping(await self._ask(request, _MAP_UDP))
-        if mapped is None or mapped.internal_port != internal_port or (lifetime and not mapped.external_port):
-            raise PortMappingError("the gateway gave an answer that does not fit the question")
-        return mapped
+        return await ask(self.server, lambda _: request, decode)
 
-    async def _ask(self, request: bytes, operation: int) -> bytes:
-        loop = asyncio.get_running_loop()
+    def announces_loss(self, data: bytes, source: tuple[str, int]) -> bool:
+        """Whether this is the announcement of an outside address since which no mapping is kept (section 3.2.1)."""
         try:
-            transport, conversation = await loop.create_datagram_endpoint(
-                lambda: _Conversation(operation), remote_addr=(self.host, self.port))
-        except OSError as e:
-            raise PortMappingError(f"the gateway {self.host} cannot be asked: {e}") from e
-        try:
-            return await self._wait(transport, conversation, request)
-        finally:
-            transport.close()
-            conversation.answer.cancel()
-
-    async def _wait(self, transport: DatagramTransport, conversation: _Conversation, request: bytes) -> bytes:
-        loop = asyncio.get_running_loop()
-        end, pause = loop.time() + self.timeout, FIRST_RETRY
-        while (left := end - loop.time()) > 0:
-            transport.sendto(request)
-            await asyncio.wait([conversation.answer], timeout=min(pause, left))
-            if conversation.answer.done():
-                return conversation.answer.result()
-            pause *= 2
-        raise PortMappingError(f"the gateway {self.host} does not answer: it does not speak NAT-PMP, or that is "
-                               "switched off")
+            outside = decode_external_ip(data)
+        except PortMappingError:
+            return False
+        return outside is not None and source == self.server.address and not self._epochs.is_plausible(outside.epoch)

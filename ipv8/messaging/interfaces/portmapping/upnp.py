@@ -65,28 +65,29 @@ class UpnpGateway(Gateway):
         self._error: type[Exception] = _load("exceptions").UpnpError
 
     @classmethod
-    async def search(cls, timeout: float = 2.0) -> list[UpnpGateway]:
+    async def search(cls, timeout: float = 2.0, source: str = "") -> list[UpnpGateway]:
         """The gateways that answer a multicast search of the local network within ``timeout`` seconds.
 
+        :param source: the address of this machine to which ports are forwarded; empty for the usual one.
         :raises ModuleNotFoundError: without the library.
         :raises PortMappingError: if there is no network.
         """
         profile = _load("profiles.igd").IgdDevice
         try:
-            found = await profile.async_search(timeout=max(1, round(timeout)))
+            found = await profile.async_search((source, 0) if source else None, max(1, round(timeout)))
         except OSError as e:
             raise PortMappingError(f"the local network cannot be searched for gateways: {e}") from e
         locations = dict.fromkeys(answer.get("location", "") for answer in found)
         gateways = []
         for location in [location for location in locations if is_local_location(location)][:MAX_GATEWAYS]:
             try:
-                gateways.append(await cls.at(location, timeout))
+                gateways.append(await cls.at(location, timeout, source))
             except PortMappingError:  # noqa: PERF203 - a few, each of which takes milliseconds
                 continue  # others may do better
         return gateways
 
     @classmethod
-    async def at(cls, location: str, timeout: float = 2.0) -> UpnpGateway:
+    async def at(cls, location: str, timeout: float = 2.0, source: str = "") -> UpnpGateway:
         """The gateway whose description is at an URL.
 
         :raises ModuleNotFoundError: without the library.
@@ -96,7 +97,7 @@ class UpnpGateway(Gateway):
         factory = _load("client_factory").UpnpFactory(requester, non_strict=True)
         try:
             device = await factory.async_create_device(location)
-            return cls(_load("profiles.igd").IgdDevice(device, None), _own_host_towards(location))
+            return cls(_load("profiles.igd").IgdDevice(device, None), source or _own_host_towards(location))
         except (_load("exceptions").UpnpError, OSError, ValueError) as e:
             raise PortMappingError(f"the gateway at {location} cannot be used: {e}") from e
 

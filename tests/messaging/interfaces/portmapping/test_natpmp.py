@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8.messaging.interfaces.portmapping import natpmp
+from ipv8.messaging.interfaces.portmapping import exchange
 from ipv8.messaging.interfaces.portmapping.gateway import PortMapping, PortMappingError
 from ipv8.messaging.interfaces.portmapping.natpmp import (
     NatPmpGateway,
@@ -18,19 +16,14 @@ from ipv8.messaging.interfaces.portmapping.natpmp import (
     decode_mapping,
     encode_external_ip_request,
     encode_mapping_request,
-    parse_routes,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 def test_datagrams() -> None:
     assert encode_external_ip_request() == b"\x00\x00"
     assert encode_mapping_request(8090, 8091, 3600) == bytes.fromhex("0001 0000 1f9a 1f9b 00000e10")
-    assert decode_external_ip(bytes.fromhex("0080 0000 00000001 82a10101")) == "130.161.1.1"
-    assert decode_mapping(bytes.fromhex("0081 0000 00000001 1f9a 1f9b 00000e10")) == (8090, 8091, 3600)
+    assert decode_external_ip(bytes.fromhex("0080 0000 00000001 82a10101")) == (1, "130.161.1.1")
+    assert decode_mapping(bytes.fromhex("0081 0000 00000001 1f9a 1f9b 00000e10")) == (1, 8090, 8091, 3600)
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 77])
@@ -50,122 +43,73 @@ def test_any_datagram_is_decoded_or_refused(data: bytes) -> None:
         assert decoded is None or len(data) in {12, 16}
 
 
-def test_routes() -> None:
-    table = ("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
-             "eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\n"
-             "eth1\t00000000\t0101A8C0\t0003\t0\t0\t9\t00000000\n"
-             "eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n"
-             "eth2\t00000000\t00000000\t0001\t0\t0\t0\t00000000\n"
-             "garbage\n"
-             "eth3\tx\ty\tz\n")
-    little_endian = parse_routes(table)
-    assert little_endian == (["192.168.1.1"] if socket.htonl(1) != 1 else ["1.1.168.192"])
-    assert parse_routes("") == []
-
-
-def test_default_gateways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(natpmp, "ROUTES_FILE", str(tmp_path / "missing"))
-    assert natpmp.default_gateways() == []
-    (tmp_path / "route").write_text("head\neth0\t00000000\t0101A8C0\t0003\n", encoding="ascii")
-    monkeypatch.setattr(natpmp, "ROUTES_FILE", str(tmp_path / "route"))
-    assert len(natpmp.default_gateways()) == 1
-
-
-class FakeGateway(asyncio.DatagramProtocol):
-    """A gateway that forwards ports, from the wanted one on, or answers as a test says."""
-
-    def __init__(self) -> None:
-        self.requests: list[bytes] = []
-        self.ignored = 0
-        self.result = 0
-        self.answers: list[bytes] | None = None
-        self.port_shift = 1
-        self.transport: Any = None
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.requests.append(data)
-        if len(self.requests) <= self.ignored:
-            return
-        if self.answers is not None:
-            answers = self.answers
-        elif data[1] == 0:
-            answers = [struct.pack(">BBHI4s", 0, 128, self.result, 9, bytes((130, 161, 1, 1)))]
-        else:
-            internal, external, lifetime = struct.unpack_from(">HHI", data, 4)
-            external = external + self.port_shift if lifetime else 0
-            answers = [struct.pack(">BBHIHHI", 0, 129, self.result, 9, internal, external, lifetime)]
-        for answer in answers:
-            self.transport.sendto(answer, addr)
+@pytest.fixture
+async def router(make_router: Any) -> Any:
+    return await make_router(0)
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[tuple[FakeGateway, NatPmpGateway]]:
-    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-        FakeGateway, local_addr=("127.0.0.1", 0))
-    yield protocol, NatPmpGateway("127.0.0.1", 10.0, transport.get_extra_info("sockname")[1])
-    transport.close()
+def gateway(router: Any) -> NatPmpGateway:
+    return NatPmpGateway("127.0.0.1", 10.0, router.port)
 
 
-async def test_mapping(fake: tuple[FakeGateway, NatPmpGateway]) -> None:
-    server, gateway = fake
+async def test_mapping(router: Any, gateway: NatPmpGateway) -> None:
     assert await gateway.external_ip() == "130.161.1.1"
     mapping = await gateway.add(8090, 8090, 3600)
     assert mapping == PortMapping("NAT-PMP", "130.161.1.1", 8091, 8090, 3600)
     await gateway.remove(mapping)
-    assert server.requests[-1] == encode_mapping_request(8090, 0, 0)
+    assert router.requests[-1] == encode_mapping_request(8090, 0, 0)
+    assert router.mappings == {}
 
 
-async def test_lost_requests_are_repeated(fake: tuple[FakeGateway, NatPmpGateway],
+async def test_lost_requests_are_repeated(router: Any, gateway: NatPmpGateway,
                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(natpmp, "FIRST_RETRY", 0.001)
-    server, gateway = fake
-    server.ignored = 2
+    monkeypatch.setattr(exchange, "FIRST_RETRY", 0.001)
+    router.ignored = 2
     assert await gateway.external_ip() == "130.161.1.1"
-    assert server.requests == [encode_external_ip_request()] * len(server.requests)
+    assert {*router.requests} == {encode_external_ip_request()}
 
 
-async def test_silence(fake: tuple[FakeGateway, NatPmpGateway]) -> None:
-    server, gateway = fake
-    server.ignored = 1000
-    gateway.timeout = 0.01
-    with pytest.raises(PortMappingError, match="does not answer"):
-        await gateway.external_ip()
-
-
-async def test_refusal(fake: tuple[FakeGateway, NatPmpGateway]) -> None:
-    server, gateway = fake
-    server.result = 2
+async def test_refusal(router: Any, gateway: NatPmpGateway) -> None:
+    router.result = 2
     with pytest.raises(PortMappingError, match="refuses to forward"):
         await gateway.add(8090, 8090, 3600)
 
 
-@pytest.mark.parametrize("answer", ["0081 0000 00000009 1f9b 1f9a 00000e10", "0081 0000 00000009 1f9a 0000 00000e10",
-                                    "0081 0000 00000009 1f9a"])
-async def test_answers_that_do_not_fit(fake: tuple[FakeGateway, NatPmpGateway], answer: str) -> None:
-    server, gateway = fake
-    server.answers = [b"", b"\x00\x80\x00", struct.pack(">BBHI", 0, 128, 0, 9), bytes.fromhex(answer)]
-    with pytest.raises(PortMappingError, match="does not fit"):
-        await gateway.add(8090, 8090, 3600)
+async def test_gateway_with_another_version_only(make_router: Any) -> None:
+    router = await make_router(2)
+    with pytest.raises(PortMappingError, match="no answer"):
+        await NatPmpGateway("127.0.0.1", 0.01, router.port).external_ip()
 
 
-async def test_short_address(fake: tuple[FakeGateway, NatPmpGateway]) -> None:
-    server, gateway = fake
-    server.answers = [struct.pack(">BBHI", 0, 128, 0, 9)]
-    with pytest.raises(PortMappingError, match="cannot be read"):
-        await gateway.external_ip()
-
-
-async def test_nobody_listens() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    with pytest.raises(PortMappingError, match="NAT-PMP"):
-        await NatPmpGateway("127.0.0.1", 0.05, port).external_ip()
+@pytest.mark.parametrize("lie", [
+    "", "008100", "0080 0000 00000009", "0081 0000 00000009 1f9b 1f9a 00000e10", "0081 0000 00000009 1f9a",
+    "0081 0000 00000009 1f9a 0000 00000e10", "0081 0000 00000009 1f9a 1f9a 00000000"])
+async def test_answers_that_do_not_fit_are_ignored(router: Any, gateway: NatPmpGateway,
+                                                   monkeypatch: pytest.MonkeyPatch, lie: str) -> None:
+    monkeypatch.setattr(exchange, "FIRST_RETRY", 0.001)
+    lies = [bytes.fromhex(lie)]
+    router.edit = lambda answer: lies.pop() if lies else answer
+    assert (await gateway.add(8090, 8090, 3600)).external_port == 8091
+    assert lies == []
 
 
 async def test_no_such_host() -> None:
     with pytest.raises(PortMappingError, match="cannot be asked"):
         await NatPmpGateway("256.1.1.1").external_ip()
+
+
+async def test_announcements(manual_clock: Any, router: Any, gateway: NatPmpGateway) -> None:
+    here = ("127.0.0.1", router.port)
+    manual_clock.advance(1000)
+    await gateway.add(8090, 8090, 3600)
+    manual_clock.advance(1000)
+
+    def announcement(epoch: int, result: int = 0) -> bytes:
+        return struct.pack(">BBHI4s", 0, 128, result, epoch, bytes((130, 161, 1, 1)))
+
+    assert not gateway.announces_loss(announcement(2000), here)
+    assert gateway.announces_loss(announcement(0), here)
+    assert not gateway.announces_loss(announcement(0), ("127.0.0.2", router.port))
+    assert not gateway.announces_loss(announcement(0, 3), here)
+    assert not gateway.announces_loss(b"", here)

@@ -49,6 +49,7 @@ class FakeDevice:
         self.deleted: list[Any] = []
         self.found: list[dict[str, str]] = []
         self.problem: Exception | None = None
+        self.sources: list[Any] = []
 
     async def async_get_external_ip_address(self) -> str | None:
         return self.ip
@@ -66,7 +67,8 @@ class FakeDevice:
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     device = FakeDevice()
 
-    async def search(timeout: int) -> list[dict[str, str]]:
+    async def search(source: Any, timeout: int) -> list[dict[str, str]]:
+        device.sources.append(source)
         if device.problem is not None:
             raise device.problem
         return device.found
@@ -128,7 +130,7 @@ async def test_no_network(device: FakeDevice) -> None:
 async def test_search(device: FakeDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    async def at(location: str, timeout: float) -> Any:
+    async def at(location: str, timeout: float, source: str) -> Any:
         asked.append(location)
         if "broken" in location:
             raise PortMappingError(location)
@@ -142,6 +144,8 @@ async def test_search(device: FakeDevice, monkeypatch: pytest.MonkeyPatch) -> No
     found: list[Any] = list(await UpnpGateway.search(1.0))
     assert found == [good]
     assert asked == ["http://192.168.1.1/broken", good]
+    await UpnpGateway.search(1.0, "192.168.1.2")
+    assert device.sources == [None, ("192.168.1.2", 0)]
 
 
 ROOT = """<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0">
@@ -226,6 +230,8 @@ async def test_with_the_library(router: WebRouter) -> None:
     assert router.ports == {8091: "127.0.0.1:8090"}
     await gateway.remove(mapping)
     assert router.ports == {}
+    await (await UpnpGateway.at(router.location, 10.0, "127.0.0.2")).add(8090, 8092, 3600)
+    assert router.ports == {8092: "127.0.0.2:8090"}
 
 
 async def test_with_the_library_and_no_router(router: WebRouter) -> None:

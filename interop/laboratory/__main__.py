@@ -1,0 +1,36 @@
+"""``python -m interop.laboratory``: all pairs, in the laboratory and in the simulator."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from .internet import what_is_lacking
+from .matrix import DELAY, all_pairs
+from .real import meet_all
+from .report import lines, markdown
+from .simulated import simulate_all
+
+
+def main() -> int:
+    """Print the outcomes, the laboratory's before the simulator's; 1 if they differ in who reaches whom."""
+    parser = argparse.ArgumentParser(prog="python -m interop.laboratory", description=__doc__)
+    parser.add_argument("--markdown", action="store_true", help="print the tables of doc/nat.md")
+    parser.add_argument("--delay", type=float, default=DELAY, help="seconds between two sites, one way")
+    parser.add_argument("--loss", type=float, default=0.0, help="probability that a packet between sites is lost")
+    arguments = parser.parse_args()
+    lacking = what_is_lacking()
+    if lacking is not None:
+        sys.stderr.write(f"{lacking}\n")
+        return 2
+    pairs = all_pairs()
+    real = asyncio.run(meet_all(pairs, arguments.delay, arguments.loss))
+    simulated = simulate_all(pairs, arguments.delay, arguments.loss)
+    for line in (markdown if arguments.markdown else lines)(real, simulated):
+        print(line)
+    return int(any(real[pair].is_direct != simulated[pair].is_direct for pair in pairs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

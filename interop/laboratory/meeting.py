@@ -1,0 +1,123 @@
+"""The overlay that pairs of nodes meet in, the same in the laboratory and in the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ipv8 import clock
+from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
+from ipv8.community import Community, CommunitySettings
+from ipv8.traversal import Path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ipv8.messaging.address import Address
+    from ipv8.messaging.payload import (
+        IntroductionRequestPayload,
+        IntroductionResponsePayload,
+        NewIntroductionRequestPayload,
+        NewIntroductionResponsePayload,
+    )
+    from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
+    from ipv8.overlay import Overlay
+    from ipv8.peer import Peer
+
+__all__ = ["Acquaintance", "Meeting", "MeetingSettings", "Sight", "meeting_class"]
+
+NOWHERE = "0.0.0.0"
+
+
+class Acquaintance(Bootstrapper):
+    """Begins at addresses that are known from elsewhere, whose owners may become peers."""
+
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        super().__init__()
+        self._addresses = addresses
+
+    async def initialize(self, overlay: Overlay[Any]) -> bool:
+        """Nothing has to be done."""
+        self.initialized = True
+        return True
+
+    async def get_addresses(self, overlay: Overlay[Any], timeout: float) -> Iterable[Address]:
+        """The addresses."""
+        return self._addresses
+
+    def keep_alive(self, overlay: Overlay[Any]) -> None:
+        """Nothing: peers are asked like others."""
+
+    def blacklist(self) -> Iterable[Address]:
+        """Nobody."""
+        return []
+
+    def unload(self) -> None:
+        """Nothing has to be done."""
+
+
+class MeetingSettings(CommunitySettings):
+    """``introducers``: where the peer is that introduces the two to each other; empty for that one."""
+
+    introducers: Sequence[Address] = ()
+
+
+@dataclass
+class Sight:
+    """What was noted about a peer.
+
+    :param known: when it became a peer, by the clock of the library.
+    :param introductions: how often somebody was introduced to us before.
+    :param answered: when it first answered us.
+    :param path: how it was reached then.
+    """
+
+    known: float
+    introductions: int
+    answered: float | None = None
+    path: str = Path.UNKNOWN
+
+
+class Meeting(Community):
+    """Notes when and how each peer was reached for the first time."""
+
+    settings_class = MeetingSettings
+    community_id = b"meeting number     0"
+
+    def __init__(self, settings: MeetingSettings) -> None:
+        super().__init__(settings)
+        self.introductions = 0
+        self.sights: dict[str, Sight] = {}
+        self._introducers = {address[0] for address in settings.introducers}
+        if settings.introducers:
+            self.bootstrappers.append(Acquaintance(settings.introducers))
+
+    def look(self) -> dict[str, Sight]:
+        """What is new since the last look, by the mid of the peer."""
+        news = {}
+        for peer in self.get_peers():
+            mid = peer.mid.hex()
+            if mid not in self.sights:
+                news[mid] = self.sights[mid] = Sight(clock.monotonic(), self.introductions)
+            sight = self.sights[mid]
+            if sight.answered is None and peer.path != Path.UNKNOWN:
+                sight.answered, sight.path = clock.monotonic(), peer.path
+                news[mid] = sight
+        return news
+
+    def introduction_request_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload,
+                                      payload: IntroductionRequestPayload | NewIntroductionRequestPayload) -> None:
+        """Look, as there may be a new peer."""
+        self.look()
+
+    def introduction_response_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload,
+                                       payload: IntroductionResponsePayload | NewIntroductionResponsePayload) -> None:
+        """Look, and count introductions: to the only one who is not an introducer."""
+        self.look()
+        self.introductions += payload.wan_introduction_address[0] not in {*self._introducers, NOWHERE}
+
+
+def meeting_class(number: int) -> type[Meeting]:
+    """The overlay of one pair."""
+    return type("Meeting", (Meeting,), {"community_id": b"meeting number %5d" % number})
+
