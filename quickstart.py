@@ -1,29 +1,35 @@
 """A network on this machine, from nothing: a tracker and some nodes that find each other and keep a common clock.
 
     python3 quickstart.py                    a few seconds, drawn in the terminal
-    python3 quickstart.py --plain            the same as lines of text
+    python3 quickstart.py --plain            the same as lines of text; where there is no terminal, always so
     python3 quickstart.py --nodes 20 --seconds 60
 
 Needs nothing but Python and a package index: the first start makes ``.venv`` (see scripts/bootstrap.py). The nodes talk
-by real UDP on the loopback interface. The exit status is 0 if they all met and their clocks came together.
+by real UDP on the loopback interface. The exit status is 0 if they all met and their clocks came together, 1 if not,
+and 130 after Ctrl+C.
 """
 
 import argparse
-import sys
 
-from scripts.bootstrap import enter
+from scripts.bootstrap import enter, run
+
+MOST_NODES = 50
 
 
 def parse_arguments(arguments: "list[str]") -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--nodes", type=int, default=5, metavar="N", help="how many nodes, at least 2 (5)")
+    parser.add_argument("--nodes", type=int, default=5, metavar="N", help=f"how many nodes, 2 to {MOST_NODES} (5)")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="when to give up (30)")
-    parser.add_argument("--plain", action="store_true", help="lines of text instead of a drawing; for logs")
+    parser.add_argument("--plain", action="store_true",
+                        help="lines of text instead of a drawing, as where there is no terminal")
     options = parser.parse_args(arguments)
     if options.nodes < 2:
         parser.error("--nodes must be at least 2: a node alone has nobody to meet")
-    if options.seconds <= 0:
+    if options.nodes > MOST_NODES:
+        parser.error(f"--nodes must be at most {MOST_NODES}, since all run in this one process; "
+                     "python -m benchmarks.simulation runs hundreds, on virtual time")
+    if not options.seconds > 0:  # which NaN is not either
         parser.error("--seconds must be more than 0")
     return options
 
@@ -38,4 +44,4 @@ def main(arguments: "list[str]") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main)

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from scripts.bootstrap import ROOT, enter
+from scripts.bootstrap import ROOT, enter, run
 
 
 def parse_arguments(arguments: "list[str]") -> argparse.Namespace:
@@ -86,4 +86,4 @@ def main(arguments: "list[str]") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main)

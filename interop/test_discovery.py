@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ipv8.messaging.payload_relay import RelayPayload
+
 if TYPE_CHECKING:
     from interop.conftest import StartNode
 
@@ -93,3 +95,12 @@ async def test_nodes_end_cleanly(start: StartNode, here: str, there: str) -> Non
     await walker.expect("peer", mid=walked_to.mid)
     ours = walker if here == "ours" else walked_to
     assert not await ours.stop()
+
+
+async def test_envelopes_mean_nothing_to_others(start: StartNode) -> None:
+    ours, theirs = await start("ours"), await start("theirs")
+    await ours.command("walk", address=theirs.address)
+    await ours.expect("response", mid=theirs.mid)
+    await ours.command("send bytes", address=theirs.address, data=f"{RelayPayload.msg_id:02x}" + 150 * "00")
+    await ours.command("request", mid=theirs.mid)
+    await ours.expect("response", mid=theirs.mid, style=NEW_RESPONSE)

@@ -16,7 +16,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MINIMUM_PYTHON = (3, 10)
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,12 +107,16 @@ class Environment:
     def install(self, extras: "frozenset[str]") -> None:
         """Install the project as an editable package with ``extras`` and write the stamp."""
         names = ",".join(sorted(extras))
-        tell(f"Installing what the project needs ({names}) ...")
+        tell(f"Installing what the project needs ({names}); this takes a minute or less.")
         if self.stamp.exists():
             self.stamp.unlink()
         for packages in (["pip>=22"], ["--editable", f".[{names}]"]):
             command = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-            if subprocess.run(command, cwd=str(self.root), check=False).returncode:
+            # What pip and the build say by the way is of no use to anybody unless it fails.
+            pip = subprocess.run(command, cwd=str(self.root), check=False, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT)
+            if pip.returncode:
+                tell(pip.stdout.decode(errors="replace"))
                 sys.exit("The installation failed; pip's reason stands above. Without direct access to a package "
                          "index, name a mirror in the environment variable PIP_INDEX_URL. Then start again.")
         self.stamp.write_text(json.dumps(self.description(extras), indent=1), encoding="utf-8")
@@ -118,6 +125,15 @@ class Environment:
 def tell(sentence: str) -> None:
     """Print to standard error: standard output belongs to the program that is about to start."""
     print(sentence, file=sys.stderr, flush=True)
+
+
+def run(program: "Callable[[list[str]], int]") -> NoReturn:
+    """Run ``program`` with the arguments of the command line and exit with its status; with 130 after Ctrl+C."""
+    try:
+        sys.exit(program(sys.argv[1:]))
+    except KeyboardInterrupt:
+        tell("Interrupted.")
+        sys.exit(130)
 
 
 def enter(*extras: str) -> None:

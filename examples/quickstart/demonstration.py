@@ -35,10 +35,10 @@ async def watch(size: int, seconds: float, display: Display) -> Outcome:
 
 
 def demonstrate(size: int, seconds: float, *, plain: bool) -> int:
-    """Run the demonstration; 0 if the nodes met and their clocks came together, 1 if not, 130 if interrupted."""
-    display: Display = Lines() if plain else Drawing()
-    try:
-        with display:
-            return 0 if asyncio.run(watch(size, seconds, display)).good else 1
-    except KeyboardInterrupt:
-        return 130
+    """Run the demonstration; 0 if the nodes met and their clocks came together, 1 if not.
+
+    :param plain: print lines of text, which is also done where nothing can be drawn.
+    """
+    display: Display = Lines() if plain or not Drawing.is_possible() else Drawing()
+    with display:
+        return 0 if asyncio.run(watch(size, seconds, display)).good else 1

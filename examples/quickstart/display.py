@@ -10,29 +10,49 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
+
+from .network import ENOUGH_PEERS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from typing_extensions import Self
 
-    from .network import LocalNetwork, Outcome
+    from .network import LocalNetwork, NodeView, Outcome
 
-COLUMNS = ("node", "address", "mid", "peers", "introduced", "punctures", "told", "clock")
-EVENTS_DRAWN = 10
+COLUMNS = ("node", "address", "mid", "peers", "introduced", "punctures", "sent", "clock")
+LEGEND = "introduced: answers received  punctures: ways opened  sent: clock messages"
+"""What the heads of the columns do not say by themselves, in fewer characters than the 80 of a usual terminal."""
+
+EVENTS_LEAST, EVENTS_MOST = 4, 10
+"""How many of the latest events are drawn, depending on the room."""
+
+LINES_AROUND = 9
+"""Lines that are not nodes or events: title and head with what is below them, frame, legend, verdict and prompt."""
+
+WIDTH_MOST = 100
+"""Characters of a line of a drawing, however wide the terminal."""
+
+WIDTH_FOR_ALL = 76
+"""Characters that all columns need; where there are fewer, nodes are drawn without address and key."""
+
+STYLES = {"met": "green", "lost": "red", "introduced": "", "puncture": "yellow"}
+"""The colours of the kinds of events."""
 
 
 def verdict(network: LocalNetwork, outcome: Outcome) -> str:
     """How it ended, in one or two sentences."""
     views = network.views()
     if outcome.met_after is None:
-        lonely = ", ".join(f"{view.name} met {view.peers}" for view in views)
-        return f"The nodes did not meet within {outcome.seconds:.1f} s: {lonely}."
+        met = [view.peers for view in views]
+        return (f"The nodes did not meet within {outcome.seconds:.1f} s: "
+                f"of {network.size - 1} others, each met {min(met)} to {max(met)}.")
     clocks = [view.clock for view in views]
     if not outcome.in_step:
         return f"The nodes met, but after {outcome.seconds:.1f} s their clocks read {min(clocks)} to {max(clocks)}."
-    return (f"{network.size} nodes met in {outcome.met_after:.1f} s. After {sum(view.introductions for view in views)} "
-            f"introductions and {sum(view.punctures for view in views)} punctures, "
-            f"their clocks read {min(clocks)} to {max(clocks)}.")
+    return (f"{network.size} nodes met in {outcome.met_after:.1f} s: "
+            f"{sum(view.introductions for view in views)} introductions, "
+            f"{sum(view.punctures for view in views)} punctures. Clocks read {min(clocks)} to {max(clocks)}.")
 
 
 class Display(ABC):
@@ -78,10 +98,16 @@ class Lines(Display):
 class Drawing(Display):
     """A table that moves, above the latest events."""
 
-    def __init__(self, least_seconds: float = 4.0) -> None:
+    def __init__(self, least_seconds: float = 4.0, console: Console | None = None) -> None:
         self.least_seconds = least_seconds
-        self._console = Console()
+        self._console = console or Console()
         self._live = Live(console=self._console, refresh_per_second=10)
+
+    @staticmethod
+    def is_possible() -> bool:
+        """Whether standard output is a terminal on which something can move."""
+        console = Console()
+        return console.is_terminal and not console.is_dumb_terminal
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -100,16 +126,42 @@ class Drawing(Display):
                             highlight=False)
 
     def _picture(self, network: LocalNetwork) -> RenderableType:
-        """The network as a table and its latest events."""
-        table = Table(title=f"A tracker and {network.size} nodes on loopback", box=box.SIMPLE_HEAD,
-                      padding=(0, 1, 0, 0), expand=True)
-        for column in COLUMNS:
-            table.add_column(column, justify="left" if column in COLUMNS[:3] else "right")
-        for view in network.views():
-            cells = [str(value) for value in view]
-            cells[3] = f"{view.peers} of {network.size - 1}"
-            table.add_row(*cells)
-        latest = network.events[-EVENTS_DRAWN:]
-        lines = [f"{event.seconds:6.2f} s  {event.text}" for event in latest]
-        lines += [""] * (EVENTS_DRAWN - len(lines))
-        return Group(table, Panel("\n".join(lines), title="what happened"))
+        """The network as a table and its latest events, as much of both as the terminal has lines for."""
+        views = network.views()
+        room = self._console.height - LINES_AROUND
+        if len(views) > max(room - EVENTS_LEAST, 1):
+            views = views[:max(room - EVENTS_LEAST - 1, 1)]
+        hidden = network.size - len(views)
+        width = min(self._console.width, WIDTH_MOST)
+        count = min(max(room - len(views) - (hidden > 0), EVENTS_LEAST), EVENTS_MOST)
+        # The legend stands last, so that the terminal's "^C" stands behind it and moves nothing.
+        return Group(self._table(network, views, hidden, width), self._latest(network, count, width),
+                     Text(LEGEND, style="dim", no_wrap=True, overflow="ellipsis"))
+
+    @staticmethod
+    def _table(network: LocalNetwork, views: list[NodeView], hidden: int, width: int) -> Table:
+        """A row for each of ``views``, and one that tells how many are ``hidden``."""
+        table = Table(title=f"A tracker at {network.tracker_address} and {network.size} nodes on this machine\n",
+                      title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
+                      width=width)
+        shown = [index for index in range(len(COLUMNS)) if width >= WIDTH_FOR_ALL or index not in {1, 2}]
+        for index in shown:
+            table.add_column(COLUMNS[index], justify="left" if index < 3 else "right", no_wrap=True)
+        others = network.size - 1
+        enough = min(others, ENOUGH_PEERS)
+        for view in views:
+            cells = [Text(str(value)) for value in view]
+            cells[3] = Text(f"{view.peers}/{others}", style="green" if view.peers >= enough else "yellow")
+            table.add_row(*(cells[index] for index in shown))
+        if hidden:
+            table.add_row(f"{hidden} more", style="dim")
+        return table
+
+    @staticmethod
+    def _latest(network: LocalNetwork, count: int, width: int) -> Panel:
+        """The latest events, the newest at the bottom."""
+        lines = [Text(f"{event.seconds:6.2f} s  {event.text}", style=STYLES[event.kind])
+                 for event in network.events[-count:]]
+        lines += [Text()] * (count - len(lines))
+        text = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+        return Panel(text, title="what happened", border_style="dim", width=width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,9 @@ LOOPBACK = "127.0.0.1"
 ENOUGH_PEERS = 8
 """A node that met this many others has found its place, however many there are."""
 
+PEERS_WANTED, PEERS_ALLOWED = 20, 30
+"""How many others a node looks for, and with how many it talks."""
+
 INTRODUCTION_RESPONSES = (245, 233)
 PUNCTURES = (249, 231)
 CLOCKS = (1,)
@@ -52,9 +56,10 @@ class NodeView(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened for the first time, ``seconds`` after the start."""
+    """Something that happened for the first time, ``seconds`` after the start; ``kind`` says what, in a word."""
 
     seconds: float
+    kind: str
     text: str
 
 
@@ -82,18 +87,18 @@ class WatchedCommunity(ClockCommunity, PeerObserver):
         super().started()
 
     def on_peer_added(self, peer: Peer) -> None:
-        self.tell("{me} met {0}", peer.address)
+        self.tell("met", "{me} met {0}", peer.address)
 
     def on_peer_removed(self, peer: Peer) -> None:
-        self.tell("{me} lost {0}", peer.address)
+        self.tell("lost", "{me} lost {0}", peer.address)
 
     def introduction_response_callback(self, peer: Peer, dist: Any, payload: Any) -> None:
         if payload.wan_introduction_address[1]:
-            self.tell("{0} introduced {1} to {me}", peer.address, payload.wan_introduction_address)
+            self.tell("introduced", "{0} introduced {1} to {me}", peer.address, payload.wan_introduction_address)
 
     def create_puncture(self, lan_walker: Address, wan_walker: Address, identifier: int,
                         new_style: bool = False) -> bytes:
-        self.tell("{me} opened the way for {0} with a puncture", wan_walker)
+        self.tell("puncture", "{me} opened the way for {0} with a puncture", wan_walker)
         return super().create_puncture(lan_walker, wan_walker, identifier, new_style=new_style)
 
 
@@ -104,6 +109,7 @@ class LocalNetwork:
         self.size = size
         self.events: list[Event] = []
         self.started_at = monotonic()
+        self.tracker_address = ""
         self._seen: set[str] = set()
         self._names: dict[int, str] = {}
         self._tracker_endpoint = UDPEndpoint(0, LOOPBACK)
@@ -117,6 +123,7 @@ class LocalNetwork:
         self._tracker = EndpointServer(self._tracker_endpoint)
         tracker_address = self._tracker_endpoint.get_address()
         self._names[tracker_address[1]] = "the tracker"
+        self.tracker_address = "{}:{}".format(*tracker_address)
         try:
             for number in range(1, self.size + 1):
                 await self._start_node(f"node {number}", tracker_address)
@@ -134,10 +141,10 @@ class LocalNetwork:
         builder.set_address(LOOPBACK).set_port(0).set_walker_interval(0.2).set_log_level("WARNING")
         builder.add_ephemeral_key("me")
         builder.add_overlay("WatchedCommunity", "me",
-                            [WalkerDefinition(Strategy.RandomWalk, self.size, {"timeout": 1.0})],
+                            [WalkerDefinition(Strategy.RandomWalk, min(self.size - 1, PEERS_WANTED), {"timeout": 1.0})],
                             [BootstrapperDefinition(Bootstrapper.DispersyBootstrapper, {
                                 "ip_addresses": [tracker], "dns_addresses": [], "bootstrap_timeout": 1.0})],
-                            {"max_peers": self.size}, [("started",)])
+                            {"max_peers": PEERS_ALLOWED}, [("started",)])
         node = IPv8(builder.finalize(), enable_statistics=True,
                     extra_communities={"WatchedCommunity": WatchedCommunity})
         overlay = node.get_overlay(WatchedCommunity)
@@ -150,12 +157,14 @@ class LocalNetwork:
 
     def _teller(self, name: str) -> Callable[..., None]:
         """The function by which a node tells what happened; ports in the addresses become names."""
-        def tell(text: str, *addresses: Address) -> None:
+        def tell(kind: str, text: str, *addresses: Address) -> None:
             names = [self._names.get(address[1], f"{address[0]}:{address[1]}") for address in addresses]
+            if kind == "puncture" and names == ["the tracker"]:
+                return  # by which it is answered when it asks who is still there; it is behind no NAT
             sentence = text.format(*names, me=name)
             if sentence not in self._seen:
                 self._seen.add(sentence)
-                self.events.append(Event(monotonic() - self.started_at, sentence))
+                self.events.append(Event(monotonic() - self.started_at, kind, sentence))
         return tell
 
     def views(self) -> list[NodeView]:
@@ -185,8 +194,7 @@ class LocalNetwork:
 
     async def stop(self) -> None:
         """Stop all nodes, then the tracker."""
-        for node, _ in self._nodes.values():
-            await node.stop()
+        await asyncio.gather(*(node.stop() for node, _ in self._nodes.values()))
         if self._tracker is not None:
             await self._tracker.unload()
         self._tracker_endpoint.close()

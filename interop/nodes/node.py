@@ -86,6 +86,9 @@ class Node:
         elif do == "send":
             self.overlay.send_values(to_address(details["address"]), details["message"], decode(details["values"]),
                                      details["signed"])
+        elif do == "send bytes":
+            packet = self.overlay.get_prefix() + bytes.fromhex(details["data"])
+            self.overlay.endpoint.send(to_address(details["address"]), packet)
         elif do == "peers":
             tell("peers", peers={peer.mid.hex(): list(peer.address[:2]) for peer in self.overlay.get_peers()})
 

@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a node to start from, instead of the bootstrap servers; may be given again")
     parser.add_argument("--listen-address", metavar="IP", default="0.0.0.0",  # noqa: S104 - nodes are to be reached
                         help="the IPv4 address to listen on (default: all)")
-    parser.add_argument("-p", "--port", type=int, default=0, help="the UDP port to listen on (default: any)")
+    parser.add_argument("-p", "--port", type=int, metavar="PORT", default=0,
+                        help="the UDP port to listen on (default: any)")
     parser.add_argument("--key-file", metavar="FILE", help="the key to sign with, made if missing (default: a new one)")
     parser.add_argument("--database", metavar="FILE", help="remember nodes and values here, for faster starts")
     parser.add_argument("--wait", metavar="SECONDS", type=float, default=10.0,

@@ -37,8 +37,19 @@ class _Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
+class _Version(argparse.Action):
+    """Tells the version of the installed library."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(parser.prog, version("ipv8"))
+        parser.exit()
+
+
 def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ipv8", description="Peer-to-peer overlays between public keys.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="tell the version and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
         command = cast("_Command", import_module(module))

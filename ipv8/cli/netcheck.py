@@ -103,7 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "recognise a NAT")
     parser.add_argument("--timeout", metavar="S", type=_seconds, default=DEFAULT_TIMEOUT,
                         help=f"seconds to wait for names and then for answers (default {DEFAULT_TIMEOUT:g})")
-    parser.add_argument("-p", "--port", type=int, default=0, help="the UDP port to ask from (default: any)")
+    parser.add_argument("-p", "--port", type=int, metavar="PORT", default=0,
+                        help="the UDP port to ask from (default: any)")
     parser.add_argument("--no-port-mapping", action="store_true",
                         help="do not ask the router whether it would forward a port")
 

@@ -17,11 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``ipv8 run``."""
     parser.add_argument("--config", metavar="FILE", help="a configuration as JSON, instead of the default one")
     parser.add_argument("--listen-address", metavar="IP", help="the IPv4 address to listen on")
-    parser.add_argument("-p", "--port", type=int, help="the UDP port to listen on, or the next free one")
+    parser.add_argument("-p", "--port", type=int, metavar="PORT",
+                        help="the UDP port to listen on, or the next free one")
     parser.add_argument("--key-file", metavar="FILE", help="the only key of the node, made if missing")
     parser.add_argument("--log-level", metavar="LEVEL", help="CRITICAL, ERROR, WARNING, INFO (default) or DEBUG")
     parser.add_argument("-s", "--statistics", action="store_true", help="count the messages of each overlay")
-    parser.add_argument("-a", "--no-rest-api", action="store_true", help="start without REST API, as this release does")
+    parser.add_argument("-a", "--no-rest-api", action="store_true", help="accepted for compatibility")
     parser.set_defaults(api_key=None, cert_file=None)
 
 

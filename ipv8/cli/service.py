@@ -60,7 +60,7 @@ class IPV8Service:
 def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the service, as programs of the ecosystem know them."""
     parser.add_argument("-s", "--statistics", action="store_true", help="count the messages of each overlay")
-    parser.add_argument("-a", "--no-rest-api", action="store_true", help="start without REST API, as this release does")
+    parser.add_argument("-a", "--no-rest-api", action="store_true", help="accepted for compatibility")
     parser.add_argument("-k", "--api-key", help="accepted for compatibility: belongs to the REST API")
     parser.add_argument("-c", "--cert-file", help="accepted for compatibility: belongs to the REST API")
 

@@ -104,15 +104,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``ipv8 tracker``."""
     limits = TrackerLimits()
     parser.add_argument("-p", "--port", "--listen_port", dest="listen_port", type=int, default=8090,
+                        metavar="PORT",
                         help="UDP port (default 8090)")
     parser.add_argument("--listen-address", metavar="IP", default=ANY_IPV4, help="IPv4 address (default: all)")
     parser.add_argument("--listen-address-ipv6", metavar="IP", help="IPv6 address to listen on as well; :: for all")
     parser.add_argument("-a", "--api-port", "--listen_port_api", dest="listen_port_api", type=int, default=-1,
+                        metavar="PORT",
                         help="TCP port of the HTTP interface (default: none); needs aiohttp")
-    parser.add_argument("-k", "--api-key", "--api_key", dest="api_key", default=os.environ.get(API_KEY_VARIABLE),
+    parser.add_argument("-k", "--api-key", "--api_key", dest="api_key", metavar="KEY",
+                        default=os.environ.get(API_KEY_VARIABLE),
                         help="the key that HTTP clients need. Other users of this machine see arguments: better set "
                              f"the environment variable {API_KEY_VARIABLE}")
-    parser.add_argument("-c", "--cert-file", "--cert_file", dest="cert_file",
+    parser.add_argument("-c", "--cert-file", "--cert_file", dest="cert_file", metavar="FILE",
                         help="certificate and private key (PEM): speak HTTPS")
     parser.add_argument("--key-file", metavar="FILE", help="where the tracker's key is kept (default: a new one)")
     parser.add_argument("--max-peers", type=int, default=limits.peers, metavar="N",

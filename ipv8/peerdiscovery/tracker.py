@@ -61,8 +61,8 @@ PROBES_PER_SECOND, PROBES_AT_ONCE = 500.0, 2000.0
 UNPROVEN_GRACE = 10.0
 """Seconds in which a newcomer to a service that is full has its place for sure."""
 
-INTRODUCTIONS_PER_SECOND, INTRODUCTIONS_AT_ONCE = 0.5, 1.0
-"""How often one peer is introduced to others, if there are others to introduce: many may come at the same moment."""
+REST_SECONDS = 2.0
+"""For how long a peer that was introduced is passed over, if there are others to introduce: many may come at once."""
 
 SEARCH_LENGTH = 64
 """How many peers of a service are looked at to find one to introduce."""
@@ -249,7 +249,7 @@ class EndpointServer(Community):
         network.add_peer_observer(self._occupancy)
         self._by_address = TokenBuckets(limits.requests_per_address, BURST_SECONDS * limits.requests_per_address)
         self._by_subnet = TokenBuckets(limits.requests_per_subnet, BURST_SECONDS * limits.requests_per_subnet)
-        self._introductions = TokenBuckets(INTRODUCTIONS_PER_SECOND, INTRODUCTIONS_AT_ONCE, limits.peers)
+        self._introduced_at: dict[Peer, float] = {}
         self._probes = TokenBuckets(PROBES_PER_SECOND, PROBES_AT_ONCE, 1)
         self._generic_handlers: dict[int, Callable[[Address, bytes], None]] = {
             IntroductionRequestPayload.msg_id: self.on_generic_introduction_request,
@@ -416,21 +416,31 @@ class EndpointServer(Community):
         if count < 2:
             return None if not peers or peers[0] == requester or family not in peers[0].addresses else peers[0]
         start = entropy.randint(0, count - 1)
+        end = start + min(count, SEARCH_LENGTH)
+        now = clock.monotonic()
+        rest_began = now - REST_SECONDS
         fresh = clock.time() - PING_TIMEOUT
+        introduced_at = self._introduced_at
         best: Peer | None = None
         best_rank = -1
-        for index in range(start, start + min(count, SEARCH_LENGTH)):
-            peer = peers[index % count]
-            if family in peer.addresses and peer != requester:
-                rested = self._introductions.holds(peer) and (peer.proven or peer.creation_time > fresh)
-                rank = 2 * rested + peer.proven
-                if rank > best_rank:
-                    best, best_rank = peer, rank
-                if rested and peer.proven:
+        for peer in (*peers[start:end], *peers[:max(0, end - count)]):
+            proven = peer.proven
+            rested = introduced_at.get(peer, rest_began) <= rest_began and (proven or peer.creation_time > fresh)
+            rank = 2 * rested + proven
+            if rank > best_rank and family in peer.addresses and peer != requester:
+                best, best_rank = peer, rank
+                if rank == 3:
                     break
-        if best is not None:
-            self._introductions.take(best)
+        if best is not None and best_rank >= 2:
+            self._note_introduction(best, now)
         return best
+
+    def _note_introduction(self, peer: Peer, now: float) -> None:
+        """Let ``peer`` rest from now on; those whose rest began first are forgotten first."""
+        self._introduced_at.pop(peer, None)
+        self._introduced_at[peer] = now
+        if len(self._introduced_at) > self.limits.peers:
+            del self._introduced_at[next(iter(self._introduced_at))]
 
     def _answer(self, source_address: Address, request: Any, introduction: Peer | None, prefix: bytes,
                 new_style: bool) -> None:

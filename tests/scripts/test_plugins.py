@@ -7,12 +7,15 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ipv8.cli import service as service_module, tracker as tracker_module
 from ipv8.configuration import ConfigBuilder
+from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
+from ipv8.test.mocking.community import MockCommunity
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -33,7 +36,8 @@ async def end() -> None:
     """Stands in for waiting for a signal."""
 
 
-@pytest.mark.parametrize(("name", "option"), [("ipv8_plugin", "--no-rest-api"), ("tracker_plugin", "--listen_port")])
+@pytest.mark.parametrize(("name", "option"), [("ipv8_plugin", "--no-rest-api"), ("tracker_plugin", "--listen_port"),
+                                             ("tracker_reporter_plugin", "--listen_port")])
 def test_help_from_any_directory(name: str, option: str, tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, str(SCRIPTS / f"{name}.py"), "--help"], capture_output=True, text=True,
                          check=True, cwd=tmp_path)
@@ -80,3 +84,55 @@ def test_tracker_plugin_knows_the_old_options(monkeypatch: pytest.MonkeyPatch) -
     asyncio.run(module.main(["--listen_port", "7", "--listen_port_api", "8", "--api_key", "k", "--cert_file", "c"]))
     asyncio.run(module.main(["-p", "7", "-a", "8", "-k", "k", "-c", "c"]))
     assert started == [("tracker", 7, "0.0.0.0", None), ("api", 8, "k", "c")] * 2
+
+
+class Reporter:
+    """Stands for the one of the module that is not part of this project."""
+
+    def __init__(self, port: int) -> None:
+        self.told: list[Any] = [port]
+
+    def start(self) -> None:
+        self.told.append("started")
+
+    async def shutdown(self) -> None:
+        self.told.append("shut down")
+
+    def count_peer(self, mid: bytes, address: Any, service_id: bytes) -> None:
+        self.told.append((mid, address[0], service_id))
+
+
+async def test_tracker_reporter_plugin_tells_of_each_visitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    reporters: list[Reporter] = []
+
+    def make_reporter(port: int) -> Reporter:
+        reporters.append(Reporter(port))
+        return reporters[0]
+
+    module = load("tracker_reporter_plugin")
+    services: list[Any] = []
+    create = module.ReportingTrackerService.create_endpoint_server
+
+    def create_endpoint_server(service: Any) -> Any:
+        services.append(service)
+        return create(service)
+
+    async def visit() -> None:
+        visitor = MockCommunity()
+        tracker = services[0].overlay
+        tracker.on_packet((UDPv4Address("127.0.0.1", 1), visitor.create_introduction_request(("127.0.0.1", 2))))
+        visited.append((visitor.my_peer.mid, "127.0.0.1", visitor.community_id))
+        await visitor.unload()
+
+    visited: list[Any] = []
+    monkeypatch.setattr(module.ReportingTrackerService, "create_endpoint_server", create_endpoint_server)
+    monkeypatch.setattr(module, "run_forever", visit)
+    monkeypatch.setitem(sys.modules, "trackermetricsreporter", SimpleNamespace(MetricsReporter=make_reporter))
+    await module.main(["-p", "0"])
+    assert reporters[0].told == [0, "started", *visited, "shut down"]
+    assert services[0].endpoint is None
+
+
+async def test_tracker_reporter_plugin_says_what_it_lacks() -> None:
+    with pytest.raises(SystemExit, match="trackermetricsreporter is not installed"):
+        await load("tracker_reporter_plugin").main([])

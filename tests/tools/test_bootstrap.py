@@ -28,7 +28,8 @@ class Tools:
         self.commands.append(command)
         if "venv" in command:
             make_environment(Path(command[-1]))
-        return SimpleNamespace(returncode=int(bool(self.failing) and self.failing in command))
+        return SimpleNamespace(returncode=int(bool(self.failing) and self.failing in command),
+                               stdout=b"what pip says")
 
     def installed(self) -> list[str]:
         return [command[-1] for command in self.commands if "--editable" in command]
@@ -132,13 +133,16 @@ def test_something_else_of_that_name_is_never_removed(tools: Tools, checkout: Pa
     assert tools.commands == []
 
 
-def test_failed_installation_is_repeated_at_the_next_start(tools: Tools, checkout: Path) -> None:
+def test_failed_installation_is_repeated_at_the_next_start(tools: Tools, checkout: Path,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
     tools.failing = "--editable"
     with pytest.raises(SystemExit, match="PIP_INDEX_URL"):
         ensure(checkout, "cli")
+    assert "what pip says" in capsys.readouterr().err
     tools.failing = ""
     assert ensure(checkout, "cli")
     assert tools.made() == 1
+    assert "what pip says" not in capsys.readouterr().err
 
 
 def test_failed_making_leaves_nothing_behind(tools: Tools, checkout: Path) -> None:
@@ -179,6 +183,23 @@ def test_program_is_restarted_inside_with_its_arguments(tools: Tools, monkeypatc
     assert Path(started[0][0]).parent.parent == checkout / ".venv"
 
 
+def test_program_ends_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.bootstrap.sys.argv", ["program.py", "an", "argument"])
+    with pytest.raises(SystemExit) as ended:
+        bootstrap.run(len)
+    assert ended.value.code == 2
+
+
+def test_interrupted_program_says_so_and_has_the_usual_status(capsys: pytest.CaptureFixture[str]) -> None:
+    def program(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        bootstrap.run(program)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
 @pytest.mark.parametrize("program", [*PROGRAMS, "scripts/bootstrap.py"])
 def test_program_can_be_read_by_old_interpreters(program: str) -> None:
     # feature_version checks grammar alone, which is what stands between an old interpreter and the sentence.
@@ -188,7 +209,7 @@ def test_program_can_be_read_by_old_interpreters(program: str) -> None:
     assert "from __future__" not in (ROOT / program).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("program", PROGRAMS[:2])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_help_needs_no_environment(program: str) -> None:
     run = subprocess.run([sys.executable, "-S", program, "--help"], cwd=ROOT, check=True, capture_output=True,
                          text=True)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -115,6 +117,66 @@ def test_every_page_is_in_the_index() -> None:
     linked = set(LINK.findall((ROOT / "doc" / "index.md").read_text(encoding="utf-8")))
     pages = {page.name for page in (ROOT / "doc").glob("*.md")} - {"index.md"}
     assert pages <= linked
+
+
+COMMAND = re.compile(r"(?:python3? (?:-m )?|ipv8 |pip )(?:[^#\n]*)")
+TOOLS = {"pytest"}  # of others, installed with the extra "dev"
+
+
+def commands() -> list[object]:
+    """The commands that readers are told to start, in blocks of the shell and in code spans, each with its place."""
+    found: dict[str, str] = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        lines = [line.strip() for block in blocks_of(page) if block.info == "sh" for line in block.text.splitlines()]
+        spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+        for words in [*lines, *spans]:
+            if match := COMMAND.fullmatch(words.partition("  #")[0].rstrip()):
+                found.setdefault(match[0], page.name)
+    return [pytest.param(shlex.split(command), id=f"{page}: {command}") for command, page in found.items()]
+
+
+@cache
+def help_of(*program: str) -> str | None:
+    """What a program of this tree says with ``--help``; nothing if it is refused."""
+    run = subprocess.run([sys.executable, *program, "--help"], capture_output=True, text=True, cwd=ROOT, timeout=50,
+                         check=False)
+    return run.stdout if run.returncode == 0 else None
+
+
+def section_of_project_file(name: str) -> str:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return text.partition(f"[{name}]\n")[2].partition("\n[")[0]
+
+
+@pytest.mark.parametrize("words", commands())
+def test_command_exists_and_knows_the_options(words: list[str]) -> None:
+    program, *arguments = words
+    if program == "pip":
+        extras = set(re.findall(r"^(\w+) = \[", section_of_project_file("project.optional-dependencies"), re.MULTILINE))
+        assert arguments[0] == "install"
+        assert {extra for name in re.findall(r"\[(.+)\]", arguments[1]) for extra in name.split(",")} <= extras
+        return
+    if program == "ipv8":
+        assert 'ipv8 = "ipv8.cli.main:main"' in section_of_project_file("project.scripts")
+        start = ["-m", "ipv8"]
+    elif arguments[0] == "-m":
+        start, arguments = arguments[:2], arguments[2:]
+        if start[1] in TOOLS:
+            return
+    elif arguments[0].startswith("-"):
+        return  # an option of Python itself
+    else:
+        start, arguments = arguments[:1], arguments[1:]
+    answer = help_of(*start)
+    assert answer is not None, f"{start} does not exist"
+    for word in arguments:
+        if not word.startswith("-") and f"{word} " in answer and (more := help_of(*start, word)):
+            start, answer = [*start, word], more + answer
+    for option in (word.partition("=")[0] for word in arguments if word.startswith("-")):
+        assert re.search(rf"(?<![-\w]){option}(?![-\w])", answer), f"{start} has no option {option}"
+    if start[:2] == ["-m", "ipv8"] and arguments and not arguments[0].startswith("-"):
+        assert len(start) > 2, f"there is no command {arguments[0]}"
 
 
 def test_short_form_fits_in_few_lines() -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 import quickstart
 from examples.quickstart.demonstration import demonstrate, watch
 from examples.quickstart.display import Drawing, Lines
-from examples.quickstart.network import LocalNetwork
+from examples.quickstart.network import Event, LocalNetwork, NodeView
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.peerdiscovery.tracker import EndpointServer
 
@@ -28,7 +32,7 @@ async def test_nodes_meet_and_clocks_come_together(capsys: pytest.CaptureFixture
         assert len(set(re.findall(rf"{name} met (node \d)", output))) == 2
     assert "the tracker introduced" in output
     assert "opened the way for" in output
-    assert re.search(r"^3 nodes met in .* s\. After \d+ introductions and \d+ punctures,", output, re.MULTILINE)
+    assert re.search(r"^3 nodes met in .* s: \d+ introductions, \d+ punctures\.", output, re.MULTILINE)
 
 
 async def test_drawing_shows_every_node(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,6 +42,49 @@ async def test_drawing_shows_every_node(capsys: pytest.CaptureFixture[str]) -> N
     assert "node 1" in output
     assert "node 2" in output
     assert "2 nodes met" in output
+
+
+def picture(nodes: int, width: int, height: int) -> list[str]:
+    """The lines of the drawing of a network that met long ago, in a terminal of this size."""
+    network: Any = SimpleNamespace(
+        size=nodes, tracker_address="127.0.0.1:50000",
+        events=[Event(12.5, "puncture", f"node {number} opened the way for node 10 with a puncture")
+                for number in range(40)],
+        views=lambda: [NodeView(f"node {number}", "127.0.0.1:60000", "0123abcd", nodes - 1, 1000, 1000, 1000, 10_000)
+                       for number in range(1, nodes + 1)])
+    console = Console(file=StringIO(), width=width, height=height, force_terminal=True, color_system=None)
+    with console.capture() as capture:
+        console.print(Drawing(console=console)._picture(network))
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize("nodes", [2, 5, 20, 50])
+def test_drawing_fits_into_a_usual_terminal_and_hides_no_figure(nodes: int) -> None:
+    lines = picture(nodes, 80, 24)
+    assert len(lines) <= 22  # the verdict and the prompt follow
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    assert all("127.0.0.1:60000" in line for line in lines if line.startswith("node ") and "address" not in line)
+    shown = sum(line.startswith("node ") for line in lines) - 1
+    assert shown == nodes or f"{nodes - shown} more" in "\n".join(lines)
+
+
+def test_narrow_terminal_gets_counts_but_no_addresses() -> None:
+    lines = picture(5, 60, 24)
+    assert max(map(len, lines)) <= 60
+    assert "address" not in "\n".join(lines)
+    assert sum(line.split()[2:4] == ["4/4", "1000"] for line in lines) == 5
+
+
+def test_low_terminal_still_shows_a_node_and_events() -> None:
+    lines = picture(5, 80, 5)
+    assert sum(line.startswith("node ") for line in lines) == 2
+    assert any("puncture" in line and "s  node" in line for line in lines)
+
+
+def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert demonstrate(2, PATIENCE, plain=False) == 0
+    assert "node 1 met node 2" in capsys.readouterr().out.partition("\n\n")[0]
 
 
 async def test_nodes_without_time_did_not_meet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +115,8 @@ def test_options() -> None:
     assert (options.nodes, options.seconds, options.plain) == (7, 2.5, True)
 
 
-@pytest.mark.parametrize("arguments", [["--nodes", "1"], ["--nodes", "many"], ["--seconds", "0"]])
+@pytest.mark.parametrize("arguments", [["--nodes", "1"], ["--nodes", "51"], ["--nodes", "many"], ["--seconds", "0"],
+                                       ["--seconds", "nan"]])
 def test_senseless_options_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refusal:
         quickstart.parse_arguments(arguments)

@@ -293,12 +293,14 @@ class Simulation:
 
     def add_node(self, *overlays: type[Overlay[Any]], nat: NAT | Router | None = None, ipv4: bool | str = True,
                  ipv6: bool | str = False, firewall: Firewall | None = None, link: Link | None = None,
-                 name: str | None = None, walkers: Sequence[Walker] = DEFAULT_WALKERS, tick: float = 0.5,
-                 phase: float | None = None, port: int = DEFAULT_PORT, key: PrivateKey | None = None,
-                 bootstrap: bool = True, start: bool = True, **settings: Any) -> Node:
+                 name: str | None = None, host: Host | None = None, walkers: Sequence[Walker] = DEFAULT_WALKERS,
+                 tick: float = 0.5, phase: float | None = None, port: int = DEFAULT_PORT,
+                 key: PrivateKey | None = None, bootstrap: bool = True, start: bool = True, **settings: Any) -> Node:
         """A machine that runs overlays; see :meth:`add_host` for what it is like.
 
         :param overlays: their classes.
+        :param host: a machine that is there already: several nodes may run on it, on different ports, but if one of
+            them crashes, all do.
         :param walkers: what each overlay finds peers with.
         :param tick: seconds between two steps of each walker, as in the service.
         :param phase: seconds until the first step; by default anything up to a tick.
@@ -306,8 +308,9 @@ class Simulation:
         :param start: whether it begins at once; otherwise ``node.start()`` must be called.
         :param settings: additional settings of all overlays.
         """
-        host = self.add_host(nat=nat, ipv4=ipv4, ipv6=ipv6, firewall=firewall, link=link,
-                             name=name or f"node {len(self.nodes) + 1}")
+        if host is None:
+            host = self.add_host(nat=nat, ipv4=ipv4, ipv6=ipv6, firewall=firewall, link=link,
+                                 name=name or f"node {len(self.nodes) + 1}")
         node = Node(host, key, port, tick, self._phases.uniform(0, tick) if phase is None else phase,
                     self._bootstrapping if bootstrap and self.trackers else None)
         for overlay_class in overlays:
