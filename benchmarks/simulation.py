@@ -1,4 +1,4 @@
-"""``python -m benchmarks.simulation``: how fast simulated networks run, and how fast their nodes find each other."""
+"""``python -m benchmarks.simulation``: how fast simulated networks run and how well their nodes find each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from ipv8.test.simulation import Link, Simulation
-from ipv8.test.simulation.scenarios import SERVICE_WALKERS, SimulatedCommunity, converge
+from ipv8.test.simulation.scenarios import IDENTITIES, SERVICE_WALKERS, SimulatedCommunity, converge, eclipse
 from ipv8.test.simulation.trace import message_name
 
 PEER_COUNTS = (1, 5, 10, 20)
@@ -71,6 +71,22 @@ def show_convergence(nodes: int, seeds: int) -> list[dict[str, Any]]:
     return report
 
 
+def show_sybil(honest: int, times: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Print a table, and return what is in it."""
+    print(f"\n{honest} nodes, and for each of them {IDENTITIES} identities of an attacker on 3 subnets: honest peers\n")
+    print("| who comes first | after | nodes with 10 | fewest | median | real s |\n|---|---|---|---|---|---|")
+    report = []
+    for first in ("honest", "nobody", "sybils"):
+        begin = perf_counter()
+        with Simulation(1, stand_in_signatures=True) as sim:
+            for seconds, peers in eclipse(sim, honest, first, times):
+                share = sum(count >= 10 for count in peers) / honest
+                report.append({"first": first, "seconds": seconds, "share": share, "honest peers": peers})
+                print(f"| {first} | {seconds:.0f} s | {share:.0%} | {min(peers)} | {statistics.median(peers):.0f} | "
+                      f"{perf_counter() - begin:.0f} |", flush=True)
+    return report
+
+
 def show_speed(nodes: int, seconds: float, large: int) -> list[dict[str, Any]]:
     """Print a table, and return what is in it."""
     print("\n| nodes | overlay | signatures | virtual s | packets | real s |\n|---|---|---|---|---|---|")
@@ -88,19 +104,24 @@ def show_speed(nodes: int, seconds: float, large: int) -> list[dict[str, Any]]:
 def main() -> int:
     """Measure, and print tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("all", "convergence", "speed"), default="all")
+    parser.add_argument("what", nargs="?", choices=("all", "convergence", "speed", "sybil"), default="all")
     parser.add_argument("--nodes", type=int, default=100, metavar="N", help="nodes (default: 100)")
     parser.add_argument("--large", type=int, default=1000, metavar="N", help="nodes of the large run (default: 1000)")
     parser.add_argument("--seconds", type=float, default=3600.0, metavar="S",
                         help="virtual seconds of the long runs (default: 3600)")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs for each convergence (default: 5)")
+    parser.add_argument("--honest", type=int, default=30, metavar="N", help="nodes that are attacked (default: 30)")
+    parser.add_argument("--after", type=float, nargs="+", default=[120.0, 600.0], metavar="S",
+                        help="virtual seconds after which the attacked are looked at (default: 120 600)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all values")
     options = parser.parse_args()
     report: dict[str, Any] = {}
-    if options.what != "speed":
+    if options.what in {"all", "convergence"}:
         report["convergence"] = show_convergence(options.nodes, options.seeds)
-    if options.what != "convergence":
+    if options.what in {"all", "speed"}:
         report["speed"] = show_speed(options.nodes, options.seconds, options.large)
+    if options.what in {"all", "sybil"}:
+        report["sybil"] = show_sybil(options.honest, tuple(options.after))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0

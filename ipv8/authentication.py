@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from . import clock
+from .keyvault.backend.handle import UnsupportedCurveError
+from .keyvault.encoding import EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
 from .limits import TokenBuckets
 from .messaging.interfaces.burst import burst
 from .messaging.interfaces.network_stats import DropCounter
@@ -35,6 +37,7 @@ __all__ = [
     "UndecodableError",
     "UnusableKeyError",
     "authenticate",
+    "try_authenticate",
     "verify",
     "verify_ahead",
 ]
@@ -67,6 +70,14 @@ DEAR_SECONDS_PER_KEY = 0.00002
 CHEAP_KEY = b"LibNaCLPK:"
 DER_SEQUENCE = 0x30
 """How the two kinds of public keys start (spec 01 sections 2.2 and 3.3)."""
+
+DER_EC = tlv(OBJECT_IDENTIFIER, EC_PUBLIC_KEY)
+DER_ED25519 = tlv(OBJECT_IDENTIFIER, ED25519)
+"""How keys in DER say of which kind they are, behind the headers of two sequences, of 4 to 6 bytes."""
+
+CHEAP_KEY_SIZE = 74
+CHEAP_SIGNATURE_SIZE = 64
+"""Bytes of a curve25519 key and of its signatures (spec 01 section 2)."""
 
 MAX_KEY_SIZE = 512
 """More than any key has (spec 01 section 3.1)."""
@@ -124,7 +135,7 @@ class SignatureGuard:
 
     def admits(self, key: PublicKey, host: str, familiar: bool) -> bool:
         """Whether a signature by ``key`` from ``host`` may be verified now; ``familiar`` is a known peer's address."""
-        if not familiar and len(self.forgeries) and not self.forgeries.holds(host):
+        if not familiar and self.is_tired_of(host):
             return False
         if not getattr(key, "is_costly", False):
             return True
@@ -132,6 +143,10 @@ class SignatureGuard:
         cost = next((cost for limit, cost in DEAR_SECONDS_PER_SIGNATURE if size <= limit),
                     DEAREST_SECONDS_PER_SIGNATURE)
         return self.affords(host, cost, familiar)
+
+    def is_tired_of(self, host: str) -> bool:
+        """Whether so many forgeries came from ``host`` that only peers which are known to be there are listened to."""
+        return len(self.forgeries) > 0 and not self.forgeries.holds(host)
 
     def affords(self, host: str, cost: float, familiar: bool = False) -> bool:
         """Whether ``cost`` seconds may be spent on elliptic curves other than curve25519 for ``host``, now."""
@@ -146,26 +161,32 @@ _verdicts: dict[bytes, bool] = {}
 _pool: ThreadPoolExecutor | None = None
 
 
-def _split(data: bytes) -> tuple[bytes, int]:
-    """The key field of a signed packet and the offset behind it."""
-    size = int.from_bytes(data[HEADER_SIZE:KEY_OFFSET], "big")
-    body = KEY_OFFSET + size
-    if not 0 < size <= MAX_KEY_SIZE or len(data) <= body:
-        raise UndecodableError("the packet is too short for a signed one, or its key is none")
-    return data[KEY_OFFSET:body], body
+def _names_algorithm(key_bin: bytes) -> bool:
+    """Whether DER says that it is a key of a kind that can be used: a look that costs next to nothing."""
+    return DER_EC in (key_bin[4:13], key_bin[5:14], key_bin[6:15]) or key_bin[4:9] == DER_ED25519
 
 
-def _load_key(overlay: Overlay[Any], key_bin: bytes, host: str) -> PublicKey:
-    """The key of a sender that is no verified peer: the blob of a curve25519 key, or DER, which is dear to check."""
-    if not key_bin.startswith(CHEAP_KEY):
-        if key_bin[0] != DER_SEQUENCE:
-            raise UnusableKeyError("the key of the packet is none that can be used")
-        if not SignatureGuard.of(overlay.endpoint).affords(host, DEAR_SECONDS_PER_KEY):
-            raise RateLimitedError(host)
+def _load_key(overlay: Overlay[Any], key_bin: bytes, room: int, host: str) -> PublicKey | PacketDecodingError:
+    """The key of a sender that is no verified peer, if what it costs to load and to use it may be spent on ``host``.
+
+    :param key_bin: the blob of a curve25519 key, or DER, which is dear to check.
+    :param room: how many bytes there are behind the key.
+    """
+    cheap = key_bin.startswith(CHEAP_KEY)
+    if cheap:
+        if len(key_bin) < CHEAP_KEY_SIZE or room < CHEAP_SIGNATURE_SIZE:
+            return UndecodableError("the packet is too short for its kind of key")
+    elif key_bin[0] != DER_SEQUENCE or not _names_algorithm(key_bin):
+        return UnusableKeyError("the key of the packet is none that can be used")
+    guard = SignatureGuard.of(overlay.endpoint)
+    if guard.is_tired_of(host) or not (cheap or guard.affords(host, DEAR_SECONDS_PER_KEY)):
+        return RateLimitedError(host)
     try:
         return overlay.crypto.key_from_public_bin(key_bin)
     except ValueError as e:
-        raise UnusableKeyError(str(e)) from e
+        if not isinstance(e, UnsupportedCurveError):  # which is no fault of the sender
+            guard.forged(host)
+        return UnusableKeyError(str(e))
 
 
 def authenticate(overlay: Overlay[Any], source_address: Address, data: bytes) -> tuple[Peer, int, int]:
@@ -176,7 +197,19 @@ def authenticate(overlay: Overlay[Any], source_address: Address, data: bytes) ->
         confirm: then as another object of the same key with the new address.
     :raises PacketDecodingError: if the packet is not what it must be.
     """
-    key, start, end = verify(overlay, source_address, data)
+    sender = try_authenticate(overlay, source_address, data)
+    if isinstance(sender, PacketDecodingError):
+        raise sender
+    return sender
+
+
+def try_authenticate(overlay: Overlay[Any], source_address: Address,
+                     data: bytes) -> tuple[Peer, int, int] | PacketDecodingError:
+    """As :func:`authenticate`, but an error is returned: for handlers whose caller would only count it."""
+    signer = _try_verify(overlay, source_address, data)
+    if isinstance(signer, PacketDecodingError):
+        return signer
+    key, start, end = signer
     known = overlay.network.verified_by_public_key_bin.get(data[KEY_OFFSET:start])
     return Peer(key, source_address) if known is None else _recognise(overlay, known, source_address), start, end
 
@@ -187,14 +220,28 @@ def verify(overlay: Overlay[Any], source_address: Address, data: bytes) -> tuple
     :returns: the key that signed it, and the offsets at which the payloads start and the signature starts.
     :raises PacketDecodingError: if the packet is not what it must be.
     """
-    key_bin, body = _split(data)
+    signer = _try_verify(overlay, source_address, data)
+    if isinstance(signer, PacketDecodingError):
+        raise signer
+    return signer
+
+
+def _try_verify(overlay: Overlay[Any], source_address: Address,
+                data: bytes) -> tuple[PublicKey, int, int] | PacketDecodingError:
+    """As :func:`verify`, but an error is returned."""
+    size = int.from_bytes(data[HEADER_SIZE:KEY_OFFSET], "big")
+    body = KEY_OFFSET + size
+    if not 0 < size <= MAX_KEY_SIZE or len(data) <= body:
+        return UndecodableError("the packet is too short for a signed one, or its key is none")
+    key_bin = data[KEY_OFFSET:body]
     host = source_address[0]
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
-    key = _load_key(overlay, key_bin, host) if known is None else known.public_key
+    key = _load_key(overlay, key_bin, len(data) - body, host) if known is None else known.public_key
+    if isinstance(key, PacketDecodingError):
+        return key
     end = len(data) - key.get_signature_length()
     if end < body:
-        msg = f"{len(data)} bytes are too few for a packet signed with {key.curve_name()}"
-        raise UndecodableError(msg)
+        return UndecodableError(f"{len(data)} bytes are too few for a packet signed with {key.curve_name()}")
     if burst.packets:
         verify_ahead(overlay, burst.take())
     valid = _verdicts.pop(data, None) if _verdicts else None
@@ -202,13 +249,12 @@ def verify(overlay: Overlay[Any], source_address: Address, data: bytes) -> tuple
         familiar = known is not None and source_address in known.addresses.values()
         guard = SignatureGuard.of(overlay.endpoint)
         if not guard.admits(key, host, familiar):
-            raise RateLimitedError(host)
+            return RateLimitedError(host)
         valid = key.verify(data[end:], data[:end])
         if not valid:
             guard.forged(host)
     if not valid:
-        msg = "the signature does not belong to the packet"
-        raise BadSignatureError(msg)
+        return BadSignatureError("the signature does not belong to the packet")
     if known is None:
         overlay.crypto.remember_public_key(key, key_bin)
     return key, body, end

@@ -53,7 +53,11 @@ DEPRECATED_MESSAGES = {
     238: "undo-own", 237: "undo-other", 236: "dynamic-settings", 235: "missing-last-message",
 }
 
+_REFUSALS = (UnpackError, PacketDecodingError)
+"""What is wrong with a packet that its sender should not have sent."""
+
 Handler = Callable[[Any, bytes], Any]
+
 
 class Community(IntroductionProtocol):
     """An overlay of all peers that use the same 20-byte ``community_id``.
@@ -91,6 +95,8 @@ class Community(IntroductionProtocol):
         self._warnings = TokenBuckets(WARNINGS_PER_SECOND, WARNINGS_AT_ONCE)
 
         self.decode_map: list[Handler | None] = [None] * 256
+        #: The handler that ``on_packet`` is calling: it may return what is wrong with the packet instead of raising it.
+        self._dispatched: Handler | None = None
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
         self._register_handlers()
 
@@ -166,30 +172,38 @@ class Community(IntroductionProtocol):
     def on_packet(self, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:
         """Hand a datagram to the handler of its message; whatever is wrong with it is counted in ``drops``."""
         source_address, data = packet
-        if len(data) < HEADER_SIZE:
+        if not data.startswith(self._prefix):
+            self.drops.count(DropCounter.SHORT if len(data) < HEADER_SIZE else DropCounter.UNKNOWN_PREFIX)
+            return
+        try:
+            handler = self.decode_map[data[MESSAGE_ID_OFFSET]]
+        except IndexError:
             self.drops.count(DropCounter.SHORT)
             return
-        if not data.startswith(self._prefix):
-            self.drops.count(DropCounter.UNKNOWN_PREFIX)
-            return
-        handler = self.decode_map[data[MESSAGE_ID_OFFSET]]
         if handler is None:
             self.drops.count(DropCounter.UNKNOWN_ID)
             if warn_unknown and self._warnings.take("unknown"):
                 self.logger.warning("Nothing handles message %d, sent by %s:%d", data[MESSAGE_ID_OFFSET],
                                     *source_address)
             return
+        self._dispatched = handler
         try:
             result = handler(source_address, data)
-            if result is not None and iscoroutine(result):
+            if result is not None and not isinstance(result, _REFUSALS) and iscoroutine(result):
                 self.register_anonymous_task("on_packet", ensure_future(result), ignore=(Exception,))
-        except (UnpackError, PacketDecodingError) as e:
-            self.drops.count(e.reason)
-            if self.logger.isEnabledFor(logging.DEBUG):
-                self.logger.debug("Message %d, sent by %s, is refused: %s", data[MESSAGE_ID_OFFSET], source_address, e)
+        except _REFUSALS as e:
+            result = e
         except Exception:
+            result = None
             self.logger.exception("Message %d, sent by %s, could not be handled", data[MESSAGE_ID_OFFSET],
                                   source_address)
+        finally:
+            self._dispatched = None
+        if result is not None and isinstance(result, _REFUSALS):
+            self.drops[result.reason] += 1
+            if self.logger.isEnabledFor(logging.DEBUG):
+                self.logger.debug("Message %d, sent by %s, is refused: %s", data[MESSAGE_ID_OFFSET], source_address,
+                                  result)
 
     # Bootstrapping and walking
 

@@ -16,6 +16,7 @@ import base64
 import copy
 import difflib
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
@@ -413,6 +414,19 @@ class ConfigBuilder:
 
         key = default_eccrypto.generate_key("curve25519")
         return self.add_key_from_bin(alias, base64.b64encode(key.key_to_bin()).decode(), "")
+
+    def remember_peers(self, directory: str = "peers") -> ConfigBuilder:
+        """Let all overlays that were added keep good peers below ``directory``, and contact those first the next time.
+
+        Overlays that do so already, and those without any bootstrapper, stay as they are.
+        """
+        name = Bootstrapper.MemoryBootstrapper.value
+        for overlay in self.config.get("overlays", ()):
+            bootstrappers = overlay["bootstrappers"]
+            if bootstrappers and all(block["class"] != name for block in bootstrappers):
+                block = {"class": name, "init": {"path": os.path.join(directory, "")}}
+                overlay["bootstrappers"] = [block, *bootstrappers]
+        return self
 
     def add_overlay(self, overlay_class: str, key_alias: str, walkers: Iterable[WalkerDefinition],
                     bootstrappers: Iterable[BootstrapperDefinition], initialize: dict[str, Any],

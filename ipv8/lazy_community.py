@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from .authentication import HEADER_SIZE, BadSignatureError, PacketDecodingError, UndecodableError, authenticate
+from .authentication import HEADER_SIZE, BadSignatureError, PacketDecodingError, UndecodableError, try_authenticate
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import Address
+from .messaging.decoders import SurplusError
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from .messaging.serialization import Payload, UnpackError
 from .overlay import Overlay, SettingsClass
@@ -66,12 +67,39 @@ LazyUnsignedWDWrappable = Callable[..., HandlerResult]
 
 def decode_payloads(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: bytes, start: int) -> list[Any]:
     """All payloads of a packet that must hold nothing else; ``PackError`` if it is something else."""
+    payloads = _try_decode(overlay, classes, data, start)
+    if isinstance(payloads, Exception):
+        raise payloads
+    return payloads
+
+
+def _try_decode(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: bytes, start: int,
+                ) -> list[Any] | UnpackError | UndecodableError:
+    """As ``decode_payloads``, but the error is not raised."""
     try:
-        return overlay.serializer.unpack_serializable_list(classes, data, start)
-    except UnpackError:
-        raise
-    except Exception as e:  # what a class makes of the values of others is their fault too
-        raise UndecodableError(str(e)) from e
+        return overlay.serializer.try_unpack_list(classes, data, start)
+    except Exception as e:  # noqa: BLE001 - what a class makes of the values of others is their fault too
+        return _blame(e)
+
+
+def _blame(cause: Exception) -> UndecodableError:
+    """The error of the sender that made a class raise ``cause``."""
+    error = UndecodableError(str(cause))
+    error.__cause__ = cause
+    return error
+
+
+def _refuse(overlay: Any, receive: MessageHandler, error: Exception) -> HandlerResult:
+    """Give up a packet: by raising ``error``, or, if it was ``on_packet`` that called ``receive``, by returning it.
+
+    To raise and to catch an error takes longer than all else that is done for a packet which does not deserve it.
+    """
+    try:
+        if overlay._dispatched.__func__ is receive:
+            return error  # type: ignore[return-value]  # no handler's result, which on_packet is prepared for
+    except AttributeError:
+        pass  # Nothing is dispatched, or something else than a method.
+    raise error
 
 
 def lazy_wrapper(*payloads: type[Payload]) -> Callable[[LazyWrappable], MessageHandler]:
@@ -79,8 +107,14 @@ def lazy_wrapper(*payloads: type[Payload]) -> Callable[[LazyWrappable], MessageH
     def decorator(handler: LazyWrappable) -> MessageHandler:
         @functools.wraps(handler)
         def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            peer, start, end = authenticate(self, source_address, data)
-            return handler(self, peer, *decode_payloads(self, payloads, data[:end], start))
+            sender = try_authenticate(self, source_address, data)
+            if isinstance(sender, PacketDecodingError):
+                return _refuse(self, receive, sender)
+            peer, start, end = sender
+            received = _try_decode(self, payloads, data[:end], start)
+            if not isinstance(received, list):
+                return _refuse(self, receive, received)
+            return handler(self, peer, *received)
         return receive
     return decorator
 
@@ -90,8 +124,14 @@ def lazy_wrapper_wd(*payloads: type[Payload]) -> Callable[[LazyWDWrappable], Mes
     def decorator(handler: LazyWDWrappable) -> MessageHandler:
         @functools.wraps(handler)
         def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            peer, start, end = authenticate(self, source_address, data)
-            return handler(self, peer, *decode_payloads(self, payloads, data[:end], start), data)
+            sender = try_authenticate(self, source_address, data)
+            if isinstance(sender, PacketDecodingError):
+                return _refuse(self, receive, sender)
+            peer, start, end = sender
+            received = _try_decode(self, payloads, data[:end], start)
+            if not isinstance(received, list):
+                return _refuse(self, receive, received)
+            return handler(self, peer, *received, data)
         return receive
     return decorator
 
@@ -100,13 +140,24 @@ def lazy_wrapper_unsigned(*payloads: type[Payload]) -> Callable[[LazyUnsignedWra
     """Receive unsigned messages: ``handler(self, source_address, *payloads)``."""
     def decorator(handler: LazyUnsignedWrappable) -> MessageHandler:
         @functools.wraps(handler)
+        def receive_one(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
+            try:
+                payload, end = self.serializer.decoders[payload_class](data, HEADER_SIZE, 0)
+            except Exception as e:  # noqa: BLE001 - as in _try_decode: this is the shortest way that a packet takes
+                return _refuse(self, receive_one, _blame(e))
+            if end != len(data):
+                return _refuse(self, receive_one, payload if end < 0 else SurplusError(payloads, data, end))
+            return handler(self, source_address, payload)
+
+        if len(payloads) == 1:
+            payload_class, = payloads
+            return receive_one
+
+        @functools.wraps(handler)
         def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            try:  # as decode_payloads does: this is the shortest way that a packet takes
-                received = self.serializer.unpack_serializable_list(payloads, data, HEADER_SIZE)
-            except UnpackError:
-                raise
-            except Exception as e:
-                raise UndecodableError(str(e)) from e
+            received = _try_decode(self, payloads, data, HEADER_SIZE)
+            if not isinstance(received, list):
+                return _refuse(self, receive, received)
             return handler(self, source_address, *received)
         return receive
     return decorator
@@ -117,7 +168,10 @@ def lazy_wrapper_unsigned_wd(*payloads: type[Payload]) -> Callable[[LazyUnsigned
     def decorator(handler: LazyUnsignedWDWrappable) -> MessageHandler:
         @functools.wraps(handler)
         def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            return handler(self, source_address, *decode_payloads(self, payloads, data, HEADER_SIZE), data=data)
+            received = _try_decode(self, payloads, data, HEADER_SIZE)
+            if not isinstance(received, list):
+                return _refuse(self, receive, received)
+            return handler(self, source_address, *received, data=data)
         return receive
     return decorator
 

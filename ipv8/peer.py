@@ -52,7 +52,7 @@ class DirtyDict(dict[K, V]):
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
         """Stop calling ``watcher``."""
-        self._watchers = tuple(other for other in self._watchers if other is not watcher)
+        self._watchers = tuple([other for other in self._watchers if other is not watcher])
 
     def _changed(self) -> None:
         self.dirty = True

@@ -439,7 +439,8 @@ def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0
     :param overlay_classes: the classes themselves.
     :param port: the UDP port; if it is taken, the next free one, and 0 for any.
     :param address: the IPv4 address to listen on.
-    :param key_file: where the identity is kept, made if missing; without it, a new one is made for this run.
+    :param key_file: where the identity is kept, made if missing; without it, a new one is made for this run. With it,
+        good peers are kept as well, in a directory of the same name with ``.peers`` at its end, and contacted first.
     :param bootstrappers: where first peers come from, by default the public bootstrap servers.
     :param peers: how many peers each overlay looks for.
     :param seconds: stop after this time.
@@ -461,6 +462,8 @@ def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0
             # A limit at or below the target would part the network into groups that are full (spec 06 section 10).
             {"max_peers": peers + peers // 2} if 0 <= default_limit <= peers else {},
             [("started",)] if hasattr(overlay_class, "started") else [])
+    if key_file is not None:
+        builder.remember_peers(f"{key_file}.peers")
     asyncio.run(_run(builder.finalize(), names, seconds))
 
 

@@ -1,9 +1,12 @@
-"""What many tests share: overlays on mock endpoints, a clock that stands still, and chance that is scripted."""
+"""What many tests share: overlays on mock endpoints, time that a test decides over, and chance that is scripted."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import selectors
+import socket
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +17,11 @@ from ipv8 import clock, entropy
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.interfaces.lan_addresses.interfaces import get_providers
 from ipv8.peer import Peer
-from ipv8.peerdiscovery.network import Network
+from ipv8.peerdiscovery.network import Network, PeerObserver
 from ipv8.test.mocking.endpoint import MockEndpoint, internet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from typing_extensions import Self
 
@@ -50,6 +53,24 @@ class ManualClock:
         self.now += seconds
 
 
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer, and passes only while it waits."""
+
+    def __init__(self) -> None:
+        loop = self
+        self.now = 0.0
+
+        class Selector(selectors.DefaultSelector):
+            def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+                loop.now += timeout or 0.0
+                return super().select(0)
+
+        super().__init__(Selector())
+
+    def time(self) -> float:
+        return self.now
+
+
 class ScriptedEntropy(random.Random):
     """Random bits that a test gives in advance; seeded chance when there are none left."""
 
@@ -78,12 +99,71 @@ class RecordingEndpoint(MockEndpoint):
             super().send(socket_address, packet)
 
 
+class Meeting(PeerObserver):
+    """Tells when a network comes to know a peer."""
+
+    def __init__(self, awaited: Peer) -> None:
+        self.awaited = awaited
+        self.happened = asyncio.Event()
+
+    def on_peer_added(self, peer: Peer) -> None:
+        if peer == self.awaited:
+            self.happened.set()
+
+    def on_peer_removed(self, peer: Peer) -> None:
+        pass
+
+
 @pytest.fixture
 def manual_clock() -> Iterator[ManualClock]:
     """A clock that only the test moves."""
     manual = ManualClock()
     with clock.use(manual):
         yield manual
+
+
+@pytest.fixture
+def run_virtually() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Run a coroutine, which may leave no task behind, on a loop of its own under virtual time."""
+    def run(main: Coroutine[Any, Any, Any]) -> Any:
+        loop = VirtualLoop()
+        try:
+            result = loop.run_until_complete(main)
+            assert not asyncio.all_tasks(loop)
+            return result
+        finally:
+            loop.close()
+
+    return run
+
+
+@pytest.fixture
+async def failures() -> list[dict[str, Any]]:
+    """What the exception handler of the loop was given."""
+    contexts: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+    return contexts
+
+
+@pytest.fixture
+def watch_for() -> Callable[[Network, Peer], asyncio.Event]:
+    """An event that is set when the network comes to know the peer."""
+    def watch(network: Network, peer: Peer) -> asyncio.Event:
+        meeting = Meeting(peer)
+        network.add_peer_observer(meeting)
+        return meeting.happened
+
+    return watch
+
+
+@pytest.fixture(scope="session")
+def ipv6_loopback() -> None:
+    """Skip the test on machines without IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
 
 
 @pytest.fixture

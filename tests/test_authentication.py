@@ -13,6 +13,7 @@ from ipv8.authentication import (
     BadSignatureError,
     PacketDecodingError,
     RateLimitedError,
+    SignatureGuard,
     UndecodableError,
     UnusableKeyError,
     authenticate,
@@ -249,3 +250,33 @@ class TestVectors:
             else:
                 with pytest.raises((PacketDecodingError, PackError)):
                     self.receive(overlay, case["payload_classes"], data, True)
+
+
+SECT163K1_KEY = bytes.fromhex("304030100607 2a8648ce3d0201 06052b81040001 032c0004")
+
+
+@pytest.mark.parametrize("key", [
+    b"\x30", b"\x30\x40\x30\x10" + bytes(62), SECT163K1_KEY[:12], b"LibNaCLPK:", b"LibNaCLPK:" + bytes(63),
+], ids=["tag", "zeros", "cut off", "prefix", "short"])
+def test_what_is_no_key_at_first_sight_costs_no_budget(
+    overlay: Any, key: bytes, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spend(*_: Any) -> bool:
+        pytest.fail("nothing is to be spent on this")
+
+    monkeypatch.setattr(SignatureGuard, "of", spend)
+    with pytest.raises(PacketDecodingError):
+        authenticate(overlay, SOURCE, overlay.get_prefix() + b"\x01" + len(key).to_bytes(2, "big") + key + bytes(100))
+
+
+def test_points_off_their_curve_count_as_forgeries(overlay: Any, sender: Any, manual_clock: Any) -> None:
+    key = SECT163K1_KEY + bytes(range(42))
+    packet = overlay.get_prefix() + b"\x01" + len(key).to_bytes(2, "big") + key + bytes(100)
+    for _ in range(int(FORGERIES_AT_ONCE)):
+        with pytest.raises(UnusableKeyError):
+            authenticate(overlay, SOURCE, packet)
+    for refused in (packet, sender.ezr_pack(1, Inner(7))):
+        with pytest.raises(RateLimitedError):
+            authenticate(overlay, SOURCE, refused)
+    manual_clock.advance(1)
+    assert authenticate(overlay, SOURCE, sender.ezr_pack(1, Inner(7)))[0] == sender.my_peer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -111,6 +112,17 @@ def test_port_mapping_is_off_unless_asked() -> None:
     assert complete_configuration(small())["port_mapping"] is False
     assert complete_configuration(ConfigBuilder().set_port_mapping().finalize())["port_mapping"] is True
     assert ConfigBuilder().set_port_mapping(False).finalize()["port_mapping"] is False
+
+
+def test_peers_are_remembered_by_overlays_that_have_bootstrappers() -> None:
+    builder = ConfigBuilder().clear_overlays().add_ephemeral_key("me")
+    builder.add_overlay("A", "me", [], default_bootstrap_defs, {}, []).add_overlay("B", "me", [], [], {}, [])
+    for _ in range(2):
+        builder.remember_peers("here")
+    first, second = builder.config["overlays"]
+    assert [block["class"] for block in first["bootstrappers"]] == ["MemoryBootstrapper", "DispersyBootstrapper"]
+    assert first["bootstrappers"][0]["init"] == {"path": os.path.join("here", "")}
+    assert second["bootstrappers"] == []
     with pytest.raises(ConfigurationError, match="port_mapping must be True or False, not str"):
         validate_configuration({**small(), "port_mapping": "yes"})
 

@@ -144,3 +144,119 @@ class TestRetrieveCache:
         with pytest.raises(KeyError, match="missing"):
             handler(overlay, SOURCE, overlay.ezr_pack(1, First(5)))
         await overlay.request_cache.shutdown()
+
+
+class Strict(Community):
+    """Has a message of each kind, and messages that come in a roundabout way."""
+
+    community_id = b"strict".ljust(20, b"\x00")
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self.got: list[Any] = []
+        for msg_id, handler in enumerate((self.signed, self.signed_wd, self.unsigned, self.unsigned_wd, self.pair)):
+            self.add_message_handler(msg_id, handler)
+        self.add_message_handler(10, self.either)
+
+    @lazy_wrapper(First)
+    def signed(self, _peer: Any, payload: First) -> None:
+        self.got.append(payload)
+
+    @lazy_wrapper_wd(First)
+    def signed_wd(self, _peer: Any, payload: First, _data: bytes) -> None:
+        self.got.append(payload)
+
+    @lazy_wrapper_unsigned(First)
+    def unsigned(self, _address: Any, payload: First) -> None:
+        self.got.append(payload)
+
+    @lazy_wrapper_unsigned_wd(First)
+    def unsigned_wd(self, _address: Any, payload: First, data: bytes) -> None:
+        self.got.append(payload)
+
+    @lazy_wrapper_unsigned(First, Second)
+    def pair(self, _address: Any, *payloads: Any) -> None:
+        self.got.extend(payloads)
+
+    def either(self, source_address: Any, data: bytes) -> None:
+        """Try one form of a message after the other, as programs do that support two."""
+        for form in (self.signed, self.pair, self.unsigned):
+            try:
+                form(source_address, data)
+            except (PackError, PacketDecodingError):
+                continue
+            return
+
+
+@pytest.fixture
+def strict(make_overlay: Any) -> Any:
+    return make_overlay(Strict)
+
+
+MESSAGES: list[tuple[int, bool, list[Any]]] = [
+    (0, True, [First(5)]), (1, True, [First(5)]), (2, False, [First(5)]), (3, False, [First(5)]),
+    (4, False, [First(5), Second(b"x")]),
+]
+
+
+@pytest.mark.parametrize(("msg_id", "signed", "payloads"), MESSAGES)
+def test_malformed_packets_raise_for_a_caller_and_are_counted_by_the_overlay(
+    strict: Any, msg_id: int, signed: bool, payloads: list[Any],
+) -> None:
+    packet = strict.ezr_pack(msg_id, *payloads, sig=signed)
+    handler = strict.decode_map[msg_id]
+    wrong = [packet[:-1], packet[:24], strict.ezr_pack(msg_id, *payloads, First(6), sig=signed)]
+    for number, data in enumerate(wrong, 1):
+        strict.on_packet((SOURCE, data))
+        assert sum(strict.drops.values()) == number
+        with pytest.raises((PackError, PacketDecodingError)):
+            handler(SOURCE, data)
+    assert sum(strict.drops.values()) == len(wrong), "who calls a handler himself counts himself"
+    assert strict.got == []
+    strict.on_packet((SOURCE, packet))
+    handler(SOURCE, packet)
+    assert len(strict.got) == 2 * len(payloads)
+    assert strict._dispatched is None
+
+
+def test_a_handler_may_try_others(strict: Any) -> None:
+    strict.on_packet((SOURCE, strict.ezr_pack(10, First(5), sig=False)))
+    strict.on_packet((SOURCE, strict.ezr_pack(10, First(6))))
+    strict.on_packet((SOURCE, strict.ezr_pack(10, First(7), Second(b"x"), sig=False)))
+    assert [vars(payload) for payload in strict.got if isinstance(payload, First)] == [
+        {"identifier": number} for number in (5, 6, 7)]
+    assert not strict.drops
+
+
+def test_a_decorator_around_a_decorated_handler_sees_the_error(strict: Any) -> None:
+    seen: list[Exception] = []
+
+    def outer(source_address: Any, data: bytes) -> None:
+        try:
+            strict.unsigned(source_address, data)
+        except PackError as e:
+            seen.append(e)
+
+    strict.decode_map[2] = outer
+    strict.on_packet((SOURCE, strict.ezr_pack(2, Second(b"too long"), sig=False)))
+    assert len(seen) == 1
+    assert not strict.drops
+
+
+def test_what_a_payload_class_raises_is_the_sender_s_mistake(strict: Any) -> None:
+    class Picky(First):
+        @classmethod
+        def fix_unpack_identifier(cls, value: int) -> int:
+            return 1 // value
+
+    received: list[Any] = []
+    for msg_id, classes in enumerate([(Picky,), (Picky, Second)], 20):
+        receive: Any = lazy_wrapper_unsigned(*classes)(lambda _self, _address, *payloads: received.extend(payloads))
+        strict.decode_map[msg_id] = receive.__get__(strict)
+        packet = strict.ezr_pack(msg_id, First(0), *[Second(b"x")][:len(classes) - 1], sig=False)
+        strict.on_packet((SOURCE, packet))
+        with pytest.raises(PackError, match="division") as caught:
+            receive(strict, SOURCE, packet)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert strict.drops == {"undecodable": 2}
+    assert not received

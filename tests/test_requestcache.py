@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import selectors
 from asyncio import Future, all_tasks, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -48,28 +47,10 @@ class RandomNamed(RandomNumberCacheWithName):
     name = "random-named"
 
 
-def run_virtually(main: Callable[[RequestCache], Coroutine[Any, Any, None]]) -> None:
-    """Run ``main`` with a request cache on a loop whose time jumps to the next timer."""
-    class Loop(asyncio.SelectorEventLoop):
-        now = 0.0
-
-        def time(self) -> float:
-            return self.now
-
-    class Selector(selectors.DefaultSelector):
-        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            loop.now += timeout or 0.0
-            return super().select(0)
-
-    async def run() -> None:
-        async with RequestCache() as request_cache:
-            await main(request_cache)
-
-    loop = Loop(Selector())
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.close()
+async def cached(main: Callable[[RequestCache], Coroutine[Any, Any, None]]) -> None:
+    """Run ``main`` with a request cache."""
+    async with RequestCache() as request_cache:
+        await main(request_cache)
 
 
 def new_future() -> Future[Any]:
@@ -80,14 +61,6 @@ def new_future() -> Future[Any]:
 async def request_cache() -> AsyncIterator[RequestCache]:
     async with RequestCache() as request_cache:
         yield request_cache
-
-
-@pytest.fixture
-async def failures() -> list[dict[str, Any]]:
-    """What the exception handler of the loop was given."""
-    contexts: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
-    return contexts
 
 
 # Caches
@@ -275,7 +248,7 @@ async def test_maximum_size(request_cache: RequestCache, monkeypatch: pytest.Mon
 # Timeouts
 
 
-def test_timeout() -> None:
+def test_timeout(run_virtually: Callable[..., None]) -> None:
     class Quick(Named):
         timeout_delay = 3.0
 
@@ -294,7 +267,7 @@ def test_timeout() -> None:
         assert (default.timeouts, quick.timeouts) == (1, 1)
         assert request_cache.get_tasks() == []
 
-    run_virtually(main)
+    run_virtually(cached(main))
 
 
 async def test_futures_at_a_timeout(request_cache: RequestCache) -> None:
@@ -395,7 +368,7 @@ async def test_passthrough_of_a_subclass(request_cache: RequestCache) -> None:
     assert list(request_cache._identifiers) == ["named:2"]
 
 
-def test_passthrough_timeout() -> None:
+def test_passthrough_timeout(run_virtually: Callable[..., None]) -> None:
     async def main(request_cache: RequestCache) -> None:
         cache = Named(request_cache, 1)
         with request_cache.passthrough(timeout=60.0):
@@ -405,7 +378,7 @@ def test_passthrough_timeout() -> None:
         await sleep(0.2)
         assert cache.timeouts == 1
 
-    run_virtually(main)
+    run_virtually(cached(main))
 
 
 async def test_passthrough_ends_with_an_exception(request_cache: RequestCache) -> None:
@@ -462,7 +435,7 @@ async def test_several_wait(request_cache: RequestCache) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["named", Named])
-def test_wait_for_a_limited_time(prefix: str | type[Named]) -> None:
+def test_wait_for_a_limited_time(run_virtually: Callable[..., None], prefix: str | type[Named]) -> None:
     async def main(request_cache: RequestCache) -> None:
         waiter = request_cache.wait_for(prefix, 1, timeout=2.0)
         await sleep(1.9)
@@ -471,7 +444,7 @@ def test_wait_for_a_limited_time(prefix: str | type[Named]) -> None:
         assert waiter.cancelled()
         assert request_cache._waiters == {}
 
-    run_virtually(main)
+    run_virtually(cached(main))
 
 
 async def test_wait_for_no_time(request_cache: RequestCache) -> None:
@@ -481,14 +454,14 @@ async def test_wait_for_no_time(request_cache: RequestCache) -> None:
     assert waiter.cancelled()
 
 
-def test_wait_in_time() -> None:
+def test_wait_in_time(run_virtually: Callable[..., None]) -> None:
     async def main(request_cache: RequestCache) -> None:
         waiter = request_cache.wait_for(Named, 1, timeout=2.0)
         cache = request_cache.add(Named(request_cache, 1))
         await sleep(3)
         assert waiter.result() is cache
 
-    run_virtually(main)
+    run_virtually(cached(main))
 
 
 # Clear and shutdown

@@ -37,7 +37,7 @@ from ipv8.service import CLOSED_POLL_INTERVAL, IPv8, ShutdownError, run
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -707,20 +707,10 @@ async def test_with_tunnels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # -- two nodes -------------------------------------------------------------------------------------------------------
 
-async def test_two_nodes_meet_on_loopback() -> None:
+async def test_two_nodes_meet_on_loopback(watch_for: Callable[..., asyncio.Event]) -> None:
     config = configure("DiscoveryCommunity", walkers=(walker("RandomWalk", 20),))
     async with IPv8(config) as first, IPv8({**config, "keys": configure()["keys"]}) as second:
-        met = asyncio.Event()
-
-        class Observer:
-            def on_peer_added(self, peer: Any) -> None:
-                if peer == first.keys["me"]:
-                    met.set()
-
-            def on_peer_removed(self, peer: Any) -> None:
-                pass
-
-        second.network.add_peer_observer(Observer())  # type: ignore[arg-type]  # has the methods of one
+        met = watch_for(second.network, first.keys["me"])
         first.overlays[0].walk_to(second.endpoint.get_address())
         await met.wait()
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import selectors
 import threading
 import time
 from asyncio import Future, all_tasks, sleep
@@ -21,50 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next timer."""
-
-    def __init__(self) -> None:
-        loop = self
-        self.now = 0.0
-
-        class Selector(selectors.DefaultSelector):
-            def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-                loop.now += timeout or 0.0
-                return super().select(0)
-
-        super().__init__(Selector())
-
-    def time(self) -> float:
-        return self.now
-
-
-def run_virtually(main: Callable[[TaskManager], Coroutine[Any, Any, None]]) -> None:
-    """Run ``main`` with a task manager under virtual time."""
-    async def run() -> None:
-        async with TaskManager() as manager:
-            await main(manager)
-
-    loop = VirtualLoop()
-    try:
-        loop.run_until_complete(run())
-        assert not all_tasks(loop)
-    finally:
-        loop.close()
+async def managed(main: Callable[[TaskManager], Coroutine[Any, Any, None]]) -> None:
+    """Run ``main`` with a task manager."""
+    async with TaskManager() as manager:
+        await main(manager)
 
 
 @pytest.fixture
 async def manager() -> AsyncIterator[TaskManager]:
     async with TaskManager() as manager:
         yield manager
-
-
-@pytest.fixture
-async def failures() -> list[dict[str, Any]]:
-    """What the exception handler of the loop was given."""
-    contexts: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
-    return contexts
 
 
 def fail() -> None:
@@ -271,16 +236,16 @@ async def test_bare_future_is_held(manager: TaskManager) -> None:
     assert len(manager.get_tasks()) == 1
 
 
-def test_delay() -> None:
+def test_delay(run_virtually: Callable[..., None]) -> None:
     async def main(manager: TaskManager) -> None:
         loop = asyncio.get_running_loop()
         assert await manager.register_task("t", loop.time, delay=2.5) == 2.5
 
-    run_virtually(main)
+    run_virtually(managed(main))
 
 
 @pytest.mark.parametrize(("delay", "expected"), [(None, [3, 7, 11]), (0, [0, 4, 8]), (0.0, [0, 4, 8]), (2, [2, 6, 10])])
-def test_interval(delay: float | None, expected: list[float]) -> None:
+def test_interval(run_virtually: Callable[..., None], delay: float | None, expected: list[float]) -> None:
     """The period is the time of a run plus the interval."""
     async def main(manager: TaskManager) -> None:
         loop = asyncio.get_running_loop()
@@ -294,30 +259,30 @@ def test_interval(delay: float | None, expected: list[float]) -> None:
         await sleep(11.5)
         assert starts == expected
 
-    run_virtually(main)
+    run_virtually(managed(main))
 
 
-def test_interval_of_plain_function() -> None:
+def test_interval_of_plain_function(run_virtually: Callable[..., None]) -> None:
     async def main(manager: TaskManager) -> None:
         runs: list[int] = []
         manager.register_task("t", runs.append, 1, interval=0.1)
         await sleep(0.25)
         assert runs == [1, 1]
 
-    run_virtually(main)
+    run_virtually(managed(main))
 
 
-def test_interval_ends_with_an_exception() -> None:
+def test_interval_ends_with_an_exception(run_virtually: Callable[..., None]) -> None:
     async def main(manager: TaskManager) -> None:
         running = manager.register_task("t", fail, interval=1, ignore=(ValueError,))
         with pytest.raises(ValueError, match="deliberate"):
             await running
         assert manager.get_tasks() == []
 
-    run_virtually(main)
+    run_virtually(managed(main))
 
 
-def test_interval_task_cancels_itself() -> None:
+def test_interval_task_cancels_itself(run_virtually: Callable[..., None]) -> None:
     async def main(manager: TaskManager) -> None:
         runs: list[int] = []
 
@@ -331,10 +296,10 @@ def test_interval_task_cancels_itself() -> None:
         assert runs == [1, 1, 1]
         assert running.cancelled()
 
-    run_virtually(main)
+    run_virtually(managed(main))
 
 
-def test_runners() -> None:
+def test_runners(run_virtually: Callable[..., None]) -> None:
     async def main(_: TaskManager) -> None:
         loop = asyncio.get_running_loop()
         starts: list[float] = []
@@ -348,7 +313,7 @@ def test_runners() -> None:
             await asyncio.wait_for(interval_runner(1, 2, work, 7), 4.5)
         assert starts == [1, 2, 4]
 
-    run_virtually(main)
+    run_virtually(managed(main))
 
 
 # Failures
@@ -659,7 +624,7 @@ async def test_failure_during_cancellation(failures: list[dict[str, Any]]) -> No
     assert [type(context["exception"]) for context in failures] == [ValueError]
 
 
-def test_shutdown_has_a_time_limit(caplog: pytest.LogCaptureFixture) -> None:
+def test_shutdown_has_a_time_limit(run_virtually: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
     async def main(manager: TaskManager) -> None:
         loop = asyncio.get_running_loop()
         done: list[int] = []
@@ -679,7 +644,7 @@ def test_shutdown_has_a_time_limit(caplog: pytest.LogCaptureFixture) -> None:
         assert "mule" in caplog.text
         await asyncio.wait([running])
 
-    run_virtually(main)
+    run_virtually(managed(main))
 
 
 async def test_task_shuts_its_own_manager_down(manager: TaskManager) -> None:
@@ -747,7 +712,7 @@ async def test_context_manager() -> None:
 # Overdue tasks
 
 
-def test_overdue_tasks_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_overdue_tasks_are_reported(run_virtually: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
     class LoopClock:
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
             self.time = self.monotonic = loop.time
@@ -766,15 +731,11 @@ def test_overdue_tasks_are_reported(caplog: pytest.LogCaptureFixture) -> None:
             await sleep(600)
             assert len(caplog.records) == 2
 
-    loop = VirtualLoop()
-
     async def run() -> None:
-        with clock.use(LoopClock(loop)):
-            async with TaskManager() as manager:
-                await main(manager)
+        with clock.use(LoopClock(asyncio.get_running_loop())):
+            await managed(main)
 
-    loop.run_until_complete(run())
-    loop.close()
+    run_virtually(run())
 
 
 # The decorator

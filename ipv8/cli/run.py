@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--port", type=int, metavar="PORT",
                         help="the UDP port to listen on, or the next free one")
     parser.add_argument("--key-file", metavar="FILE", help="the only key of the node, made if missing")
+    parser.add_argument("--peers", metavar="DIRECTORY", help="remember good peers here, and contact them first")
     parser.add_argument("--log-level", metavar="LEVEL", help="CRITICAL, ERROR, WARNING, INFO (default) or DEBUG")
     parser.add_argument("-s", "--statistics", action="store_true", help="count the messages of each overlay")
     parser.add_argument("-a", "--no-rest-api", action="store_true", help="accepted for compatibility")
@@ -56,4 +57,6 @@ def _configure(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.key_file is not None:
         builder.config["keys"] = [{**key, "generation": key.get("generation", "curve25519"),
                                    "file": arguments.key_file} for key in builder.config.get("keys", ())[:1]]
+    if arguments.peers is not None:
+        builder.remember_peers(arguments.peers)
     return builder.config

@@ -49,7 +49,7 @@ ED25519_SIZE = 32
 PUBLIC_LABELS = (b"PUBLIC KEY",)
 PRIVATE_LABELS = (b"EC PRIVATE KEY", b"PRIVATE KEY")
 
-PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END \1-----")
+PEM_BLOCK = rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END \1-----"
 
 
 class PublicParts(NamedTuple):
@@ -239,7 +239,7 @@ def decode_pem(data: bytes, labels: tuple[bytes, ...]) -> bytes | None:
     """The DER of the first PEM block with one of the labels; ``None`` when ``data`` is no PEM at all."""
     if not data.startswith(b"-----BEGIN "):
         return None
-    for block in PEM_BLOCK.finditer(data):
+    for block in re.finditer(PEM_BLOCK, data):
         if block[1] in labels:
             try:
                 return base64.b64decode(b"".join(block[2].split()), validate=True)

@@ -1,6 +1,8 @@
 """The shapes of functions that read payloads, from one run of fixed fields to everything that there is.
 
-A decoder reads at an offset, and either gives a whole payload and the offset behind it, or raises :class:`PackError`.
+A decoder reads at an offset, and gives a whole payload and the offset behind it, or the :class:`UnpackError` that the
+data deserve and :data:`REFUSED`. It does not raise that error: to raise and to catch one takes longer than to read a
+payload, and nobody should make us do that by sending nonsense.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ __all__ = [
     "BODY",
     "HEX_LIMIT",
     "MESSAGE_LIMIT",
+    "REFUSED",
     "REST",
-    "CutOffError",
     "Decoder",
     "Finish",
     "Labels",
@@ -41,10 +43,17 @@ Finish = Callable[..., Any]
 """Takes all values as arguments and makes of them what was to be read."""
 
 Decoder = Callable[[bytes, int, int], tuple[Any, int]]
-"""``decode(data, offset, depth)`` gives what the finish made, and the offset behind it."""
+"""``decode(data, offset, depth)`` gives what the finish made, and the offset behind it; or an error and ``REFUSED``."""
 
 Tail = Callable[[bytes, int, list[Any], int], int]
-"""``tail(data, offset, values, depth)`` reads a variable field, for which the last of ``values`` may be its length."""
+"""``tail(data, offset, values, depth)`` reads a variable field, for which the last of ``values`` may be its length.
+
+It gives the offset behind the field, which lies behind the end of the data where they are cut off, or ``REFUSED`` with
+the error in ``values``, as their last one.
+"""
+
+REFUSED = -1
+"""In place of an offset: what stands in place of a payload is an error."""
 
 UnpackFrom = Callable[[bytes, int], tuple[Any, ...]]
 Labels = tuple[tuple[int, str], ...]
@@ -69,22 +78,22 @@ class UnpackError(PackError):
     Whoever sends such bytes makes us raise this, and most are only counted: the text is made when it is read. It names
     the format of the field, inside of payloads with the formats of those around it. ``reason`` is the name of the drop
     counter that it belongs to.
+
+    The arguments are the labels of the fields that were being read, how many bytes there were for them, and what went
+    wrong, which is ``None`` where the data end too early.
     """
 
     reason = "undecodable"
 
     def __str__(self) -> str:
-        label, error = self.args
-        inside = type(error) is UnpackError
-        cause = f" > {str(error)[len(_PREFIX):]}" if inside else f"\n{type(error).__name__}: {error}"
-        return f"{_PREFIX}{label}{cause}"[:MESSAGE_LIMIT]
-
-
-class CutOffError(PackError):
-    """The data are shorter than they say, by so many bytes."""
-
-    def __str__(self) -> str:
-        return f"the data end {self.args[0]} bytes too early"
+        labels, available, error = self.args
+        if error is None:
+            cause = f"\nthe data end after {available} bytes"
+        elif isinstance(error, UnpackError):
+            cause = f" > {str(error)[len(_PREFIX):]}"
+        else:
+            cause = f"\n{type(error).__name__}: {error}"
+        return f"{_PREFIX}{_culprit(labels, available)}{cause}"[:MESSAGE_LIMIT]
 
 
 class SurplusError(UnpackError):
@@ -99,17 +108,19 @@ class SurplusError(UnpackError):
         return f"{names}: extra data: {len(data) - offset} of {len(data)} bytes: {rest}"
 
 
-def _too_short(labels: Labels, available: int) -> UnpackError:
-    """The error about data that do not even hold the first fixed fields: no parsing need fail to see that."""
-    return UnpackError(_culprit(labels, available), CutOffError(labels[-1][0] - available))
-
-
 def _culprit(labels: Labels, available: int) -> str:
     """Format of the first field that does not fit into ``available`` bytes, else of the last field."""
     for end, label in labels:
         if end > available:
             return label
     return labels[-1][1]
+
+
+def _refusal(labels: Labels, available: int, error: Exception) -> UnpackError:
+    """What to say about fields that made reading raise ``error``."""
+    refusal = UnpackError(labels, available, error)
+    refusal.__cause__ = error
+    return refusal
 
 
 def decode_run(segment: Segment, finish: Finish) -> Decoder:
@@ -119,11 +130,11 @@ def decode_run(segment: Segment, finish: Finish) -> Decoder:
 
     def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
         if len(data) - offset < size:
-            raise _too_short(labels, len(data) - offset)
+            return UnpackError(labels, len(data) - offset, None), REFUSED
         try:
             values = unpack_from(data, offset)
-        except Exception as error:
-            raise UnpackError(_culprit(labels, len(data) - offset), error) from error
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            return _refusal(labels, len(data) - offset, error), REFUSED
         return finish(*values), offset + size
 
     return decode
@@ -137,17 +148,18 @@ def decode_body(segment: Segment, finish: Finish) -> Decoder:
         return _decode_only_body(unpack_from, size, labels, finish)
 
     def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
-        if len(data) - offset < size:
-            raise _too_short(labels, len(data) - offset)
+        end = len(data)
+        start = offset + size
+        if start > end:
+            return UnpackError(labels, end - offset, None), REFUSED
         try:
             values = [*unpack_from(data, offset)]
-            start = offset + size
-            stop = start + values[-1]
-            if stop > len(data):
-                raise CutOffError(stop - len(data))
-            values[-1] = data[start:stop]
-        except Exception as error:
-            raise UnpackError(_culprit(labels, len(data) - offset), error) from error
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            return _refusal(labels, end - offset, error), REFUSED
+        stop = start + values[-1]
+        if stop > end:
+            return UnpackError(labels, end - offset, None), REFUSED
+        values[-1] = data[start:stop]
         return finish(*values), stop
 
     return decode
@@ -157,16 +169,17 @@ def _decode_only_body(unpack_from: UnpackFrom, size: int, labels: Labels, finish
     """One body and nothing else: the public key in front of every signed message is that."""
 
     def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
-        if len(data) - offset < size:
-            raise _too_short(labels, len(data) - offset)
+        end = len(data)
+        start = offset + size
+        if start > end:
+            return UnpackError(labels, end - offset, None), REFUSED
         try:
             (length,) = unpack_from(data, offset)
-            start = offset + size
-            stop = start + length
-            if stop > len(data):
-                raise CutOffError(stop - len(data))
-        except Exception as error:
-            raise UnpackError(_culprit(labels, len(data) - offset), error) from error
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            return _refusal(labels, end - offset, error), REFUSED
+        stop = start + length
+        if stop > end:
+            return UnpackError(labels, end - offset, None), REFUSED
         return finish(data[start:stop]), stop
 
     return decode
@@ -179,29 +192,29 @@ def decode_bodies(segments: list[Segment], finish: Finish) -> Decoder:
     if last_tail is BODY:
         last = None
 
-    _, minimum, _, first_labels = segments[0]
-
     def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
-        if len(data) - offset < minimum:
-            raise _too_short(first_labels, len(data) - offset)
+        end = len(data)
         values: list[Any] = []
         labels: Labels = ()
         try:
-            # A body that is cut off takes the offset beyond the end, where nothing else can be read.
-            for unpack_from, size, labels in bodies:  # noqa: B007 - the labels are for the error
-                values += unpack_from(data, offset)  # type: ignore[misc]  # a body has its length in front
+            for unpack_from, size, labels in bodies:
                 start = offset + size
-                offset = start + values[-1]
-                values[-1] = data[start:offset]
+                if start > end:
+                    return UnpackError(labels, end - offset, None), REFUSED
+                values += unpack_from(data, offset)  # type: ignore[misc]  # a body has its length in front
+                stop = start + values[-1]
+                if stop > end:
+                    return UnpackError(labels, end - offset, None), REFUSED
+                values[-1] = data[start:stop]
+                offset = stop
             if last is not None:
                 labels = last_labels
+                if offset + last_size > end:
+                    return UnpackError(labels, end - offset, None), REFUSED
                 values += last(data, offset)
                 offset += last_size
-            elif offset > len(data):
-                labels = labels[-1:]
-                raise CutOffError(offset - len(data))
-        except Exception as error:
-            raise UnpackError(_culprit(labels, len(data) - offset), error) from error
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            return _refusal(labels, end - offset, error), REFUSED
         return finish(*values), offset
 
     return decode
@@ -216,36 +229,36 @@ def decode_any(
     """Anything: after the reading ``maps`` replace values, and then ``reshapes`` slices of values."""
     body, rest = BODY, REST
 
-    minimum, first_labels = (segments[0].size, segments[0].labels) if segments else (0, ())
-
     def decode(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         values: list[Any] = []
         labels: Labels = ()
         end = len(data)
-        if end - offset < minimum:
-            raise _too_short(first_labels, end - offset)
         try:
-            for unpack_from, size, tail, labels in segments:  # noqa: B007 - the labels are for the error
+            for unpack_from, size, tail, labels in segments:
+                stop = start = offset + size
+                if start > end:
+                    return UnpackError(labels, end - offset, None), REFUSED
                 if unpack_from is not None:
                     values += unpack_from(data, offset)
-                stop = start = offset + size
                 if tail is body:
                     stop += values[-1]
                     values[-1] = data[start:stop]
                 elif tail is rest:
-                    stop = max(start, end)
+                    stop = end
                     values.append(data[start:stop])
                 elif tail is not None:
                     stop = tail(data, start, values, depth)
+                    if stop < 0:
+                        return UnpackError(labels, end - offset, values[-1]), REFUSED
                 if stop > end:
-                    raise CutOffError(stop - end)
+                    return UnpackError(labels, end - offset, None), REFUSED
                 offset = stop
             for index, convert, labels in maps:  # noqa: B007 - the labels are for the error
                 values[index] = convert(values[index])
             for first, behind, reshape in reshapes:
                 values[first:behind] = reshape(values[first:behind])
-        except Exception as error:
-            raise UnpackError(_culprit(labels, end - offset), error) from error
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            return _refusal(labels, end - offset, error), REFUSED
         return finish(*values), offset
 
     return decode

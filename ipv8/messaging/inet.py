@@ -14,8 +14,8 @@ __all__ = ["classic_ipv4_to_bytes", "ipv4_to_bytes", "ipv4_to_text", "ipv6_to_by
 
 _GROUPS = Struct(">8H")
 _IPV6_FORM = ":".join(["{:x}"] * 8)
-_ZERO_GROUPS = re.compile(r"\b0(?::0)+\b")
-_CLASSIC_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*")
+_ZERO_GROUPS = r"\b0(?::0)+\b"
+_CLASSIC_NUMBER = r"0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*"
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 
@@ -45,7 +45,7 @@ def classic_ipv4_to_bytes(text: str) -> bytes:
         return ipv4_to_bytes(text)
     except OSError:
         numbers = text.split(".")
-    if len(numbers) <= 4 and len(text) <= 64 and all(map(_CLASSIC_NUMBER.fullmatch, numbers)):
+    if len(numbers) <= 4 and len(text) <= 64 and all(re.fullmatch(_CLASSIC_NUMBER, number) for number in numbers):
         *leading, last = (_classic_number(number) for number in numbers)
         if all(number < 256 for number in leading) and last < 1 << 8 * (4 - len(leading)):
             return bytes(leading) + last.to_bytes(4 - len(leading), "big")
@@ -65,7 +65,7 @@ def ipv6_to_text(packed: bytes) -> str:
     if not any(packed[:12]) and any(packed[12:14]):
         return "::" + ipv4_to_text(packed[12:])
     text = _IPV6_FORM.format(*_GROUPS.unpack(packed))
-    zeros = max(_ZERO_GROUPS.finditer(text), key=lambda match: len(match[0]), default=None)
+    zeros = max(re.finditer(_ZERO_GROUPS, text), key=lambda match: len(match[0]), default=None)
     if zeros is None:
         return text
     return text[: zeros.start()].rstrip(":") + "::" + text[zeros.end() :].lstrip(":")

@@ -173,7 +173,8 @@ def vp_compile(cls: type[P]) -> type[P]:
     if inspect.Parameter.empty in defaults[len(defaults) - len(given) :]:
         raise TypeError(f"{cls.__name__}: every field behind the first one with a default needs a default too")
     # The standard library writes the code; the defaults are set afterwards, since it takes no mutable ones.
-    template = dataclasses.make_dataclass(cls.__name__, cls.names, eq=False, repr=False)
+    template = dataclasses.make_dataclass(cls.__name__, cls.names, eq=False, repr=False,
+                                          namespace={"__doc__": "Given, lest it be made of the signature."})
     constructor = vars(template)["__init__"]
     constructor.__defaults__ = tuple(given)
     constructor.__annotations__ = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from array import array
+from itertools import product
 from struct import Struct, pack
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -133,7 +134,7 @@ IPV6_ADDRESSES: Cache[bytes, UDPv6Address] = Cache(_unpack_ipv6)
 PACKED_IPV4: Cache[Any, bytes] = Cache(_pack_ipv4)
 PACKED_IP_ADDRESSES: Cache[Any, bytes] = Cache(_pack_ip_address)
 
-UNPACKED_BITS = tuple(tuple(byte >> shift & 1 for shift in range(7, -1, -1)) for byte in range(256))
+UNPACKED_BITS = tuple(product((0, 1), repeat=8))
 PACKED_BITS: dict[tuple[Any, ...], int] = {bits: byte for byte, bits in enumerate(UNPACKED_BITS)}
 
 

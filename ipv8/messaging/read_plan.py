@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .address import DomainAddress
 from .decoders import (
     BODY,
+    REFUSED,
     REST,
-    CutOffError,
     Decoder,
     Finish,
     Labels,
@@ -62,6 +62,7 @@ MAX_NESTING = 16
 """How deep payloads may stand in one another when they are read."""
 
 _LENGTH = Struct(">H")
+_DOMAIN_NAME = bytes((ADDRESS_TYPE_DOMAIN_NAME,))
 
 
 def resolve(entry: Any) -> tuple[str, tuple[Any, ...]]:
@@ -184,8 +185,6 @@ def _add_varlen(plan: _Plan, packer: VarLen, _inner: tuple[Any, ...], label: str
 def _scaled_body(base: int) -> Tail:
     def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
         stop: int = offset + values[-1] * base
-        if stop > len(data):
-            raise CutOffError(stop - len(data))
         values[-1] = data[offset:stop]
         return stop
 
@@ -205,26 +204,35 @@ def _add_address(plan: _Plan, packer: Address, _inner: tuple[Any, ...], label: s
 
 
 def _read_ip_address(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
+    end = len(data)
+    if offset >= end:
+        return end + 1
     kind = data[offset]
     if kind == ADDRESS_TYPE_IPV4:
         stop = offset + 7
-        values.append(IPV4_ADDRESSES[data[offset + 1 : stop]])
+        if stop <= end:
+            values.append(IPV4_ADDRESSES[data[offset + 1 : stop]])
     elif kind == ADDRESS_TYPE_IPV6:
         stop = offset + 19
-        values.append(IPV6_ADDRESSES[data[offset + 1 : stop]])
+        if stop <= end:
+            values.append(IPV6_ADDRESSES[data[offset + 1 : stop]])
     else:
-        raise PackError(f"unexpected address type {kind}")
+        values.append(PackError(f"unexpected address type {kind}"))
+        return REFUSED
     return stop
 
 
 def _read_address(data: bytes, offset: int, values: list[Any], depth: int) -> int:
-    if data[offset] != ADDRESS_TYPE_DOMAIN_NAME:
+    if data[offset : offset + 1] != _DOMAIN_NAME:
         return _read_ip_address(data, offset, values, depth)
-    (length,) = _LENGTH.unpack_from(data, offset + 1)
     start = offset + 3
+    if start > len(data):
+        return start
+    (length,) = _LENGTH.unpack_from(data, offset + 1)
     stop: int = start + length
-    (port,) = _LENGTH.unpack_from(data, stop)
-    values.append(DomainAddress(data[start:stop].decode(), port))
+    if stop + 2 <= len(data):
+        (port,) = _LENGTH.unpack_from(data, stop)
+        values.append(DomainAddress(data[start:stop].decode(), port))
     return stop + 2
 
 
@@ -233,11 +241,13 @@ def _add_array(plan: _Plan, packer: DefaultArray, _inner: tuple[Any, ...], label
     code, base, truth = packer.real_format_str, packer.base, packer.format_str == "?"
 
     def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
-        (count,) = header.unpack_from(data, offset)
         start = offset + header.size
+        if start > len(data):
+            return start
+        (count,) = header.unpack_from(data, offset)
         stop: int = start + count * base
         if stop > len(data):
-            raise CutOffError(stop - len(data))
+            return stop
         items = array(code, data[start:stop])
         if sys.byteorder == "big":
             items.byteswap()
@@ -251,15 +261,15 @@ def _add_array(plan: _Plan, packer: DefaultArray, _inner: tuple[Any, ...], label
 def _add_nested(plan: _Plan, packer: NestedPayload, inner: tuple[Any, ...], label: str) -> bool:
     if packer.serializer is not plan.serializer or not inner:
         return False
-    decoders, payload_class = plan.serializer._decoders, inner[0]
+    decoders, payload_class = plan.serializer.decoders, inner[0]
 
     def read(data: bytes, offset: int, values: list[Any], depth: int) -> int:
         stop: int = offset + values[-1]
         if stop > len(data):
-            raise CutOffError(stop - len(data))
+            return stop
         # Looked up only now: a class may contain itself.
-        values[-1] = decoders[payload_class](data[offset:stop], 0, _deeper(depth))[0]
-        return stop
+        values[-1], end = decoders[payload_class](data[offset:stop], 0, _deeper(depth))
+        return stop if end >= 0 else REFUSED
 
     plan.variable(read, label, "H")
     return True
@@ -286,7 +296,7 @@ def _add_list(plan: _Plan, packer: ListOf, inner: tuple[Any, ...], label: str) -
 
 
 def _list_of_payloads(serializer: Serializer, inner: type[Serializable]) -> Tail:
-    decoders, read_length = serializer._decoders, _LENGTH.unpack_from
+    decoders, read_length = serializer.decoders, _LENGTH.unpack_from
 
     def read(data: bytes, offset: int, values: list[Any], depth: int) -> int:
         count: int = values[-1]
@@ -296,12 +306,18 @@ def _list_of_payloads(serializer: Serializer, inner: type[Serializable]) -> Tail
             return offset
         decode, depth, end = decoders[inner], _deeper(depth), len(data)
         for _ in range(count):
-            (length,) = read_length(data, offset)
             start = offset + 2
+            if start > end:
+                return start
+            (length,) = read_length(data, offset)
             offset = start + length
             if offset > end:
-                raise CutOffError(offset - end)
-            items.append(decode(data[start:offset], 0, depth)[0])
+                return offset
+            item, stop = decode(data[start:offset], 0, depth)
+            if stop < 0:
+                values[-1] = item
+                return REFUSED
+            items.append(item)
         return offset
 
     return read
@@ -314,11 +330,13 @@ def _list_of_bodies(packer: VarLen) -> Tail:
         items: list[Any] = []
         end = len(data)
         for _ in range(values[-1]):
-            (length,) = header.unpack_from(data, offset)
             start = offset + header.size
+            if start > end:
+                return start
+            (length,) = header.unpack_from(data, offset)
             offset = start + length * base
             if offset > end:
-                raise CutOffError(offset - end)
+                return offset
             items.append(data[start:offset])
         values[-1] = [item.decode() for item in items] if text else items
         return offset
@@ -343,16 +361,19 @@ _BUILT_IN: dict[type, Callable[..., bool]] = {
 def _custom_reader(serializer: Serializer, entry: FormatListType) -> Tail:
     """Read one field by its packer, which sees all values so far and may append any number."""
     name, inner = resolve(entry)
-    label = _label(entry)
+    labels = ((0, _label(entry)),)
 
     def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
         try:
             stop = serializer.get_packer_for(name).unpack(data, offset, values, *inner)
-            if stop > len(data):
-                raise CutOffError(stop - len(data))
-        except Exception as error:
-            raise UnpackError(label, error) from error
-        return stop
+            if stop <= len(data):
+                return stop
+            refusal = UnpackError(labels, len(data) - offset, None)
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            refusal = UnpackError(labels, len(data) - offset, error)
+            refusal.__cause__ = error
+        values.append(refusal)
+        return REFUSED
 
     return read
 
@@ -362,7 +383,10 @@ def _built_in_reader(plan: _Plan) -> Tail:
 
     def read(data: bytes, offset: int, values: list[Any], depth: int) -> int:
         found, offset = decode(data, offset, depth)
-        values += found
+        if offset < 0:
+            values.append(found)
+        else:
+            values += found
         return offset
 
     return read
@@ -387,6 +411,8 @@ def compile_decoder(serializer: Serializer, payload_class: type[Serializable]) -
         values: list[Any] = []
         for step in steps:
             offset = step(data, offset, values, depth)
+            if offset < 0:
+                return values[-1], REFUSED
         return finish(*values), offset
 
     return decode

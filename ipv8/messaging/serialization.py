@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .address import DomainAddress, UDPv4Address, UDPv6Address
 from .decoders import SurplusError, UnpackError
@@ -80,7 +80,8 @@ class Serializer:
     def __init__(self) -> None:
         self._packers: dict[str, Any] = _built_in_packers(self)
         self._encoders: dict[type, Encoder] = Cache(partial(compile_encoder, self), PLAN_LIMIT)
-        self._decoders: dict[type[Serializable], Decoder] = Cache(partial(compile_decoder, self), PLAN_LIMIT)
+        #: What reads one payload of a class, see :data:`ipv8.messaging.decoders.Decoder`.
+        self.decoders: dict[type[Serializable], Decoder] = Cache(partial(compile_decoder, self), PLAN_LIMIT)
 
     def get_available_formats(self) -> list[str]:
         """Names of all formats, in the order of their registration."""
@@ -95,7 +96,7 @@ class Serializer:
         """Register a format, or replace it, for this serializer only."""
         self._packers[name] = packer
         self._encoders.clear()
-        self._decoders.clear()
+        self.decoders.clear()
 
     def pack(self, fmt: str, item: Any) -> bytes:
         """Pack one value of a format with one argument; raises what its packer raises."""
@@ -127,7 +128,10 @@ class Serializer:
         """
         if type(data) is not bytes:
             data = memoryview(data).tobytes()
-        return self._decoders[serializable](data, offset, 0)
+        payload, stop = self.decoders[serializable](data, offset, 0)
+        if stop < 0:
+            raise payload
+        return payload, stop
 
     def unpack_serializable_list(
         self, serializables: Sequence[type[Serializable]], data: Buffer, offset: int = 0, consume_all: bool = True
@@ -137,17 +141,31 @@ class Serializer:
         :param consume_all: raise ``PackError`` if anything is left; without it the rest, maybe ``b""``, is the last
             element.
         """
+        payloads = self.try_unpack_list(serializables, data, offset, consume_all)
+        if isinstance(payloads, UnpackError):
+            raise payloads
+        return payloads
+
+    def try_unpack_list(
+        self, serializables: Sequence[type[Serializable]], data: Buffer, offset: int = 0, consume_all: bool = True
+    ) -> list[Any] | UnpackError:
+        """As ``unpack_serializable_list``, but what is wrong with the data is returned and not raised.
+
+        That is for data of strangers: to raise and to catch an error takes longer than to read a payload.
+        """
         if type(data) is not bytes:
             data = memoryview(data).tobytes()
         payloads: list[Any] = []
-        decoders = self._decoders
+        decoders = self.decoders
         for payload_class in serializables:
             payload, offset = decoders[payload_class](data, offset, 0)
+            if offset < 0:
+                return cast("UnpackError", payload)
             payloads.append(payload)
         if not consume_all:
             payloads.append(data[offset:])
         elif offset != len(data):
-            raise SurplusError(serializables, data, offset)
+            return SurplusError(serializables, data, offset)
         return payloads
 
 

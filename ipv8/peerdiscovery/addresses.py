@@ -129,7 +129,7 @@ class AddressBook:
 
     def used_for(self, services: Iterable[bytes]) -> list[WalkableAddresses]:
         """Everything that keeps account of the addresses of a verified peer with ``services``."""
-        return [self.unused, *(self._tracked[service] for service in services if service in self._tracked)]
+        return [self.unused, *[self._tracked[service] for service in services if service in self._tracked]]
 
     def start_service(self, key: bytes, service: bytes) -> None:
         """The peer with ``key`` offers ``service`` now, so what it introduced leads there."""

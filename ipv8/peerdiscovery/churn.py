@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipv8 import clock, entropy
@@ -52,37 +53,41 @@ class RandomChurn(DiscoveryStrategy[Any]):
         self.inactive_time = inactive_time
         self.drop_time = drop_time
         self._pinged: dict[Address, float] = {}
+        kind = type(self)
+        self._judges_by_time = (kind.should_drop is RandomChurn.should_drop
+                                and kind.is_inactive is RandomChurn.is_inactive)
 
     def should_drop(self, peer: Peer) -> bool:
         """Whether ``peer`` has been silent for longer than the drop time."""
-        return clock.time() > self._last_sign(peer) + self.drop_time
+        return clock.time() > (peer.last_response or peer.creation_time) + self.drop_time
 
     def is_inactive(self, peer: Peer) -> bool:
         """Whether ``peer`` has been silent for longer than the inactive time."""
-        return clock.time() > self._last_sign(peer) + self.inactive_time
+        return clock.time() > (peer.last_response or peer.creation_time) + self.inactive_time
 
     def take_step(self) -> None:
         """Look at some random peers."""
         with self.walk_lock:
             peers = list(self.overlay.network.verified_peers)
+            # Nothing is to be done about most peers, which need not take long to find out.
+            heard_since = clock.time() - min(self.inactive_time, self.drop_time) if self._judges_by_time else inf
             for peer in entropy.sample(peers, min(self.sample_size, len(peers))):
-                self._check(peer)
-
-    @staticmethod
-    def _last_sign(peer: Peer) -> float:
-        return peer.last_response or peer.creation_time
+                if (peer.last_response or peer.creation_time) < heard_since or len(peer.pings) < PING_SAMPLES:
+                    self._check(peer)
 
     def _check(self, peer: Peer) -> None:
         address = peer.address
-        if self.should_drop(peer) and address in self._pinged:
+        pinged = self._pinged.get(address)
+        if pinged is not None and self.should_drop(peer):
             self.overlay.network.remove_peer(peer)
             del self._pinged[address]
-        elif self.is_inactive(peer) or len(peer.pings) < PING_SAMPLES:
+        elif len(peer.pings) < PING_SAMPLES or self.is_inactive(peer):
             now = clock.time()
-            if address in self._pinged and self._pinged[address] + self.ping_interval < now:
+            if pinged is not None:
+                if pinged + self.ping_interval >= now:
+                    return
                 del self._pinged[address]
-            if address not in self._pinged:
-                self._pinged[address] = now
-                if len(self._pinged) > MAX_PINGED:
-                    del self._pinged[next(iter(self._pinged))]
-                self.overlay.send_ping(peer)
+            self._pinged[address] = now
+            if len(self._pinged) > MAX_PINGED:
+                del self._pinged[next(iter(self._pinged))]
+            self.overlay.send_ping(peer)

@@ -9,6 +9,7 @@ from ipv8.authentication import authenticate
 from ipv8.community import Community, CommunitySettings
 from ipv8.lazy_community import decode_payloads, lazy_wrapper, lazy_wrapper_unsigned
 from ipv8.limits import TokenBuckets
+from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.payload import IntroductionRequestPayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
@@ -92,10 +93,10 @@ class PeriodicSimilarity(DiscoveryStrategy["DiscoveryCommunity"]):
         """Ask one peer, unless another one has just been asked."""
         with self.walk_lock:
             now = clock.time()
-            peers = tuple(self.overlay.network.verified_peers)
-            if peers and abs(now - self.last_step) >= self.INTERVAL:
+            if abs(now - self.last_step) >= self.INTERVAL and self.overlay.network.verified_peers:
                 self.last_step = now
-                self.overlay.send_similarity_request(entropy.choice(peers).address)
+                self.overlay.send_similarity_request(
+                    entropy.choice(tuple(self.overlay.network.verified_peers)).address)
 
 
 class DiscoveryCommunity(Community):
@@ -146,7 +147,8 @@ class DiscoveryCommunity(Community):
         """Whom to introduce: the one that was asked for, if that is a verified peer, else a random one."""
         if self._introduce_to is not None:
             for peer in self.network.verified_peers:
-                if peer.mid == self._introduce_to and peer != exclude:
+                if (peer.mid == self._introduce_to and peer != exclude
+                        and (new_style or isinstance(peer.address, UDPv4Address))):
                     return peer
         return super().get_peer_for_introduction(exclude=exclude, new_style=new_style)
 

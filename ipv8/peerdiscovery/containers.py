@@ -110,8 +110,9 @@ class ObservedSet(set[T]):
 
     def discard(self, item: T) -> None:  # type: ignore[override]  # as strict as add
         """Take ``item`` out of the set if it is there."""
-        if item in self:
-            super().discard(item)
+        size = len(self)
+        super().discard(item)
+        if len(self) != size:
             self._lost(item)
 
     def remove(self, item: T) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ipv8 import clock, entropy
 
+from .crowd import FAIR_SHARE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -22,11 +24,19 @@ OverlayType = TypeVar("OverlayType", bound="Overlay[Any]")
 #: Addresses whose failures a walker with a back-off remembers; beyond that the one that failed first is forgotten.
 MAX_FAILURES = 500
 #: Peers that are contacted between two steps, as answers to earlier contacts come in.
-CHAIN_LENGTH = 4
-#: Seconds after which a contact that has not been answered, unlike others, makes room for another one.
+CHAIN_LENGTH = 5
+#: Addresses of which the one with the fewest peers around it is contacted.
+CHOICES = 16
+#: Seconds for which somebody whose peers are of few subnets looks for others at full speed without finding anybody, and
+#: the seconds between two steps after that.
+PERSISTENCE, PATIENT_INTERVAL = 600.0, 5.0
+#: How often bootstrap servers are asked for an introduction by those who know many peers of few subnets.
+SERVER_CHANCE = 0.25
+#: Seconds after which a contact that has not been answered, unlike others, makes room for another one, and is tried by
+#: way of somebody else.
 PATIENCE = 1.0
 #: Seconds after an answer of somebody new in which introductions are asked for between steps.
-MOMENTUM = 1.0
+MOMENTUM = 2.0
 #: Seconds after which a contact that has not been answered is tried again, once.
 RETRY_AFTER = 0.4
 #: A longer pause, in seconds, than this does not follow on any number of failures.
@@ -83,13 +93,23 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
         self._failures: dict[Address, tuple[int, float]] = {}
         self._chain = 0
         self._last_find: float = 0
+        self._guests_since: float | None = None
         self._retry_walk: Callable[[Address], None] | None = getattr(overlay, "retry_walk", None)
         self._retried: set[Address] = set()
+        self._given_up: set[Address] = set()
+        self._service: bytes | None = getattr(overlay, "community_id", None)
         self._on_walk_failed: Callable[[Address], None] | None = getattr(overlay, "on_walk_failed", None)
         observers = getattr(overlay, "introduction_observers", None)
         self._is_told = observers is not None
         if observers is not None:
             observers[self] = None
+
+    def get_peer_count(self) -> int:
+        """How many peers the overlay has, those beyond the fair share of their subnet not counted.
+
+        So somebody with many identities in a few subnets does not end the search for others.
+        """
+        return super().get_peer_count() - self._count_guests()
 
     def take_step(self) -> None:
         """Give up on contacts that did not answer in time, then walk to an address or ask for another one."""
@@ -99,12 +119,14 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
             self._retry(now)
             if self.target_interval > 0 and self.last_step + self.target_interval >= now:
                 return
+            if self._is_patient(now):
+                return
             if self._is_window_full(now):
                 return
             self._chain = self.chain_length
             address = self._choose(now) if entropy.randint(0, 255) >= self.reset_chance else None
             if address is None:
-                self.overlay.get_new_introduction()
+                self._ask()
             else:
                 self._contact(address, now)
             self.last_step = now
@@ -130,16 +152,38 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
             self._chain -= 1
             available, avoided = self.overlay.get_walkable_addresses(), self._avoided(now)
             targets = [address for address in dict.fromkeys(addresses)
-                       if address in available and address not in avoided]
+                       if address in available and address not in avoided and self._may_contact(address)]
             if not targets:
                 other = self._choose(now)
                 targets = [] if other is None else [other]
             for address in targets:
                 self._contact(address, now)
             if not targets and now < self._last_find + MOMENTUM:
-                self.overlay.get_new_introduction()
+                self._ask()
         finally:
             self.walk_lock.release()
+
+    def _is_patient(self, now: float) -> bool:
+        """Whether there is no hurry with this step: all peers may be of one subnet, which is nobody's fault."""
+        if not self._count_guests():
+            self._guests_since = None
+            return False
+        if self._guests_since is None:
+            self._guests_since = now
+        searched_since = max(self._guests_since, self._last_find)
+        return searched_since + PERSISTENCE < now < self.last_step + PATIENT_INTERVAL
+
+    def _ask(self) -> None:
+        """Ask for an introduction; where many peers are of few subnets, those of others rather than them."""
+        if self._service is None or not self._count_guests():
+            self.overlay.get_new_introduction()
+            return
+        bootstrappers = getattr(self.overlay, "bootstrappers", ())
+        if entropy.random() < SERVER_CHANCE and any(bootstrapper.initialized for bootstrapper in bootstrappers):
+            for bootstrapper in bootstrappers:
+                bootstrapper.keep_alive(self.overlay)
+        else:
+            self.overlay.get_new_introduction(self.overlay.network.draw_peer(self._service))
 
     def _contact(self, address: Address, now: float) -> None:
         self.overlay.walk_to(address)
@@ -152,13 +196,18 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
         return not self._is_told or sum(sent + PATIENCE >= now for sent in self.intro_timeouts.values()) >= size
 
     def _retry(self, now: float) -> None:
-        """Contact once more those who have not answered: the way may have been opened too late, or elsewhere."""
-        if self._retry_walk is not None:
-            for address, sent in tuple(self.intro_timeouts.items()):
-                if sent + RETRY_AFTER <= now and address not in self._retried:
-                    self._retried.add(address)
-                    self._retry_walk(address)
-            self._retried &= self.intro_timeouts.keys()
+        """Contact once more those who have not answered: the way may have been opened too late, or elsewhere.
+
+        If that does not help, it is time to ask others for help.
+        """
+        for react, pause, done in ((self._retry_walk, RETRY_AFTER, self._retried),
+                                   (self._on_walk_failed, PATIENCE, self._given_up)):
+            if react is not None:
+                for address, sent in tuple(self.intro_timeouts.items()):
+                    if sent + pause <= now and address not in done:
+                        done.add(address)
+                        react(address)
+                done.intersection_update(self.intro_timeouts)
 
     def _expire(self, now: float) -> None:
         network = self.overlay.network
@@ -167,8 +216,6 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
             if network.get_verified_by_address(address) is not None:
                 self._failures.pop(address, None)
                 continue
-            if self._on_walk_failed is not None:
-                self._on_walk_failed(address)
             network.remove_by_address(address)
             if self.failure_backoff > 0:
                 self._note_failure(address, now)
@@ -182,12 +229,29 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
             del self._failures[next(iter(self._failures))]
 
     def _choose(self, now: float) -> Address | None:
-        """Any walkable address that is neither outstanding nor left alone."""
+        """A walkable address that is neither outstanding nor left alone, of some the one with the fewest neighbors.
+
+        When there is no room for more peers, it is none of a subnet that has its fair share.
+        """
         available = self.overlay.get_walkable_addresses()
         avoided = self._avoided(now)
         # One more than may have to be skipped is enough to find one, and each is as likely as in a full search.
-        options = entropy.sample(available, min(len(available), len(avoided) + 1))
-        return next((address for address in options if address not in avoided), None)
+        options = entropy.sample(available, min(len(available), len(avoided) + CHOICES))
+        options = [address for address in options if address not in avoided]
+        if self._service:
+            options.sort(key=self._count_neighbors)
+        return next((address for address in options if self._may_contact(address)), None)
+
+    def _count_neighbors(self, address: Address) -> int:
+        return self.overlay.network.count_neighbors(self._service, address) if self._service else 0
+
+    def _count_guests(self) -> int:
+        return self.overlay.network.count_guests(self._service) if self._service else 0
+
+    def _may_contact(self, address: Address) -> bool:
+        """Whether there is a place for whoever is at ``address``."""
+        return (not self._service or self._count_neighbors(address) < FAIR_SHARE
+                or self.overlay.network.has_room_for_guests(self._service))
 
     def _avoided(self, now: float) -> set[Address]:
         """The addresses that are outstanding or left alone."""

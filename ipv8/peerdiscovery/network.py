@@ -15,7 +15,7 @@ from ipv8.peer import NO_ADDRESS
 
 from .addresses import NOT_INTRODUCED, AddressBook, WalkableAddress
 from .containers import ObservedSet, UniqueList
-from .crowd import Crowd
+from .crowd import FAIR_SHARE, ServiceCrowds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ipv8.messaging.address import Address
     from ipv8.overlay import Overlay
     from ipv8.peer import Peer
-
-    from .crowd import CrowdCount
 
 __all__ = ["MID", "Network", "PeerObserver", "PublicKeyMat", "Service", "ServiceSet", "WalkableAddress"]
 
@@ -37,8 +35,6 @@ ServiceSet = set[Service]
 MAX_SERVICES_PER_PEER = 200
 #: (peer, service) pairs of peers that are not verified. Beyond that the peers not heard of the longest are forgotten.
 MAX_UNVERIFIED_SERVICES = 20000
-#: Services whose unproven peers are kept up to date; beyond that the first one is looked for anew when asked for.
-MAX_TRACKED_SERVICES = 128
 #: Default size of each of the three caches.
 REVERSE_CACHE_SIZE = 500
 
@@ -76,9 +72,9 @@ class _Membership:
         """What the peer should be indexed under; equal addresses of two classes are one contact."""
         return {(kind is UDPv4LANAddress, address): None for kind, address in self.peer.addresses.items()}
 
-    def addresses(self) -> Iterable[Address]:
+    def addresses(self) -> list[Address]:
         """The indexed addresses; one that is a contact and in the LAN comes twice."""
-        return (address for _, address in self.entries)
+        return [address for _, address in self.entries]
 
 
 class _VerifiedPeers(ObservedSet["Peer"]):
@@ -154,7 +150,7 @@ class Network:
         self._contacts: dict[Address, dict[Peer, None]] = {}
         self._lan_aliases: dict[Address, dict[Peer, None]] = {}
         self._offering: dict[Service, dict[Peer, None]] = {}
-        self._crowds: dict[Service, Crowd] = {}
+        self._crowds = ServiceCrowds(self._offering, self.service_overlays)
         self._unverified: OrderedDict[PublicKeyMat, int] = OrderedDict()
         self._unverified_services = 0
 
@@ -167,7 +163,7 @@ class Network:
 
     def discover_address(self, peer: Peer, address: Address, service: Service | None = None,
                          new_style: bool = False) -> None:
-        """Note that ``peer`` told about ``address``, and that ``peer`` itself is verified.
+        """Note that ``peer`` told about ``address``, and that ``peer`` itself is verified, if there is room for it.
 
         A blacklisted address is not noted. One that is known already keeps its introducer as long as that is verified.
         """
@@ -180,7 +176,8 @@ class Network:
                     self.get_introductions_from(peer)
                 elif known.introduced_by == peer.key_bin:
                     self._book.unused.refresh(address)
-            self.add_verified_peer(peer)
+            if peer.key_bin in self.verified_by_public_key_bin or self._is_welcome(peer, service):
+                self.add_verified_peer(peer)
 
     def get_walkable_addresses(self, service_id: Service | None = None, old_style: bool = False) -> list[Address]:
         """The known addresses that no verified peer has.
@@ -271,43 +268,73 @@ class Network:
         with self.graph_lock:
             known = self.verified_by_public_key_bin.get(peer.key_bin)
             addresses = set(peer.addresses.values())
-            if known is not None:
+            if known is not None and known is not peer:
                 addresses.update(known.addresses.values())
-                self._remove_verified(known)
+            # Forgotten while they are in use, the addresses never become walkable in between.
             for address in addresses:
-                if address not in self._contacts and address not in self._lan_aliases:
+                if not self._has_other_user(address, known):
                     self._book.forget(address)
+            if known is not None:
+                self._remove_verified(known)
             self._book.trim()
         if known is not None:
             self._notify_removed([known])
 
     def mark_proven(self, peer: Peer) -> None:
-        """Note that ``peer`` answered a request of ours: it is not dropped to make room for others any more."""
+        """Note that ``peer`` answered a request of ours: it really is where it seems to be."""
         known = self.verified_by_public_key_bin.get(peer.key_bin, peer)
         if known.proven and peer.proven:
             return
         known.proven = peer.proven = True
-        for crowd in self._crowds.values():
-            crowd.discard(known)
+        self._crowds.prove(known)
 
     def unproven_peer_to_drop(self, service_id: Service, minimum_age: float) -> Peer | None:
         """The verified but unproven peer with this service that is the first to make room for another one.
 
-        That is the oldest of those in the most crowded /24 (IPv6: /48), see :meth:`Crowd.first_to_go`.
+        That is the oldest of those in the most crowded neighborhood, see :meth:`Crowd.first_to_go`. If that is one with
+        no more than its fair share, while others have more, the place is that of a guest, proven or not.
 
         :param minimum_age: how many seconds, at least, a peer has had to prove itself.
         """
-        crowd = self._track_crowd(service_id)
-        created_before = clock.time() - minimum_age
-        peer = crowd.first_to_go(created_before)
-        while peer is not None and peer.proven:
-            crowd.discard(peer)
-            peer = crowd.first_to_go(created_before)
-        return peer
+        return self._crowds.first_to_go(service_id, clock.time() - minimum_age)
 
-    def count_unproven(self, service_id: Service, address: Address) -> CrowdCount:
-        """How many unproven peers with this service share the IP, and the /24 or /48, of ``address``."""
-        return self._track_crowd(service_id).count(address)
+    def count_neighbors(self, service_id: Service, address: Address) -> int:
+        """How many verified peers with this service are in the neighborhood of ``address``: its /24, for IPv6 /48.
+
+        Addresses that are not public ones have no neighborhood but themselves.
+        """
+        return self._crowds.everybody(service_id).count(address)
+
+    def count_guests(self, service_id: Service) -> int:
+        """How many verified peers with this service are more than the fair shares of their neighborhoods."""
+        return self._crowds.everybody(service_id).surplus
+
+    def draw_peer(self, service_id: Service) -> Peer | None:
+        """A random verified peer with this service, where it does not matter how many neighbors it has.
+
+        So somebody with many identities in a few subnets is not drawn more often than others.
+        """
+        return self._crowds.everybody(service_id).draw()
+
+    def has_room_for_guests(self, service_id: Service) -> bool:
+        """Whether another peer with this service may come from where there is more than a fair share of them already.
+
+        Without an own overlay that limits its peers there always is room.
+        """
+        limit = self._crowds.guest_limit(service_id)
+        return limit < 0 or len(self._offering.get(service_id, ())) < limit
+
+    def _is_welcome(self, peer: Peer, service: Service | None) -> bool:
+        return (service is None or self.has_room_for_guests(service)
+                or self.count_neighbors(service, peer.address) < FAIR_SHARE)
+
+    def _see_guests_out(self, newcomer: Peer, service: Service) -> None:
+        """Keep some places in an own overlay free for peers from elsewhere."""
+        while (guest := self._crowds.guest_to_go(service, newcomer)) is not None:
+            services = self.services_per_peer[guest.key_bin]
+            services.discard(service)
+            if services.isdisjoint(self.service_overlays):
+                self.remove_peer(guest)
 
     # Services
 
@@ -322,11 +349,17 @@ class Network:
             offered = self.services_per_peer.get(key)
             if offered is None:
                 offered = self.services_per_peer[key] = _PeerServices(self, key)
-            for service in services:
+            news = [service for service in services if service not in offered]
+            for service in news:
                 if len(offered) < MAX_SERVICES_PER_PEER or service in self.service_overlays:
                     offered.add(service)
-            if key not in self.verified_by_public_key_bin:
+            known = self.verified_by_public_key_bin.get(key)
+            if known is None:
                 self._count_unverified(key)
+                return
+            for service in news:
+                if service in self.service_overlays:
+                    self._see_guests_out(known, service)
 
     def get_peers_for_service(self, service_id: Service) -> list[Peer]:
         """The verified peers with this service, those who have had it longest first.
@@ -413,8 +446,15 @@ class Network:
             self._count_unverified(key)
 
     def _remove_verified(self, peer: Peer) -> None:
-        self.verified_peers.discard(peer)
         self._forget_services(peer.key_bin)
+        self.verified_peers.discard(peer)
+
+    def _has_other_user(self, address: Address, peer: Peer | None) -> bool:
+        for index in (self._contacts, self._lan_aliases):
+            for user in index.get(address, ()):
+                if user is not peer:
+                    return True
+        return False
 
     def _index_addresses(self, membership: _Membership, current: dict[tuple[bool, Address], None],
                          services: Iterable[Service]) -> None:
@@ -429,7 +469,7 @@ class Network:
                 del index[address][peer]
                 if not index[address]:
                     del index[address]
-                if self.reverse_ip_lookup.get(address) == peer:
+                if self.reverse_ip_lookup.get(address) is peer:
                     del self.reverse_ip_lookup[address]
                 for walkable in users:
                     walkable.release(address)
@@ -445,19 +485,6 @@ class Network:
         for peer in self._offering.get(service, ()):
             yield from self._memberships[peer.key_bin].addresses()
 
-    def _track_crowd(self, service: Service) -> Crowd:
-        crowd = self._crowds.get(service)
-        if crowd is None:
-            with self.graph_lock:
-                crowd = Crowd()
-                for peer in self._offering.get(service, ()):
-                    if not peer.proven:
-                        crowd.add(peer)
-                if len(self._crowds) >= MAX_TRACKED_SERVICES:
-                    del self._crowds[next(iter(self._crowds))]
-                self._crowds[service] = crowd
-        return crowd
-
     # Upkeep of the services
 
     def _start_offering(self, membership: _Membership, service: Service) -> None:
@@ -468,8 +495,7 @@ class Network:
         if listed is not None:
             listed.append(peer)
         self._book.start_use(service, membership.addresses())
-        if service in self._crowds and not peer.proven:
-            self._crowds[service].add(peer)
+        self._crowds.add(service, peer)
 
     def _stop_offering(self, membership: _Membership, service: Service) -> None:
         offering = self._offering[service]
@@ -478,8 +504,7 @@ class Network:
             del self._offering[service]
         self.reverse_service_lookup.pop(service, None)
         self._book.stop_use(service, membership.addresses())
-        if service in self._crowds:
-            self._crowds[service].discard(membership.peer)
+        self._crowds.discard(service, membership.peer)
 
     def _service_gained(self, key: PublicKeyMat, service: Service) -> None:
         self._book.start_service(key, service)
@@ -507,5 +532,8 @@ class Network:
 
     def _forget_services(self, key: PublicKeyMat) -> None:
         self._unverified_services -= self._unverified.pop(key, 0)
+        membership = self._memberships.get(key)
         for service in self.services_per_peer.pop(key, ()):
             self._book.stop_service(key, service)
+            if membership is not None:
+                self._stop_offering(membership, service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,14 @@ def test_options(served: list[Any]) -> None:
     assert configuration["keys"] == [{"alias": "anonymous id", "generation": "curve25519", "file": "my.pem"}]
     assert configuration["logger"] == {"level": "DEBUG"}
     assert arguments.statistics
+
+
+def test_peers_are_remembered_on_request(served: list[Any]) -> None:
+    main(["run", "--peers", "here"])
+    for overlay in served[0][1]["overlays"]:
+        memory = {"class": "MemoryBootstrapper", "init": {"path": os.path.join("here", "")}}
+        assert overlay["bootstrappers"][0] == memory
+        assert overlay["bootstrappers"][1]["class"] == "DispersyBootstrapper"
 
 
 def test_configuration_file(served: list[Any], tmp_path: Path) -> None:

@@ -19,19 +19,11 @@ from ipv8.peerdiscovery.tracker import EndpointServer, TrackerLimits
 from ipv8.service import IPv8
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
-def has_ipv6_loopback() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-async def test_nodes_meet_through_a_tracker_on_sockets() -> None:
+async def test_nodes_meet_through_a_tracker_on_sockets(watch_for: Callable[..., asyncio.Event]) -> None:
     service = TrackerService()
     await service.start_tracker(0, "127.0.0.1")
     assert service.endpoint is not None
@@ -46,17 +38,7 @@ async def test_nodes_meet_through_a_tracker_on_sockets() -> None:
         return IPv8(builder.finalize())
 
     async with node() as first, node() as second:
-        met = asyncio.Event()
-
-        class Observer:
-            def on_peer_added(self, peer: Any) -> None:
-                if peer == first.keys["me"]:
-                    met.set()
-
-            def on_peer_removed(self, peer: Any) -> None:
-                pass
-
-        second.network.add_peer_observer(Observer())  # type: ignore[arg-type]  # has the methods of one
+        met = watch_for(second.network, first.keys["me"])
         await met.wait()
     await service.shutdown()
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -93,7 +75,7 @@ async def test_subclasses_bring_their_own_server() -> None:
     await service.shutdown()
 
 
-@pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no IPv6")
+@pytest.mark.usefixtures("ipv6_loopback")
 async def test_ipv6() -> None:
     service = TrackerService()
     await service.start_tracker(0, "127.0.0.1", "::1")

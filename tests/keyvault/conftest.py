@@ -1,4 +1,4 @@
-"""The vectors, and every test over each provider of curve25519 arithmetic that loads."""
+"""The vectors, damaged keys, and every test over each provider of curve25519 arithmetic that loads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from ipv8.keyvault.backend import provider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,30 @@ def vectors() -> dict[str, list[dict[str, Any]]]:
         (Path(__file__).parents[1] / "vectors" / "keys.json").read_text()
     )
     return loaded
+
+
+@pytest.fixture(scope="session")
+def load_or_refuse() -> Callable[[Callable[[bytes], Any], bytes], Any]:
+    """The key of a class that bytes make; ``None`` when they are refused in the one way that is allowed."""
+    def load(key_class: Callable[[bytes], Any], data: bytes) -> Any:
+        try:
+            return key_class(data)
+        except ValueError:
+            return None
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def flip_bits() -> Callable[[bytes], Iterator[bytes]]:
+    """The bytes again and again, each time with another one of their bits flipped."""
+    def flip(data: bytes) -> Iterator[bytes]:
+        for position in range(8 * len(data)):
+            flipped = bytearray(data)
+            flipped[position // 8] ^= 1 << position % 8
+            yield bytes(flipped)
+
+    return flip
 
 
 @pytest.fixture(params=provider.NAMES)

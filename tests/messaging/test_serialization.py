@@ -606,9 +606,8 @@ def test_unpack_error_message() -> None:
     for size, name in enumerate(expected):
         with pytest.raises(PackError, match=f"^Could not unpack item: {name}\n"):
             default_serializer.unpack_serializable(cls, data[:size])
-    with pytest.raises(PackError, match=r"^Could not unpack item: ipv4\nerror: ") as caught:
+    with pytest.raises(PackError, match=r"^Could not unpack item: ipv4\nthe data end after 5 bytes$"):
         default_serializer.unpack_serializable(cls, data[:-1])
-    assert isinstance(caught.value.__cause__, struct.error)
 
 
 @pytest.mark.parametrize(

@@ -127,3 +127,13 @@ def test_memory_of_pings_is_limited(overlay: Overlay, manual_clock: Any, monkeyp
     churn.take_step()
     assert len(overlay.pinged) == 8
     assert list(churn._pinged) == [peer.address for peer in overlay.pinged[-3:]]
+
+
+def test_subclass_may_judge_otherwise(overlay: Overlay, manual_clock: Any) -> None:
+    class Impatient(RandomChurn):
+        def is_inactive(self, peer: Peer) -> bool:
+            return True
+
+    peer = join(overlay, 1, 0, manual_clock.now)
+    Impatient(overlay).take_step()
+    assert overlay.pinged == [peer]

@@ -11,6 +11,7 @@ from ipv8.community import Community
 from ipv8.messaging.address import UDPv4Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery import discovery
+from ipv8.peerdiscovery.crowd import FAIR_SHARE
 from ipv8.peerdiscovery.discovery import DiscoveryStrategy, EdgeWalk, RandomWalk
 from ipv8.peerdiscovery.network import Network
 
@@ -361,21 +362,124 @@ def test_random_walk_tries_again_once(telling: Any, manual_clock: Any) -> None:
     assert walk._retried == set()
 
 
-async def test_random_walk_joins_by_one_step(make_overlay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Who is introduced is chance: with some seeds the last one takes another step.
-    monkeypatch.setattr(entropy, "_current", random.Random(5))
+class CrowdedOverlay(Overlay):
+    """Has room for 12 peers, of which it knows ten in one subnet."""
+
+    community_id = SERVICE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_peers = 12
+        self.bootstrappers: list[Any] = []
+        self.network.register_service_provider(SERVICE, self)  # type: ignore[arg-type]  # as far as it is needed
+        self.join(*(make_peer(number) for number in range(1, 11)))
+
+
+@pytest.fixture
+def crowded() -> Any:
+    return CrowdedOverlay()
+
+
+def test_random_walk_counts_fair_shares(crowded: Any) -> None:
+    walk = RandomWalk(crowded)
+    assert walk.get_peer_count() == FAIR_SHARE
+    crowded.join(Peer(b"LibNaCLPK:" + bytes(64), UDPv4Address("9.9.9.9", 9)))
+    assert walk.get_peer_count() == FAIR_SHARE + 1
+
+
+def test_random_walk_leaves_full_subnets_alone(crowded: Any) -> None:
+    crowded.introduce(make_peer(1), *(("1.2.3.5", number) for number in range(100, 110)))
+    walk = RandomWalk(crowded, reset_chance=0)
+    walk.take_step()
+    assert crowded.walks == []
+    assert len(crowded.introductions) == 1
+    assert crowded.introductions[0] in crowded.get_peers()
+    crowded.introduce(make_peer(1), ("9.9.9.9", 9))
+    walk.take_step()
+    assert crowded.walks == [("9.9.9.9", 9)]
+    walk.take_step()
+    assert crowded.walks == [("9.9.9.9", 9)]
+
+
+def test_random_walk_prefers_subnets_without_peers(crowded: Any) -> None:
+    crowded.max_peers = 40
+    crowded.introduce(make_peer(1), *(("1.2.3.5", number) for number in range(100, 110)), ("9.9.9.9", 9))
+    walk = RandomWalk(crowded, reset_chance=0)
+    walk.take_step()
+    assert crowded.walks == [("9.9.9.9", 9)]
+    walk.take_step()
+    assert len(crowded.walks) == 2, "there is room"
+
+
+def test_random_walk_asks_servers_about_others_than_one_subnet(crowded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Server:
+        initialized = True
+        asked = 0
+
+        def keep_alive(self, overlay: Any) -> None:
+            assert overlay is crowded
+            self.asked += 1
+
+    server = Server()
+    crowded.bootstrappers.append(server)
+    monkeypatch.setattr(entropy, "_current", random.Random(1))
+    walk = RandomWalk(crowded)
+    for _ in range(100):
+        walk.take_step()
+    assert 10 < server.asked < 50
+    assert len(crowded.introductions) == 100 - server.asked
+    assert None not in crowded.introductions
+
+
+def test_random_walk_becomes_patient_when_there_is_only_one_subnet(crowded: Any, manual_clock: Any) -> None:
+    peers = crowded.get_peers()[:]
+    for peer in peers[FAIR_SHARE:]:
+        crowded.network.remove_peer(peer)
+    walk = RandomWalk(crowded)
+
+    def steps(seconds: float) -> int:
+        before = len(crowded.introductions)
+        for _ in range(int(2 * seconds)):
+            manual_clock.advance(0.5)
+            walk.take_step()
+        return len(crowded.introductions) - before
+
+    assert steps(700) == 1400
+    crowded.join(*peers[FAIR_SHARE:])
+    assert steps(600) == 1200
+    assert steps(100) == 20
+    crowded.network.remove_peer(peers[0])
+    for peer in peers[FAIR_SHARE + 1:]:
+        crowded.network.remove_peer(peer)
+    assert steps(10) == 20
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_random_walk_meets_an_introduced_peer_in_the_same_step_and_all_in_more(
+        make_overlay: Any, manual_clock: Any, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(entropy, "_current", random.Random(seed))
     overlays = [make_overlay(WalkedCommunity) for _ in range(4)]
-    walker, *others = overlays
-    for other in others[1:]:
-        other.walk_to(others[0].my_peer.address)
+    walker, hub, *others = overlays
+    for other in others:
+        other.walk_to(hub.my_peer.address)
         await settle()
     walk = RandomWalk(walker, reset_chance=0)
-    walker.network.discover_address(Peer(others[1].my_peer.key_bin, others[1].my_peer.address),
-                                    UDPv4Address(*others[0].my_peer.address), SERVICE)
+    introducer = Peer(others[0].my_peer.key_bin, others[0].my_peer.address)
+    walker.network.discover_address(introducer, UDPv4Address(*hub.my_peer.address), SERVICE)
     walk.take_step()
     for _ in range(10):
         await settle()
-    assert set(walker.get_peers()) == {other.my_peer for other in others}
+    # Whom the hub introduces first is chance, and so is whom the walker asks next.
+    assert hub.my_peer in walker.get_peers()
+    assert {other.my_peer for other in others} & set(walker.get_peers())
+    for _ in range(50):
+        manual_clock.advance(0.5)
+        walk.take_step()
+        for _ in range(10):
+            await settle()
+        if len(walker.get_peers()) == 3:
+            return
+    pytest.fail("somebody was never found")
 
 
 # EdgeWalk

@@ -11,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 from ipv8.messaging import address as address_classes
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
-from ipv8.peerdiscovery import addresses as address_book, network as network_module
+from ipv8.peerdiscovery import addresses as address_book, crowd as crowd_module, network as network_module
+from ipv8.peerdiscovery.crowd import FAIR_SHARE
 from ipv8.peerdiscovery.network import Network, PeerObserver, WalkableAddress
 
 if TYPE_CHECKING:
@@ -597,7 +598,7 @@ def test_unproven_peers_make_room(network: Network, manual_clock: Any) -> None:
     assert network.unproven_peer_to_drop(SERVICE, 5) is crowd[0]
     assert network.unproven_peer_to_drop(SERVICE, 10) is None
     assert network.unproven_peer_to_drop(OTHER_SERVICE, 5) is None
-    assert network.count_unproven(SERVICE, ("1.2.3.2", 5)) == (1, 3)
+    assert network.count_neighbors(SERVICE, ("1.2.3.77", 5)) == 3
 
     network.mark_proven(make_peer(2))
     assert crowd[0].proven
@@ -617,6 +618,121 @@ def test_proven_is_remembered_by_the_peer(network: Network, peers: list[Peer], m
     network.discover_services(peers[0], [SERVICE])
     manual_clock.advance(10)
     assert network.unproven_peer_to_drop(SERVICE, 5) is None
+
+
+# Neighborhoods
+
+
+class LimitedOverlay:
+    def __init__(self, max_peers: int) -> None:
+        self.max_peers = max_peers
+
+
+def arrive(network: Network, host: str, number: int = 1, services: Any = (SERVICE,)) -> Peer:
+    peer = make_peer(int.from_bytes(f"{host}:{number}".encode(), "big"), UDPv4Address(host, number))
+    network.add_verified_peer(peer)
+    network.discover_services(peer, services)
+    return peer
+
+
+def limited(network: Network, max_peers: int, service: bytes = SERVICE) -> Network:
+    overlay: Any = LimitedOverlay(max_peers)
+    network.register_service_provider(service, overlay)
+    return network
+
+
+def test_one_subnet_does_not_take_all_places(network: Network) -> None:
+    limited(network, 12)
+    for number in range(1, 100):
+        arrive(network, f"1.2.3.{number}")
+    early = len(network.verified_peers)
+    assert early == len(network.get_peers_for_service(SERVICE)) == 10
+    assert network.count_neighbors(SERVICE, ("1.2.3.200", 1)) == 10
+    assert network.count_guests(SERVICE) == 10 - FAIR_SHARE
+    assert not network.services_per_peer.keys() - {peer.key_bin for peer in network.verified_peers}
+    for number in range(1, 100):
+        arrive(network, f"{number}.9.9.9")
+        arrive(network, f"1.2.3.{number}", 2)
+    assert network.count_guests(SERVICE) == 0
+    assert network.count_neighbors(SERVICE, ("1.2.3.200", 1)) == FAIR_SHARE
+    assert len(network.verified_peers) == 99 + FAIR_SHARE, "how many peers there may be is up to the overlay"
+
+
+def test_guests_stay_while_there_is_room(network: Network) -> None:
+    limited(network, 12)
+    hosts = [arrive(network, f"1.2.3.{number}") for number in range(1, 8)]
+    guests = [arrive(network, f"7.7.7.{number}") for number in range(1, 4)]
+    assert network.get_peers_for_service(SERVICE) == [*hosts, *guests]
+    newcomer = arrive(network, "9.9.9.9")
+    assert network.get_peers_for_service(SERVICE) == [*hosts[:6], *guests, newcomer], "the newest of the most go first"
+    arrive(network, "1.2.3.99")
+    assert network.get_peers_for_service(SERVICE) == [*hosts[:6], *guests, newcomer]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.168.1.1", "10.0.0.1"])
+def test_nodes_of_one_machine_or_network_are_no_guests(network: Network, host: str) -> None:
+    limited(network, 12)
+    for number in range(1, 41):
+        arrive(network, host, number)
+    assert len(network.verified_peers) == 40
+    assert network.count_guests(SERVICE) == 0
+
+
+def test_without_a_limit_all_may_come_from_anywhere(network: Network) -> None:
+    limited(network, -1)
+    for number in range(1, 41):
+        arrive(network, "1.2.3.4", number, [SERVICE, OTHER_SERVICE])
+    assert len(network.get_peers_for_service(SERVICE)) == len(network.get_peers_for_service(OTHER_SERVICE)) == 40
+    assert network.has_room_for_guests(SERVICE)
+    assert network.has_room_for_guests(OTHER_SERVICE)
+
+
+def test_a_guest_stays_in_other_overlays(network: Network) -> None:
+    limited(limited(network, 6), -1, OTHER_SERVICE)
+    peers = [arrive(network, "1.2.3.4", number, [SERVICE, OTHER_SERVICE]) for number in range(1, 11)]
+    assert network.get_peers_for_service(OTHER_SERVICE) == peers
+    assert network.get_peers_for_service(SERVICE) == peers[:5]
+
+
+def test_who_is_not_admitted_does_not_come_in_with_an_introduction(network: Network) -> None:
+    limited(network, 6)
+    for number in range(1, 11):
+        peer = arrive(network, "1.2.3.4", number)
+        network.discover_address(peer, ("8.8.8.8", number), SERVICE)
+    assert len(network.verified_peers) == 5
+    assert network.get_walkable_addresses(SERVICE) == [("8.8.8.8", number) for number in range(1, 11)]
+    outsider = make_peer(77, UDPv4Address("9.9.9.9", 1))
+    network.discover_address(outsider, ("8.8.8.8", 77), SERVICE)
+    assert outsider in network.verified_peers
+
+
+def test_guests_make_room_for_others(network: Network, manual_clock: Any) -> None:
+    guests = [arrive(network, f"1.2.3.{number}") for number in range(1, 5)]
+    for guest in guests:
+        network.mark_proven(guest)
+    single = arrive(network, "9.9.9.9")
+    manual_clock.advance(10)
+    assert network.unproven_peer_to_drop(SERVICE, 5) is guests[3]
+    for guest in guests[FAIR_SHARE:]:
+        network.remove_peer(guest)
+    assert network.unproven_peer_to_drop(SERVICE, 5) is single
+
+
+def test_where_a_peer_is_counts_from_its_proof_on(network: Network) -> None:
+    liar = arrive(network, "9.9.9.9")
+    assert network.count_neighbors(SERVICE, ("9.9.9.1", 1)) == 1
+    network.add_verified_peer(Peer(liar.key_bin, UDPv4Address("1.2.3.4", 1)))
+    assert network.count_neighbors(SERVICE, ("9.9.9.1", 1)) == 1
+    network.mark_proven(liar)
+    assert network.count_neighbors(SERVICE, ("9.9.9.1", 1)) == 0
+    assert network.count_neighbors(SERVICE, ("1.2.3.1", 1)) == 1
+
+
+def test_drawing_peers(network: Network) -> None:
+    assert network.draw_peer(SERVICE) is None
+    peer = arrive(network, "9.9.9.9")
+    assert network.draw_peer(SERVICE) is peer
+    assert network.draw_peer(OTHER_SERVICE) is None
 
 
 # Snapshots
@@ -755,7 +871,7 @@ def test_forgotten_services_make_introductions_unwalkable(network: Network, monk
 def test_any_number_of_services_can_be_asked_for(network: Network, monkeypatch: pytest.MonkeyPatch,
                                                  manual_clock: Any) -> None:
     monkeypatch.setattr(address_book, "MAX_TRACKED_SERVICES", 2)
-    monkeypatch.setattr(network_module, "MAX_TRACKED_SERVICES", 2)
+    monkeypatch.setattr(crowd_module, "MAX_TRACKED_SERVICES", 2)
     services = [b"%d" % number for number in range(5)]
     for number, service in enumerate(services, 1):
         peer = make_peer(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -17,29 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose time passes only while it waits."""
-
-    def __init__(self) -> None:
-        loop = self
-        self.now = 0.0
-
-        class Selector(selectors.DefaultSelector):
-            def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-                loop.now += timeout or 0.0
-                return super().select(0)
-
-        super().__init__(Selector())
-
-    def time(self) -> float:
-        return self.now
-
-
-def passing(scenario: Callable[[VirtualLoop], Any], timeout: float = 10) -> float:
-    """How much time passes until it is quiet after ``scenario``."""
-    loop = VirtualLoop()
-
-    async def main() -> float:
+@pytest.fixture
+def passing(run_virtually: Callable[..., float]) -> Callable[..., float]:
+    """How much time passes until it is quiet after a scenario."""
+    async def main(scenario: Callable[[asyncio.AbstractEventLoop], Any], timeout: float) -> float:
+        loop = asyncio.get_running_loop()
         kept = scenario(loop)
         await until_quiet(timeout)
         elapsed = loop.time()
@@ -50,10 +31,7 @@ def passing(scenario: Callable[[VirtualLoop], Any], timeout: float = 10) -> floa
         del kept
         return elapsed
 
-    try:
-        return loop.run_until_complete(main())
-    finally:
-        loop.close()
+    return lambda scenario, timeout=10: run_virtually(main(scenario, timeout))
 
 
 async def pauses(*seconds: float) -> None:
@@ -61,18 +39,19 @@ async def pauses(*seconds: float) -> None:
         await asyncio.sleep(pause)
 
 
-def start(loop: VirtualLoop, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
+def start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any],
+          name: str | None = None) -> asyncio.Task[Any]:
     return loop.create_task(work, name=name)
 
 
-def test_nothing_to_do() -> None:
+def test_nothing_to_do(passing: Callable[..., float]) -> None:
     assert passing(lambda _: None) == 0
 
 
-def test_ready_callbacks() -> None:
+def test_ready_callbacks(passing: Callable[..., float]) -> None:
     done: list[int] = []
 
-    def again(loop: VirtualLoop, count: int) -> None:
+    def again(loop: asyncio.AbstractEventLoop, count: int) -> None:
         done.append(count)
         if count:
             loop.call_soon(again, loop, count - 1)
@@ -81,34 +60,34 @@ def test_ready_callbacks() -> None:
     assert done[-1] == 0
 
 
-def test_timers() -> None:
+def test_timers(passing: Callable[..., float]) -> None:
     assert passing(lambda loop: loop.call_later(1, lambda: loop.call_later(1.5, int))) == 2.5
     assert passing(lambda loop: loop.call_later(11, int)) == 0
     assert passing(lambda loop: loop.call_later(1, int).cancel()) == 0
 
 
-def test_sleeping_tasks() -> None:
+def test_sleeping_tasks(passing: Callable[..., float]) -> None:
     assert passing(lambda loop: start(loop, pauses(0, 0.5, 0, 3, 20))) == 3.5
     assert passing(lambda loop: start(loop, pauses(*[3] * 100))) == pytest.approx(9, abs=1.01)
 
 
-def test_task_that_waits_for_nothing_in_particular() -> None:
+def test_task_that_waits_for_nothing_in_particular(passing: Callable[..., float]) -> None:
     async def forever() -> None:
         await asyncio.get_running_loop().create_future()
 
     assert passing(lambda loop: start(loop, forever())) == 0
 
 
-def test_background_tasks() -> None:
+def test_background_tasks(passing: Callable[..., float]) -> None:
     for name in ("X:_check_tasks", "X:discover_lan_addresses"):
-        assert passing(lambda loop, name=name: start(loop, pauses(1, 1), name)) == 0  # type: ignore[misc]  # mypy cannot infer the default
+        assert passing(lambda loop, name=name: start(loop, pauses(1, 1), name)) == 0
     assert passing(lambda loop: start(loop, pauses(1, 1), "X:other")) == 2
 
 
-def test_task_managers() -> None:
+def test_task_managers(passing: Callable[..., float]) -> None:
     managers: list[TaskManager] = []
 
-    def scenario(loop: VirtualLoop) -> None:
+    def scenario(loop: asyncio.AbstractEventLoop) -> None:
         manager = TaskManager()
         managers.append(manager)
         manager.register_task("discover_lan_addresses", pauses, interval=10, delay=0)
@@ -155,7 +134,8 @@ async def test_calls_in_executors_have_a_time_limit() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "elapsed"), [(0.0, 0.02), (0.035, 0.06), (99.0, 1.0)])
-def test_loops_that_show_nothing(seconds: float, elapsed: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loops_that_show_nothing(passing: Callable[..., float], seconds: float, elapsed: float,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks are watched instead, until there are none twice in a row."""
     import ipv8.test.quiescence as module
 

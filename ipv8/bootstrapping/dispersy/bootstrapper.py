@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
     from ipv8.community import Community
     from ipv8.messaging.address import Address
+    from ipv8.peer import Peer
 
 __all__ = ["Bootstrapper", "DispersyBootstrapper"]
 
 logger = logging.getLogger(__name__)
 
+#: Seconds until the second round if no peer has ever answered; the pause doubles from there to the usual one.
+FIRST_PAUSE = 1.0
 #: The pause between two fruitless rounds is doubled this many times at most.
 MAX_DOUBLINGS = 16
+#: Up to this share of a pause that is not the usual one is left out at random, so that not all nodes come at once.
+JITTER = 0.25
 
 
 class DispersyBootstrapper(Bootstrapper):
@@ -31,9 +36,12 @@ class DispersyBootstrapper(Bootstrapper):
     Names are resolved, IPv4 and IPv6, while the known addresses are walked to already; each address that is found is
     walked to at once. Names that could not be resolved are tried again in every later round.
 
+    While no peer has ever answered, packets may have been lost, or a server has introduced somebody out of reach, and
+    rounds follow each other sooner: after 1, 2, 4, ... seconds, up to the usual pause.
+
     :param ip_addresses: (IP, port) pairs of servers.
     :param dns_addresses: (name, port) pairs of servers.
-    :param bootstrap_timeout: seconds between two rounds, at least.
+    :param bootstrap_timeout: seconds between two rounds, at least, once a peer has answered.
     :param max_bootstrap_timeout: if given, the pause doubles after every round in which the overlay had no peers, up
         to this many seconds.
     """
@@ -49,6 +57,8 @@ class DispersyBootstrapper(Bootstrapper):
         self.max_bootstrap_timeout = max_bootstrap_timeout
         self.last_bootstrap: float = 0
         self._fruitless_rounds = 0
+        self._has_joined = False
+        self._jitter: float | None = None
         self._resolved: set[tuple[str, int]] = set()
 
     async def resolve_dns_bootstrap_addresses(self) -> None:
@@ -59,6 +69,9 @@ class DispersyBootstrapper(Bootstrapper):
         """Blacklist the servers and resolve their names; always ``True``."""
         if not self.initialized:
             self.initialized = True
+            observers = getattr(overlay, "introduction_observers", None)
+            if observers is not None:
+                observers[self] = None
             overlay.network.blacklist.extend(self.ip_addresses)
             await self._resolve(lambda address: self._contact(overlay, address))
         return True
@@ -69,6 +82,7 @@ class DispersyBootstrapper(Bootstrapper):
         if self.last_bootstrap and now < self.last_bootstrap + self._pause():
             return []
         self.last_bootstrap = now
+        self._jitter = None
         self._fruitless_rounds = 0 if overlay.get_peers() else min(self._fruitless_rounds + 1, MAX_DOUBLINGS)
         for address in tuple(self.ip_addresses):
             self._contact(overlay, address)
@@ -78,6 +92,11 @@ class DispersyBootstrapper(Bootstrapper):
             except asyncio.TimeoutError:
                 logger.info("the names of some bootstrap servers could not be resolved in time")
         return []
+
+    def on_introduction(self, peer: Peer, addresses: Iterable[Address]) -> None:  # noqa: ARG002 - as it is called
+        """Note that ``peer`` answered, if it is none of the servers."""
+        if not self._has_joined:
+            self._has_joined = all(address not in self.ip_addresses for address in peer.addresses.values())
 
     def keep_alive(self, overlay: Community) -> None:
         """Walk to any one of the servers."""
@@ -93,10 +112,18 @@ class DispersyBootstrapper(Bootstrapper):
         """Nothing is held."""
 
     def _pause(self) -> float:
-        if self.max_bootstrap_timeout is None or not self._fruitless_rounds:
-            return self.bootstrap_timeout
-        longest = max(self.bootstrap_timeout, self.max_bootstrap_timeout)
-        return float(min(longest, self.bootstrap_timeout * 2.0 ** (self._fruitless_rounds - 1)))
+        usual = self.bootstrap_timeout
+        if not self._fruitless_rounds:
+            return usual
+        first = usual if self._has_joined else min(FIRST_PAUSE, usual)
+        longest = max(usual, self.max_bootstrap_timeout or 0.0)
+        pause = min(longest, first * 2.0 ** (self._fruitless_rounds - 1))
+        if pause == usual:
+            return float(usual)
+        if self._jitter is None:  # drawn once for each round
+            self._jitter = JITTER * entropy.random()
+        shortened = pause * (1.0 - self._jitter)
+        return float(shortened if pause < usual else max(usual, shortened))
 
     @staticmethod
     def _contact(overlay: Community, address: Address) -> None:

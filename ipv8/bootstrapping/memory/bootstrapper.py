@@ -87,8 +87,8 @@ class MemoryBootstrapper(Bootstrapper):
     a whole every ``save_interval`` seconds and when the overlay is unloaded; only its owner may read it. While no peer
     has answered, it stays as it is. A damaged file is renamed, and the log says so.
 
-    :param path: a file; or a directory, in which each overlay has a file named by its community id, so that the
-        overlays of a node can have the same configuration.
+    :param path: a file; or a directory, that is one which exists or a path that ends with a separator, in which each
+        overlay has a file named by its community id, so that the overlays of a node can have the same configuration.
     :param bootstrap_timeout: seconds between two rounds, at least.
     :param save_interval: seconds between two writes.
     """
@@ -97,6 +97,7 @@ class MemoryBootstrapper(Bootstrapper):
                  save_interval: float = 300.0) -> None:
         super().__init__()
         self.path = Path(path)
+        self._is_directory = os.fspath(path).endswith(("/", os.sep))
         self.bootstrap_timeout = bootstrap_timeout
         self.save_interval = save_interval
         self.overlay: Community | None = None
@@ -153,7 +154,9 @@ class MemoryBootstrapper(Bootstrapper):
             logger.warning("the peers of %s cannot be remembered in %s: %s", type(overlay).__name__, path, e)
 
     def _file_of(self, overlay: Community) -> Path:
-        return self.path / f"{overlay.get_prefix()[2:].hex()}.peers" if self.path.is_dir() else self.path
+        if self._is_directory or self.path.is_dir():
+            return self.path / f"{overlay.get_prefix()[2:].hex()}.peers"
+        return self.path
 
     def _recall(self, overlay: Community) -> list[Address]:
         """What the file holds, which is read once; nothing if there is no file, or none that can be used."""

@@ -15,19 +15,26 @@ from ipv8.peerdiscovery.community import DiscoveryCommunity, PeriodicSimilarity
 
 from .nat import NAT
 from .node import DEFAULT_WALKERS, Walker
+from .sybils import Swarm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .node import Node
     from .simulation import Simulation
 
-__all__ = ["SCENARIOS", "SERVICE_WALKERS", "SimulatedCommunity", "churn", "converge", "discovery", "nats",
-           "partition", "service"]
+__all__ = ["SCENARIOS", "SERVICE_WALKERS", "SimulatedCommunity", "churn", "converge", "discovery", "eclipse", "nats",
+           "partition", "service", "sybil"]
 
 NAT_KINDS: dict[str, NAT | None] = {
     "none": None, "open": NAT.ONE_TO_ONE, "moderate": NAT.PORT_RESTRICTED, "strict": NAT.SYMMETRIC,
 }
+
+IDENTITIES = 35
+"""Fake identities for each honest node, in the scenario of an attack."""
+
+FORMATION_SECONDS = 60.0
+"""Of honest nodes and attackers, those that come first have so much time before the others come."""
 
 SERVICE_WALKERS = (*DEFAULT_WALKERS, Walker(RandomChurn, -1), Walker(PeriodicSimilarity, -1))
 """What the default configuration of the service has for the overlay that all nodes share."""
@@ -121,6 +128,45 @@ def partition(sim: Simulation, count: int) -> dict[str, Any]:
     return {"acquaintances across the gap": crossing, "nodes that crossed it afterwards": healed}
 
 
+def eclipse(sim: Simulation, count: int, first: str = "honest", times: Sequence[float] = (120.0, 600.0),
+            identities: int = IDENTITIES, subnets: int = 3, hosts: int = 50) -> Iterator[tuple[float, list[int]]]:
+    """An attack of a :class:`Swarm` on the nodes of an overlay, with one tracker.
+
+    :param count: honest nodes, each in a network of its own.
+    :param first: who comes a minute before the others: ``"honest"``, ``"sybils"``, or ``"nobody"``.
+    :param times: seconds after all have come.
+    :param identities: those of the attacker for each honest node.
+    :param subnets: those of the attacker.
+    :param hosts: addresses of the attacker in each subnet.
+    :returns: at each of the times, that and the number of honest peers of each honest node.
+    """
+    sim.add_tracker()
+    nodes: list[Node] = []
+    if first == "honest":
+        nodes += [sim.add_node(SimulatedCommunity) for _ in range(count)]
+        sim.run(FORMATION_SECONDS)
+    swarm = Swarm(sim, SimulatedCommunity, identities * count, subnets, hosts)
+    if first == "sybils":
+        sim.run(FORMATION_SECONDS)
+    if first != "honest":
+        nodes += [sim.add_node(SimulatedCommunity) for _ in range(count)]
+    begin = sim.time
+    for seconds in times:
+        sim.run(begin + seconds - sim.time)
+        yield seconds, [len(swarm.honest(node)) for node in nodes]
+
+
+def sybil(sim: Simulation, count: int) -> dict[str, Any]:
+    """35 fake identities for each node, of three subnets, arrive at the same moment: honest nodes must find others."""
+    figures: dict[str, Any] = {}
+    wanted = min(10, count - 1)
+    for seconds, honest in eclipse(sim, count, "nobody", (30.0, 120.0)):
+        share = sum(peers >= wanted for peers in honest) / count
+        figures[f"with {wanted} honest peers after {seconds:.0f} s"] = round(share, 3)
+    assert share >= 0.95, f"only {share:.0%} of the nodes have {wanted} honest peers"
+    return figures
+
+
 SCENARIOS: dict[str, Callable[[Simulation, int], dict[str, Any]]] = {
-    scenario.__name__: scenario for scenario in (discovery, service, nats, churn, partition)
+    scenario.__name__: scenario for scenario in (discovery, service, nats, churn, partition, sybil)
 }

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ipv8 import entropy
 from ipv8.bootstrapping.dispersy import bootstrapper as bootstrapper_module
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+from ipv8.bootstrapping.memory.bootstrapper import MemoryBootstrapper, encode
 from ipv8.bootstrapping.resolver import NameResolver
 from ipv8.community import Community
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
 from ipv8.peer import Peer
+from ipv8.test.simulation import Simulation
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TRACKER = UDPv4Address("1.2.3.4", 5)
 PEER = Peer(b"LibNaCLPK:" + b"0" * 64)
@@ -61,8 +68,27 @@ async def test_initialize_blacklists(overlay: Any) -> None:
     assert await bootstrapper.initialize(overlay) is True
 
 
+def answer(bootstrapper: DispersyBootstrapper) -> None:
+    """A peer answers that is no server."""
+    bootstrapper.on_introduction(Peer(PEER.key, UDPv4Address("5.6.7.8", 9)), [])
+
+
+async def pauses_of(bootstrapper: DispersyBootstrapper, overlay: Any, manual_clock: Any, count: int) -> list[float]:
+    """How many seconds pass from each round to the next one, if somebody asks eight times a second."""
+    pauses = []
+    await bootstrapper.get_addresses(overlay, 60.0)
+    for _ in range(count):
+        started, walks = manual_clock.now, len(overlay.walks)
+        while len(overlay.walks) == walks:
+            manual_clock.advance(0.125)
+            await bootstrapper.get_addresses(overlay, 60.0)
+        pauses.append(manual_clock.now - started)
+    return pauses
+
+
 async def test_one_walk_for_each_round(overlay: Any, manual_clock: Any) -> None:
     bootstrapper = DispersyBootstrapper([TRACKER], [])
+    answer(bootstrapper)
     assert await bootstrapper.get_addresses(overlay, 60.0) == []
     assert await bootstrapper.get_addresses(overlay, 60.0) == []
     assert overlay.walks == overlay.network.blacklist == [TRACKER]
@@ -142,27 +168,54 @@ async def test_overlays_share_answers(make_bootstrapped: Any, names: Names) -> N
     assert names.asked == ["known"]
 
 
+@pytest.fixture
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrapper_module, "JITTER", 0.0)
+
+
+@pytest.mark.usefixtures("no_jitter")
+async def test_without_answers_the_next_rounds_come_early(overlay: Any, manual_clock: Any) -> None:
+    bootstrapper = DispersyBootstrapper([TRACKER], [], 10.0)
+    assert await pauses_of(bootstrapper, overlay, manual_clock, 6) == [1, 2, 4, 8, 10, 10]
+
+
+@pytest.mark.usefixtures("no_jitter")
+async def test_the_answer_of_a_peer_ends_early_rounds(overlay: Any, manual_clock: Any) -> None:
+    bootstrapper = DispersyBootstrapper([TRACKER], [], 10.0)
+    bootstrapper.on_introduction(Peer(PEER.key, TRACKER), [UDPv4Address("5.6.7.8", 9)])
+    assert await pauses_of(bootstrapper, overlay, manual_clock, 2) == [1, 2], "only a server has answered"
+    answer(bootstrapper)
+    assert await pauses_of(bootstrapper, overlay, manual_clock, 3) == [10, 10, 10]
+
+
+@pytest.mark.usefixtures("no_jitter")
+async def test_pauses_shorter_than_the_first_one_stay(overlay: Any, manual_clock: Any) -> None:
+    assert await pauses_of(DispersyBootstrapper([TRACKER], [], 0.25), overlay, manual_clock, 2) == [0.25, 0.25]
+
+
+@pytest.mark.usefixtures("no_jitter")
 async def test_growing_pause(overlay: Any, manual_clock: Any) -> None:
     bootstrapper = DispersyBootstrapper([TRACKER], [], 10.0, max_bootstrap_timeout=35.0)
-    pauses = []
-    for _ in range(5):
-        await bootstrapper.get_addresses(overlay, 60.0)
-        started, walks = manual_clock.now, len(overlay.walks)
-        while len(overlay.walks) == walks:
-            manual_clock.advance(5)
-            await bootstrapper.get_addresses(overlay, 60.0)
-        pauses.append(manual_clock.now - started)
-    assert pauses == [10, 20, 35, 35, 35]
-
-    bootstrapper.keep_alive(overlay)
-    walks = len(overlay.walks)
-    manual_clock.advance(10)
+    answer(bootstrapper)
+    assert await pauses_of(bootstrapper, overlay, manual_clock, 5) == [10, 20, 35, 35, 35]
     overlay.peers = [PEER]
-    for _ in range(3):
-        await bootstrapper.get_addresses(overlay, 60.0)
-        walks += 1
-        assert len(overlay.walks) == walks
-        manual_clock.advance(10)
+    manual_clock.advance(35)
+    assert await pauses_of(bootstrapper, overlay, manual_clock, 2) == [10, 10], "success ends the growth"
+    overlay.peers = []
+    assert await pauses_of(bootstrapper, overlay, manual_clock, 2) == [10, 10]
+    bootstrapper.keep_alive(overlay)
+    assert await pauses_of(bootstrapper, overlay, manual_clock, 2) == [10, 10]
+
+
+async def test_pauses_differ_but_never_undercut_the_usual_one(overlay: Any, manual_clock: Any,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entropy, "_current", random.Random(1))
+    bootstrapper = DispersyBootstrapper([TRACKER], [], 16.0, max_bootstrap_timeout=64.0)
+    pauses = await pauses_of(bootstrapper, overlay, manual_clock, 9)
+    expected = [1, 2, 4, 8, 16, 32, 64, 64, 64]
+    assert all(0.75 * usual <= pause <= usual for pause, usual in zip(pauses, expected, strict=True))
+    assert len(set(pauses[6:])) > 1
+    assert pauses[4] == 16
 
 
 class BootstrappingCommunity(Community):
@@ -179,3 +232,44 @@ async def test_with_a_community(make_overlay: Any) -> None:
     assert bootstrapper.initialized
     assert tracker.my_peer.address in client.network.blacklist
     assert client.get_peers() == []
+
+
+async def test_joining_is_noticed(make_overlay: Any) -> None:
+    tracker, client, other = (make_overlay(BootstrappingCommunity) for _ in range(3))
+    bootstrapper = DispersyBootstrapper([tracker.my_peer.address], [])
+    client.bootstrappers.append(bootstrapper)
+    client.bootstrap()
+    await asyncio.gather(*client.get_anonymous_tasks("bootstrap"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert client.get_peers() == []
+    assert bootstrapper._pause() < bootstrapper.bootstrap_timeout
+    client.walk_to(other.my_peer.address)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert client.get_peers() == [other.my_peer]
+    assert bootstrapper._pause() == bootstrapper.bootstrap_timeout
+
+
+async def test_remembered_peers_are_contacted_before_servers(make_overlay: Any, tmp_path: Path) -> None:
+    client = make_overlay(BootstrappingCommunity, deliver=False)
+    path = tmp_path / "peers"
+    path.write_bytes(encode([UDPv4Address("7.7.7.7", 7)]))
+    client.bootstrappers += [MemoryBootstrapper(path), DispersyBootstrapper([TRACKER], [])]
+    client.bootstrap()
+    await asyncio.gather(*client.get_anonymous_tasks("bootstrap"))
+    assert [address for address, _ in client.endpoint.sent] == [("7.7.7.7", 7), TRACKER]
+
+
+def test_lost_first_request_costs_a_second() -> None:
+    with Simulation(1) as sim:
+        tracker = sim.add_tracker()
+        nodes = [sim.add_node(BootstrappingCommunity, start=False) for _ in range(2)]
+        sim.sever(tracker, nodes[0])
+        sim.sever(tracker, nodes[1])
+        for node in nodes:
+            sim.start(node)
+        sim.run(0.9)
+        sim.mend(tracker, nodes[0])
+        sim.mend(tracker, nodes[1])
+        sim.run_until(lambda: nodes[0].knows(nodes[1]), timeout=5.0)

@@ -128,6 +128,14 @@ async def test_overlays_of_a_directory_have_files_of_their_own(overlay: Any, tmp
     assert await MemoryBootstrapper(tmp_path).get_addresses(overlay, 60.0) == [V4]
 
 
+async def test_a_path_that_ends_with_a_separator_becomes_a_directory(overlay: Any, tmp_path: Path) -> None:
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(os.path.join(tmp_path, "new", ""))
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    assert os.listdir(tmp_path / "new") == [f"{bytes(range(20)).hex()}.peers"]
+
+
 async def test_memory_is_bounded(overlay: Any, tmp_path: Path) -> None:
     crowd = [make_peer(UDPv4Address(f"6.6.6.{number}", 1), True, 100.0 - number) for number in range(20)]
     others = [UDPv4Address(f"{number}.1.1.1", 1) for number in range(10, 110)]

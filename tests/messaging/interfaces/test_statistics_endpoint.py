@@ -7,7 +7,7 @@ import pytest
 
 from ipv8 import clock
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
-from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointListener
+from ipv8.messaging.interfaces.endpoint import Endpoint
 from ipv8.messaging.interfaces.network_stats import DropCounter, NetworkStat
 from ipv8.messaging.interfaces.statistics_endpoint import (
     IDS_DEPRECATED,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from ipv8.messaging.address import Address
+    from tests.messaging.interfaces.conftest import Collector
 
 PREFIX = b"\x00\x02" + b"A" * 20
 OTHER = b"\x00\x02" + b"B" * 20
@@ -57,15 +58,6 @@ class Inner(Endpoint):
 
     def reset_byte_counters(self) -> None:
         self.bytes_up = 0
-
-
-class Recorder(EndpointListener):
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
-        self.packets: list[tuple[Address, bytes]] = []
-
-    def on_packet(self, packet: tuple[Address, bytes]) -> None:
-        self.packets.append(packet)
 
 
 @pytest.fixture
@@ -129,8 +121,9 @@ def test_an_unfinished_copy_asks_nobody() -> None:
     assert copy.copy(unfinished) is not unfinished
 
 
-def test_listeners_are_those_of_the_other_endpoint(stats: StatisticsEndpoint, inner: Inner) -> None:
-    own, general, copied = Recorder(stats), Recorder(stats), Recorder(stats)
+def test_listeners_are_those_of_the_other_endpoint(stats: StatisticsEndpoint, inner: Inner,
+                                                   collect: type[Collector]) -> None:
+    own, general, copied = collect(stats), collect(stats), collect(stats)
     stats.add_prefix_listener(own, PREFIX)
     stats.add_listener(general)
     assert inner._prefix_map == stats._prefix_map == {PREFIX: [own, stats, general]}
@@ -230,8 +223,8 @@ def test_groups_are_left_out_unless_asked_for(stats: StatisticsEndpoint) -> None
     assert not stats.is_excluded(231, False, False, False)
 
 
-def test_watching_is_not_handling(stats: StatisticsEndpoint, inner: Inner) -> None:
-    own = Recorder(stats)
+def test_watching_is_not_handling(stats: StatisticsEndpoint, inner: Inner, collect: type[Collector]) -> None:
+    own = collect(stats)
     own.drops = DropCounter(undecodable=1)  # type: ignore[attr-defined]  # as overlays have it
     stats.add_prefix_listener(own, PREFIX)
     inner.notify_listeners((SOURCE, OTHER + b"\x01"))

@@ -143,8 +143,8 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
             return False
         loop = asyncio.get_running_loop()
         try:
-            direct = DrainingTransport(loop, sock, self._on_datagrams, self._count_sent, self.drops,
-                                       self._max_datagrams)
+            direct = DrainingTransport(loop, sock, self._sources.__getitem__, self._on_packets, self._count_arrived,
+                                       self._count_sent, self.drops, self._max_datagrams)
         except NotImplementedError:
             try:
                 await loop.create_datagram_endpoint(lambda: self, sock=sock)
@@ -263,32 +263,33 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         return UDPv4Address(ip, port) if port and 0 < network < 224 else None
 
     def datagram_received(self, datagram: bytes, addr: Any) -> None:
-        """Deliver one datagram; a subclass that overrides this gets every datagram here."""
+        """Deliver one datagram; a subclass that overrides this gets every datagram of an honest source here."""
         if not self._running:
             return
-        packets = self._admit([(datagram, addr)])
-        if packets:
-            self.notify_listeners(packets[0])
+        self.bytes_down += len(datagram)
+        address = self._sources[addr]
+        if address is None:
+            self.drops.count(DropCounter.BAD_SOURCE)
+            return
+        for packet in self._admit([(address, datagram)]):
+            self.notify_listeners(packet)
 
-    def _admit(self, datagrams: list[tuple[bytes, Any]]) -> list[tuple[Address, bytes]]:
-        sources = self._sources
-        packets = []
-        received = 0
-        for data, source in datagrams:
-            received += len(data)
-            address = sources[source]
-            if address is None:
-                self.drops.count(DropCounter.BAD_SOURCE)
-            else:
-                packets.append((address, data))
-        self.bytes_down += received
+    def _admit(self, packets: list[tuple[Address, bytes]]) -> list[tuple[Address, bytes]]:
         return packets if self.source_filter is None else self.source_filter.admit(packets, self.drops)
 
-    def _on_datagrams(self, datagrams: list[tuple[bytes, Any]]) -> None:
-        if type(self).datagram_received is not UDPEndpoint.datagram_received or "datagram_received" in vars(self):
-            self._deliver(iter(datagrams), lambda datagram: self.datagram_received(*datagram), self._transport)
+    def _intercepts(self) -> bool:
+        """Whether somebody overrides ``datagram_received``, which counts bytes itself."""
+        return type(self).datagram_received is not UDPEndpoint.datagram_received or "datagram_received" in vars(self)
+
+    def _count_arrived(self, num_bytes: int) -> None:
+        if not self._intercepts():
+            self.bytes_down += num_bytes
+
+    def _on_packets(self, packets: list[tuple[Address, bytes]]) -> None:
+        if self._intercepts():
+            self._deliver(iter(packets), lambda packet: self.datagram_received(packet[1], packet[0]), self._transport)
             return
-        packets = self._admit(datagrams)
+        packets = self._admit(packets)
         burst.packets = packets
         self._deliver(iter(packets), self.notify_listeners, self._transport)
 

@@ -35,20 +35,29 @@ class DrainingTransport(asyncio.DatagramTransport):
     """Reads from and sends to a bound, non-blocking datagram socket, which it owns.
 
     :param loop: must offer ``add_reader``; ``NotImplementedError`` from it is passed on and the socket left alone.
-    :param received: called with a non-empty list of ``(data, source)`` in the order of arrival.
+    :param address_of: makes the address of a source as ``recvfrom`` gives it, or ``None`` for one that no packet can
+        honestly come from.
+    :param received: called with a non-empty list of ``(address, data)`` in the order of arrival.
+    :param arrived: called with the number of bytes of all that arrived, whatever its source.
     :param sent: called with the number of bytes of each packet that leaves after it had to wait.
-    :param drops: where packets that could not be sent are counted.
+    :param drops: where packets of such sources are counted, and those that could not be sent.
     :param max_datagrams: the longest list that ``received`` gets.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket,
-                 received: Callable[[list[tuple[bytes, Any]]], None], sent: Callable[[int], None],
+                 address_of: Callable[[Any], Any], received: Callable[[list[tuple[Any, bytes]]], None],
+                 arrived: Callable[[int], None], sent: Callable[[int], None],
                  drops: DropCounter, max_datagrams: int = MAX_DATAGRAMS_PER_WAKEUP) -> None:
         super().__init__()
+        from .batch import batch_reader  # with ctypes, which programs that open no socket need not wait for
+
         loop.add_reader(sock, self._on_readable)
         self._loop = loop
         self._sock = sock
+        self._address_of = address_of
+        self._read_batch = batch_reader(sock, max_datagrams, address_of) or (lambda: ([], 0, 0))
         self._received = received
+        self._arrived = arrived
         self._sent = sent
         self._drops = drops
         self._max_datagrams = max_datagrams
@@ -67,17 +76,33 @@ class DrainingTransport(asyncio.DatagramTransport):
             self._loop.add_reader(self._sock, self._on_readable)
 
     def _on_readable(self) -> None:
-        datagrams: list[tuple[bytes, Any]] = []
+        # No batch is a false alarm or an error, and only the slow way tells which.
+        packets, count, size = self._read_batch()
+        if not count:
+            packets, count, size = self._read_one_by_one()
+        self._arrived(size)
+        if len(packets) != count:
+            self._drops.count(DropCounter.BAD_SOURCE, count - len(packets))
+        if packets:
+            self._received(packets)
+
+    def _read_one_by_one(self) -> tuple[list[tuple[Any, bytes]], int, int]:
+        packets: list[tuple[Any, bytes]] = []
+        count = size = 0
         receive = self._sock.recvfrom
         try:
             for _ in range(self._max_datagrams):
-                datagrams.append(receive(RECEIVE_SIZE))  # noqa: PERF401 - an error must leave what was read
+                data, source = receive(RECEIVE_SIZE)
+                count += 1
+                size += len(data)
+                address = self._address_of(source)
+                if address is not None:
+                    packets.append((address, data))
         except BlockingIOError:
             pass
         except OSError:
             self._drops.count(DropCounter.RECEIVE_FAILED)
-        if datagrams:
-            self._received(datagrams)
+        return packets, count, size
 
     def transmit(self, data: bytes, address: Any) -> int:
         """Send at once or, while the socket's send buffer is full, later.

@@ -8,7 +8,7 @@ import pytest
 from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.messaging.interfaces.dispatcher import endpoint as module
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint, guess_interface
-from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointClosedException, EndpointListener
+from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointClosedException
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from ipv8.messaging.address import Address
+    from tests.messaging.interfaces.conftest import Collector
 
 PREFIX = b"\x00\x02" + b"A" * 20
 
@@ -62,15 +63,6 @@ class Interface(Endpoint):
 
     def reset_byte_counters(self) -> None:
         self.bytes_up = self.bytes_down = 0
-
-
-class Recorder(EndpointListener):
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
-        self.packets: list[tuple[Address, bytes]] = []
-
-    def on_packet(self, packet: tuple[Address, bytes]) -> None:
-        self.packets.append(packet)
 
 
 @pytest.fixture
@@ -188,10 +180,11 @@ async def test_opening_and_closing(two: tuple[DispatcherEndpoint, Interface, Int
     assert not await dispatcher.open()
 
 
-async def test_listeners_live_in_the_interfaces(two: tuple[DispatcherEndpoint, Interface, Interface]) -> None:
+async def test_listeners_live_in_the_interfaces(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                collect: type[Collector]) -> None:
     dispatcher, ipv4, ipv6 = two
     await dispatcher.open()
-    own, general = Recorder(dispatcher), Recorder(dispatcher)
+    own, general = collect(dispatcher), collect(dispatcher)
     dispatcher.add_listener(general)
     dispatcher.add_prefix_listener(own, PREFIX)
     own.drops = DropCounter(bad_signature=1)  # type: ignore[attr-defined]  # as overlays have it
@@ -210,19 +203,21 @@ async def test_listeners_live_in_the_interfaces(two: tuple[DispatcherEndpoint, I
     assert own.packets == general.packets == [packet] * 3
 
 
-def test_the_prefix_length_is_that_of_the_interface(two: tuple[DispatcherEndpoint, Interface, Interface]) -> None:
+def test_the_prefix_length_is_that_of_the_interface(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                    collect: type[Collector]) -> None:
     dispatcher, ipv4, ipv6 = two
     ipv4.prefixlen = ipv6.prefixlen = 1
     ipv4.running = ipv6.running = True
-    own = Recorder(dispatcher)
+    own = collect(dispatcher)
     dispatcher.add_prefix_listener(own, b"a")
     dispatcher.notify_listeners((("1.2.3.4", 5), b"a"))
     assert len(own.packets) == 2
 
 
-def test_interfaces_added_later_get_the_listeners(two: tuple[DispatcherEndpoint, Interface, Interface]) -> None:
+def test_interfaces_added_later_get_the_listeners(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                  collect: type[Collector]) -> None:
     dispatcher, ipv4, _ = two
-    own, general = Recorder(dispatcher), Recorder(dispatcher)
+    own, general = collect(dispatcher), collect(dispatcher)
     dispatcher.add_prefix_listener(own, PREFIX)
     dispatcher.add_listener(general)
     third = Interface()
@@ -245,14 +240,13 @@ def test_interfaces_can_be_filled_in_by_hand() -> None:
     assert other._preferred_interface is only
 
 
-async def test_real_sockets() -> None:
+async def test_real_sockets(collect: type[Collector]) -> None:
     dispatcher = DispatcherEndpoint(["UDPIPv4"], UDPIPv4={"ip": "127.0.0.1", "port": 0})
     assert await dispatcher.open()
-    listener = Recorder(dispatcher)
+    listener = collect(dispatcher)
     dispatcher.add_listener(listener)
     dispatcher.send(UDPv4Address(*dispatcher.get_address()), b"data")
-    while not listener.packets:  # noqa: ASYNC110 - no event tells it
-        await asyncio.sleep(0)
+    await listener.wait_for(1)
     assert listener.packets == [(dispatcher.get_address(), b"data")]
     assert (dispatcher.bytes_up, dispatcher.bytes_down) == (4, 4)
     await dispatcher.close()

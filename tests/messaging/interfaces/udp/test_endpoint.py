@@ -27,18 +27,6 @@ if TYPE_CHECKING:
 PREFIX = b"\x00\x02" + b"A" * 20
 
 
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="the host has no IPv6 loopback")
-
-
 @pytest.fixture
 def raw() -> Iterator[socket.socket]:
     """A plain socket, to send what endpoints would not."""
@@ -85,7 +73,7 @@ async def test_sending_and_receiving(make_endpoint: Any, collect: Any, request: 
     assert (ours.bytes_up, ours.bytes_down) == (0, 0)
 
 
-@needs_ipv6
+@pytest.mark.usefixtures("ipv6_loopback")
 async def test_ipv6(make_endpoint: Any, collect: Any) -> None:
     ours, theirs = await make_endpoint(UDPv6Endpoint), await make_endpoint(UDPv6Endpoint)
     collector = collect(theirs)

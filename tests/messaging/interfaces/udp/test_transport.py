@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.messaging.interfaces.udp import transport as module
+from ipv8.messaging.interfaces.udp import batch, transport as module
 from ipv8.messaging.interfaces.udp.transport import DrainingTransport
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ class Scene:
         self.full = FullSocket(self.sock)
         self.drops = DropCounter()
         self.sent: list[int] = []
+        self.arrived: list[int] = []
         self.received: list[bytes] = []
         self.transport = DrainingTransport(asyncio.get_running_loop(), self.full,  # type: ignore[arg-type]  # quacks
-                                           lambda datagrams: self.received.extend(data for data, _ in datagrams),
-                                           self.sent.append, self.drops, max_datagrams=3)
+                                           lambda source: source if source[0] != "127.0.0.9" else None,
+                                           lambda packets: self.received.extend(data for _, data in packets),
+                                           self.arrived.append, self.sent.append, self.drops, max_datagrams=3)
 
     async def wait_for(self, count: int) -> list[bytes]:
         while len(self.received) < count:  # noqa: ASYNC110 - no event tells it
@@ -152,3 +154,58 @@ async def test_reading_can_pause(scene: Scene, me: tuple[str, int]) -> None:
     assert scene.received == []
     scene.transport.resume_reading()
     assert await scene.wait_for(1) == [b"data"]
+
+
+@pytest.fixture(params=["batches", "one by one"])
+async def reading_scene(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    if request.param == "one by one":
+        monkeypatch.setattr(batch, "batch_reader", lambda *_: None)
+    scene = Scene()
+    yield scene
+    scene.transport.close()
+
+
+async def test_what_waits_is_read_in_order(reading_scene: Scene) -> None:
+    scene = reading_scene
+    scene.full.room = 10
+    for number in range(7):
+        scene.transport.transmit(bytes(number), scene.sock.getsockname())
+    assert await scene.wait_for(7) == [bytes(number) for number in range(7)]
+    assert [size for size in scene.arrived if size] == [0 + 1 + 2, 3 + 4 + 5, 6]
+    assert not scene.drops
+
+
+async def test_packets_of_impossible_sources_are_counted(reading_scene: Scene) -> None:
+    scene = reading_scene
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as impossible:
+        try:
+            impossible.bind(("127.0.0.9", 0))
+        except OSError:
+            pytest.skip("the host has but one loopback address")
+        impossible.sendto(b"dropped", scene.sock.getsockname())
+        impossible.sendto(b"dropped", scene.sock.getsockname())
+    scene.full.room = 1
+    scene.transport.transmit(b"data", scene.sock.getsockname())
+    assert await scene.wait_for(1) == [b"data"]
+    assert scene.drops == {DropCounter.BAD_SOURCE: 2}
+    assert sum(scene.arrived) == 18
+
+
+async def test_an_error_leaves_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "batch_reader", lambda *_: None)
+    scene = Scene()
+    answers = iter([(b"data", ("127.0.0.1", 5)), OSError("unreachable")])
+
+    class Failing:
+        def recvfrom(self, _: int) -> Any:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    scene.transport._sock = Failing()  # type: ignore[assignment]  # all that reading needs
+    scene.transport._on_readable()
+    scene.transport._sock = scene.sock
+    assert scene.received == [b"data"]
+    assert scene.drops == {DropCounter.RECEIVE_FAILED: 1}
+    scene.transport.close()
