@@ -310,6 +310,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         peer, start, end = authenticate(self, source_address, data)
         dist, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
         known = self.network.get_verified_by_public_key_bin(peer.key_bin) or peer
+        asked = self._pending.asked(payload.identifier)
         if not self._pending.take(payload.identifier, source_address, known):
             self.drops.count(DropCounter.UNSOLICITED)
             return
@@ -320,6 +321,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             known.path = self._detours.path(source_address, self.address_in_lan_subnets(source_address[0]))
         elif known.address == source_address:
             known.path = Path.RELAYED
+            self._meetings.note(asked, known)
         if payload_class is NewIntroductionResponsePayload or payload.supports_new_style:
             known.new_style_intro = True
         if not known.proven:
@@ -338,6 +340,8 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         self.network.add_verified_peer(peer)
         self.network.discover_services(peer, [self.community_id])
         targets = self._walk_targets(payload)
+        if any(self._meetings.is_with_peer(address, self.network.verified_peers) for address in targets):
+            targets = []
         for address in targets:
             self.network.discover_address(peer, address, self.community_id, bool(payload.intro_supports_new_style))
         if targets:

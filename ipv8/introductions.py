@@ -69,6 +69,11 @@ class PendingIntroductions:
         horizon = clock.monotonic() - PENDING_LIFETIME
         return any(target == address and sent > horizon for target, sent in self._pending.values())
 
+    def asked(self, identifier: int) -> Address | None:
+        """The address that the request with ``identifier`` went to, if it has not been answered yet."""
+        address, _ = self._pending.get(identifier, (None, 0.0))
+        return address
+
     def take(self, identifier: int, source_address: Address, peer: Peer) -> bool:
         """Whether a response answers one of the requests, which can be answered once only.
 

@@ -10,10 +10,12 @@ from .limits import TokenBuckets
 from .messaging.inet import ipv6_to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .messaging.address import Address
     from .peer import Peer
 
-__all__ = ["RELAYED_PORT", "CarriageBudget", "FreshCounters", "Routes", "is_overlay_host", "overlay_host"]
+__all__ = ["RELAYED_PORT", "CarriageBudget", "FreshCounters", "Meetings", "Routes", "is_overlay_host", "overlay_host"]
 
 OVERLAY_PREFIX = 0x2001002 << 100
 """2001:20::/28, from which no address is ever routed: it is kept for hashes of keys (RFC 7343)."""
@@ -30,6 +32,12 @@ RELAYED_PORT = 1
 ROUTE_LIMIT = 512
 ROUTE_LIFETIME = 300.0
 """Destinations whose next hop is remembered; the longest unused go first, and after so many seconds without use."""
+
+MEETING_LIMIT = 256
+"""Addresses whose owners are known, because they answered by relay; the oldest go first."""
+
+DIRECT_PAUSE = 60.0
+"""Seconds between two attempts to reach such an owner there without a relay."""
 
 ORIGIN_LIMIT = 512
 """Authors of envelopes of whom counters are remembered; the one that was quiet the longest is forgotten first."""
@@ -86,6 +94,32 @@ class Routes:
             return None
         self.note(destination, hop)
         return hop
+
+
+class Meetings:
+    """Who is at the addresses that do not answer: those who answered by relay."""
+
+    def __init__(self) -> None:
+        self._met: dict[Address, tuple[Peer, float]] = {}
+
+    def note(self, asked: Address | None, peer: Peer) -> None:
+        """A request that was to reach ``asked`` was answered by ``peer``, who is reached by relay."""
+        if asked is not None and not is_overlay_host(asked[0]):
+            self._met.pop(asked, None)
+            self._met[asked] = peer, clock.monotonic()
+            if len(self._met) > MEETING_LIMIT:
+                del self._met[next(iter(self._met))]
+
+    def is_with_peer(self, address: Address, peers: Collection[Peer]) -> bool:
+        """Whether one of ``peers`` is at ``address``, and is not due to be tried there again."""
+        peer, tried = self._met.get(address, (None, 0.0))
+        if peer is None or peer not in peers:
+            return False
+        now = clock.monotonic()
+        if tried + DIRECT_PAUSE > now:
+            return True
+        self._met[address] = peer, now
+        return False
 
 
 class FreshCounters:

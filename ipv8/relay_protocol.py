@@ -18,7 +18,7 @@ from .messaging.address import RelayedAddress
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
 from .overlay import SettingsClass
-from .relay import RELAYED_PORT, CarriageBudget, FreshCounters, Routes, is_overlay_host, overlay_host
+from .relay import RELAYED_PORT, CarriageBudget, FreshCounters, Meetings, Routes, is_overlay_host, overlay_host
 
 if TYPE_CHECKING:
     from .messaging.address import Address
@@ -49,6 +49,7 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
         self.relay: bool = (self.relayable and getattr(settings, "relay", True)
                             and not getattr(settings, "anonymize", False))
         self._routes = Routes()
+        self._meetings = Meetings()
         self._fresh_counters = FreshCounters()
         self._carriage = CarriageBudget()
         self._last_counter = 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, strategies as st
 
 from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.address import UDPv4Address, UDPv6Address
 from ipv8.peer import Peer
 from ipv8.relay import (
     ATTEMPT_PAUSE,
@@ -15,12 +15,15 @@ from ipv8.relay import (
     BYTES_AT_ONCE,
     BYTES_PER_SECOND,
     COUNTERS_PER_ORIGIN,
+    DIRECT_PAUSE,
+    MEETING_LIMIT,
     ORIGIN_LIMIT,
     ROUTE_LIFETIME,
     ROUTE_LIMIT,
     TOTAL_BYTES_AT_ONCE,
     CarriageBudget,
     FreshCounters,
+    Meetings,
     Routes,
     is_overlay_host,
     overlay_host,
@@ -72,6 +75,27 @@ def test_only_so_many_routes_are_kept() -> None:
     assert len(routes) == ROUTE_LIMIT
     assert routes.hop(UDPv4Address("1.2.3.4", 1)) is None
     assert routes.hop(UDPv4Address("1.2.3.4", 2)) is peer
+
+
+def test_who_was_met_is_tried_directly_now_and_then(manual_clock: ManualClock) -> None:
+    meetings, peer, there = Meetings(), some_peer(), UDPv4Address("1.2.3.4", 5)
+    assert not meetings.is_with_peer(there, {peer})
+    meetings.note(there, peer)
+    assert meetings.is_with_peer(there, {peer})
+    assert not meetings.is_with_peer(there, set()), "who is lost may be looked for"
+    manual_clock.advance(DIRECT_PAUSE)
+    assert [meetings.is_with_peer(there, {peer}) for _ in range(3)] == [False, True, True]
+
+
+def test_only_so_many_meetings_are_remembered() -> None:
+    meetings, peer = Meetings(), some_peer()
+    meetings.note(None, peer)
+    meetings.note(UDPv6Address(overlay_host(peer.mid), 1), peer)
+    for port in range(1, MEETING_LIMIT + 2):
+        meetings.note(UDPv4Address("1.2.3.4", port), peer)
+    assert [meetings.is_with_peer(UDPv4Address("1.2.3.4", port), {peer}) for port in (1, 2, MEETING_LIMIT + 1)] == [
+        False, True, True]
+    assert not meetings.is_with_peer(UDPv6Address(overlay_host(peer.mid), 1), {peer})
 
 
 def test_a_counter_is_good_once() -> None:

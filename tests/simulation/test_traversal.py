@@ -105,6 +105,18 @@ def test_whom_there_is_no_way_to_is_reached_through_a_peer_of_both(mine: str, th
             assert paths <= {Path.DIRECT, Path.OBSERVED}
 
 
+def test_a_relayed_peer_is_not_walked_to_all_the_time() -> None:
+    with Simulation(1, stand_in_signatures=True) as sim:
+        sim.add_tracker()
+        sim.add_node(Walkers)
+        pair = [sim.add_node(Walkers, nat=NAT.SYMMETRIC) for _ in range(2)]
+        sim.run_until(lambda: pair[0].knows(pair[1]) and pair[1].knows(pair[0]), 30.0)
+        sim.run(10.0)
+        before = sim.trace.sent
+        sim.run(60.0)
+        assert sim.trace.sent - before <= 3 * 120 * 5, "a step each half second, of four or five packets"
+
+
 def test_without_the_relay_there_is_no_way() -> None:
     with Simulation(1, stand_in_signatures=True) as sim:
         sim.add_tracker()
