@@ -54,6 +54,9 @@ TOTAL_BYTES_PER_SECOND, TOTAL_BYTES_AT_ONCE = 131072.0, 524288.0
 ATTEMPTS_PER_SECOND, ATTEMPTS_AT_ONCE = 0.2, 6.0
 """Requests to strangers that others are asked to carry for us."""
 
+ATTEMPTS_PER_SECOND_PER_CARRIER, ATTEMPTS_AT_ONCE_PER_CARRIER = 1 / 30, 4.0
+"""The same for one of those who are asked, who may not even know how to carry."""
+
 ATTEMPT_PAUSE = 10.0
 """Seconds in which nobody is asked again to carry something to the same stranger."""
 
@@ -150,6 +153,7 @@ class CarriageBudget:
         self._destinations = TokenBuckets(BYTES_PER_SECOND, BYTES_AT_ONCE)
         self._all = TokenBuckets(TOTAL_BYTES_PER_SECOND, TOTAL_BYTES_AT_ONCE)
         self._attempts = TokenBuckets(ATTEMPTS_PER_SECOND, ATTEMPTS_AT_ONCE)
+        self._carriers = TokenBuckets(ATTEMPTS_PER_SECOND_PER_CARRIER, ATTEMPTS_AT_ONCE_PER_CARRIER)
         self._strangers = TokenBuckets(1.0 / ATTEMPT_PAUSE, 1.0)
 
     def allow(self, origin: bytes, destination: bytes, size: int) -> bool:
@@ -157,6 +161,6 @@ class CarriageBudget:
         return (self._origins.take(origin, size) and self._destinations.take(destination, size)
                 and self._all.take(None, size))
 
-    def may_attempt(self, stranger: Address) -> bool:
-        """Whether somebody may now be asked to carry a first request to ``stranger``."""
-        return self._strangers.take(stranger) and self._attempts.take()
+    def may_attempt(self, carrier: bytes, stranger: Address) -> bool:
+        """Whether the owner of a key hash may now be asked to carry a first request to ``stranger``."""
+        return self._strangers.take(stranger) and self._carriers.take(carrier) and self._attempts.take()

@@ -132,7 +132,7 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
     def _ways_by_relay(self, introducer: Peer, address: Address) -> RelayedAddress | None:
         """How a stranger at ``address`` may be reached through who introduced it; ``None`` if that may not be tried."""
         if (not self.relay or isinstance(introducer.address, RelayedAddress)
-                or not self._carriage.may_attempt(address)):
+                or not self._carriage.may_attempt(introducer.mid, address)):
             return None
         way = self._relayed_address(*address)
         self._routes.note(way, introducer)

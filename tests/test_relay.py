@@ -12,6 +12,7 @@ from ipv8.peer import Peer
 from ipv8.relay import (
     ATTEMPT_PAUSE,
     ATTEMPTS_AT_ONCE,
+    ATTEMPTS_AT_ONCE_PER_CARRIER,
     BYTES_AT_ONCE,
     BYTES_PER_SECOND,
     COUNTERS_PER_ORIGIN,
@@ -149,10 +150,12 @@ def test_there_is_an_end_to_what_is_carried_for_all(manual_clock: ManualClock) -
 
 def test_attempts_are_few(manual_clock: ManualClock) -> None:
     budget, there = CarriageBudget(), UDPv4Address("1.2.3.4", 5)
-    assert budget.may_attempt(there)
-    assert not budget.may_attempt(there)
+    assert budget.may_attempt(b"a", there)
+    assert not budget.may_attempt(b"b", there)
     manual_clock.advance(ATTEMPT_PAUSE)
-    assert budget.may_attempt(there)
+    assert budget.may_attempt(b"a", there)
     manual_clock.advance(1000.0)
     others = [UDPv4Address("1.2.3.4", port) for port in range(100, 200)]
-    assert sum(map(budget.may_attempt, others)) == ATTEMPTS_AT_ONCE
+    assert sum(budget.may_attempt(b"a", other) for other in others[:50]) == ATTEMPTS_AT_ONCE_PER_CARRIER
+    assert (sum(budget.may_attempt(bytes((number,)), other) for number, other in enumerate(others[50:]))
+            == ATTEMPTS_AT_ONCE - ATTEMPTS_AT_ONCE_PER_CARRIER)
