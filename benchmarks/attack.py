@@ -24,6 +24,7 @@ from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
 from ipv8.messaging.payload import IntroductionResponsePayload, NewIntroductionResponsePayload
 from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
+from ipv8.messaging.payload_relay import RelayPayload
 from ipv8.peer import Peer
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Attacker:
             "one-shot introduction, dear key": self._signed_by(dear, self._request),
             "unsolicited response": self._signed_by(crowd, self._response),
             "unsolicited response, new style": self._signed_by(crowd, partial(self._response, new_style=True)),
+            "envelope": self._signed_by(crowd, self._envelope),
             "replay": [bytes.fromhex(packet) for packet in target.recorded],
             "puncture request": [overlay.create_puncture_request(NOWHERE, self.third_party, number)
                                  for number in range(PUNCTURES)],
@@ -114,6 +116,11 @@ class Attacker:
             payload = IntroductionResponsePayload(*addresses, "unknown", identifier, b"")
         return self.overlay.ezr_pack(payload.msg_id, GlobalTimeDistributionPayload(1), payload)
 
+    def _envelope(self) -> bytes:
+        """Something for the victim to carry to the third party."""
+        counter = self.random.randrange(1 << 63)
+        return self.overlay.ezr_pack(RelayPayload.msg_id, RelayPayload(self.third_party, counter, self._request()))
+
     def _socket(self) -> socket.socket:
         """A socket on a random address of the loopback network, none of which is the usual one."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -131,7 +138,7 @@ class Attacker:
 
     def send(self, kind: str, data: bytes) -> None:
         """Send one datagram; what pretends to come from many senders leaves from an address of its own."""
-        if kind.startswith(("one-shot", "unsolicited")):
+        if kind.startswith(("one-shot", "unsolicited", "envelope")):
             with self._socket() as sock:
                 self._send(sock, kind, data)
         else:

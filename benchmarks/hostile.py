@@ -37,6 +37,7 @@ NEWCOMERS = 3
 NEWCOMER_ROUND_TRIPS = 3  # of which the kernel may lose some: oversized datagrams fill the receive buffer
 WALK_SECONDS = 0.5
 SLOWDOWN_ALLOWED = 3.0
+MINIMUM_SECONDS = 10
 LOG_LINES_ALLOWED_PER_SECOND = 2.0
 GROWTH_ALLOWED_KIB = 32 * 1024
 TABLE_LIMITS = {"addresses": 6_000, "verified peers": 300, "services": 25_000, "tasks": 200}
@@ -263,12 +264,14 @@ def main() -> int:
     """Attack, print what was found, and judge it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
     parser.add_argument("--rate", type=float, default=4000, help="datagrams a second (default: 4000)")
-    parser.add_argument("--seconds", type=float, default=20, help="how long to attack (default: 20)")
+    parser.add_argument("--seconds", type=float, default=20, help="how long to attack, at least 10 (default: 20)")
     parser.add_argument("--victim", type=Path, metavar="VENV",
                         help="attack the ipv8 package of a virtual environment instead of ours")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all that was found")
     arguments = parser.parse_args()
     library = Library.of_venv(arguments.victim) if arguments.victim else Library.ours()
+    if arguments.seconds < MINIMUM_SECONDS:
+        parser.error(f"--seconds must be {MINIMUM_SECONDS} or more: newcomers wait until forged peers may be dropped")
     result = asyncio.run(attack(library, arguments.rate, arguments.seconds))
     judged = verdicts(result)
     count = sum(result["sent"]["sent"].values())
