@@ -15,16 +15,6 @@ from .limits import TokenBuckets
 from .messaging.address import UDPv4Address, UDPv6Address
 from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from .messaging.interfaces.network_stats import DropCounter
-from .messaging.payload import (
-    IntroductionRequestPayload,
-    IntroductionResponsePayload,
-    NewIntroductionRequestPayload,
-    NewIntroductionResponsePayload,
-    NewPuncturePayload,
-    NewPunctureRequestPayload,
-    PuncturePayload,
-    PunctureRequestPayload,
-)
 from .messaging.payload_relay import RelayPayload
 from .messaging.serialization import UnpackError
 from .traversal import Mapping, Path, predicted_addresses
@@ -111,16 +101,7 @@ class Community(IntroductionProtocol):
 
     def _register_handlers(self) -> None:
         """Fill the message table."""
-        for payload_class, handler in (
-            (NewPuncturePayload, self.on_new_puncture),
-            (NewPunctureRequestPayload, self.on_new_puncture_request),
-            (NewIntroductionResponsePayload, self.on_new_introduction_response),
-            (NewIntroductionRequestPayload, self.on_new_introduction_request),
-            (IntroductionResponsePayload, self.on_old_introduction_response),
-            (IntroductionRequestPayload, self.on_old_introduction_request),
-            (PuncturePayload, self.on_puncture),
-            (PunctureRequestPayload, self.on_old_puncture_request),
-        ):
+        for payload_class, handler in self.introduction_handlers().items():
             self.add_message_handler(payload_class, handler)
         if self.relay:
             self.add_message_handler(RelayPayload, self.on_relay)

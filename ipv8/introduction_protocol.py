@@ -30,7 +30,7 @@ from .relay_protocol import RelayProtocol
 from .traversal import PUNCTURE_DELAYS, Detours, ExpectedPunctures, Mapping, MappingDetector, Path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableMapping
+    from collections.abc import Callable, Iterable, MutableMapping
 
     from .messaging.address import Address
     from .messaging.serialization import Payload
@@ -103,6 +103,19 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         self._detours = Detours()
         #: Whoever is told of introduction responses, in this order, as long as somebody else holds it.
         self.introduction_observers: MutableMapping[IntroductionObserver, None] = WeakKeyDictionary()
+
+    def introduction_handlers(self) -> dict[type[Payload], Callable[[Address, bytes], Any]]:
+        """The handlers of the eight messages."""
+        return {
+            IntroductionRequestPayload: self.on_old_introduction_request,
+            IntroductionResponsePayload: self.on_old_introduction_response,
+            PunctureRequestPayload: self.on_old_puncture_request,
+            PuncturePayload: self.on_puncture,
+            NewIntroductionRequestPayload: self.on_new_introduction_request,
+            NewIntroductionResponsePayload: self.on_new_introduction_response,
+            NewPunctureRequestPayload: self.on_new_puncture_request,
+            NewPuncturePayload: self.on_new_puncture,
+        }
 
     @abstractmethod
     def walk_to(self, address: Address) -> None:
