@@ -146,7 +146,7 @@ class SignatureGuard:
 
     def is_tired_of(self, host: str) -> bool:
         """Whether so many forgeries came from ``host`` that only peers which are known to be there are listened to."""
-        return len(self.forgeries) > 0 and not self.forgeries.holds(host)
+        return not self.forgeries.holds(host)
 
     def affords(self, host: str, cost: float, familiar: bool = False) -> bool:
         """Whether ``cost`` seconds may be spent on elliptic curves other than curve25519 for ``host``, now."""
@@ -163,23 +163,16 @@ _pool: ThreadPoolExecutor | None = None
 
 def _names_algorithm(key_bin: bytes) -> bool:
     """Whether DER says that it is a key of a kind that can be used: a look that costs next to nothing."""
-    return DER_EC in (key_bin[4:13], key_bin[5:14], key_bin[6:15]) or key_bin[4:9] == DER_ED25519
+    return key_bin[0] == DER_SEQUENCE and (key_bin.find(DER_EC, 4, 15) > 0 or key_bin.startswith(DER_ED25519, 4))
 
 
-def _load_key(overlay: Overlay[Any], key_bin: bytes, room: int, host: str) -> PublicKey | PacketDecodingError:
+def _load_key(overlay: Overlay[Any], key_bin: bytes, dear: bool, host: str) -> PublicKey | PacketDecodingError:
     """The key of a sender that is no verified peer, if what it costs to load and to use it may be spent on ``host``.
 
-    :param key_bin: the blob of a curve25519 key, or DER, which is dear to check.
-    :param room: how many bytes there are behind the key.
+    :param dear: whether it is in DER, which is dear to check.
     """
-    cheap = key_bin.startswith(CHEAP_KEY)
-    if cheap:
-        if len(key_bin) < CHEAP_KEY_SIZE or room < CHEAP_SIGNATURE_SIZE:
-            return UndecodableError("the packet is too short for its kind of key")
-    elif key_bin[0] != DER_SEQUENCE or not _names_algorithm(key_bin):
-        return UnusableKeyError("the key of the packet is none that can be used")
     guard = SignatureGuard.of(overlay.endpoint)
-    if guard.is_tired_of(host) or not (cheap or guard.affords(host, DEAR_SECONDS_PER_KEY)):
+    if guard.is_tired_of(host) or (dear and not guard.affords(host, DEAR_SECONDS_PER_KEY)):
         return RateLimitedError(host)
     try:
         return overlay.crypto.key_from_public_bin(key_bin)
@@ -229,14 +222,21 @@ def verify(overlay: Overlay[Any], source_address: Address, data: bytes) -> tuple
 def _try_verify(overlay: Overlay[Any], source_address: Address,
                 data: bytes) -> tuple[PublicKey, int, int] | PacketDecodingError:
     """As :func:`verify`, but an error is returned."""
-    size = int.from_bytes(data[HEADER_SIZE:KEY_OFFSET], "big")
+    size = data[HEADER_SIZE] << 8 | data[HEADER_SIZE + 1] if len(data) > KEY_OFFSET else 0
     body = KEY_OFFSET + size
-    if not 0 < size <= MAX_KEY_SIZE or len(data) <= body:
+    room = len(data) - body
+    if not 0 < size <= MAX_KEY_SIZE or room <= 0:
         return UndecodableError("the packet is too short for a signed one, or its key is none")
     key_bin = data[KEY_OFFSET:body]
+    dear = not key_bin.startswith(CHEAP_KEY)
+    if dear:
+        if not _names_algorithm(key_bin):
+            return UnusableKeyError("the key of the packet is none that can be used")
+    elif size < CHEAP_KEY_SIZE or room < CHEAP_SIGNATURE_SIZE:
+        return UndecodableError("the packet is too short for its kind of key")
     host = source_address[0]
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
-    key = _load_key(overlay, key_bin, len(data) - body, host) if known is None else known.public_key
+    key = _load_key(overlay, key_bin, dear, host) if known is None else known.public_key
     if isinstance(key, PacketDecodingError):
         return key
     end = len(data) - key.get_signature_length()

@@ -170,8 +170,6 @@ class Community(IntroductionProtocol):
         self._dispatched = handler
         try:
             result = handler(source_address, data)
-            if result is not None and not isinstance(result, _REFUSALS) and iscoroutine(result):
-                self.register_anonymous_task("on_packet", ensure_future(result), ignore=(Exception,))
         except _REFUSALS as e:
             result = e
         except Exception:
@@ -180,11 +178,15 @@ class Community(IntroductionProtocol):
                                   source_address)
         finally:
             self._dispatched = None
-        if result is not None and isinstance(result, _REFUSALS):
+        if result is None:
+            return
+        if isinstance(result, _REFUSALS):
             self.drops[result.reason] += 1
             if self.logger.isEnabledFor(logging.DEBUG):
                 self.logger.debug("Message %d, sent by %s, is refused: %s", data[MESSAGE_ID_OFFSET], source_address,
                                   result)
+        elif iscoroutine(result):
+            self.register_anonymous_task("on_packet", ensure_future(result), ignore=(Exception,))
 
     # Bootstrapping and walking
 

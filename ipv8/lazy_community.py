@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from .authentication import HEADER_SIZE, BadSignatureError, PacketDecodingError, UndecodableError, try_authenticate
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import Address
-from .messaging.decoders import SurplusError
+from .messaging.decoders import SurplusError, UnpackError
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
-from .messaging.serialization import Payload, UnpackError
+from .messaging.serialization import Payload
 from .overlay import Overlay, SettingsClass
 from .peer import Peer
 
@@ -73,11 +73,24 @@ def decode_payloads(overlay: Overlay[Any], classes: Sequence[type[Payload]], dat
     return payloads
 
 
-def _try_decode(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: bytes, start: int,
+def _try_decode(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: bytes, offset: int,
                 ) -> list[Any] | UnpackError | UndecodableError:
-    """As ``decode_payloads``, but the error is not raised."""
+    """As ``decode_payloads``, but the error is not raised; no payload is made before all of them are read."""
+    decoders = overlay.serializer.decoders
+    found = []
     try:
-        return overlay.serializer.try_unpack_list(classes, data, start)
+        for payload_class in classes:
+            read, build = decoders[payload_class]
+            values, offset = read(data, offset, 0)
+            if offset < 0:
+                return cast("UnpackError", values)
+            found.append((build, values))
+        if offset != len(data):
+            return SurplusError(classes, data, offset)
+        payloads = []
+        for build, values in found:
+            payloads.append(build(*values))
+        return payloads
     except Exception as e:  # noqa: BLE001 - what a class makes of the values of others is their fault too
         return _blame(e)
 
@@ -141,12 +154,18 @@ def lazy_wrapper_unsigned(*payloads: type[Payload]) -> Callable[[LazyUnsignedWra
     def decorator(handler: LazyUnsignedWrappable) -> MessageHandler:
         @functools.wraps(handler)
         def receive_one(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
+            error = None
             try:
-                payload, end = self.serializer.decoders[payload_class](data, HEADER_SIZE, 0)
+                read, build = self.serializer.decoders[payload_class]
+                values, end = read(data, HEADER_SIZE, 0)
+                if end == len(data):
+                    payload = build(*values)
+                else:
+                    error = values if end < 0 else SurplusError(payloads, data, end)
             except Exception as e:  # noqa: BLE001 - as in _try_decode: this is the shortest way that a packet takes
-                return _refuse(self, receive_one, _blame(e))
-            if end != len(data):
-                return _refuse(self, receive_one, payload if end < 0 else SurplusError(payloads, data, end))
+                error = _blame(e)
+            if error is not None:
+                return _refuse(self, receive_one, error)
             return handler(self, source_address, payload)
 
         if len(payloads) == 1:

@@ -243,6 +243,27 @@ def test_a_decorator_around_a_decorated_handler_sees_the_error(strict: Any) -> N
     assert not strict.drops
 
 
+@pytest.mark.parametrize("classes", [(First,), (First, Second)])
+def test_no_payload_is_made_of_a_packet_that_is_refused(strict: Any, classes: tuple[type[Any], ...]) -> None:
+    class Noted(First):
+        made = 0
+
+        @classmethod
+        def fix_unpack_identifier(cls, value: int) -> int:
+            cls.made += 1
+            return value
+
+    payloads = [First(5), Second(b"x")][:len(classes)]
+    receive: Any = lazy_wrapper_unsigned(Noted, *classes[1:])(lambda *_: None)
+    packet = strict.ezr_pack(30, *payloads, sig=False)
+    for data in (packet[:-1], packet + b"x"):
+        with pytest.raises(PackError):
+            receive(strict, SOURCE, data)
+    assert Noted.made == 0
+    receive(strict, SOURCE, packet)
+    assert Noted.made == 1
+
+
 def test_what_a_payload_class_raises_is_the_sender_s_mistake(strict: Any) -> None:
     class Picky(First):
         @classmethod

@@ -1,8 +1,9 @@
 """The shapes of functions that read payloads, from one run of fixed fields to everything that there is.
 
-A decoder reads at an offset, and gives a whole payload and the offset behind it, or the :class:`UnpackError` that the
-data deserve and :data:`REFUSED`. It does not raise that error: to raise and to catch one takes longer than to read a
-payload, and nobody should make us do that by sending nonsense.
+A reader starts at an offset, and gives the values of a whole payload and the offset behind it, or the
+:class:`UnpackError` that the data deserve and :data:`REFUSED`. It does not raise that error: to raise and to catch one
+takes longer than to read a payload, and nobody should make us do that by sending nonsense. Nor does it make an object
+of the values: its caller does, who may have found by then that the data are not worth it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ __all__ = [
     "MESSAGE_LIMIT",
     "REFUSED",
     "REST",
+    "Build",
     "Decoder",
-    "Finish",
     "Labels",
+    "Read",
     "Segment",
     "SurplusError",
     "Tail",
     "UnpackError",
-    "decode_any",
-    "decode_bodies",
-    "decode_body",
-    "decode_run",
+    "read_any",
+    "read_bodies",
+    "read_body",
+    "read_run",
 ]
 
 MESSAGE_LIMIT = 512
@@ -39,11 +41,14 @@ HEX_LIMIT = 64
 
 _PREFIX = "Could not unpack item: "
 
-Finish = Callable[..., Any]
+Read = Callable[[bytes, int, int], tuple[Any, int]]
+"""``read(data, offset, depth)`` gives a sequence of values and the offset behind them, or an error and ``REFUSED``."""
+
+Build = Callable[..., Any]
 """Takes all values as arguments and makes of them what was to be read."""
 
-Decoder = Callable[[bytes, int, int], tuple[Any, int]]
-"""``decode(data, offset, depth)`` gives what the finish made, and the offset behind it; or an error and ``REFUSED``."""
+Decoder = tuple[Read, Build]
+"""How the payloads of one class are read, and how they are made of what was read."""
 
 Tail = Callable[[bytes, int, list[Any], int], int]
 """``tail(data, offset, values, depth)`` reads a variable field, for which the last of ``values`` may be its length.
@@ -123,31 +128,31 @@ def _refusal(labels: Labels, available: int, error: Exception) -> UnpackError:
     return refusal
 
 
-def decode_run(segment: Segment, finish: Finish) -> Decoder:
+def read_run(segment: Segment) -> Read:
     """One run of fixed fields and nothing else."""
     unpack_from, size, _, labels = segment
     assert unpack_from is not None
 
-    def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+    def read(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
         if len(data) - offset < size:
             return UnpackError(labels, len(data) - offset, None), REFUSED
         try:
             values = unpack_from(data, offset)
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return _refusal(labels, len(data) - offset, error), REFUSED
-        return finish(*values), offset + size
+        return values, offset + size
 
-    return decode
+    return read
 
 
-def decode_body(segment: Segment, finish: Finish) -> Decoder:
+def read_body(segment: Segment) -> Read:
     """Fixed fields, maybe none, and one body."""
     unpack_from, size, _, labels = segment
     assert unpack_from is not None
     if len(labels) == 1:
-        return _decode_only_body(unpack_from, size, labels, finish)
+        return _read_only_body(unpack_from, size, labels)
 
-    def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+    def read(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
         end = len(data)
         start = offset + size
         if start > end:
@@ -156,19 +161,19 @@ def decode_body(segment: Segment, finish: Finish) -> Decoder:
             values = [*unpack_from(data, offset)]
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return _refusal(labels, end - offset, error), REFUSED
-        stop = start + values[-1]
+        stop = start + values.pop()
         if stop > end:
             return UnpackError(labels, end - offset, None), REFUSED
-        values[-1] = data[start:stop]
-        return finish(*values), stop
+        values.append(data[start:stop])
+        return values, stop
 
-    return decode
+    return read
 
 
-def _decode_only_body(unpack_from: UnpackFrom, size: int, labels: Labels, finish: Finish) -> Decoder:
+def _read_only_body(unpack_from: UnpackFrom, size: int, labels: Labels) -> Read:
     """One body and nothing else: the public key in front of every signed message is that."""
 
-    def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+    def read(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
         end = len(data)
         start = offset + size
         if start > end:
@@ -180,19 +185,19 @@ def _decode_only_body(unpack_from: UnpackFrom, size: int, labels: Labels, finish
         stop = start + length
         if stop > end:
             return UnpackError(labels, end - offset, None), REFUSED
-        return finish(data[start:stop]), stop
+        return (data[start:stop],), stop
 
-    return decode
+    return read
 
 
-def decode_bodies(segments: list[Segment], finish: Finish) -> Decoder:
+def read_bodies(segments: list[Segment]) -> Read:
     """Bodies with fixed fields in front of, between and behind them."""
     bodies = [(segment.unpack_from, segment.size, segment.labels) for segment in segments if segment.tail is BODY]
     last, last_size, last_tail, last_labels = segments[-1]
     if last_tail is BODY:
         last = None
 
-    def decode(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+    def read(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
         end = len(data)
         values: list[Any] = []
         labels: Labels = ()
@@ -202,10 +207,10 @@ def decode_bodies(segments: list[Segment], finish: Finish) -> Decoder:
                 if start > end:
                     return UnpackError(labels, end - offset, None), REFUSED
                 values += unpack_from(data, offset)  # type: ignore[misc]  # a body has its length in front
-                stop = start + values[-1]
+                stop = start + values.pop()
                 if stop > end:
                     return UnpackError(labels, end - offset, None), REFUSED
-                values[-1] = data[start:stop]
+                values.append(data[start:stop])
                 offset = stop
             if last is not None:
                 labels = last_labels
@@ -215,21 +220,20 @@ def decode_bodies(segments: list[Segment], finish: Finish) -> Decoder:
                 offset += last_size
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return _refusal(labels, end - offset, error), REFUSED
-        return finish(*values), offset
+        return values, offset
 
-    return decode
+    return read
 
 
-def decode_any(
+def read_any(
     segments: list[Segment],
     maps: list[tuple[int, Callable[[Any], Any], Labels]],
     reshapes: list[tuple[int, int, Callable[[list[Any]], Sequence[Any]]]],
-    finish: Finish,
-) -> Decoder:
+) -> Read:
     """Anything: after the reading ``maps`` replace values, and then ``reshapes`` slices of values."""
     body, rest = BODY, REST
 
-    def decode(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
+    def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         values: list[Any] = []
         labels: Labels = ()
         end = len(data)
@@ -259,6 +263,6 @@ def decode_any(
                 values[first:behind] = reshape(values[first:behind])
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return _refusal(labels, end - offset, error), REFUSED
-        return finish(*values), offset
+        return values, offset
 
-    return decode
+    return read

@@ -18,16 +18,17 @@ from .decoders import (
     BODY,
     REFUSED,
     REST,
+    Build,
     Decoder,
-    Finish,
     Labels,
+    Read,
     Segment,
     Tail,
     UnpackError,
-    decode_any,
-    decode_bodies,
-    decode_body,
-    decode_run,
+    read_any,
+    read_bodies,
+    read_body,
+    read_run,
 )
 from .packers import (
     ADDRESS_TYPE_DOMAIN_NAME,
@@ -131,21 +132,21 @@ class _Plan:
         self._run = ">"
         self._labels = []
 
-    def decoder(self, finish: Finish) -> Decoder:
+    def reader(self) -> Read:
         """The function that reads what was added."""
         self._close(None)
         if not self._segments:
-            return lambda _data, offset, _depth: (finish(), offset)
+            return lambda _data, offset, _depth: ((), offset)
         if not self._maps and not self._reshapes:
             tails = [segment.tail for segment in self._segments]
             if tails == [None]:
-                return decode_run(self._segments[0], finish)
+                return read_run(self._segments[0])
             if tails == [BODY]:
-                return decode_body(self._segments[0], finish)
+                return read_body(self._segments[0])
             if all(tail is BODY for tail in tails[:-1]) and tails[-1] in {None, BODY}:
-                return decode_bodies(self._segments, finish)
+                return read_bodies(self._segments)
         # From the last to the first, so that a change of the number of values does not move those still to come.
-        return decode_any(self._segments, self._maps, self._reshapes[::-1], finish)
+        return read_any(self._segments, self._maps, self._reshapes[::-1])
 
 
 def _add_struct(plan: _Plan, packer: DefaultStruct, _inner: tuple[Any, ...], label: str) -> bool:
@@ -263,15 +264,20 @@ def _add_nested(plan: _Plan, packer: NestedPayload, inner: tuple[Any, ...], labe
         return False
     decoders, payload_class = plan.serializer.decoders, inner[0]
 
-    def read(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+    def read_nested(data: bytes, offset: int, values: list[Any], depth: int) -> int:
         stop: int = offset + values[-1]
         if stop > len(data):
             return stop
         # Looked up only now: a class may contain itself.
-        values[-1], end = decoders[payload_class](data[offset:stop], 0, _deeper(depth))
-        return stop if end >= 0 else REFUSED
+        read, build = decoders[payload_class]
+        found, end = read(data[offset:stop], 0, _deeper(depth))
+        if end < 0:
+            values[-1] = found
+            return REFUSED
+        values[-1] = build(*found)
+        return stop
 
-    plan.variable(read, label, "H")
+    plan.variable(read_nested, label, "H")
     return True
 
 
@@ -298,13 +304,14 @@ def _add_list(plan: _Plan, packer: ListOf, inner: tuple[Any, ...], label: str) -
 def _list_of_payloads(serializer: Serializer, inner: type[Serializable]) -> Tail:
     decoders, read_length = serializer.decoders, _LENGTH.unpack_from
 
-    def read(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+    def read_list(data: bytes, offset: int, values: list[Any], depth: int) -> int:
         count: int = values[-1]
         items: list[Any] = []
         values[-1] = items
         if not count:
             return offset
-        decode, depth, end = decoders[inner], _deeper(depth), len(data)
+        read, build = decoders[inner]
+        depth, end = _deeper(depth), len(data)
         for _ in range(count):
             start = offset + 2
             if start > end:
@@ -313,14 +320,14 @@ def _list_of_payloads(serializer: Serializer, inner: type[Serializable]) -> Tail
             offset = start + length
             if offset > end:
                 return offset
-            item, stop = decode(data[start:offset], 0, depth)
+            found, stop = read(data[start:offset], 0, depth)
             if stop < 0:
-                values[-1] = item
+                values[-1] = found
                 return REFUSED
-            items.append(item)
+            items.append(build(*found))
         return offset
 
-    return read
+    return read_list
 
 
 def _list_of_bodies(packer: VarLen) -> Tail:
@@ -379,24 +386,24 @@ def _custom_reader(serializer: Serializer, entry: FormatListType) -> Tail:
 
 
 def _built_in_reader(plan: _Plan) -> Tail:
-    decode = plan.decoder(lambda *values: values)
+    read = plan.reader()
 
-    def read(data: bytes, offset: int, values: list[Any], depth: int) -> int:
-        found, offset = decode(data, offset, depth)
+    def read_on(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+        found, offset = read(data, offset, depth)
         if offset < 0:
             values.append(found)
         else:
             values += found
         return offset
 
-    return read
+    return read_on
 
 
 def compile_decoder(serializer: Serializer, payload_class: type[Serializable]) -> Decoder:
     """How to read one class of payloads."""
-    finish: Finish = payload_class.from_unpack_list
+    build: Build = payload_class.from_unpack_list
     if issubclass(payload_class, FlatPayload):
-        finish = payload_class._wire_factory()
+        build = payload_class._wire_factory()
     steps: list[Tail] = []
     plan = _Plan(serializer)
     for entry in payload_class.format_list:
@@ -404,15 +411,15 @@ def compile_decoder(serializer: Serializer, payload_class: type[Serializable]) -
             steps += [_built_in_reader(plan), _custom_reader(serializer, entry)]
             plan = _Plan(serializer)
     if not steps:
-        return plan.decoder(finish)
+        return plan.reader(), build
     steps.append(_built_in_reader(plan))
 
-    def decode(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
+    def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         values: list[Any] = []
         for step in steps:
             offset = step(data, offset, values, depth)
             if offset < 0:
                 return values[-1], REFUSED
-        return finish(*values), offset
+        return values, offset
 
-    return decode
+    return read, build

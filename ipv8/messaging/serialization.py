@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import DomainAddress, UDPv4Address, UDPv6Address
 from .decoders import SurplusError, UnpackError
@@ -128,10 +128,11 @@ class Serializer:
         """
         if type(data) is not bytes:
             data = memoryview(data).tobytes()
-        payload, stop = self.decoders[serializable](data, offset, 0)
+        read, build = self.decoders[serializable]
+        values, stop = read(data, offset, 0)
         if stop < 0:
-            raise payload
-        return payload, stop
+            raise values
+        return build(*values), stop
 
     def unpack_serializable_list(
         self, serializables: Sequence[type[Serializable]], data: Buffer, offset: int = 0, consume_all: bool = True
@@ -141,31 +142,20 @@ class Serializer:
         :param consume_all: raise ``PackError`` if anything is left; without it the rest, maybe ``b""``, is the last
             element.
         """
-        payloads = self.try_unpack_list(serializables, data, offset, consume_all)
-        if isinstance(payloads, UnpackError):
-            raise payloads
-        return payloads
-
-    def try_unpack_list(
-        self, serializables: Sequence[type[Serializable]], data: Buffer, offset: int = 0, consume_all: bool = True
-    ) -> list[Any] | UnpackError:
-        """As ``unpack_serializable_list``, but what is wrong with the data is returned and not raised.
-
-        That is for data of strangers: to raise and to catch an error takes longer than to read a payload.
-        """
         if type(data) is not bytes:
             data = memoryview(data).tobytes()
         payloads: list[Any] = []
         decoders = self.decoders
         for payload_class in serializables:
-            payload, offset = decoders[payload_class](data, offset, 0)
+            read, build = decoders[payload_class]
+            values, offset = read(data, offset, 0)
             if offset < 0:
-                return cast("UnpackError", payload)
-            payloads.append(payload)
+                raise values
+            payloads.append(build(*values))
         if not consume_all:
             payloads.append(data[offset:])
         elif offset != len(data):
-            return SurplusError(serializables, data, offset)
+            raise SurplusError(serializables, data, offset)
         return payloads
 
 
