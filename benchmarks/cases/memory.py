@@ -18,7 +18,7 @@ from ipv8_service import IPv8
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NODES = 40
+NODES = 120
 PEERS = 30
 
 

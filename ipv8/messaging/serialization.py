@@ -159,29 +159,34 @@ class Serializer:
         return payloads
 
 
+_FIXED = "? B BBH BH c f d H HH I l LL q Q QH QL QQHHBH ccB 4SH 20s 32s 64s 74s c20s"
+_BUILT_IN: dict[str, Any] = {
+    **{code: DefaultStruct(">" + code.replace("S", "s")) for code in _FIXED.split()},
+    "bits": Bits(),
+    "ipv4": IPv4(),
+    "ip_address": Address(ip_only=True),
+    "address": Address(),
+    "raw": Raw(),
+    "varlenBx2": VarLen(">B", 2),
+    "varlenH": VarLen(">H"),
+    "varlenHutf8": VarLenUtf8(">H"),
+    "varlenIutf8": VarLenUtf8(">I"),
+    "varlenHx20": VarLen(">H", 20),
+    "varlenH-list": ListOf(VarLen(">H")),
+    "varlenI": VarLen(">I"),
+    "doublevarlenH": VarLen(">H"),
+    "payload": None,
+    "payload-list": None,
+    "arrayH-?": DefaultArray("?", "H"),
+    "arrayH-q": DefaultArray("q", "H"),
+    "arrayH-d": DefaultArray("d", "H"),
+}
+"""The formats that all serializers have, in their order; payloads depend on the other formats of each serializer."""
+
+
 def _built_in_packers(serializer: Serializer) -> dict[str, Any]:
     nested = NestedPayload(serializer)
-    codes = "? B BBH BH c f d H HH I l LL q Q QH QL QQHHBH ccB 4SH 20s 32s 64s 74s c20s"
-    return {code: DefaultStruct(">" + code.replace("S", "s")) for code in codes.split()} | {
-        "bits": Bits(),
-        "ipv4": IPv4(),
-        "ip_address": Address(ip_only=True),
-        "address": Address(),
-        "raw": Raw(),
-        "varlenBx2": VarLen(">B", 2),
-        "varlenH": VarLen(">H"),
-        "varlenHutf8": VarLenUtf8(">H"),
-        "varlenIutf8": VarLenUtf8(">I"),
-        "varlenHx20": VarLen(">H", 20),
-        "varlenH-list": ListOf(VarLen(">H")),
-        "varlenI": VarLen(">I"),
-        "doublevarlenH": VarLen(">H"),
-        "payload": nested,
-        "payload-list": ListOf(nested),
-        "arrayH-?": DefaultArray("?", "H"),
-        "arrayH-q": DefaultArray("q", "H"),
-        "arrayH-d": DefaultArray("d", "H"),
-    }
+    return _BUILT_IN | {"payload": nested, "payload-list": ListOf(nested)}
 
 
 default_serializer = Serializer()

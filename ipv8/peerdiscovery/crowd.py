@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipv8 import entropy
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Collection, Hashable, Iterable, Mapping
 
     from ipv8.messaging.address import Address
     from ipv8.peer import Peer
@@ -60,7 +60,7 @@ def neighborhood_of(address: Address) -> Hashable:
     Those of the own machine and LAN are not to be had from far away, and often there are many nodes.
     """
     subnet, is_public = _locate(address[0])
-    return subnet if is_public else (*address,)
+    return subnet if is_public else address
 
 
 class Crowd:
@@ -69,17 +69,16 @@ class Crowd:
     A peer stays in the neighborhood in which it was added, whatever its address becomes, until it is moved.
     """
 
-    __slots__ = ("_groups", "_numbers", "_places", "_sizes", "_where", "surplus")
+    __slots__ = ("_groups", "_places", "_sizes", "surplus")
 
     def __init__(self) -> None:
         #: Peers beyond the fair shares of their neighborhoods.
         self.surplus = 0
         self._places: dict[Peer, Hashable] = {}
-        self._groups: dict[Hashable, dict[Peer, None]] = {}
+        # Who is there: one peer, as in most neighborhoods, or several in a dictionary.
+        self._groups: dict[Hashable, Any] = {}
+        # The neighborhoods with more than one peer, by size.
         self._sizes: dict[int, dict[Hashable, None]] = {}
-        # All neighborhoods, in no order, and the number of each among them: one can be drawn without a search.
-        self._where: list[Hashable] = []
-        self._numbers: dict[Hashable, int] = {}
 
     def __len__(self) -> int:
         return len(self._places)
@@ -94,9 +93,10 @@ class Crowd:
         place = self._places[peer] = neighborhood_of(peer.address)
         group = self._groups.get(place)
         if group is None:
-            group = self._groups[place] = {}
-            self._numbers[place] = len(self._where)
-            self._where.append(place)
+            self._groups[place] = peer
+            return
+        if type(group) is not dict:
+            group = self._groups[place] = {group: None}
         group[peer] = None
         self._resize(place, len(group) - 1, len(group))
 
@@ -106,15 +106,11 @@ class Crowd:
         if place is None:
             return
         group = self._groups[place]
-        del group[peer]
-        self._resize(place, len(group) + 1, len(group))
-        if not group:
+        if type(group) is dict:
+            del group[peer]
+            self._resize(place, len(group) + 1, len(group))
+        if type(group) is not dict or not group:
             del self._groups[place]
-            last = self._where.pop()
-            number = self._numbers.pop(place)
-            if last != place:
-                self._where[number] = last
-                self._numbers[last] = number
 
     def move(self, peer: Peer) -> None:
         """Let ``peer``, if it is there, be where its preferred address is now."""
@@ -126,11 +122,11 @@ class Crowd:
     def neighbors(self, peer: Peer) -> int:
         """How many peers, itself included, are where ``peer`` was added; 0 if it was not."""
         place = self._places.get(peer)
-        return 0 if place is None else len(self._groups[place])
+        return 0 if place is None else len(self._members(place))
 
     def count(self, address: Address) -> int:
         """How many peers were added in the neighborhood of ``address``."""
-        return len(self._groups.get(neighborhood_of(address), ()))
+        return len(self._members(neighborhood_of(address)))
 
     def first_to_go(self, created_before: float) -> Peer | None:
         """The oldest peer of the largest neighborhood that has one which was created before the given time.
@@ -139,7 +135,7 @@ class Crowd:
         cost grows with the number of different sizes, so at most with the square root of the number of peers.
         """
         for size in sorted(self._sizes, reverse=True):
-            oldest = next(iter(self._groups[next(iter(self._sizes[size]))]))
+            oldest: Peer = next(iter(self._groups[next(iter(self._sizes[size]))]))
             if oldest.creation_time < created_before:
                 return oldest
         oldest_of_all = next(iter(self._places), None)
@@ -148,32 +144,40 @@ class Crowd:
         return None
 
     def last_of_largest(self) -> Peer | None:
-        """The newest peer of the largest neighborhood, ``None`` if there are no peers.
+        """The newest peer of the largest neighborhood, ``None`` if none has more than one peer.
 
         The cost is that of :meth:`first_to_go`.
         """
         if not self._sizes:
             return None
-        return next(reversed(self._groups[next(iter(self._sizes[max(self._sizes)]))]))
+        newest: Peer = next(reversed(self._groups[next(iter(self._sizes[max(self._sizes)]))]))
+        return newest
 
     def draw(self) -> Peer | None:
-        """Any peer, such that all neighborhoods are equally likely; ``None`` if there are no peers."""
-        return entropy.choice(tuple(self._groups[entropy.choice(self._where)])) if self._where else None
+        """Any peer, such that all neighborhoods are equally likely; ``None`` if there are no peers.
+
+        The cost grows with the number of neighborhoods.
+        """
+        return entropy.choice(tuple(self._members(entropy.choice(tuple(self._groups))))) if self._groups else None
+
+    def _members(self, place: Hashable) -> Collection[Peer]:
+        group = self._groups.get(place, ())
+        return group if isinstance(group, (dict, tuple)) else (group,)
 
     def _resize(self, place: Hashable, old: int, new: int) -> None:
         self.surplus += max(new - FAIR_SHARE, 0) - max(old - FAIR_SHARE, 0)
-        if old:
+        if old > 1:
             del self._sizes[old][place]
             if not self._sizes[old]:
                 del self._sizes[old]
-        if new:
+        if new > 1:
             self._sizes.setdefault(new, {})[place] = None
 
 
 class ServiceCrowds:
     """The verified peers of each service by neighborhood: everybody, and those that have not proven to be there.
 
-    A service is kept account of from when it is first asked for.
+    Both are kept account of from when they are first asked for.
 
     :param offering: the verified peers of each service; read, not changed.
     :param overlays: the own overlay of each service that has one; its ``max_peers``, if there is any, counts.
@@ -182,34 +186,41 @@ class ServiceCrowds:
     def __init__(self, offering: Mapping[bytes, Iterable[Peer]], overlays: Mapping[bytes, object]) -> None:
         self._offering = offering
         self._overlays = overlays
-        self._crowds: dict[bytes, tuple[Crowd, Crowd]] = {}
+        self._everybody: dict[bytes, Crowd] = {}
+        self._unproven: dict[bytes, Crowd] = {}
 
     def everybody(self, service: bytes) -> Crowd:
         """All peers of a service."""
-        return self._track(service)[0]
+        return self._everybody.get(service) or self._track(self._everybody, service, self._offering.get(service, ()))
+
+    def unproven(self, service: bytes) -> Crowd:
+        """Those peers of a service that have not proven to be there."""
+        return self._unproven.get(service) or self._track(
+            self._unproven, service, [peer for peer in self._offering.get(service, ()) if not peer.proven])
 
     def add(self, service: bytes, peer: Peer) -> None:
         """Count in ``peer``, which offers the service now."""
-        if service in self._crowds:
-            everybody, unproven = self._crowds[service]
-            everybody.add(peer)
-            if not peer.proven:
-                unproven.add(peer)
+        if service in self._everybody:
+            self._everybody[service].add(peer)
+        if service in self._unproven and not peer.proven:
+            self._unproven[service].add(peer)
 
     def discard(self, service: bytes, peer: Peer) -> None:
         """Do not count ``peer`` any more."""
-        for crowd in self._crowds.get(service, ()):
-            crowd.discard(peer)
+        for crowds in (self._everybody, self._unproven):
+            if service in crowds:
+                crowds[service].discard(peer)
 
     def prove(self, peer: Peer) -> None:
         """Note that ``peer`` has proven to be where it is now: what it said about that before may have been a lie."""
-        for everybody, unproven in self._crowds.values():
-            unproven.discard(peer)
-            everybody.move(peer)
+        for crowd in self._unproven.values():
+            crowd.discard(peer)
+        for crowd in self._everybody.values():
+            crowd.move(peer)
 
     def first_to_go(self, service: bytes, created_before: float) -> Peer | None:
         """An unproven peer that was created before the given time, or rather a guest, if the other one is none."""
-        everybody, unproven = self._track(service)
+        everybody, unproven = self.everybody(service), self.unproven(service)
         peer = unproven.first_to_go(created_before)
         while peer is not None and peer.proven:
             unproven.discard(peer)
@@ -236,12 +247,13 @@ class ServiceCrowds:
         guest = everybody.last_of_largest()
         return newcomer if guest is None or everybody.neighbors(newcomer) >= everybody.neighbors(guest) else guest
 
-    def _track(self, service: bytes) -> tuple[Crowd, Crowd]:
-        crowds = self._crowds.get(service)
-        if crowds is None:
-            if len(self._crowds) >= MAX_TRACKED_SERVICES:
-                del self._crowds[next(iter(self._crowds))]
-            crowds = self._crowds[service] = Crowd(), Crowd()
-            for peer in tuple(self._offering.get(service, ())):
-                self.add(service, peer)
-        return crowds
+    @staticmethod
+    def _track(crowds: dict[bytes, Crowd], service: bytes, peers: Iterable[Peer]) -> Crowd:
+        crowd = crowds.get(service)
+        if crowd is None:
+            if len(crowds) >= MAX_TRACKED_SERVICES:
+                del crowds[next(iter(crowds))]
+            crowd = crowds[service] = Crowd()
+            for peer in tuple(peers):
+                crowd.add(peer)
+        return crowd
