@@ -38,13 +38,21 @@ def measure() -> Iterator[Figure]:
         strangers = [address(number) for number in range(1 << 20, (1 << 20) + STRANGERS)]
         yield Figure(f"lookup of an unknown address, {size} peers",
                      microseconds_in_turn(network.get_verified_by_address, strangers))
-        known = Random(1).sample(peers, 200)
+        known = Random(1).sample(peers, 4 * REMOVED)
         yield Figure(f"lookup of a known address, {size} peers",
-                     microseconds_over(network.get_verified_by_address, [peer.address for peer in known]))
+                     microseconds_over(network.get_verified_by_address, [peer.address for peer in known[:2 * REMOVED]]))
         yield Figure(f"peers of a service, {size} peers",
                      microseconds(network.get_peers_for_service, SERVICE))
         yield Figure(f"walkable addresses, {size} peers",
                      microseconds(network.get_walkable_addresses, SERVICE))
         yield Figure(f"removal, {size} peers", microseconds_over(network.remove_peer, known[:REMOVED]))
         yield Figure(f"removal by address, {size} peers",
-                     microseconds_over(network.remove_by_address, [peer.address for peer in known[REMOVED:]]))
+                     microseconds_over(network.remove_by_address,
+                                       [peer.address for peer in known[REMOVED:2 * REMOVED]]))
+
+        def remove_and_ask(peer: Peer, network: Network = network) -> None:
+            network.remove_peer(peer)
+            network.get_peers_for_service(SERVICE)
+
+        yield Figure(f"removal and the peers of a service, {size} peers",
+                     microseconds_over(remove_and_ask, known[2 * REMOVED:]))
