@@ -26,6 +26,7 @@ from .messaging.payload import (
 )
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from .overlay import Settings
+from .relay import is_overlay_host
 from .relay_protocol import RelayProtocol
 from .traversal import PUNCTURE_DELAYS, Detours, ExpectedPunctures, Mapping, MappingDetector, Path
 
@@ -346,10 +347,9 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
     def on_introduction_response(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                  payload: IntroductionResponse) -> None:
         """Learn about our own address and about the introduced peer (spec 05 section 5.4)."""
-        if not isinstance(peer.address, RelayedAddress):
-            self._learn_own_address(peer, payload.destination_address)
-            if peer.new_style_intro:
-                self._learn_other_interface(peer, payload)
+        self._learn_own_address(peer, payload.destination_address)
+        if peer.new_style_intro and not isinstance(peer.address, RelayedAddress):
+            self._learn_other_interface(peer, payload)
         self.network.add_verified_peer(peer)
         self.network.discover_services(peer, [self.community_id])
         targets = self._walk_targets(payload)
@@ -364,7 +364,9 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             observer.on_introduction(peer, targets)
 
     def _learn_own_address(self, witness: Peer, destination: Address) -> None:
-        """Learn where ``witness`` sees us."""
+        """Learn where ``witness`` sees us; who reaches us through others sees no address of ours."""
+        if is_overlay_host(destination[0]):
+            return
         if isinstance(destination, UDPv4Address) and not self.address_in_lan_subnets(destination[0]):
             self._mapping.observe(witness.address, destination)
             destination = self._own_address_votes.vote(witness.address, destination)

@@ -95,6 +95,17 @@ def _try_decode(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: b
         return _blame(e)
 
 
+def _try_receive(overlay: Overlay[Any], classes: Sequence[type[Payload]], source_address: Address, data: bytes,
+                 ) -> list[Any] | UnpackError | PacketDecodingError:
+    """The sender of a signed packet and its payloads, or what is wrong with it."""
+    sender = try_authenticate(overlay, source_address, data)
+    if isinstance(sender, PacketDecodingError):
+        return sender
+    peer, start, end = sender
+    payloads = _try_decode(overlay, classes, data[:end], start)
+    return [peer, *payloads] if isinstance(payloads, list) else payloads
+
+
 def _blame(cause: Exception) -> UndecodableError:
     """The error of the sender that made a class raise ``cause``."""
     error = UndecodableError(str(cause))
@@ -120,14 +131,10 @@ def lazy_wrapper(*payloads: type[Payload]) -> Callable[[LazyWrappable], MessageH
     def decorator(handler: LazyWrappable) -> MessageHandler:
         @functools.wraps(handler)
         def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            sender = try_authenticate(self, source_address, data)
-            if isinstance(sender, PacketDecodingError):
-                return _refuse(self, receive, sender)
-            peer, start, end = sender
-            received = _try_decode(self, payloads, data[:end], start)
+            received = _try_receive(self, payloads, source_address, data)
             if not isinstance(received, list):
                 return _refuse(self, receive, received)
-            return handler(self, peer, *received)
+            return handler(self, *received)
         return receive
     return decorator
 
@@ -137,14 +144,10 @@ def lazy_wrapper_wd(*payloads: type[Payload]) -> Callable[[LazyWDWrappable], Mes
     def decorator(handler: LazyWDWrappable) -> MessageHandler:
         @functools.wraps(handler)
         def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            sender = try_authenticate(self, source_address, data)
-            if isinstance(sender, PacketDecodingError):
-                return _refuse(self, receive, sender)
-            peer, start, end = sender
-            received = _try_decode(self, payloads, data[:end], start)
+            received = _try_receive(self, payloads, source_address, data)
             if not isinstance(received, list):
                 return _refuse(self, receive, received)
-            return handler(self, peer, *received, data)
+            return handler(self, *received, data)
         return receive
     return decorator
 

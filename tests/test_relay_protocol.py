@@ -167,6 +167,18 @@ async def test_our_own_address_is_not_learned_from_relayed_answers(three: tuple[
     assert dict(alice.my_peer.addresses) == own
 
 
+async def test_nor_when_a_peer_that_was_reached_directly_answers_by_relay(three: tuple[Any, Any, Any]) -> None:
+    alice, bob, carol = three
+    acquaint(alice, carol)
+    as_seen_by(alice, carol).address = UDPv4Address("44.4.4.4", 4)  # where she is no more
+    wan, own = alice.my_estimated_wan, dict(alice.my_peer.addresses)
+    alice.network.discover_address(as_seen_by(alice, bob), carol.endpoint.wan_address, Talk.community_id, True)
+    await connect(three)
+    assert as_seen_by(alice, carol).addresses[RelayedAddress] == home(carol)
+    assert alice.my_estimated_wan == wan
+    assert dict(alice.my_peer.addresses) == own
+
+
 @pytest.mark.parametrize("who", [0, 1, 2])
 async def test_everybody_may_switch_it_off(make_overlay: Any, who: int) -> None:
     overlays = [make_overlay(Talk, relay=number != who) for number in range(3)]
