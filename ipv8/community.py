@@ -235,7 +235,7 @@ class Community(IntroductionProtocol):
             introduction.introduced_by)
         if introducer is None or not introducer.proven or self.address_in_lan_subnets(address[0]):
             return
-        way = self._ways_by_relay(introducer, address)
+        way = self._way_by_relay(introducer, address)
         if way is not None:
             self._send_by_relay(way, self.create_introduction_request(way, new_style=True))
 

@@ -129,7 +129,7 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
         self.endpoint.send(carrier.address, self.ezr_pack(RelayPayload.msg_id,
                                                           RelayPayload(address, self._last_counter, packet)))
 
-    def _ways_by_relay(self, introducer: Peer, address: Address) -> RelayedAddress | None:
+    def _way_by_relay(self, introducer: Peer, address: Address) -> RelayedAddress | None:
         """How a stranger at ``address`` may be reached through who introduced it; ``None`` if that may not be tried."""
         if (not self.relay or isinstance(introducer.address, RelayedAddress)
                 or not self._carriage.may_attempt(introducer.mid, address)):
