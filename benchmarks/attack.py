@@ -18,7 +18,7 @@ from itertools import cycle
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.datagrams import bad_signatures, malformed
+from benchmarks.datagrams import bad_signatures, malformed, off_its_curve
 from benchmarks.messages import make_overlay
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
@@ -75,6 +75,7 @@ class Attacker:
         self.kinds: dict[str, list[bytes]] = {
             **{name: [data] for name, data in malformed(overlay, self.random).items()},
             "random bytes": [self.random.randbytes(self.random.randrange(1500)) for _ in range(64)],
+            "key off its curve": [off_its_curve(overlay, self.random) for _ in range(DEAR_KEYS)],
             "bad signature": self._signed_by(crowd[:FORGERS], self._forgery),
             "bad signature, dear key": self._signed_by(dear, self._forgery),
             "one-shot introduction": self._signed_by(crowd, self._request),

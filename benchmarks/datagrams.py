@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from benchmarks.messages import MeasuredCommunity
 
-__all__ = ["bad_signatures", "malformed"]
+__all__ = ["bad_signatures", "malformed", "off_its_curve"]
 
 UNHANDLED_ID = 200
 DEPRECATED_ID = 253
@@ -20,7 +20,7 @@ SECT163K1_HEADER = bytes.fromhex("304030100607 2a8648ce3d0201 06052b81040001 032
 
 
 def malformed(sender: MeasuredCommunity, random: Random) -> dict[str, bytes]:
-    """One datagram of each shape, none of which needs a signature to be verified before it can be refused.
+    """One datagram of each shape, all of which can be refused for what their bytes are, without any cryptography.
 
     :param sender: an overlay with the community id of the victim.
     """
@@ -47,15 +47,23 @@ def malformed(sender: MeasuredCommunity, random: Random) -> dict[str, bytes]:
         "signed, key cut off": signed[:60],
         "signed, lying key length": signed_header + b"\xff\xff" + random.randbytes(160),
         "signed, unknown kind of key": signed_header + b"\x00\x4a" + random.randbytes(200),
-        "signed, key of a point off its curve": (signed_header + b"\x00\x42" + SECT163K1_HEADER
-                                                 + random.randbytes(42) + random.randbytes(100)),
         "signed, malformed DER": signed_header + b"\x00\x42" + b"\x30\x40\x30\x10" + random.randbytes(162),
         "signed, no room for a signature": signed[:120],
         "signed, oversized with an unknown kind of key": signed_header + b"\xea\x00" + random.randbytes(LARGEST),
         "introduction request, truncated": introduction_header + signed[23:110],
+        "introduction response, truncated": prefix + b"\xf5" + signed[23:110],
+        "introduction response, malformed DER": (prefix + b"\xf5\x00\x42" + b"\x30\x40\x30\x10"
+                                                 + random.randbytes(162)),
+        "puncture, truncated": prefix + b"\xf9" + signed[23:60],
         "puncture request, truncated": prefix + b"\xfa" + bytes(10),
         "new puncture request, unknown address type": prefix + b"\xe8" + bytes(8) + b"\x09" * 40,
     }
+
+
+def off_its_curve(sender: MeasuredCommunity, random: Random) -> bytes:
+    """A signed datagram that is as it should be, but for the point of its key: it needs arithmetic to see that."""
+    return (sender.get_prefix() + bytes([Message.msg_id]) + b"\x00\x42" + SECT163K1_HEADER + random.randbytes(42)
+            + random.randbytes(100))
 
 
 def bad_signatures(sender: MeasuredCommunity, count: int) -> list[bytes]:

@@ -15,6 +15,7 @@ from . import clock
 from .keyvault.backend.handle import UnsupportedCurveError
 from .keyvault.encoding import EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
 from .limits import TokenBuckets
+from .messaging.decoders import Refusal
 from .messaging.interfaces.burst import burst
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.serialization import PackError
@@ -35,10 +36,10 @@ __all__ = [
     "RateLimitedError",
     "SignatureGuard",
     "UndecodableError",
+    "UnsolicitedError",
     "UnusableKeyError",
-    "authenticate",
-    "try_authenticate",
-    "verify",
+    "recognise",
+    "try_verify",
     "verify_ahead",
 ]
 
@@ -47,6 +48,9 @@ HEADER_SIZE = 23
 
 MESSAGE_ID_OFFSET = HEADER_SIZE - 1
 KEY_OFFSET = HEADER_SIZE + 2
+
+ALGORITHM_OFFSET = KEY_OFFSET + 4
+"""Where a key in DER says of which kind it is: behind the headers of two sequences, one byte later if it is long."""
 
 FORGERIES_PER_SECOND = 20.0
 FORGERIES_AT_ONCE = 100.0
@@ -68,16 +72,21 @@ DEAR_SECONDS_PER_KEY = 0.00002
 """What loading such a key costs, most of it to see whether its point lies on the curve."""
 
 CHEAP_KEY = b"LibNaCLPK:"
-DER_SEQUENCE = 0x30
-"""How the two kinds of public keys start (spec 01 sections 2.2 and 3.3)."""
+"""How curve25519 keys start (spec 01 section 2.2)."""
 
-DER_EC = tlv(OBJECT_IDENTIFIER, EC_PUBLIC_KEY)
-DER_ED25519 = tlv(OBJECT_IDENTIFIER, ED25519)
-"""How keys in DER say of which kind they are, behind the headers of two sequences, of 4 to 6 bytes."""
+DER_SEQUENCE = 0x30
+"""How all others start, which are in DER (spec 01 section 3.3)."""
+
+ALGORITHM_SIZE = 5
+DER_ALGORITHMS = frozenset(tlv(OBJECT_IDENTIFIER, kind)[:ALGORITHM_SIZE] for kind in (EC_PUBLIC_KEY, ED25519))
+"""How the names of the kinds of key in DER begin, which is enough to refuse most of what is none."""
 
 CHEAP_KEY_SIZE = 74
 CHEAP_SIGNATURE_SIZE = 64
 """Bytes of a curve25519 key and of its signatures (spec 01 section 2)."""
+
+SMALLEST_DER_KEY = 44
+"""Bytes of an Ed25519 key in DER (RFC 8410); those of the other curves are longer."""
 
 MAX_KEY_SIZE = 512
 """More than any key has (spec 01 section 3.1)."""
@@ -89,10 +98,8 @@ AHEAD_MINIMUM = 4
 """Bursts of fewer signed packets than this are not worth waking another thread for."""
 
 
-class PacketDecodingError(RuntimeError):
-    """A packet that its sender should not have sent; ``reason`` is the drop counter it belongs to."""
-
-    reason = DropCounter.UNDECODABLE
+class PacketDecodingError(Refusal):
+    """A packet that its sender should not have sent."""
 
 
 class UndecodableError(PacketDecodingError, PackError):
@@ -107,6 +114,12 @@ class BadSignatureError(PacketDecodingError):
     """A packet that the owner of the key did not sign."""
 
     reason = DropCounter.BAD_SIGNATURE
+
+
+class UnsolicitedError(PacketDecodingError):
+    """An answer to a question that was not asked."""
+
+    reason = DropCounter.UNSOLICITED
 
 
 class RateLimitedError(PacketDecodingError):
@@ -161,17 +174,12 @@ _verdicts: dict[bytes, bool] = {}
 _pool: ThreadPoolExecutor | None = None
 
 
-def _names_algorithm(key_bin: bytes) -> bool:
-    """Whether DER says that it is a key of a kind that can be used: a look that costs next to nothing."""
-    return key_bin[0] == DER_SEQUENCE and (key_bin.find(DER_EC, 4, 15) > 0 or key_bin.startswith(DER_ED25519, 4))
-
-
 def _load_key(overlay: Overlay[Any], key_bin: bytes, dear: bool, host: str) -> PublicKey | PacketDecodingError:
     """The key of a sender that is no verified peer, if what it costs to load and to use it may be spent on ``host``.
 
     :param dear: whether it is in DER, which is dear to check.
     """
-    guard = SignatureGuard.of(overlay.endpoint)
+    guard = overlay.signature_guard
     if guard.is_tired_of(host) or (dear and not guard.affords(host, DEAR_SECONDS_PER_KEY)):
         return RateLimitedError(host)
     try:
@@ -182,58 +190,31 @@ def _load_key(overlay: Overlay[Any], key_bin: bytes, dear: bool, host: str) -> P
         return UnusableKeyError(str(e))
 
 
-def authenticate(overlay: Overlay[Any], source_address: Address, data: bytes) -> tuple[Peer, int, int]:
-    """Verify the signature of a packet.
+def try_verify(overlay: Overlay[Any], source_address: Address,
+               data: bytes) -> tuple[PublicKey, int, int] | PacketDecodingError:
+    """Verify the signature of a packet, whose author need not be at ``source_address``.
 
-    :returns: who signed it, and the offsets at which the payloads start and the signature starts. A verified peer is
-        given as the object that the network holds, unless the packet comes from an address which that peer has yet to
-        confirm: then as another object of the same key with the new address.
-    :raises PacketDecodingError: if the packet is not what it must be.
+    :returns: the key that signed it, and the offsets at which the payloads start and the signature starts; or what is
+        wrong with the packet, which is not raised, as that would take longer than to find it.
     """
-    sender = try_authenticate(overlay, source_address, data)
-    if isinstance(sender, PacketDecodingError):
-        raise sender
-    return sender
-
-
-def try_authenticate(overlay: Overlay[Any], source_address: Address,
-                     data: bytes) -> tuple[Peer, int, int] | PacketDecodingError:
-    """As :func:`authenticate`, but an error is returned: for handlers whose caller would only count it."""
-    signer = _try_verify(overlay, source_address, data)
-    if isinstance(signer, PacketDecodingError):
-        return signer
-    key, start, end = signer
-    known = overlay.network.verified_by_public_key_bin.get(data[KEY_OFFSET:start])
-    return Peer(key, source_address) if known is None else _recognise(overlay, known, source_address), start, end
-
-
-def verify(overlay: Overlay[Any], source_address: Address, data: bytes) -> tuple[PublicKey, int, int]:
-    """Verify the signature of a packet whose author need not be at ``source_address``.
-
-    :returns: the key that signed it, and the offsets at which the payloads start and the signature starts.
-    :raises PacketDecodingError: if the packet is not what it must be.
-    """
-    signer = _try_verify(overlay, source_address, data)
-    if isinstance(signer, PacketDecodingError):
-        raise signer
-    return signer
-
-
-def _try_verify(overlay: Overlay[Any], source_address: Address,
-                data: bytes) -> tuple[PublicKey, int, int] | PacketDecodingError:
-    """As :func:`verify`, but an error is returned."""
-    size = data[HEADER_SIZE] << 8 | data[HEADER_SIZE + 1] if len(data) > KEY_OFFSET else 0
-    body = KEY_OFFSET + size
-    room = len(data) - body
+    room = len(data) - KEY_OFFSET
+    if room <= 0:
+        return UndecodableError("the packet is too short for a signed one")
+    size = data[HEADER_SIZE] << 8 | data[HEADER_SIZE + 1]
+    room -= size
     if not 0 < size <= MAX_KEY_SIZE or room <= 0:
-        return UndecodableError("the packet is too short for a signed one, or its key is none")
-    key_bin = data[KEY_OFFSET:body]
-    dear = not key_bin.startswith(CHEAP_KEY)
+        return UndecodableError("the packet is too short for its key, or its key is none")
+    dear = data[KEY_OFFSET] == DER_SEQUENCE
     if dear:
-        if not _names_algorithm(key_bin):
-            return UnusableKeyError("the key of the packet is none that can be used")
+        start = ALGORITHM_OFFSET + (data[KEY_OFFSET + 1] >> 7)
+        if size < SMALLEST_DER_KEY or data[start:start + ALGORITHM_SIZE] not in DER_ALGORITHMS:
+            return UnusableKeyError("the key of the packet is of no kind that can be used")
+    elif not data.startswith(CHEAP_KEY, KEY_OFFSET):
+        return UnusableKeyError("the key of the packet is of no kind that there is")
     elif size < CHEAP_KEY_SIZE or room < CHEAP_SIGNATURE_SIZE:
         return UndecodableError("the packet is too short for its kind of key")
+    body = KEY_OFFSET + size
+    key_bin = data[KEY_OFFSET:body]
     host = source_address[0]
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
     key = _load_key(overlay, key_bin, dear, host) if known is None else known.public_key
@@ -242,26 +223,41 @@ def _try_verify(overlay: Overlay[Any], source_address: Address,
     end = len(data) - key.get_signature_length()
     if end < body:
         return UndecodableError(f"{len(data)} bytes are too few for a packet signed with {key.curve_name()}")
-    if burst.packets:
-        verify_ahead(overlay, burst.take())
-    valid = _verdicts.pop(data, None) if _verdicts else None
-    if valid is None:
-        familiar = known is not None and source_address in known.addresses.values()
-        guard = SignatureGuard.of(overlay.endpoint)
-        if not guard.admits(key, host, familiar):
-            return RateLimitedError(host)
-        valid = key.verify(data[end:], data[:end])
-        if not valid:
-            guard.forged(host)
-    if not valid:
-        return BadSignatureError("the signature does not belong to the packet")
+    refusal = _check_signature(overlay, key, known, source_address, data, end)
+    if refusal is not None:
+        return refusal
     if known is None:
         overlay.crypto.remember_public_key(key, key_bin)
     return key, body, end
 
 
-def _recognise(overlay: Overlay[Any], known: Peer, source_address: Address) -> Peer:
-    """The peer object for a validly signed packet of a verified peer."""
+def _check_signature(overlay: Overlay[Any], key: PublicKey, known: Peer | None, source_address: Address, data: bytes,
+                     end: int) -> PacketDecodingError | None:
+    """What is wrong with the signature that starts at ``end``, if the budgets of its sender admit to verify it."""
+    if burst.packets:
+        verify_ahead(overlay, burst.take())
+    valid = _verdicts.pop(data, None) if _verdicts else None
+    if valid is None:
+        host = source_address[0]
+        familiar = known is not None and source_address in known.addresses.values()
+        guard = overlay.signature_guard
+        if not guard.admits(key, host, familiar):
+            return RateLimitedError(host)
+        valid = key.verify(data[end:], data[:end])
+        if not valid:
+            guard.forged(host)
+    return None if valid else BadSignatureError("the signature does not belong to the packet")
+
+
+def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, key_bin: bytes) -> Peer:
+    """The peer that a packet comes from which ``key``, of the bytes ``key_bin``, signed.
+
+    A verified peer is given as the object that the network holds, unless the packet comes from an address which that
+    peer has yet to confirm: then as another object of the same key with the new address.
+    """
+    known = overlay.network.verified_by_public_key_bin.get(key_bin)
+    if known is None:
+        return Peer(key, source_address)
     addresses = known.addresses
     if addresses.get(source_address.__class__) == source_address:
         known.last_response = clock.time()
@@ -299,7 +295,7 @@ def verify_ahead(overlay: Overlay[Any], packets: Sequence[tuple[Address, bytes]]
     """Verify the signatures of a burst on all cores, before its packets are handled one by one in their order.
 
     Only packets of verified peers with cheap keys, from addresses of theirs, are taken: everything else is left to
-    :func:`authenticate` and its budgets. Verdicts are kept until they are asked for, or until the next burst.
+    :func:`try_verify` and its budgets. Verdicts are kept until they are asked for, or until the next burst.
     """
     _verdicts.clear()
     if len(packets) < AHEAD_MINIMUM:

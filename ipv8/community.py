@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import entropy
-from .authentication import HEADER_SIZE, MESSAGE_ID_OFFSET, PacketDecodingError
+from .authentication import HEADER_SIZE, MESSAGE_ID_OFFSET
 from .declaration import Message
 from .introduction_protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
+from .lazy_community import attempt_of
 from .limits import TokenBuckets
 from .messaging.address import UDPv4Address, UDPv6Address
+from .messaging.decoders import Refusal
 from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
-from .messaging.serialization import UnpackError
 from .traversal import Mapping, Path, predicted_addresses
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ DEPRECATED_MESSAGES = {
     243: "authorize", 242: "revoke", 241: "subjective-set", 240: "missing-subjective-set", 239: "on-missing-message",
     238: "undo-own", 237: "undo-other", 236: "dynamic-settings", 235: "missing-last-message",
 }
-
-_REFUSALS = (UnpackError, PacketDecodingError)
-"""What is wrong with a packet that its sender should not have sent."""
 
 Handler = Callable[[Any, bytes], Any]
 
@@ -85,8 +83,8 @@ class Community(IntroductionProtocol):
         self._warnings = TokenBuckets(WARNINGS_PER_SECOND, WARNINGS_AT_ONCE)
 
         self.decode_map: list[Handler | None] = [None] * 256
-        #: The handler that ``on_packet`` is calling: it may return what is wrong with the packet instead of raising it.
-        self._dispatched: Handler | None = None
+        #: For each handler of ``decode_map``: that handler, and what returns refusals and otherwise does the same.
+        self._attempts: list[tuple[Handler | None, Any]] = [(None, None)] * 256
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
         self._register_handlers()
 
@@ -142,11 +140,12 @@ class Community(IntroductionProtocol):
             msg = f"message {msg_id} cannot be handled by {callback!r}: {current!r} does so already"
             raise RuntimeError(msg)
         self.decode_map[msg_id] = callback
+        self._attempts[msg_id] = callback, attempt_of(callback) or callback
 
     def on_deprecated_message(self, source_address: Address, data: bytes) -> None:
         """Note a message that is not in use any more."""
         self.drops.count(DropCounter.UNKNOWN_ID)
-        if self._warnings.take("deprecated"):
+        if self._warnings.holds("deprecated") and self._warnings.take("deprecated"):
             self.logger.warning("Received a message that is no longer in use, %s, from %s:%d",
                                 self.deprecated_message_names[data[MESSAGE_ID_OFFSET]], *source_address)
 
@@ -157,34 +156,30 @@ class Community(IntroductionProtocol):
             self.drops.count(DropCounter.SHORT if len(data) < HEADER_SIZE else DropCounter.UNKNOWN_PREFIX)
             return
         try:
-            handler = self.decode_map[data[MESSAGE_ID_OFFSET]]
+            msg_id = data[MESSAGE_ID_OFFSET]
         except IndexError:
             self.drops.count(DropCounter.SHORT)
             return
+        handler = self.decode_map[msg_id]
         if handler is None:
             self.drops.count(DropCounter.UNKNOWN_ID)
-            if warn_unknown and self._warnings.take("unknown"):
-                self.logger.warning("Nothing handles message %d, sent by %s:%d", data[MESSAGE_ID_OFFSET],
-                                    *source_address)
+            if warn_unknown and self._warnings.holds("unknown") and self._warnings.take("unknown"):
+                self.logger.warning("Nothing handles message %d, sent by %s:%d", msg_id, *source_address)
             return
-        self._dispatched = handler
+        registered, attempt = self._attempts[msg_id]
         try:
-            result = handler(source_address, data)
-        except _REFUSALS as e:
+            result = (attempt if handler is registered else handler)(source_address, data)
+        except Refusal as e:
             result = e
         except Exception:
-            result = None
-            self.logger.exception("Message %d, sent by %s, could not be handled", data[MESSAGE_ID_OFFSET],
-                                  source_address)
-        finally:
-            self._dispatched = None
+            self.logger.exception("Message %d, sent by %s, could not be handled", msg_id, source_address)
+            return
         if result is None:
             return
-        if isinstance(result, _REFUSALS):
+        if isinstance(result, Refusal):
             self.drops[result.reason] += 1
             if self.logger.isEnabledFor(logging.DEBUG):
-                self.logger.debug("Message %d, sent by %s, is refused: %s", data[MESSAGE_ID_OFFSET], source_address,
-                                  result)
+                self.logger.debug("Message %d, sent by %s, is refused: %s", msg_id, source_address, result)
         elif iscoroutine(result):
             self.register_anonymous_task("on_packet", ensure_future(result), ignore=(Exception,))
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 from . import clock
-from .authentication import authenticate
 from .introductions import IntroductionLedger, OwnAddressVotes, PendingIntroductions, PunctureBudget, is_sendable
-from .lazy_community import decode_payloads, lazy_wrapper, lazy_wrapper_unsigned_wd
+from .lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, raising, try_receive
 from .limits import TokenBuckets
 from .messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from .messaging.decoders import Refusal
 from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload import (
@@ -310,24 +310,28 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         if self._confirmations.take(address[0]) and not self._pending.waits_for(address):
             self.endpoint.send(address, self.create_introduction_request(address, new_style=peer.new_style_intro))
 
-    def on_old_introduction_response(self, source_address: Address, data: bytes) -> None:
+    @raising
+    def on_old_introduction_response(self, source_address: Address, data: bytes) -> Refusal | None:
         """Message 245, which says whether its sender understands the new style."""
-        self._on_introduction_response_packet(source_address, data, IntroductionResponsePayload)
+        return self._receive_introduction_response(source_address, data, IntroductionResponsePayload)
 
-    def on_new_introduction_response(self, source_address: Address, data: bytes) -> None:
+    @raising
+    def on_new_introduction_response(self, source_address: Address, data: bytes) -> Refusal | None:
         """Message 233."""
-        self._on_introduction_response_packet(source_address, data, NewIntroductionResponsePayload)
+        return self._receive_introduction_response(source_address, data, NewIntroductionResponsePayload)
 
-    def _on_introduction_response_packet(self, source_address: Address, data: bytes,
-                                         payload_class: type[IntroductionResponse]) -> None:
+    def _receive_introduction_response(self, source_address: Address, data: bytes,
+                                       payload_class: type[IntroductionResponse]) -> Refusal | None:
         """Accept a response to a request of ours, from where that was sent to, and nothing else."""
-        peer, start, end = authenticate(self, source_address, data)
-        dist, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+        received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
+        if isinstance(received, Refusal):
+            return received
+        peer, dist, payload = received
         known = self.network.get_verified_by_public_key_bin(peer.key_bin) or peer
         asked = self._pending.asked(payload.identifier)
         if not self._pending.take(payload.identifier, source_address, known):
             self.drops.count(DropCounter.UNSOLICITED)
-            return
+            return None
         known.add_address(source_address)
         known.last_response = clock.time()
         if not isinstance(source_address, RelayedAddress):
@@ -343,6 +347,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             if 0 <= self.max_peers < len(self.get_peers()) and known not in self.network.verified_peers:
                 self._make_room(known)
         self.on_introduction_response(known, dist, payload)
+        return None
 
     def on_introduction_response(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                  payload: IntroductionResponse) -> None:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from weakref import WeakKeyDictionary
 
-from .authentication import HEADER_SIZE, BadSignatureError, PacketDecodingError, UndecodableError, try_authenticate
+from .authentication import (
+    HEADER_SIZE,
+    KEY_OFFSET,
+    BadSignatureError,
+    PacketDecodingError,
+    UndecodableError,
+    recognise,
+    try_verify,
+)
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import Address
-from .messaging.decoders import SurplusError, UnpackError
+from .messaging.decoders import WHOLE, Refusal, SurplusError
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from .messaging.serialization import Payload
 from .overlay import Overlay, SettingsClass
@@ -65,44 +75,37 @@ LazyUnsignedWrappable = Callable[..., HandlerResult]
 LazyUnsignedWDWrappable = Callable[..., HandlerResult]
 
 
-def decode_payloads(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: bytes, start: int) -> list[Any]:
+def decode_payloads(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: bytes, start: int) -> list[Any]:
     """All payloads of a packet that must hold nothing else; ``PackError`` if it is something else."""
-    payloads = _try_decode(overlay, classes, data, start)
+    payloads = try_decode(overlay, classes, data, start)
     if isinstance(payloads, Exception):
         raise payloads
     return payloads
 
 
-def _try_decode(overlay: Overlay[Any], classes: Sequence[type[Payload]], data: bytes, offset: int,
-                ) -> list[Any] | UnpackError | UndecodableError:
+def try_decode(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: bytes,
+               start: int) -> list[Any] | Refusal:
     """As ``decode_payloads``, but the error is not raised; no payload is made before all of them are read."""
-    decoders = overlay.serializer.decoders
-    found = []
     try:
-        for payload_class in classes:
-            read, build = decoders[payload_class]
-            values, offset = read(data, offset, 0)
-            if offset < 0:
-                return cast("UnpackError", values)
-            found.append((build, values))
-        if offset != len(data):
-            return SurplusError(classes, data, offset)
-        payloads = []
-        for build, values in found:
-            payloads.append(build(*values))
-        return payloads
+        read, build = overlay.serializer.decoders[classes]
+        values, end = read(data, start, WHOLE)
+        if end != len(data):
+            return cast("Refusal", values) if end < 0 else SurplusError(classes, data, end)
+        payloads: list[Any] = build(*values)
     except Exception as e:  # noqa: BLE001 - what a class makes of the values of others is their fault too
         return _blame(e)
+    return payloads
 
 
-def _try_receive(overlay: Overlay[Any], classes: Sequence[type[Payload]], source_address: Address, data: bytes,
-                 ) -> list[Any] | UnpackError | PacketDecodingError:
+def try_receive(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_address: Address,
+                data: bytes) -> list[Any] | Refusal:
     """The sender of a signed packet and its payloads, or what is wrong with it."""
-    sender = try_authenticate(overlay, source_address, data)
-    if isinstance(sender, PacketDecodingError):
-        return sender
-    peer, start, end = sender
-    payloads = _try_decode(overlay, classes, data[:end], start)
+    signer = try_verify(overlay, source_address, data)
+    if not isinstance(signer, tuple):
+        return signer
+    key, start, end = signer
+    peer = recognise(overlay, key, source_address, data[KEY_OFFSET:start])
+    payloads = try_decode(overlay, classes, data[:end], start)
     return [peer, *payloads] if isinstance(payloads, list) else payloads
 
 
@@ -113,89 +116,85 @@ def _blame(cause: Exception) -> UndecodableError:
     return error
 
 
-def _refuse(overlay: Any, receive: MessageHandler, error: Exception) -> HandlerResult:
-    """Give up a packet: by raising ``error``, or, if it was ``on_packet`` that called ``receive``, by returning it.
+Attempt = Callable[[Any, Address, bytes], Any]
+"""A handler that returns a ``Refusal`` instead of raising it."""
 
-    To raise and to catch an error takes longer than all else that is done for a packet which does not deserve it.
+_attempts: WeakKeyDictionary[Callable[..., Any], Attempt] = WeakKeyDictionary()
+
+
+def attempt_of(handler: Callable[..., Any]) -> Callable[[Address, bytes], Any] | None:
+    """The attempt that a message handler, a method made by :func:`raising`, stands for; ``None`` for any other."""
+    function = getattr(handler, "__func__", None)
+    attempt = None if function is None else _attempts.get(function)
+    return None if attempt is None else MethodType(attempt, handler.__self__)  # type: ignore[attr-defined]
+
+
+def raising(attempt: Attempt, handler: Callable[..., Any] | None = None) -> MessageHandler:
+    """A message handler that does what ``attempt`` does, but raises refusals, and looks like ``handler``.
+
+    ``on_packet`` makes the attempt itself: to raise and to catch an error takes longer than all else that is done for a
+    packet which does not deserve it.
     """
-    try:
-        if overlay._dispatched.__func__ is receive:
-            return error  # type: ignore[return-value]  # no handler's result, which on_packet is prepared for
-    except AttributeError:
-        pass  # Nothing is dispatched, or something else than a method.
-    raise error
+    @functools.wraps(handler or attempt)
+    def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
+        result = attempt(self, source_address, data)
+        if isinstance(result, Refusal):
+            raise result
+        return cast("HandlerResult", result)
+    _attempts[receive] = attempt
+    return receive
 
 
 def lazy_wrapper(*payloads: type[Payload]) -> Callable[[LazyWrappable], MessageHandler]:
     """Receive signed messages: ``handler(self, peer, *payloads)``."""
     def decorator(handler: LazyWrappable) -> MessageHandler:
-        @functools.wraps(handler)
-        def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            received = _try_receive(self, payloads, source_address, data)
-            if not isinstance(received, list):
-                return _refuse(self, receive, received)
-            return handler(self, *received)
-        return receive
+        def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
+            received = try_receive(self, payloads, source_address, data)
+            return handler(self, *received) if isinstance(received, list) else received
+        return raising(attempt, handler)
     return decorator
 
 
 def lazy_wrapper_wd(*payloads: type[Payload]) -> Callable[[LazyWDWrappable], MessageHandler]:
     """Receive signed messages with the packet they came in: ``handler(self, peer, *payloads, data)``."""
     def decorator(handler: LazyWDWrappable) -> MessageHandler:
-        @functools.wraps(handler)
-        def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            received = _try_receive(self, payloads, source_address, data)
-            if not isinstance(received, list):
-                return _refuse(self, receive, received)
-            return handler(self, *received, data)
-        return receive
+        def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
+            received = try_receive(self, payloads, source_address, data)
+            return handler(self, *received, data) if isinstance(received, list) else received
+        return raising(attempt, handler)
     return decorator
+
+
+def _unsigned(payloads: tuple[type[Payload], ...], handler: Callable[..., HandlerResult],
+              with_packet: bool) -> MessageHandler:
+    """What receives unsigned messages for ``handler``: in one function, as this is the shortest way of a packet."""
+    alone = len(payloads) == 1 and not with_packet
+    classes = payloads[0] if alone else payloads
+
+    def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
+        try:
+            read, build = self.serializer.decoders[classes]
+            values, end = read(data, HEADER_SIZE, WHOLE)
+            if end != len(data):
+                return values if end < 0 else SurplusError(payloads, data, end)
+            decoded = build(*values)
+        except Exception as e:  # noqa: BLE001 - as in try_decode
+            return _blame(e)
+        if alone:
+            return handler(self, source_address, decoded)
+        return handler(self, source_address, *decoded, data=data) if with_packet else handler(
+            self, source_address, *decoded)
+    return raising(attempt, handler)
 
 
 def lazy_wrapper_unsigned(*payloads: type[Payload]) -> Callable[[LazyUnsignedWrappable], MessageHandler]:
     """Receive unsigned messages: ``handler(self, source_address, *payloads)``."""
-    def decorator(handler: LazyUnsignedWrappable) -> MessageHandler:
-        @functools.wraps(handler)
-        def receive_one(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            error = None
-            try:
-                read, build = self.serializer.decoders[payload_class]
-                values, end = read(data, HEADER_SIZE, 0)
-                if end == len(data):
-                    payload = build(*values)
-                else:
-                    error = values if end < 0 else SurplusError(payloads, data, end)
-            except Exception as e:  # noqa: BLE001 - as in _try_decode: this is the shortest way that a packet takes
-                error = _blame(e)
-            if error is not None:
-                return _refuse(self, receive_one, error)
-            return handler(self, source_address, payload)
-
-        if len(payloads) == 1:
-            payload_class, = payloads
-            return receive_one
-
-        @functools.wraps(handler)
-        def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            received = _try_decode(self, payloads, data, HEADER_SIZE)
-            if not isinstance(received, list):
-                return _refuse(self, receive, received)
-            return handler(self, source_address, *received)
-        return receive
-    return decorator
+    return lambda handler: _unsigned(payloads, handler, with_packet=False)
 
 
 def lazy_wrapper_unsigned_wd(*payloads: type[Payload]) -> Callable[[LazyUnsignedWDWrappable], MessageHandler]:
     """Receive unsigned messages with their packet: ``handler(self, source_address, *payloads, data=data)``."""
-    def decorator(handler: LazyUnsignedWDWrappable) -> MessageHandler:
-        @functools.wraps(handler)
-        def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
-            received = _try_decode(self, payloads, data, HEADER_SIZE)
-            if not isinstance(received, list):
-                return _refuse(self, receive, received)
-            return handler(self, source_address, *received, data=data)
-        return receive
-    return decorator
+    return lambda handler: _unsigned(payloads, handler, with_packet=True)
 
 
 def cache_retrieval_failed(overlay: Overlay[Any], cache_class: type[CacheWithName]) -> None:

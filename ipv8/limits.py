@@ -47,5 +47,5 @@ class TokenBuckets:
 
     def holds(self, key: Hashable = None, cost: float = 1.0) -> bool:
         """Whether the bucket of ``key`` has ``cost`` tokens now; takes nothing."""
-        bucket = self._buckets.get(key)
-        return bucket is None or bucket[0] + (clock.monotonic() - bucket[1]) * self.rate >= cost
+        tokens, stamp = self._buckets.get(key, (cost, 0.0))
+        return tokens >= cost or tokens + (clock.monotonic() - stamp) * self.rate >= cost

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABCMeta, abstractmethod
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from .authentication import SignatureGuard
 from .keyvault.crypto import default_eccrypto
 from .messaging.interfaces.endpoint import EndpointListener
 from .messaging.interfaces.lan_addresses.interfaces import get_providers
@@ -76,6 +78,11 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
     async def __aexit__(self, exc_type: type[BaseException] | None, exc_value: BaseException | None,
                         traceback: TracebackType | None) -> None:
         await self.unload()
+
+    @cached_property
+    def signature_guard(self) -> SignatureGuard:
+        """The budgets for verifying signatures, which all overlays of an endpoint share."""
+        return SignatureGuard.of(self.endpoint)
 
     def get_serializer(self) -> Serializer:
         """A new serializer for this overlay; extend it here to register packers of your own."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakMethod
 
 from . import clock
-from .authentication import MESSAGE_ID_OFFSET, verify
-from .lazy_community import EZPackOverlay, decode_payloads
+from .authentication import MESSAGE_ID_OFFSET, try_verify
+from .lazy_community import EZPackOverlay, raising, try_decode
 from .messaging.address import RelayedAddress
+from .messaging.decoders import Refusal
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
 from .overlay import SettingsClass
@@ -59,14 +60,21 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
         self.relay = False
         await super().unload()
 
-    def on_relay(self, source_address: Address, data: bytes) -> None:
+    @raising
+    def on_relay(self, source_address: Address, data: bytes) -> Refusal | None:
         """Message 230: take in what is for us, and carry what is for somebody else."""
         neighbour = self.network.get_verified_by_address(source_address)
         if not self.relay or neighbour is None or isinstance(source_address, RelayedAddress):
             self.drops.count(DropCounter.UNSOLICITED)
-            return
-        key, start, end = verify(self, source_address, data)
-        (payload,) = decode_payloads(self, (RelayPayload,), data[:end], start)
+            return None
+        signer = try_verify(self, source_address, data)
+        if isinstance(signer, Refusal):
+            return signer
+        key, start, end = signer
+        decoded = try_decode(self, (RelayPayload,), data[:end], start)
+        if isinstance(decoded, Refusal):
+            return decoded
+        (payload,) = decoded
         mid = key.key_to_hash()
         if len(payload.packet) > MAX_RELAYED_SIZE or payload.packet[MESSAGE_ID_OFFSET:][:1] == bytes((payload.msg_id,)):
             self.drops.count(DropCounter.UNDECODABLE)
@@ -76,6 +84,7 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
             self._carry_on(neighbour, payload.destination, data)
         else:
             self._take_in(neighbour, mid, payload)
+        return None
 
     def _carry_on(self, author: Peer, destination: Address, envelope: bytes) -> None:
         """Send an envelope on, to a peer that is known to receive what it is sent."""

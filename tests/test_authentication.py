@@ -16,7 +16,8 @@ from ipv8.authentication import (
     SignatureGuard,
     UndecodableError,
     UnusableKeyError,
-    authenticate,
+    recognise,
+    try_verify,
     verify_ahead,
 )
 from ipv8.community import Community
@@ -32,6 +33,15 @@ from ipv8.peer import Peer
 ENDPOINT = UDPEndpoint()
 SOURCE = UDPv4Address("1.2.3.4", 5)
 ELSEWHERE = UDPv4Address("66.66.66.66", 66)
+
+
+def authenticate(overlay: Any, source_address: Any, data: bytes) -> tuple[Peer, int, int]:
+    """The sender of a packet, and where its payloads start and end; what is wrong with it is raised."""
+    signer = try_verify(overlay, source_address, data)
+    if isinstance(signer, PacketDecodingError):
+        raise signer
+    key, start, end = signer
+    return recognise(overlay, key, source_address, key.key_to_bin()), start, end
 
 
 class Inner(VariablePayload):
@@ -119,7 +129,7 @@ def test_random_bytes_are_the_sender_s_mistake(data: bytes) -> None:
             verified_by_public_key_bin: dict[bytes, Peer] = {}
 
     with pytest.raises(PacketDecodingError):
-        authenticate(Nobody(), SOURCE, data)  # type: ignore[arg-type]
+        authenticate(Nobody(), SOURCE, data)
 
 
 def test_the_kinds_of_mistakes_are_told_apart(overlay: Any, sender: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from types import MethodType
 from typing import Any
 
 import pytest
 
-from ipv8.authentication import PacketDecodingError
+from ipv8.authentication import BadSignatureError, PacketDecodingError
 from ipv8.community import Community
 from ipv8.lazy_community import (
     lazy_wrapper,
@@ -216,7 +218,6 @@ def test_malformed_packets_raise_for_a_caller_and_are_counted_by_the_overlay(
     strict.on_packet((SOURCE, packet))
     handler(SOURCE, packet)
     assert len(strict.got) == 2 * len(payloads)
-    assert strict._dispatched is None
 
 
 def test_a_handler_may_try_others(strict: Any) -> None:
@@ -241,6 +242,47 @@ def test_a_decorator_around_a_decorated_handler_sees_the_error(strict: Any) -> N
     strict.on_packet((SOURCE, strict.ezr_pack(2, Second(b"too long"), sig=False)))
     assert len(seen) == 1
     assert not strict.drops
+
+
+def test_a_decorated_handler_may_be_decorated_again(strict: Any) -> None:
+    calls: list[str] = []
+
+    @functools.wraps(Strict.unsigned)
+    def counted(self: Any, source_address: Any, data: bytes) -> None:
+        calls.append("before")
+        Strict.unsigned(self, source_address, data)
+        calls.append("behind")
+
+    strict.add_message_handler(20, MethodType(counted, strict))
+    strict.on_packet((SOURCE, strict.ezr_pack(20, First(5), sig=False)))
+    assert calls == ["before", "behind"]
+    strict.on_packet((SOURCE, strict.ezr_pack(20, Second(b"too long"), sig=False)))
+    assert calls == ["before", "behind", "before"], "what is refused is raised there"
+    assert strict.drops == {"undecodable": 1}
+
+
+def test_the_last_handler_in_the_table_is_called(strict: Any) -> None:
+    """Programs put handlers into ``decode_map`` themselves, and take them out."""
+    packet = strict.ezr_pack(2, First(5), sig=False)
+    got: list[Any] = []
+    strict.decode_map[2] = lambda *args: got.append(args)
+    strict.on_packet((SOURCE, packet))
+    assert got == [(SOURCE, packet)]
+    strict.decode_map[2] = None
+    strict.on_packet((SOURCE, packet))
+    assert strict.drops == {"unknown_id": 1}
+    strict.decode_map[2] = strict.unsigned
+    strict.on_packet((SOURCE, packet))
+    assert len(strict.got) == 1
+
+
+def test_an_exception_as_a_result_is_a_refusal_or_nothing(strict: Any, caplog: pytest.LogCaptureFixture) -> None:
+    results = iter([BadSignatureError("forged"), ValueError("the handler's own business"), "text"])
+    strict.decode_map[2] = lambda *_: next(results)
+    for _ in range(3):
+        strict.on_packet((SOURCE, strict.ezr_pack(2, sig=False)))
+    assert strict.drops == {"bad_signature": 1}
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("classes", [(First,), (First, Second)])

@@ -1,4 +1,4 @@
-"""What refusing costs: malformed datagrams against a valid unsigned message, bad signatures against good ones.
+"""What refusing costs: malformed datagrams against a valid unsigned message, bad signatures and keys against good ones.
 
 All are handed to the endpoint's listeners as if they had just been received. Log lines are written as a service
 writes them, but to nowhere.
@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from benchmarks.datagrams import bad_signatures, malformed
+from benchmarks.datagrams import bad_signatures, malformed, off_its_curve
 from benchmarks.measure import Figure, microseconds, microseconds_in_turn, microseconds_over
 from benchmarks.messages import BODY, MeasuredCommunity, Message, UnsignedMessage, make_overlay
 from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SOURCE = UDPv4Address("127.0.0.2", 2000)
 SIGNERS = {level: UDPv4Address(f"127.0.1.{number}", 2000)  # apart, as budgets may be by source
            for number, level in enumerate(("curve25519", "very-low", "high"), 1)}
+KEY_SOURCE = UDPv4Address("127.0.2.1", 2000)
 FIRST = 50  # before any budget for signature verification is used up
 
 
@@ -58,10 +59,21 @@ async def _measure() -> list[Figure]:
         signer = make_overlay(level=level)
         figures.extend(_signatures(level, signer, partial(deliver, source=source)))
         await signer.unload()
+    figures.extend(_keys(sender, partial(deliver, source=KEY_SOURCE)))
     victim.endpoint.close()
     for overlay in (victim, sender):
         await overlay.unload()
     return figures
+
+
+def _keys(sender: MeasuredCommunity, deliver: Callable[[bytes], None]) -> Iterator[Figure]:
+    """Keys that cannot be refused without arithmetic."""
+    random = Random(2)
+    keys = [off_its_curve(sender, random) for _ in range(4 * FIRST)]
+    yield Figure("very-low key off its curve", microseconds_over(deliver, keys[:FIRST]))
+    for data in keys:
+        deliver(data)
+    yield Figure("very-low key off its curve, sustained", microseconds_over(deliver, keys))
 
 
 def _signatures(level: str, signer: MeasuredCommunity, deliver: Callable[[bytes], None]) -> Iterator[Figure]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from ipv8 import clock
-from ipv8.authentication import authenticate
-from ipv8.lazy_community import decode_payloads
+from ipv8.lazy_community import MessageHandler, raising, try_receive
+from ipv8.messaging.decoders import Refusal
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.peer import Peer
 from ipv8.requestcache import RandomNumberCache
@@ -94,51 +93,56 @@ def _claims(data: bytes) -> tuple[bytes, int]:
     return data[_KEY_AT:end], int.from_bytes(data[end:end + _IDENTIFIER_SIZE], "big")
 
 
-def _open(overlay: DHTNode, payload_class: type[Payload], source_address: Address, data: bytes) -> tuple[Peer, Any]:
-    """The sender, at the address that the packet came from, and the payload of a packet."""
-    peer, start, end = authenticate(overlay, source_address, data)
-    payload, = decode_payloads(overlay, (payload_class,), data[:end], start)
+def _open(overlay: DHTNode, payload_class: type[Payload], source_address: Address,
+          data: bytes) -> list[Any] | Refusal:
+    """The sender, at the address that the packet came from, and the payload of a packet; or what is wrong with it."""
+    received = try_receive(overlay, (payload_class,), source_address, data)
     # A known peer may prefer another address, but what is asked from this one is answered there (spec 07 B13).
-    return peer if peer.address == source_address else Peer(peer.public_key, source_address), payload
+    if not isinstance(received, Refusal) and received[0].address != source_address:
+        received[0] = Peer(received[0].public_key, source_address)
+    return received
 
 
-def receive_request(payload_class: type[Payload]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def receive_request(payload_class: type[Payload]) -> Callable[[Callable[..., None]], MessageHandler]:
     """Receive requests, within the budget of their source: ``handler(self, peer, payload, data)``.
 
     A source that is over its budget, or a key that is blocked, does not even get its signature verified.
     """
-    def decorator(handler: Callable[..., None]) -> Callable[..., None]:
-        @wraps(handler)
-        def receive(self: DHTNode, source_address: Address, data: bytes) -> None:
+    def decorator(handler: Callable[..., None]) -> MessageHandler:
+        def attempt(self: DHTNode, source_address: Address, data: bytes) -> Refusal | None:
             budget = budget_key(source_address[0])
             if not self.request_budget.holds(budget) or self.is_blocked(_claims(data)[0], source_address):
                 self.drops.count(DropCounter.RATE_LIMITED)
-                return
-            peer, payload = _open(self, payload_class, source_address, data)
+                return None
+            received = _open(self, payload_class, source_address, data)
+            if isinstance(received, Refusal):
+                return received
             self.request_budget.take(budget)
-            handler(self, peer, payload, data)
-        return receive
+            handler(self, *received, data)
+            return None
+        return raising(attempt, handler)
     return decorator
 
 
-def receive_response(payload_class: type[Payload],
-                     msg_type: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def receive_response(payload_class: type[Payload], msg_type: str) -> Callable[[Callable[..., None]], MessageHandler]:
     """Receive answers to requests of ``msg_type`` from whom was asked only: ``handler(self, request, payload)``.
 
     What was not asked for does not even get its signature verified. The request is popped and completed.
     """
-    def decorator(handler: Callable[..., None]) -> Callable[..., None]:
-        @wraps(handler)
-        def receive(self: DHTNode, source_address: Address, data: bytes) -> None:
+    def decorator(handler: Callable[..., None]) -> MessageHandler:
+        def attempt(self: DHTNode, source_address: Address, data: bytes) -> Refusal | None:
             key_bin, identifier = _claims(data)
             request = self.request_cache.get(msg_type, identifier)
             if not isinstance(request, Request) or request.node.key_bin != key_bin:
                 self.drops.count(DropCounter.UNSOLICITED)
-                return
-            _, payload = _open(self, payload_class, source_address, data)
+                return None
+            received = _open(self, payload_class, source_address, data)
+            if isinstance(received, Refusal):
+                return received
             self.request_cache.pop(msg_type, identifier)
             request.on_complete()
             self.on_answer(request, source_address)
-            handler(self, request, payload)
-        return receive
+            handler(self, request, received[1])
+            return None
+        return raising(attempt, handler)
     return decorator

@@ -19,10 +19,12 @@ __all__ = [
     "MESSAGE_LIMIT",
     "REFUSED",
     "REST",
+    "WHOLE",
     "Build",
     "Decoder",
     "Labels",
     "Read",
+    "Refusal",
     "Segment",
     "SurplusError",
     "Tail",
@@ -41,8 +43,14 @@ HEX_LIMIT = 64
 
 _PREFIX = "Could not unpack item: "
 
+WHOLE = -1
+"""In place of a depth: the caller refuses data that are longer than the payload. A reader may spare the values then."""
+
 Read = Callable[[bytes, int, int], tuple[Any, int]]
-"""``read(data, offset, depth)`` gives a sequence of values and the offset behind them, or an error and ``REFUSED``."""
+"""``read(data, offset, depth)`` gives a sequence of values and the offset behind them, or an error and ``REFUSED``.
+
+The depth is how many payloads the one that is read stands in.
+"""
 
 Build = Callable[..., Any]
 """Takes all values as arguments and makes of them what was to be read."""
@@ -77,18 +85,22 @@ class Segment(NamedTuple):
     labels: Labels
 
 
-class UnpackError(PackError):
+class Refusal(RuntimeError):  # noqa: N818 - refused data are no error of ours
+    """What is wrong with data that their sender should not have sent."""
+
+    #: The drop counter that it belongs to.
+    reason = "undecodable"
+
+
+class UnpackError(PackError, Refusal):
     """Bytes are not what they should be.
 
     Whoever sends such bytes makes us raise this, and most are only counted: the text is made when it is read. It names
-    the format of the field, inside of payloads with the formats of those around it. ``reason`` is the name of the drop
-    counter that it belongs to.
+    the format of the field, inside of payloads with the formats of those around it.
 
     The arguments are the labels of the fields that were being read, how many bytes there were for them, and what went
-    wrong, which is ``None`` where the data end too early.
+    wrong: ``None`` where the data end too early, an error, or the number of a type of address that there is not.
     """
-
-    reason = "undecodable"
 
     def __str__(self) -> str:
         labels, available, error = self.args
@@ -96,6 +108,8 @@ class UnpackError(PackError):
             cause = f"\nthe data end after {available} bytes"
         elif isinstance(error, UnpackError):
             cause = f" > {str(error)[len(_PREFIX):]}"
+        elif isinstance(error, int):
+            cause = f"\nthere are no addresses of type {error}"
         else:
             cause = f"\n{type(error).__name__}: {error}"
         return f"{_PREFIX}{_culprit(labels, available)}{cause}"[:MESSAGE_LIMIT]
@@ -149,43 +163,23 @@ def read_body(segment: Segment) -> Read:
     """Fixed fields, maybe none, and one body."""
     unpack_from, size, _, labels = segment
     assert unpack_from is not None
-    if len(labels) == 1:
-        return _read_only_body(unpack_from, size, labels)
 
-    def read(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
+    def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         end = len(data)
         start = offset + size
         if start > end:
             return UnpackError(labels, end - offset, None), REFUSED
         try:
-            values = [*unpack_from(data, offset)]
+            values = unpack_from(data, offset)
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return _refusal(labels, end - offset, error), REFUSED
-        stop = start + values.pop()
-        if stop > end:
-            return UnpackError(labels, end - offset, None), REFUSED
-        values.append(data[start:stop])
-        return values, stop
-
-    return read
-
-
-def _read_only_body(unpack_from: UnpackFrom, size: int, labels: Labels) -> Read:
-    """One body and nothing else: the public key in front of every signed message is that."""
-
-    def read(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
-        end = len(data)
-        start = offset + size
-        if start > end:
-            return UnpackError(labels, end - offset, None), REFUSED
-        try:
-            (length,) = unpack_from(data, offset)
-        except Exception as error:  # noqa: BLE001 - handed to the caller
-            return _refusal(labels, end - offset, error), REFUSED
-        stop = start + length
-        if stop > end:
-            return UnpackError(labels, end - offset, None), REFUSED
-        return (data[start:stop],), stop
+        stop = start + values[-1]
+        if stop != end:
+            if stop > end:
+                return UnpackError(labels, end - offset, None), REFUSED
+            if depth == WHOLE:
+                return (), stop
+        return (*values[:-1], data[start:stop]), stop
 
     return read
 
@@ -232,13 +226,15 @@ def read_any(
 ) -> Read:
     """Anything: after the reading ``maps`` replace values, and then ``reshapes`` slices of values."""
     body, rest = BODY, REST
+    # Plain tuples are taken apart faster than named ones.
+    steps = [(segment.unpack_from, segment.size, segment.tail, segment.labels) for segment in segments]
 
     def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         values: list[Any] = []
         labels: Labels = ()
         end = len(data)
         try:
-            for unpack_from, size, tail, labels in segments:
+            for unpack_from, size, tail, labels in steps:
                 stop = start = offset + size
                 if start > end:
                     return UnpackError(labels, end - offset, None), REFUSED

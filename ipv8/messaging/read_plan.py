@@ -18,6 +18,7 @@ from .decoders import (
     BODY,
     REFUSED,
     REST,
+    WHOLE,
     Build,
     Decoder,
     Labels,
@@ -63,7 +64,6 @@ MAX_NESTING = 16
 """How deep payloads may stand in one another when they are read."""
 
 _LENGTH = Struct(">H")
-_DOMAIN_NAME = bytes((ADDRESS_TYPE_DOMAIN_NAME,))
 
 
 def resolve(entry: Any) -> tuple[str, tuple[Any, ...]]:
@@ -90,6 +90,7 @@ class _Plan:
         self._maps: list[tuple[int, Callable[[Any], Any], Labels]] = []
         self._reshapes: list[tuple[int, int, Callable[[list[Any]], Sequence[Any]]]] = []
         self._slots = 0  # values as they are read
+        self.values = 0  # values as they are given
         self._run = ">"
         self._labels: list[tuple[int, str]] = []
 
@@ -104,6 +105,7 @@ class _Plan:
         """Add a field of fixed size that ``struct`` gives as ``slots`` values."""
         self._run += code
         self._slots += slots
+        self.values += slots
         self._labels.append((Struct(self._run).size, label))
 
     def variable(self, tail: Tail, label: str, header: str = "") -> None:
@@ -112,6 +114,7 @@ class _Plan:
             self.fixed(header, label)
         else:
             self._slots += 1
+            self.values += 1
             self._labels.append((0, label))
         self._close(tail)
         self._labels.append((0, label))
@@ -120,8 +123,9 @@ class _Plan:
         """Replace the last value by what ``convert`` makes of it."""
         self._maps.append((self._slots - 1, convert, ((0, label),)))
 
-    def reshape_last(self, slots: int, reshape: Callable[[list[Any]], Sequence[Any]]) -> None:
-        """Replace the last ``slots`` values by any other number of values."""
+    def reshape_last(self, slots: int, count: int, reshape: Callable[[list[Any]], Sequence[Any]]) -> None:
+        """Replace the last ``slots`` values by ``count`` other values."""
+        self.values += count - slots
         self._reshapes.append((self._slots - slots, self._slots, reshape))
 
     def _close(self, tail: Tail | None) -> None:
@@ -155,13 +159,13 @@ def _add_struct(plan: _Plan, packer: DefaultStruct, _inner: tuple[Any, ...], lab
         return False
     plan.fixed(code, label, packer.values)
     if packer.values != 1:
-        plan.reshape_last(packer.values, lambda values: (tuple(values),))
+        plan.reshape_last(packer.values, 1, lambda values: (tuple(values),))
     return True
 
 
 def _add_bits(plan: _Plan, _packer: Bits, _inner: tuple[Any, ...], label: str) -> bool:
     plan.fixed("B", label)
-    plan.reshape_last(1, lambda values: UNPACKED_BITS[values[0]])
+    plan.reshape_last(1, 8, lambda values: UNPACKED_BITS[values[0]])
     return True
 
 
@@ -200,40 +204,36 @@ def _add_text(plan: _Plan, packer: VarLenUtf8, inner: tuple[Any, ...], label: st
 
 
 def _add_address(plan: _Plan, packer: Address, _inner: tuple[Any, ...], label: str) -> bool:
-    plan.variable(_read_ip_address if packer.ip_only else _read_address, label)
+    plan.variable(_read_ip_address if packer.ip_only else _read_address, label, "B")
     return True
 
 
 def _read_ip_address(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
-    end = len(data)
-    if offset >= end:
-        return end + 1
-    kind = data[offset]
+    kind = values[-1]
     if kind == ADDRESS_TYPE_IPV4:
-        stop = offset + 7
-        if stop <= end:
-            values.append(IPV4_ADDRESSES[data[offset + 1 : stop]])
+        stop = offset + 6
+        if stop <= len(data):
+            values[-1] = IPV4_ADDRESSES[data[offset:stop]]
     elif kind == ADDRESS_TYPE_IPV6:
-        stop = offset + 19
-        if stop <= end:
-            values.append(IPV6_ADDRESSES[data[offset + 1 : stop]])
+        stop = offset + 18
+        if stop <= len(data):
+            values[-1] = IPV6_ADDRESSES[data[offset:stop]]
     else:
-        values.append(PackError(f"unexpected address type {kind}"))
         return REFUSED
     return stop
 
 
 def _read_address(data: bytes, offset: int, values: list[Any], depth: int) -> int:
-    if data[offset : offset + 1] != _DOMAIN_NAME:
+    if values[-1] != ADDRESS_TYPE_DOMAIN_NAME:
         return _read_ip_address(data, offset, values, depth)
-    start = offset + 3
+    start = offset + 2
     if start > len(data):
         return start
-    (length,) = _LENGTH.unpack_from(data, offset + 1)
+    (length,) = _LENGTH.unpack_from(data, offset)
     stop: int = start + length
     if stop + 2 <= len(data):
         (port,) = _LENGTH.unpack_from(data, stop)
-        values.append(DomainAddress(data[start:stop].decode(), port))
+        values[-1] = DomainAddress(data[start:stop].decode(), port)
     return stop + 2
 
 
@@ -284,7 +284,7 @@ def _add_nested(plan: _Plan, packer: NestedPayload, inner: tuple[Any, ...], labe
 def _deeper(depth: int) -> int:
     if depth >= MAX_NESTING:
         raise PackError(f"payloads are nested deeper than {MAX_NESTING} levels")
-    return depth + 1
+    return 1 if depth == WHOLE else depth + 1
 
 
 def _add_list(plan: _Plan, packer: ListOf, inner: tuple[Any, ...], label: str) -> bool:
@@ -399,11 +399,12 @@ def _built_in_reader(plan: _Plan) -> Tail:
     return read_on
 
 
-def compile_decoder(serializer: Serializer, payload_class: type[Serializable]) -> Decoder:
-    """How to read one class of payloads."""
-    build: Build = payload_class.from_unpack_list
-    if issubclass(payload_class, FlatPayload):
-        build = payload_class._wire_factory()
+def compile_decoder(serializer: Serializer, what: type[Serializable] | tuple[type[Serializable], ...]) -> Decoder:
+    """How to read one payload of a class, or a list of payloads, one of each of several classes in turn."""
+    return _compile_list(serializer, what) if isinstance(what, tuple) else _compile_one(serializer, what)
+
+
+def _compile_one(serializer: Serializer, payload_class: type[Serializable]) -> Decoder:
     steps: list[Tail] = []
     plan = _Plan(serializer)
     for entry in payload_class.format_list:
@@ -411,7 +412,7 @@ def compile_decoder(serializer: Serializer, payload_class: type[Serializable]) -
             steps += [_built_in_reader(plan), _custom_reader(serializer, entry)]
             plan = _Plan(serializer)
     if not steps:
-        return plan.reader(), build
+        return plan.reader(), _builder(payload_class)
     steps.append(_built_in_reader(plan))
 
     def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
@@ -422,4 +423,43 @@ def compile_decoder(serializer: Serializer, payload_class: type[Serializable]) -
                 return values[-1], REFUSED
         return values, offset
 
-    return read, build
+    return read, _builder(payload_class)
+
+
+def _builder(payload_class: type[Serializable]) -> Build:
+    return payload_class._wire_factory() if issubclass(payload_class, FlatPayload) else payload_class.from_unpack_list
+
+
+def _compile_list(serializer: Serializer, classes: tuple[type[Serializable], ...]) -> Decoder:
+    """The fields of all classes are read as if they were those of one."""
+    plan = _Plan(serializer)
+    parts: list[tuple[Build, int, int]] = []
+    for payload_class in classes:
+        first = plan.values
+        if not all(plan.add(entry) for entry in payload_class.format_list):
+            return _compile_chain(serializer, classes)
+        parts.append((_builder(payload_class), first, plan.values))
+
+    def build_all(*values: Any) -> list[Any]:
+        return [build(*values[first:behind]) for build, first, behind in parts]
+
+    return plan.reader(), build_all
+
+
+def _compile_chain(serializer: Serializer, classes: tuple[type[Serializable], ...]) -> Decoder:
+    """Each class by itself, as custom formats see the values of their own class only."""
+    decoders = serializer.decoders
+
+    def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
+        groups = []
+        for payload_class in classes:
+            values, offset = decoders[payload_class][0](data, offset, depth)
+            if offset < 0:
+                return values, REFUSED
+            groups.append(values)
+        return groups, offset
+
+    def build_all(*groups: Any) -> list[Any]:
+        return [decoders[payload_class][1](*values) for payload_class, values in zip(classes, groups, strict=True)]
+
+    return read, build_all

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import DomainAddress, UDPv4Address, UDPv6Address
-from .decoders import SurplusError, UnpackError
+from .decoders import WHOLE, SurplusError, UnpackError
 from .packers import (
     ADDRESS_TYPE_DOMAIN_NAME,
     ADDRESS_TYPE_IPV4,
@@ -80,8 +80,9 @@ class Serializer:
     def __init__(self) -> None:
         self._packers: dict[str, Any] = _built_in_packers(self)
         self._encoders: dict[type, Encoder] = Cache(partial(compile_encoder, self), PLAN_LIMIT)
-        #: What reads one payload of a class, see :data:`ipv8.messaging.decoders.Decoder`.
-        self.decoders: dict[type[Serializable], Decoder] = Cache(partial(compile_decoder, self), PLAN_LIMIT)
+        #: What reads one payload of a class, or for several classes a list with one payload of each.
+        self.decoders: dict[type[Serializable] | tuple[type[Serializable], ...], Decoder] = Cache(
+            partial(compile_decoder, self), PLAN_LIMIT)
 
     def get_available_formats(self) -> list[str]:
         """Names of all formats, in the order of their registration."""
@@ -144,18 +145,15 @@ class Serializer:
         """
         if type(data) is not bytes:
             data = memoryview(data).tobytes()
-        payloads: list[Any] = []
-        decoders = self.decoders
-        for payload_class in serializables:
-            read, build = decoders[payload_class]
-            values, offset = read(data, offset, 0)
-            if offset < 0:
-                raise values
-            payloads.append(build(*values))
+        read, build = self.decoders[tuple(serializables)]
+        values, offset = read(data, offset, WHOLE if consume_all else 0)
+        if offset < 0:
+            raise values
+        if consume_all and offset != len(data):
+            raise SurplusError(serializables, data, offset)
+        payloads: list[Any] = build(*values)
         if not consume_all:
             payloads.append(data[offset:])
-        elif offset != len(data):
-            raise SurplusError(serializables, data, offset)
         return payloads
 
 

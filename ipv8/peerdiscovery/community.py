@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from ipv8 import clock, entropy
-from ipv8.authentication import authenticate
+from ipv8.authentication import KEY_OFFSET, recognise, try_verify
 from ipv8.community import Community, CommunitySettings
-from ipv8.lazy_community import decode_payloads, lazy_wrapper, lazy_wrapper_unsigned
+from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned, raising, try_decode
 from ipv8.limits import TokenBuckets
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.decoders import Refusal
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.payload import IntroductionRequestPayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
@@ -128,13 +129,21 @@ class DiscoveryCommunity(Community):
 
     # -- introductions -----------------------------------------------------------------------------------------------
 
-    def on_old_introduction_request(self, source_address: Address, data: bytes) -> None:
+    @raising
+    def on_old_introduction_request(self, source_address: Address, data: bytes) -> Refusal | None:
         """Message 246, in its present form or in that of 2014."""
-        peer, start, end = authenticate(self, source_address, data)
+        signer = try_verify(self, source_address, data)
+        if isinstance(signer, Refusal):
+            return signer
+        key, start, end = signer
         mark = data[start + _GLOBAL_TIME_SIZE:start + _GLOBAL_TIME_SIZE + 1]
         legacy = mark == LEGACY_MARK and end - start >= _LEGACY_SIZE
         payload_class = DiscoveryIntroductionRequestPayload if legacy else IntroductionRequestPayload
-        dist, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+        peer = recognise(self, key, source_address, data[KEY_OFFSET:start])
+        decoded = try_decode(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+        if isinstance(decoded, Refusal):
+            return decoded
+        dist, payload = decoded
         if payload.supports_new_style and not legacy:
             peer.new_style_intro = True
         self._introduce_to = payload.introduce_to if legacy else None
@@ -142,6 +151,7 @@ class DiscoveryCommunity(Community):
             self.on_introduction_request(peer, dist, payload)
         finally:
             self._introduce_to = None
+        return None
 
     def get_peer_for_introduction(self, exclude: Peer | None = None, new_style: bool = False) -> Peer | None:
         """Whom to introduce: the one that was asked for, if that is a verified peer, else a random one."""

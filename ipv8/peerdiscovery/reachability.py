@@ -11,20 +11,18 @@ import asyncio
 from collections import Counter
 from enum import Enum
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ipv8 import clock, entropy
-from ipv8.authentication import PacketDecodingError, authenticate
+from ipv8.authentication import UnsolicitedError
 from ipv8.community import Community, CommunitySettings
 from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.lazy_community import decode_payloads
+from ipv8.lazy_community import try_receive
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.decoders import Refusal
 from ipv8.messaging.payload import (
     IntroductionRequestPayload,
-    IntroductionResponsePayload,
     NewIntroductionRequestPayload,
-    NewIntroductionResponsePayload,
 )
 from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
 from ipv8.peer import Peer
@@ -36,9 +34,9 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Collection, Iterable
 
+    from ipv8.introduction_protocol import IntroductionRequest, IntroductionResponse
     from ipv8.messaging.address import Address
     from ipv8.messaging.interfaces.endpoint import Endpoint
-    from ipv8.messaging.serialization import Payload
 
 __all__ = ["NatKind", "NatReport", "Observation", "Reachability", "ReachabilityProbe", "classify", "is_carrier_grade",
            "judge"]
@@ -161,12 +159,6 @@ def is_carrier_grade(host: str) -> bool:
     return ip_address(host) in CARRIER_GRADE
 
 
-class _UnsolicitedError(PacketDecodingError):
-    """An answer to a question that was not asked."""
-
-    reason = DropCounter.UNSOLICITED
-
-
 class _Question(RandomNumberCache):
     """An introduction request to a server."""
 
@@ -220,7 +212,7 @@ class ReachabilityProbe(Community):
         question = self.request_cache.add(_Question(self.request_cache, server, timeout, answer))
         if question is None:
             return
-        payload: Payload
+        payload: IntroductionRequest
         if isinstance(server, UDPv6Address):
             payload = NewIntroductionRequestPayload(server, NOWHERE, NOWHERE, question.number,
                                                     0, 0, 0, 0, 0, 0, 0, 0, b"")
@@ -229,27 +221,23 @@ class ReachabilityProbe(Community):
                                                  supports_new_style=False)
         self.endpoint.send(server, self._pack_timed(payload, self.claim_global_time() % 65536))
 
-    def on_old_introduction_response(self, source_address: Address, data: bytes) -> None:
-        """Note what a server answered by message 245."""
-        self._on_answer(source_address, data, IntroductionResponsePayload)
-
-    def on_new_introduction_response(self, source_address: Address, data: bytes) -> None:
-        """Note what a server answered by message 233."""
-        self._on_answer(source_address, data, NewIntroductionResponsePayload)
-
-    def _on_answer(self, source_address: Address, data: bytes, payload_class: type[Payload]) -> None:
-        _, start, end = authenticate(self, source_address, data)
-        payload: Any
-        _, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+    def _receive_introduction_response(self, source_address: Address, data: bytes,
+                                       payload_class: type[IntroductionResponse]) -> Refusal | None:
+        """Note what a server answered."""
+        received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
+        if isinstance(received, Refusal):
+            return received
+        payload = received[-1]
         question = self.request_cache.get(_Question, payload.identifier)
         if question is None or question.server != source_address:
-            raise _UnsolicitedError
+            return UnsolicitedError()
         self.request_cache.pop(_Question, payload.identifier)
         if not question.answer.done():
             mapped = payload.destination_address
             usable = type(mapped) is type(source_address) and _is_unicast(mapped)
             question.answer.set_result(Observation(source_address, mapped if usable else None,
                                                    clock.monotonic() - question.start_time))
+        return None
 
 
 def _is_unicast(address: Address) -> bool:

@@ -15,12 +15,13 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from ipv8 import clock, entropy
-from ipv8.authentication import HEADER_SIZE, PacketDecodingError, UndecodableError, authenticate
+from ipv8.authentication import HEADER_SIZE, UndecodableError, UnsolicitedError
 from ipv8.community import Community, CommunitySettings
 from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.lazy_community import decode_payloads
+from ipv8.lazy_community import try_receive
 from ipv8.limits import TokenBuckets
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ipv8.messaging.decoders import Refusal
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.payload import (
     IntroductionRequestPayload,
@@ -116,12 +117,6 @@ def _places_of(host: str) -> tuple[Hashable, Hashable]:
 
 def _is_loopback(host: str) -> bool:
     return host.startswith("127.") or host == "::1"
-
-
-class _UnsolicitedError(PacketDecodingError):
-    """An answer to a question that was not asked."""
-
-    reason = DropCounter.UNSOLICITED
 
 
 class TrackerPing(NumberCacheWithName):
@@ -251,7 +246,7 @@ class EndpointServer(Community):
         self._by_subnet = TokenBuckets(limits.requests_per_subnet, BURST_SECONDS * limits.requests_per_subnet)
         self._introduced_at: dict[Peer, float] = {}
         self._probes = TokenBuckets(PROBES_PER_SECOND, PROBES_AT_ONCE, 1)
-        self._generic_handlers: dict[int, Callable[[Address, bytes], None]] = {
+        self._generic_handlers: dict[int, Callable[[Address, bytes], Refusal | None]] = {
             IntroductionRequestPayload.msg_id: self.on_generic_introduction_request,
             NewIntroductionRequestPayload.msg_id: self.on_generic_introduction_request,
             IntroductionResponsePayload.msg_id: self.on_generic_introduction_response,
@@ -280,11 +275,14 @@ class EndpointServer(Community):
             self.drops.count(DropCounter.RATE_LIMITED)
             return
         try:
-            handler(source_address, data)
-        except PacketDecodingError as e:
-            self.drops.count(e.reason)
+            result = handler(source_address, data)
+        except Refusal as e:
+            result = e
         except Exception:
             self.logger.exception("A packet from %s could not be handled", source_address)
+            return
+        if isinstance(result, Refusal):
+            self.drops.count(result.reason)
 
     def _admits(self, host: str) -> bool:
         """Whether ``host`` may have another packet looked into."""
@@ -296,14 +294,16 @@ class EndpointServer(Community):
     def on_unconfirmed_address(self, peer: Peer, source_address: Address) -> None:
         """Nothing: newcomers and those who have moved are asked alike, once their request is known to be one."""
 
-    def on_generic_introduction_request(self, source_address: Address, data: bytes) -> None:
-        """Remember the sender and introduce somebody else of the same overlay."""
+    def on_generic_introduction_request(self, source_address: Address, data: bytes) -> Refusal | None:
+        """Remember the sender and introduce somebody else of the same overlay; return what is wrong with the packet."""
         new_style = data[HEADER_SIZE - 1] == NewIntroductionRequestPayload.msg_id
         if not new_style and not isinstance(source_address, UDPv4Address):
-            raise UndecodableError("old style messages have no room for other than IPv4 addresses")
+            return UndecodableError("old style messages have no room for other than IPv4 addresses")
         payload_class = NewIntroductionRequestPayload if new_style else IntroductionRequestPayload
-        peer, start, end = authenticate(self, source_address, data)
-        _, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+        received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
+        if isinstance(received, Refusal):
+            return received
+        peer, _, payload = received
         peer.last_response = clock.time()
         if new_style or payload.supports_new_style:
             peer.new_style_intro = True
@@ -319,27 +319,31 @@ class EndpointServer(Community):
                 and self._probes.take()):
             # A newcomer, or somebody who may have moved: both have to answer before others are sent there.
             self._ping(known, source_address, service, lenient=True)
+        return None
 
     def on_peer_introduction_request(self, peer: Peer, source_address: Address, service_id: bytes) -> None:
         """Do something more with a valid request, before it is answered; for subclasses."""
 
-    def on_generic_introduction_response(self, source_address: Address, data: bytes) -> None:
-        """Note that a peer answered a ping of ours: it is where it seems to be."""
+    def on_generic_introduction_response(self, source_address: Address, data: bytes) -> Refusal | None:
+        """Note that a peer answered a ping of ours, and so is where it seems to be; return what is wrong otherwise."""
         if source_address not in self._pending_pings:
-            raise _UnsolicitedError
+            return UnsolicitedError()
         new_style = data[HEADER_SIZE - 1] == NewIntroductionResponsePayload.msg_id
         payload_class = NewIntroductionResponsePayload if new_style else IntroductionResponsePayload
-        peer, start, end = authenticate(self, source_address, data)
-        _, payload = decode_payloads(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
+        received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
+        if isinstance(received, Refusal):
+            return received
+        peer, _, payload = received
         ping = self.request_cache.get(TrackerPing, payload.identifier)
         if ping is None or ping.address != source_address or ping.peer != peer:
-            raise _UnsolicitedError
+            return UnsolicitedError()
         self.request_cache.pop(TrackerPing, payload.identifier)
         self.counters["pongs"] += 1
         self._occupancy.unproven.pop(ping.peer, None)
         ping.finish()
         if not new_style and payload.peer_limit_reached:
             ping.drop_service()
+        return None
 
     # -- remembering -------------------------------------------------------------------------------------------------
 

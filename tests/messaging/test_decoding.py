@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv6Address
-from ipv8.messaging.decoders import MESSAGE_LIMIT
+from ipv8.messaging.decoders import MESSAGE_LIMIT, WHOLE
 from ipv8.messaging.inet import ipv4_to_bytes, ipv4_to_text, ipv6_to_bytes, ipv6_to_text
 from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
 from ipv8.messaging.payload import (
@@ -27,7 +27,8 @@ from ipv8.messaging.payload import (
     PunctureRequestPayload,
 )
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
-from ipv8.messaging.serialization import PackError, Serializable, Serializer, default_serializer
+from ipv8.messaging.read_plan import MAX_NESTING
+from ipv8.messaging.serialization import Packer, PackError, Serializable, Serializer, default_serializer
 
 PROPERTY = settings(deadline=None, max_examples=150)
 
@@ -322,3 +323,84 @@ def test_offset_beyond_the_end() -> None:
             default_serializer.unpack_serializable(cls, b"12", 3)
     raw = type("Drawn", (Anything,), {"format_list": ["raw"]})
     assert default_serializer.unpack_serializable(raw, b"12", 2)[0].values == (b"",)
+
+
+class Odd(Packer[int, Any]):
+    """Half of a number, if it is even, behind as many values of the same payload as it says."""
+
+    def pack(self, data: int) -> bytes:
+        return bytes((2 * data,))
+
+    def unpack(self, data: bytes, offset: int, unpack_list: list[Any], *_: Any) -> int:
+        if data[offset] % 2:
+            raise ValueError("odd")
+        unpack_list.append((len(unpack_list), data[offset] // 2))
+        return offset + 1
+
+
+def odd_serializer() -> Serializer:
+    serializer = Serializer()
+    serializer.add_packer("odd", Odd())
+    return serializer
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.lists(st.sampled_from([*READABLE, "odd"]), max_size=4), max_size=3),
+       st.one_of(likely, st.binary(max_size=80)), st.integers(0, 3))
+def test_several_payloads_are_read_as_one_behind_the_other(formats: Any, data: Any, start: Any) -> None:
+    serializer = odd_serializer()
+    classes = tuple(type("Drawn", (Anything,), {"format_list": [ENTRIES.get(name, name) for name in names]})
+                    for names in formats)
+    expected, offset = [], start
+    for cls in classes:
+        read, build = serializer.decoders[cls]
+        values, offset = read(data, offset, 0)
+        if offset < 0:
+            break
+        expected.append(build(*values))
+    read, build = serializer.decoders[classes]
+    found, stop = read(data, start, 0)
+    assert stop == offset
+    if stop < 0:
+        assert str(found).partition("\n")[0] == str(values).partition("\n")[0], "the same field is to blame"
+        return
+    assert [repr(payload.values) for payload in build(*found)] == [repr(payload.values) for payload in expected]
+    whole, end = read(data, start, WHOLE)
+    assert end == stop
+    if end == len(data):
+        assert repr(whole) == repr(found)
+
+
+@PROPERTY
+@given(drawn(), st.binary(max_size=3))
+def test_surplus(sample: Any, surplus: bytes) -> None:
+    payload, _, formats = sample
+    packed = default_serializer.pack_serializable(payload)
+    if surplus and "raw" not in formats:
+        with pytest.raises(PackError, match=f"extra data: {len(surplus)} of"):
+            default_serializer.unpack_serializable_list([type(payload)], packed + surplus)
+    else:
+        (read,) = default_serializer.unpack_serializable_list([type(payload)], packed)
+        assert repr([*vars(read).values()]) == repr([*vars(payload).values()])
+
+
+def test_depth_does_not_depend_on_how_much_is_to_be_read() -> None:
+    class Nest(VariablePayload):
+        names = ["inside"]
+
+    Nest.format_list = [[Nest]]
+    data = b"\x00"
+    for _ in range(MAX_NESTING):
+        data = b"\x01" + len(data).to_bytes(2, "big") + data
+    for read in (default_serializer.unpack_serializable, lambda cls, data: default_serializer.unpack_serializable_list(
+            [cls], data)):
+        read(Nest, data)
+        with pytest.raises(PackError, match="deeper than"):
+            read(Nest, b"\x01" + len(data).to_bytes(2, "big") + data)
+
+
+@pytest.mark.parametrize("name", ["ip_address", "address"])
+def test_unknown_type_of_address(name: str) -> None:
+    cls = payload_class(["H", name])
+    with pytest.raises(PackError, match=f"item: {name}\nthere are no addresses of type 9$"):
+        default_serializer.unpack_serializable(cls, b"\x00\x01\x09" + bytes(30))

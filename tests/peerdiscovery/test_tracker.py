@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ipv8.authentication import RateLimitedError
 from ipv8.community import Community
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload import (
     IntroductionRequestPayload,
     IntroductionResponsePayload,
@@ -436,7 +438,7 @@ async def test_answer_from_elsewhere_is_not_even_verified(serve: Any, monkeypatc
     client.ask()
     (identifier,) = client.pings()
     client.address = UDPv4Address("6.6.6.6", 6)
-    monkeypatch.setattr("ipv8.peerdiscovery.tracker.authenticate", lambda *_: pytest.fail("verified"))
+    monkeypatch.setattr("ipv8.peerdiscovery.tracker.try_receive", lambda *_: pytest.fail("verified"))
     client.answer_ping(identifier)
     assert server.drops == {"unsolicited": 1}
 
@@ -704,6 +706,32 @@ async def test_forged_request(serve: Any) -> None:
     assert client.ask() is None
     assert server.drops == {"bad_signature": 1}
     assert not server.network.services_per_peer
+
+
+@pytest.mark.parametrize("size", [0, 20])
+async def test_signed_nonsense(serve: Any, caplog: pytest.LogCaptureFixture, size: int) -> None:
+    class Nonsense(VariablePayload):
+        msg_id = IntroductionRequestPayload.msg_id
+        format_list = ["raw"]
+        names = ["bytes"]
+
+    server = serve()
+    client = Client(server)
+    assert client.send(Nonsense(bytes(size))) == []
+    assert server.drops == {"undecodable": 1}
+    assert not caplog.records
+    assert client.known is None
+
+
+async def test_what_a_subclass_refuses_is_counted(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Picky(EndpointServer):
+        def on_peer_introduction_request(self, peer: Peer, source_address: Any, service_id: bytes) -> None:
+            raise RateLimitedError(source_address[0])
+
+    server = serve(Picky)
+    assert Client(server).ask() is None
+    assert server.drops == {"rate_limited": 1}
+    assert not caplog.records
 
 
 async def test_bug_of_a_subclass_is_logged(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
