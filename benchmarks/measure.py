@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice, repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Figure", "microseconds", "microseconds_in_turn", "microseconds_over"]
+__all__ = ["Figure", "microseconds", "microseconds_in_turn", "microseconds_over", "microseconds_side_by_side"]
 
 ROUNDS = 5
 ROUND_SECONDS = 0.04
+SHORT_ROUNDS = 20
+SHORT_ROUND_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,40 @@ def microseconds_in_turn(function: Callable[[Any], object], items: Sequence[Any]
     return _best(lambda number: _timed(function, islice(arguments, number)))
 
 
+def microseconds_side_by_side(function: Callable[[Any], object], items: Mapping[str, Any]) -> dict[str, float]:
+    """The cost of a call with each of ``items``: the best of many short rounds, in which each has its turn.
+
+    So what slows the machine down for a while slows all of them down.
+    """
+    stopwatches = {name: partial(_timed_repeatedly, function, item) for name, item in items.items()}
+    numbers = {name: _number(timed, SHORT_ROUND_SECONDS) for name, timed in stopwatches.items()}
+    best = dict.fromkeys(items, float("inf"))
+    for _ in range(SHORT_ROUNDS):
+        for name, timed in stopwatches.items():
+            best[name] = min(best[name], timed(numbers[name]) / numbers[name] * 1e6)
+    return best
+
+
 def microseconds_over(function: Callable[[Any], object], items: Sequence[Any]) -> float:
     """The cost of one call, averaged over one call for each of ``items``: for calls that cannot be repeated."""
     return _timed(function, [(item,) for item in items]) / len(items) * 1e6
 
 
 def _best(timed: Callable[[int], float]) -> float:
-    number = 1
-    while (elapsed := timed(number)) < ROUND_SECONDS / 4:
-        number *= max(2, min(10, int(ROUND_SECONDS / 4 / max(elapsed, 1e-9))))
-    number = max(1, int(number * ROUND_SECONDS / elapsed))
+    number = _number(timed, ROUND_SECONDS)
     return min(timed(number) for _ in range(ROUNDS)) / number * 1e6
+
+
+def _number(timed: Callable[[int], float], seconds: float) -> int:
+    """How many calls take about ``seconds``."""
+    number = 1
+    while (elapsed := timed(number)) < seconds / 4:
+        number *= max(2, min(10, int(seconds / 4 / max(elapsed, 1e-9))))
+    return max(1, int(number * seconds / elapsed))
+
+
+def _timed_repeatedly(function: Callable[[Any], object], item: Any, number: int) -> float:
+    return _timed(function, repeat((item,), number))
 
 
 def _timed(function: Callable[..., object], calls: Iterable[tuple[Any, ...]]) -> float:

@@ -36,7 +36,6 @@ __all__ = [
     "RateLimitedError",
     "SignatureGuard",
     "UndecodableError",
-    "UnsolicitedError",
     "UnusableKeyError",
     "recognise",
     "try_verify",
@@ -47,8 +46,10 @@ HEADER_SIZE = 23
 """Prefix (22 bytes) and message id: where the body of every packet starts."""
 
 MESSAGE_ID_OFFSET = HEADER_SIZE - 1
+KEY_SIZE_OFFSET, KEY_SIZE_END = HEADER_SIZE, HEADER_SIZE + 1  # two bytes
 KEY_OFFSET = HEADER_SIZE + 2
 
+DER_LENGTH_OFFSET = KEY_OFFSET + 1
 ALGORITHM_OFFSET = KEY_OFFSET + 4
 """Where a key in DER says of which kind it is: behind the headers of two sequences, one byte later if it is long."""
 
@@ -114,12 +115,6 @@ class BadSignatureError(PacketDecodingError):
     """A packet that the owner of the key did not sign."""
 
     reason = DropCounter.BAD_SIGNATURE
-
-
-class UnsolicitedError(PacketDecodingError):
-    """An answer to a question that was not asked."""
-
-    reason = DropCounter.UNSOLICITED
 
 
 class RateLimitedError(PacketDecodingError):
@@ -200,13 +195,13 @@ def try_verify(overlay: Overlay[Any], source_address: Address,
     room = len(data) - KEY_OFFSET
     if room <= 0:
         return UndecodableError("the packet is too short for a signed one")
-    size = data[HEADER_SIZE] << 8 | data[HEADER_SIZE + 1]
+    size = data[KEY_SIZE_OFFSET] << 8 | data[KEY_SIZE_END]
     room -= size
     if not 0 < size <= MAX_KEY_SIZE or room <= 0:
         return UndecodableError("the packet is too short for its key, or its key is none")
     dear = data[KEY_OFFSET] == DER_SEQUENCE
     if dear:
-        start = ALGORITHM_OFFSET + (data[KEY_OFFSET + 1] >> 7)
+        start = ALGORITHM_OFFSET + (data[DER_LENGTH_OFFSET] >> 7)
         if size < SMALLEST_DER_KEY or data[start:start + ALGORITHM_SIZE] not in DER_ALGORITHMS:
             return UnusableKeyError("the key of the packet is of no kind that can be used")
     elif not data.startswith(CHEAP_KEY, KEY_OFFSET):

@@ -11,7 +11,7 @@ from . import entropy
 from .authentication import HEADER_SIZE, MESSAGE_ID_OFFSET
 from .declaration import Message
 from .introduction_protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
-from .lazy_community import attempt_of
+from .lazy_community import Attempt, attempt_of
 from .limits import TokenBuckets
 from .messaging.address import UDPv4Address, UDPv6Address
 from .messaging.decoders import Refusal
@@ -37,6 +37,9 @@ UNPROVEN_CHANCE = 0.5
 
 WARNINGS_PER_SECOND, WARNINGS_AT_ONCE = 0.1, 5.0
 
+REMARKS = 100
+"""How many refusals for one reason a debug log tells of; after that it is every one in so many."""
+
 DEPRECATED_MESSAGES = {
     255: "reserved-255", 254: "on-missing-sequence", 253: "missing-proof", 252: "signature-request",
     251: "signature-response", 248: "on-identity", 247: "on-missing-identity", 244: "destroy-community",
@@ -45,6 +48,8 @@ DEPRECATED_MESSAGES = {
 }
 
 Handler = Callable[[Any, bytes], Any]
+
+_NO_ATTEMPT: tuple[None, Any] = (None, None)
 
 
 class Community(IntroductionProtocol):
@@ -83,8 +88,8 @@ class Community(IntroductionProtocol):
         self._warnings = TokenBuckets(WARNINGS_PER_SECOND, WARNINGS_AT_ONCE)
 
         self.decode_map: list[Handler | None] = [None] * 256
-        #: For each handler of ``decode_map``: that handler, and what returns refusals and otherwise does the same.
-        self._attempts: list[tuple[Handler | None, Any]] = [(None, None)] * 256
+        #: By message id, a handler of ``decode_map`` and what does the same, but returns refusals.
+        self._attempts: dict[int, tuple[Handler, Attempt]] = {}
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
         self._register_handlers()
 
@@ -140,7 +145,9 @@ class Community(IntroductionProtocol):
             msg = f"message {msg_id} cannot be handled by {callback!r}: {current!r} does so already"
             raise RuntimeError(msg)
         self.decode_map[msg_id] = callback
-        self._attempts[msg_id] = callback, attempt_of(callback) or callback
+        attempt = attempt_of(callback, self)
+        if attempt is not None:
+            self._attempts[msg_id] = callback, attempt
 
     def on_deprecated_message(self, source_address: Address, data: bytes) -> None:
         """Note a message that is not in use any more."""
@@ -166,9 +173,9 @@ class Community(IntroductionProtocol):
             if warn_unknown and self._warnings.holds("unknown") and self._warnings.take("unknown"):
                 self.logger.warning("Nothing handles message %d, sent by %s:%d", msg_id, *source_address)
             return
-        registered, attempt = self._attempts[msg_id]
+        registered, attempt = self._attempts.get(msg_id, _NO_ATTEMPT)
         try:
-            result = (attempt if handler is registered else handler)(source_address, data)
+            result = attempt(self, source_address, data) if registered is handler else handler(source_address, data)
         except Refusal as e:
             result = e
         except Exception:
@@ -177,8 +184,9 @@ class Community(IntroductionProtocol):
         if result is None:
             return
         if isinstance(result, Refusal):
-            self.drops[result.reason] += 1
-            if self.logger.isEnabledFor(logging.DEBUG):
+            drops, reason = self.drops, result.reason
+            drops[reason] = count = drops[reason] + 1
+            if (count <= REMARKS or count % REMARKS == 0) and self.logger.isEnabledFor(logging.DEBUG):
                 self.logger.debug("Message %d, sent by %s, is refused: %s", msg_id, source_address, result)
         elif iscoroutine(result):
             self.register_anonymous_task("on_packet", ensure_future(result), ignore=(Exception,))

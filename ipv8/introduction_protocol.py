@@ -8,10 +8,9 @@ from weakref import WeakKeyDictionary
 
 from . import clock
 from .introductions import IntroductionLedger, OwnAddressVotes, PendingIntroductions, PunctureBudget, is_sendable
-from .lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, raising, try_receive
+from .lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, receive_from
 from .limits import TokenBuckets
 from .messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
-from .messaging.decoders import Refusal
 from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload import (
@@ -310,28 +309,26 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         if self._confirmations.take(address[0]) and not self._pending.waits_for(address):
             self.endpoint.send(address, self.create_introduction_request(address, new_style=peer.new_style_intro))
 
-    @raising
-    def on_old_introduction_response(self, source_address: Address, data: bytes) -> Refusal | None:
+    @receive_from(GlobalTimeDistributionPayload, IntroductionResponsePayload)
+    def on_old_introduction_response(self, source_address: Address, peer: Peer, dist: GlobalTimeDistributionPayload,
+                                     payload: IntroductionResponsePayload) -> None:
         """Message 245, which says whether its sender understands the new style."""
-        return self._receive_introduction_response(source_address, data, IntroductionResponsePayload)
+        self._accept_introduction_response(source_address, peer, dist, payload)
 
-    @raising
-    def on_new_introduction_response(self, source_address: Address, data: bytes) -> Refusal | None:
+    @receive_from(GlobalTimeDistributionPayload, NewIntroductionResponsePayload)
+    def on_new_introduction_response(self, source_address: Address, peer: Peer, dist: GlobalTimeDistributionPayload,
+                                     payload: NewIntroductionResponsePayload) -> None:
         """Message 233."""
-        return self._receive_introduction_response(source_address, data, NewIntroductionResponsePayload)
+        self._accept_introduction_response(source_address, peer, dist, payload)
 
-    def _receive_introduction_response(self, source_address: Address, data: bytes,
-                                       payload_class: type[IntroductionResponse]) -> Refusal | None:
+    def _accept_introduction_response(self, source_address: Address, peer: Peer, dist: GlobalTimeDistributionPayload,
+                                      payload: IntroductionResponse) -> None:
         """Accept a response to a request of ours, from where that was sent to, and nothing else."""
-        received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
-        if isinstance(received, Refusal):
-            return received
-        peer, dist, payload = received
         known = self.network.get_verified_by_public_key_bin(peer.key_bin) or peer
         asked = self._pending.asked(payload.identifier)
         if not self._pending.take(payload.identifier, source_address, known):
             self.drops.count(DropCounter.UNSOLICITED)
-            return None
+            return
         known.add_address(source_address)
         known.last_response = clock.time()
         if not isinstance(source_address, RelayedAddress):
@@ -340,14 +337,13 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         elif known.address == source_address:
             known.path = Path.RELAYED
             self._meetings.note(asked, known)
-        if payload_class is NewIntroductionResponsePayload or payload.supports_new_style:
+        if isinstance(payload, NewIntroductionResponsePayload) or payload.supports_new_style:
             known.new_style_intro = True
         if not known.proven:
             self.network.mark_proven(known)
             if 0 <= self.max_peers < len(self.get_peers()) and known not in self.network.verified_peers:
                 self._make_room(known)
         self.on_introduction_response(known, dist, payload)
-        return None
 
     def on_introduction_response(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                  payload: IntroductionResponse) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -29,7 +28,7 @@ from .peer import Peer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .keyvault.keys import PrivateKey
+    from .keyvault.keys import PrivateKey, PublicKey
     from .messaging.serialization import Serializable
     from .requestcache import CacheWithName
 
@@ -101,8 +100,12 @@ def try_receive(overlay: Overlay[Any], classes: tuple[type[Payload], ...], sourc
                 data: bytes) -> list[Any] | Refusal:
     """The sender of a signed packet and its payloads, or what is wrong with it."""
     signer = try_verify(overlay, source_address, data)
-    if not isinstance(signer, tuple):
-        return signer
+    return _open(overlay, classes, source_address, data, signer) if isinstance(signer, tuple) else signer
+
+
+def _open(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_address: Address, data: bytes,
+          signer: tuple[PublicKey, int, int]) -> list[Any] | Refusal:
+    """The sender and the payloads of a packet whose signature is good."""
     key, start, end = signer
     peer = recognise(overlay, key, source_address, data[KEY_OFFSET:start])
     payloads = try_decode(overlay, classes, data[:end], start)
@@ -122,11 +125,10 @@ Attempt = Callable[[Any, Address, bytes], Any]
 _attempts: WeakKeyDictionary[Callable[..., Any], Attempt] = WeakKeyDictionary()
 
 
-def attempt_of(handler: Callable[..., Any]) -> Callable[[Address, bytes], Any] | None:
-    """The attempt that a message handler, a method made by :func:`raising`, stands for; ``None`` for any other."""
+def attempt_of(handler: Callable[..., Any], owner: object) -> Attempt | None:
+    """The attempt that a method of ``owner`` stands for, if :func:`raising` made it, else ``None``."""
     function = getattr(handler, "__func__", None)
-    attempt = None if function is None else _attempts.get(function)
-    return None if attempt is None else MethodType(attempt, handler.__self__)  # type: ignore[attr-defined]
+    return None if function is None or handler.__self__ is not owner else _attempts.get(function)  # type: ignore[attr-defined]
 
 
 def raising(attempt: Attempt, handler: Callable[..., Any] | None = None) -> MessageHandler:
@@ -145,24 +147,33 @@ def raising(attempt: Attempt, handler: Callable[..., Any] | None = None) -> Mess
     return receive
 
 
+def _signed(payloads: tuple[type[Payload], ...], handler: Callable[..., HandlerResult],
+            call: Callable[[Any, list[Any], Address, bytes], HandlerResult]) -> MessageHandler:
+    """What receives signed messages for ``handler``: ``call(overlay, [peer, *payloads], source_address, data)``."""
+    def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
+        signer = try_verify(self, source_address, data)
+        if not isinstance(signer, tuple):
+            return signer
+        received = _open(self, payloads, source_address, data, signer)
+        return call(self, received, source_address, data) if isinstance(received, list) else received
+    return raising(attempt, handler)
+
+
 def lazy_wrapper(*payloads: type[Payload]) -> Callable[[LazyWrappable], MessageHandler]:
     """Receive signed messages: ``handler(self, peer, *payloads)``."""
-    def decorator(handler: LazyWrappable) -> MessageHandler:
-        def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
-            received = try_receive(self, payloads, source_address, data)
-            return handler(self, *received) if isinstance(received, list) else received
-        return raising(attempt, handler)
-    return decorator
+    return lambda handler: _signed(payloads, handler, lambda self, received, _address, _data: handler(self, *received))
 
 
 def lazy_wrapper_wd(*payloads: type[Payload]) -> Callable[[LazyWDWrappable], MessageHandler]:
     """Receive signed messages with the packet they came in: ``handler(self, peer, *payloads, data)``."""
-    def decorator(handler: LazyWDWrappable) -> MessageHandler:
-        def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
-            received = try_receive(self, payloads, source_address, data)
-            return handler(self, *received, data) if isinstance(received, list) else received
-        return raising(attempt, handler)
-    return decorator
+    return lambda handler: _signed(payloads, handler,
+                                   lambda self, received, _address, data: handler(self, *received, data))
+
+
+def receive_from(*payloads: type[Payload]) -> Callable[[Callable[..., HandlerResult]], MessageHandler]:
+    """Receive signed messages with the address they came from: ``handler(self, source_address, peer, *payloads)``."""
+    return lambda handler: _signed(payloads, handler,
+                                   lambda self, received, address, _data: handler(self, address, *received))
 
 
 def _unsigned(payloads: tuple[type[Payload], ...], handler: Callable[..., HandlerResult],

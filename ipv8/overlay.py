@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABCMeta, abstractmethod
-from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -61,6 +60,8 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         self.community_id = settings.community_id
         self.crypto = default_eccrypto
         self.serializer = self.get_serializer()
+        #: The budgets for verifying signatures, which all overlays of an endpoint share.
+        self.signature_guard = SignatureGuard.of(settings.endpoint)
         self.endpoint.add_listener(self)
         self.register_task("discover_lan_addresses", self.discover_lan_addresses, interval=LAN_SCAN_INTERVAL, delay=0)
 
@@ -78,11 +79,6 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
     async def __aexit__(self, exc_type: type[BaseException] | None, exc_value: BaseException | None,
                         traceback: TracebackType | None) -> None:
         await self.unload()
-
-    @cached_property
-    def signature_guard(self) -> SignatureGuard:
-        """The budgets for verifying signatures, which all overlays of an endpoint share."""
-        return SignatureGuard.of(self.endpoint)
 
     def get_serializer(self) -> Serializer:
         """A new serializer for this overlay; extend it here to register packers of your own."""

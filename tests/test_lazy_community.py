@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 from types import MethodType
 from typing import Any
 
 import pytest
 
 from ipv8.authentication import BadSignatureError, PacketDecodingError
-from ipv8.community import Community
+from ipv8.community import REMARKS, Community
 from ipv8.lazy_community import (
     lazy_wrapper,
     lazy_wrapper_unsigned,
@@ -276,6 +277,15 @@ def test_the_last_handler_in_the_table_is_called(strict: Any) -> None:
     assert len(strict.got) == 1
 
 
+def test_a_handler_may_be_a_method_of_another_overlay(strict: Any, make_overlay: Any) -> None:
+    other = make_overlay(Strict)
+    strict.add_message_handler(20, other.unsigned)
+    strict.on_packet((SOURCE, strict.ezr_pack(20, First(5), sig=False)))
+    assert (len(strict.got), len(other.got)) == (0, 1)
+    strict.on_packet((SOURCE, strict.ezr_pack(20, Second(b"too long"), sig=False)))
+    assert strict.drops == {"undecodable": 1}
+
+
 def test_an_exception_as_a_result_is_a_refusal_or_nothing(strict: Any, caplog: pytest.LogCaptureFixture) -> None:
     results = iter([BadSignatureError("forged"), ValueError("the handler's own business"), "text"])
     strict.decode_map[2] = lambda *_: next(results)
@@ -283,6 +293,17 @@ def test_an_exception_as_a_result_is_a_refusal_or_nothing(strict: Any, caplog: p
         strict.on_packet((SOURCE, strict.ezr_pack(2, sig=False)))
     assert strict.drops == {"bad_signature": 1}
     assert not caplog.records
+
+
+def test_a_debug_log_stays_readable(strict: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="Strict")
+    malformed = strict.ezr_pack(2, Second(b"too long"), sig=False)
+    for _ in range(3 * REMARKS):
+        strict.on_packet((SOURCE, malformed))
+    assert len(caplog.records) == REMARKS + 2, "the first ones, and then one in so many"
+    assert "extra data" in caplog.text
+    strict.on_packet((SOURCE, strict.ezr_pack(0)[:-1] + b"x"))
+    assert "signature" in caplog.records[-1].getMessage(), "others are not drowned"
 
 
 @pytest.mark.parametrize("classes", [(First,), (First, Second)])

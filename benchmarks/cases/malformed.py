@@ -16,7 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from benchmarks.datagrams import bad_signatures, malformed, off_its_curve
-from benchmarks.measure import Figure, microseconds, microseconds_in_turn, microseconds_over
+from benchmarks.measure import Figure, microseconds_over, microseconds_side_by_side
 from benchmarks.messages import BODY, MeasuredCommunity, Message, UnsignedMessage, make_overlay
 from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SOURCE = UDPv4Address("127.0.0.2", 2000)
 SIGNERS = {level: UDPv4Address(f"127.0.1.{number}", 2000)  # apart, as budgets may be by source
            for number, level in enumerate(("curve25519", "very-low", "high"), 1)}
+VALID = "valid unsigned"
 KEY_SOURCE = UDPv4Address("127.0.2.1", 2000)
 FIRST = 50  # before any budget for signature verification is used up
 
@@ -45,15 +46,11 @@ async def _measure() -> list[Figure]:
         with suppress(IndexError):  # what a library fails with is part of the cost of the shape
             victim.endpoint.notify_listeners((source, data))
 
-    valid = microseconds_in_turn(deliver, [
-        sender.ezr_pack(UnsignedMessage.msg_id, UnsignedMessage(number, BODY), sig=False) for number in range(64)])
-    figures = [Figure("valid unsigned", valid)]
-    dearest = 0.0
-    for name, data in malformed(sender, Random(1)).items():
-        cost = microseconds(deliver, data)
-        dearest = max(dearest, cost)
-        figures.append(Figure(name, cost))
-    figures.append(Figure("dearest shape, in valid unsigned messages", dearest / valid, "x"))
+    valid = sender.ezr_pack(UnsignedMessage.msg_id, UnsignedMessage(1, BODY), sig=False)
+    costs = microseconds_side_by_side(deliver, {VALID: valid, **malformed(sender, Random(1))})
+    figures = [Figure(name, cost) for name, cost in costs.items()]
+    dearest = max(cost for name, cost in costs.items() if name != VALID)
+    figures.append(Figure("dearest shape, in valid unsigned messages", dearest / costs[VALID], "x"))
 
     for level, source in SIGNERS.items():
         signer = make_overlay(level=level)

@@ -8,14 +8,16 @@ of the values: its caller does, who may have found by then that the data are not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .packers import PackError
+from .packers import ADDRESS_TYPE_IPV4, ADDRESS_TYPE_IPV6, IPV4_ADDRESSES, IPV6_ADDRESSES, PackError
 
 __all__ = [
     "BODY",
     "HEX_LIMIT",
+    "IP_ADDRESS",
+    "IP_ADDRESSES",
     "MESSAGE_LIMIT",
     "REFUSED",
     "REST",
@@ -74,12 +76,19 @@ Labels = tuple[tuple[int, str], ...]
 
 BODY: Any = object()  # a tail: as many bytes as the length says that was just read
 REST: Any = object()  # a tail: all bytes that are left
+IP_ADDRESS: Any = object()  # a tail: an IP address of the type that was just read
+
+IP_ADDRESSES: dict[int, tuple[int, Mapping[bytes, Any]]] = {
+    ADDRESS_TYPE_IPV4: (6, IPV4_ADDRESSES),
+    ADDRESS_TYPE_IPV6: (18, IPV6_ADDRESSES),
+}
+"""For each type of IP address the number of bytes behind the type, and what they mean."""
 
 
 class Segment(NamedTuple):
     """A run of fixed fields, one variable field, or the former and then the latter."""
 
-    unpack_from: UnpackFrom | None
+    unpack_from: UnpackFrom
     size: int
     tail: Tail | None
     labels: Labels
@@ -145,7 +154,6 @@ def _refusal(labels: Labels, available: int, error: Exception) -> UnpackError:
 def read_run(segment: Segment) -> Read:
     """One run of fixed fields and nothing else."""
     unpack_from, size, _, labels = segment
-    assert unpack_from is not None
 
     def read(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
         if len(data) - offset < size:
@@ -162,7 +170,6 @@ def read_run(segment: Segment) -> Read:
 def read_body(segment: Segment) -> Read:
     """Fixed fields, maybe none, and one body."""
     unpack_from, size, _, labels = segment
-    assert unpack_from is not None
 
     def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         end = len(data)
@@ -170,16 +177,17 @@ def read_body(segment: Segment) -> Read:
         if start > end:
             return UnpackError(labels, end - offset, None), REFUSED
         try:
-            values = unpack_from(data, offset)
+            values = [*unpack_from(data, offset)]
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return _refusal(labels, end - offset, error), REFUSED
-        stop = start + values[-1]
+        stop = start + values.pop()
         if stop != end:
             if stop > end:
                 return UnpackError(labels, end - offset, None), REFUSED
             if depth == WHOLE:
                 return (), stop
-        return (*values[:-1], data[start:stop]), stop
+        values.append(data[start:stop])
+        return values, stop
 
     return read
 
@@ -188,8 +196,7 @@ def read_bodies(segments: list[Segment]) -> Read:
     """Bodies with fixed fields in front of, between and behind them."""
     bodies = [(segment.unpack_from, segment.size, segment.labels) for segment in segments if segment.tail is BODY]
     last, last_size, last_tail, last_labels = segments[-1]
-    if last_tail is BODY:
-        last = None
+    has_more = last_tail is not BODY
 
     def read(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
         end = len(data)
@@ -200,13 +207,13 @@ def read_bodies(segments: list[Segment]) -> Read:
                 start = offset + size
                 if start > end:
                     return UnpackError(labels, end - offset, None), REFUSED
-                values += unpack_from(data, offset)  # type: ignore[misc]  # a body has its length in front
+                values += unpack_from(data, offset)
                 stop = start + values.pop()
                 if stop > end:
                     return UnpackError(labels, end - offset, None), REFUSED
                 values.append(data[start:stop])
                 offset = stop
-            if last is not None:
+            if has_more:
                 labels = last_labels
                 if offset + last_size > end:
                     return UnpackError(labels, end - offset, None), REFUSED
@@ -219,16 +226,17 @@ def read_bodies(segments: list[Segment]) -> Read:
     return read
 
 
-def read_any(
+def read_any(  # noqa: C901 - see the comment on its loop
     segments: list[Segment],
     maps: list[tuple[int, Callable[[Any], Any], Labels]],
     reshapes: list[tuple[int, int, Callable[[list[Any]], Sequence[Any]]]],
 ) -> Read:
     """Anything: after the reading ``maps`` replace values, and then ``reshapes`` slices of values."""
-    body, rest = BODY, REST
+    body, rest, ip_address, types = BODY, REST, IP_ADDRESS, IP_ADDRESSES
     # Plain tuples are taken apart faster than named ones.
     steps = [(segment.unpack_from, segment.size, segment.tail, segment.labels) for segment in segments]
 
+    # Most fields of most messages come by here: a call for each kind would cost more than what it did.
     def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         values: list[Any] = []
         labels: Labels = ()
@@ -238,11 +246,17 @@ def read_any(
                 stop = start = offset + size
                 if start > end:
                     return UnpackError(labels, end - offset, None), REFUSED
-                if unpack_from is not None:
-                    values += unpack_from(data, offset)
+                if tail is ip_address and data[start - 1] not in types:
+                    return UnpackError(labels, end - offset, data[start - 1]), REFUSED
+                values += unpack_from(data, offset)
                 if tail is body:
                     stop += values[-1]
                     values[-1] = data[start:stop]
+                elif tail is ip_address:
+                    length, addresses = types[values[-1]]
+                    stop += length
+                    if stop <= end:
+                        values[-1] = addresses[data[start:stop]]
                 elif tail is rest:
                     stop = end
                     values.append(data[start:stop])

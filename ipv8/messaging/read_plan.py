@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .address import DomainAddress
 from .decoders import (
     BODY,
+    IP_ADDRESS,
+    IP_ADDRESSES,
     REFUSED,
     REST,
     WHOLE,
@@ -33,10 +35,7 @@ from .decoders import (
 )
 from .packers import (
     ADDRESS_TYPE_DOMAIN_NAME,
-    ADDRESS_TYPE_IPV4,
-    ADDRESS_TYPE_IPV6,
     IPV4_ADDRESSES,
-    IPV6_ADDRESSES,
     UNPACKED_BITS,
     Address,
     Bits,
@@ -130,9 +129,8 @@ class _Plan:
 
     def _close(self, tail: Tail | None) -> None:
         run = Struct(self._run)
-        unpack_from = run.unpack_from if len(self._run) > 1 else None
-        if unpack_from is not None or tail is not None:
-            self._segments.append(Segment(unpack_from, run.size, tail, tuple(self._labels)))
+        if len(self._run) > 1 or tail is not None:
+            self._segments.append(Segment(run.unpack_from, run.size, tail, tuple(self._labels)))
         self._run = ">"
         self._labels = []
 
@@ -204,33 +202,25 @@ def _add_text(plan: _Plan, packer: VarLenUtf8, inner: tuple[Any, ...], label: st
 
 
 def _add_address(plan: _Plan, packer: Address, _inner: tuple[Any, ...], label: str) -> bool:
-    plan.variable(_read_ip_address if packer.ip_only else _read_address, label, "B")
+    plan.variable(IP_ADDRESS if packer.ip_only else _read_address, label, "B")
     return True
 
 
-def _read_ip_address(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
+def _read_address(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
     kind = values[-1]
-    if kind == ADDRESS_TYPE_IPV4:
-        stop = offset + 6
+    if kind in IP_ADDRESSES:
+        length, addresses = IP_ADDRESSES[kind]
+        stop: int = offset + length
         if stop <= len(data):
-            values[-1] = IPV4_ADDRESSES[data[offset:stop]]
-    elif kind == ADDRESS_TYPE_IPV6:
-        stop = offset + 18
-        if stop <= len(data):
-            values[-1] = IPV6_ADDRESSES[data[offset:stop]]
-    else:
+            values[-1] = addresses[data[offset:stop]]
+        return stop
+    if kind != ADDRESS_TYPE_DOMAIN_NAME:
         return REFUSED
-    return stop
-
-
-def _read_address(data: bytes, offset: int, values: list[Any], depth: int) -> int:
-    if values[-1] != ADDRESS_TYPE_DOMAIN_NAME:
-        return _read_ip_address(data, offset, values, depth)
     start = offset + 2
     if start > len(data):
         return start
     (length,) = _LENGTH.unpack_from(data, offset)
-    stop: int = start + length
+    stop = start + length
     if stop + 2 <= len(data):
         (port,) = _LENGTH.unpack_from(data, stop)
         values[-1] = DomainAddress(data[start:stop].decode(), port)

@@ -62,15 +62,16 @@ class _Membership:
     def __init__(self, network: Network, peer: Peer) -> None:
         self.network = network
         self.peer = peer
-        self.entries: dict[tuple[bool, Address], None] = {}
+        self.entries: tuple[tuple[bool, Address], ...] = ()
 
     def __call__(self) -> None:
         self.network._index_addresses(self, self.current_entries(), self.network.get_services_for_peer(self.peer))
         self.network._book.trim()
 
-    def current_entries(self) -> dict[tuple[bool, Address], None]:
+    def current_entries(self) -> tuple[tuple[bool, Address], ...]:
         """What the peer should be indexed under; equal addresses of two classes are one contact."""
-        return {(kind is UDPv4LANAddress, address): None for kind, address in self.peer.addresses.items()}
+        return tuple(dict.fromkeys((kind is UDPv4LANAddress, address)
+                                   for kind, address in self.peer.addresses.items()))
 
     def addresses(self) -> list[Address]:
         """The indexed addresses; one that is a contact and in the LAN comes twice."""
@@ -440,7 +441,7 @@ class Network:
         membership.peer.addresses.unwatch(membership)
         for service in self.services_per_peer.get(key, ()):
             self._stop_offering(membership, service)
-        self._index_addresses(membership, {}, ())
+        self._index_addresses(membership, (), ())
         del self.verified_by_public_key_bin[key]
         if key in self.services_per_peer:
             self._count_unverified(key)
@@ -456,7 +457,7 @@ class Network:
                     return True
         return False
 
-    def _index_addresses(self, membership: _Membership, current: dict[tuple[bool, Address], None],
+    def _index_addresses(self, membership: _Membership, current: tuple[tuple[bool, Address], ...],
                          services: Iterable[Service]) -> None:
         """Index a peer with ``services`` under its ``current`` addresses instead of the previous ones."""
         peer, previous = membership.peer, membership.entries

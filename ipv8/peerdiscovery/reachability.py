@@ -14,17 +14,14 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipv8 import clock, entropy
-from ipv8.authentication import UnsolicitedError
 from ipv8.community import Community, CommunitySettings
 from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.lazy_community import try_receive
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.messaging.decoders import Refusal
+from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.payload import (
     IntroductionRequestPayload,
     NewIntroductionRequestPayload,
 )
-from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
 from ipv8.peer import Peer
 from ipv8.requestcache import RandomNumberCache, RequestCache
 
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from ipv8.introduction_protocol import IntroductionRequest, IntroductionResponse
     from ipv8.messaging.address import Address
     from ipv8.messaging.interfaces.endpoint import Endpoint
+    from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
 
 __all__ = ["NatKind", "NatReport", "Observation", "Reachability", "ReachabilityProbe", "classify", "is_carrier_grade",
            "judge"]
@@ -221,23 +219,20 @@ class ReachabilityProbe(Community):
                                                  supports_new_style=False)
         self.endpoint.send(server, self._pack_timed(payload, self.claim_global_time() % 65536))
 
-    def _receive_introduction_response(self, source_address: Address, data: bytes,
-                                       payload_class: type[IntroductionResponse]) -> Refusal | None:
+    def _accept_introduction_response(self, source_address: Address, peer: Peer,  # noqa: ARG002 - as in the base
+                                      dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - as in the base
+                                      payload: IntroductionResponse) -> None:
         """Note what a server answered."""
-        received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
-        if isinstance(received, Refusal):
-            return received
-        payload = received[-1]
         question = self.request_cache.get(_Question, payload.identifier)
         if question is None or question.server != source_address:
-            return UnsolicitedError()
+            self.drops.count(DropCounter.UNSOLICITED)
+            return
         self.request_cache.pop(_Question, payload.identifier)
         if not question.answer.done():
             mapped = payload.destination_address
             usable = type(mapped) is type(source_address) and _is_unicast(mapped)
             question.answer.set_result(Observation(source_address, mapped if usable else None,
                                                    clock.monotonic() - question.start_time))
-        return None
 
 
 def _is_unicast(address: Address) -> bool:

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from ipv8 import clock, entropy
-from ipv8.authentication import HEADER_SIZE, UndecodableError, UnsolicitedError
+from ipv8.authentication import HEADER_SIZE, UndecodableError
 from ipv8.community import Community, CommunitySettings
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import try_receive
@@ -327,7 +327,8 @@ class EndpointServer(Community):
     def on_generic_introduction_response(self, source_address: Address, data: bytes) -> Refusal | None:
         """Note that a peer answered a ping of ours, and so is where it seems to be; return what is wrong otherwise."""
         if source_address not in self._pending_pings:
-            return UnsolicitedError()
+            self.drops.count(DropCounter.UNSOLICITED)
+            return None
         new_style = data[HEADER_SIZE - 1] == NewIntroductionResponsePayload.msg_id
         payload_class = NewIntroductionResponsePayload if new_style else IntroductionResponsePayload
         received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
@@ -336,7 +337,8 @@ class EndpointServer(Community):
         peer, _, payload = received
         ping = self.request_cache.get(TrackerPing, payload.identifier)
         if ping is None or ping.address != source_address or ping.peer != peer:
-            return UnsolicitedError()
+            self.drops.count(DropCounter.UNSOLICITED)
+            return None
         self.request_cache.pop(TrackerPing, payload.identifier)
         self.counters["pongs"] += 1
         self._occupancy.unproven.pop(ping.peer, None)

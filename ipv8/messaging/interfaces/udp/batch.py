@@ -11,6 +11,7 @@ import ctypes
 import socket
 import sys
 import threading
+from functools import lru_cache
 from mmap import mmap
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,12 @@ class _Places(threading.local):
 _places: dict[int, _Places] = {}
 
 
+@lru_cache(1)
+def _system_call() -> Any:
+    """``recvmmsg`` of the C library, or ``None``."""
+    return getattr(ctypes.CDLL(None), "recvmmsg", None)
+
+
 def batch_reader(sock: socket.socket, limit: int,
                  address_of: Callable[[Any], Any]) -> Callable[[], tuple[list[tuple[Any, bytes]], int, int]] | None:
     """A function that reads up to ``limit`` datagrams that wait at ``sock``.
@@ -100,7 +107,7 @@ def batch_reader(sock: socket.socket, limit: int,
         the list.
     :returns: ``None`` where the operating system cannot do that: use ``recvfrom``.
     """
-    receive = getattr(ctypes.CDLL(None), "recvmmsg", None) if sys.platform == "linux" else None
+    receive = _system_call() if sys.platform == "linux" else None
     name_size = NAME_SIZES.get(sock.family)
     if receive is None or name_size is None:
         return None
