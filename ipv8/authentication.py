@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from . import clock
 from .keyvault.backend.handle import UnsupportedCurveError
+from .keyvault.crypto import ECCrypto
 from .keyvault.encoding import EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
 from .limits import TokenBuckets
 from .messaging.decoders import Refusal
@@ -89,6 +90,9 @@ CHEAP_SIGNATURE_SIZE = 64
 SMALLEST_DER_KEY = 44
 """Bytes of an Ed25519 key in DER (RFC 8410); those of the other curves are longer."""
 
+NOBODY = ""
+"""The host of packets that came from no address: programs hand on what they received in other ways."""
+
 MAX_KEY_SIZE = 512
 """More than any key has (spec 01 section 3.1)."""
 
@@ -123,6 +127,12 @@ class RateLimitedError(PacketDecodingError):
     reason = DropCounter.RATE_LIMITED
 
 
+def _cost(key: PublicKey) -> float:
+    """Seconds that it takes to verify a signature by a costly key."""
+    size = key.get_signature_length()
+    return next((cost for limit, cost in DEAR_SECONDS_PER_SIGNATURE if size <= limit), DEAREST_SECONDS_PER_SIGNATURE)
+
+
 class SignatureGuard:
     """The budgets that verification is done on, common to all overlays of an endpoint."""
 
@@ -145,12 +155,11 @@ class SignatureGuard:
         """Whether a signature by ``key`` from ``host`` may be verified now; ``familiar`` is a known peer's address."""
         if not familiar and self.is_tired_of(host):
             return False
-        if not getattr(key, "is_costly", False):
-            return True
-        size = key.get_signature_length()
-        cost = next((cost for limit, cost in DEAR_SECONDS_PER_SIGNATURE if size <= limit),
-                    DEAREST_SECONDS_PER_SIGNATURE)
-        return self.affords(host, cost, familiar)
+        return not getattr(key, "is_costly", False) or self.affords(host, _cost(key), familiar)
+
+    def affords_key(self, key: PublicKey) -> bool:
+        """Whether a signature by ``key`` may be verified now, for who does not know where it comes from."""
+        return not getattr(key, "is_costly", False) or self.dear.take(None, _cost(key))
 
     def is_tired_of(self, host: str) -> bool:
         """Whether so many forgeries came from ``host`` that only peers which are known to be there are listened to."""
@@ -210,7 +219,7 @@ def try_verify(overlay: Overlay[Any], source_address: Address,
         return UndecodableError("the packet is too short for its kind of key")
     body = KEY_OFFSET + size
     key_bin = data[KEY_OFFSET:body]
-    host = source_address[0]
+    host = source_address[0] if source_address and isinstance(source_address, tuple) else NOBODY
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
     key = _load_key(overlay, key_bin, dear, host) if known is None else known.public_key
     if isinstance(key, PacketDecodingError):
@@ -218,22 +227,21 @@ def try_verify(overlay: Overlay[Any], source_address: Address,
     end = len(data) - key.get_signature_length()
     if end < body:
         return UndecodableError(f"{len(data)} bytes are too few for a packet signed with {key.curve_name()}")
-    refusal = _check_signature(overlay, key, known, source_address, data, end)
+    refusal = _check_signature(overlay, key, known, source_address, host, data, end)
     if refusal is not None:
         return refusal
-    if known is None:
+    if known is None and isinstance(overlay.crypto, ECCrypto):
         overlay.crypto.remember_public_key(key, key_bin)
     return key, body, end
 
 
-def _check_signature(overlay: Overlay[Any], key: PublicKey, known: Peer | None, source_address: Address, data: bytes,
-                     end: int) -> PacketDecodingError | None:
+def _check_signature(overlay: Overlay[Any], key: PublicKey, known: Peer | None, source_address: Address, host: str,
+                     data: bytes, end: int) -> PacketDecodingError | None:
     """What is wrong with the signature that starts at ``end``, if the budgets of its sender admit to verify it."""
     if burst.packets:
-        verify_ahead(overlay, burst.take())
+        verify_ahead(overlay, data[:MESSAGE_ID_OFFSET], burst.take())
     valid = _verdicts.pop(data, None) if _verdicts else None
     if valid is None:
-        host = source_address[0]
         familiar = known is not None and source_address in known.addresses.values()
         guard = overlay.signature_guard
         if not guard.admits(key, host, familiar):
@@ -253,6 +261,8 @@ def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, ke
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
     if known is None:
         return Peer(key, source_address)
+    if not isinstance(source_address, tuple):  # which a program gives that calls handlers itself
+        return known
     addresses = known.addresses
     if addresses.get(source_address.__class__) == source_address:
         known.last_response = clock.time()
@@ -277,6 +287,17 @@ def _workers() -> ThreadPoolExecutor | None:
     return _pool
 
 
+def _forget_workers() -> None:
+    """Make new threads when they are needed: those of a process do not follow a fork of it."""
+    global _pool  # noqa: PLW0603 - made once, for the whole process
+    _pool = None
+    _verdicts.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_workers)
+
+
 def _judge(jobs: Sequence[tuple[bytes, PublicKey]]) -> list[tuple[bytes, bool]]:
     """Verify packets one after another."""
     verdicts = []
@@ -286,11 +307,12 @@ def _judge(jobs: Sequence[tuple[bytes, PublicKey]]) -> list[tuple[bytes, bool]]:
     return verdicts
 
 
-def verify_ahead(overlay: Overlay[Any], packets: Sequence[tuple[Address, bytes]]) -> None:
+def verify_ahead(overlay: Overlay[Any], prefix: bytes, packets: Sequence[tuple[Address, bytes]]) -> None:
     """Verify the signatures of a burst on all cores, before its packets are handled one by one in their order.
 
-    Only packets of verified peers with cheap keys, from addresses of theirs, are taken: everything else is left to
-    :func:`try_verify` and its budgets. Verdicts are kept until they are asked for, or until the next burst.
+    Only signed messages of the overlay with ``prefix``, by verified peers with cheap keys from addresses of theirs, are
+    taken: everything else is left to :func:`try_verify` and its budgets. Verdicts are kept until they are asked for, or
+    until the next burst.
     """
     _verdicts.clear()
     if len(packets) < AHEAD_MINIMUM:
@@ -298,6 +320,9 @@ def verify_ahead(overlay: Overlay[Any], packets: Sequence[tuple[Address, bytes]]
     peers = overlay.network.verified_by_public_key_bin
     jobs: list[tuple[bytes, PublicKey]] = []
     for source_address, data in packets:
+        if (len(data) <= KEY_OFFSET or not data.startswith(prefix)
+                or data[MESSAGE_ID_OFFSET] not in overlay.signed_messages):
+            continue
         peer = peers.get(data[KEY_OFFSET:KEY_OFFSET + int.from_bytes(data[HEADER_SIZE:KEY_OFFSET], "big")])
         if (peer is not None and source_address in peer.addresses.values()
                 and not getattr(peer.public_key, "is_costly", False)):

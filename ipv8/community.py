@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from asyncio import ensure_future, iscoroutine
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from . import entropy
 from .authentication import HEADER_SIZE, MESSAGE_ID_OFFSET
 from .declaration import Message
 from .introduction_protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
-from .lazy_community import Attempt, attempt_of
+from .lazy_community import Attempt, reception_of
 from .limits import TokenBuckets
 from .messaging.address import UDPv4Address, UDPv6Address
 from .messaging.decoders import Refusal
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from .peer import Peer
 
 __all__ = ["DEFAULT_MAX_PEERS", "Community", "CommunitySettings"]
+
+COMMUNITY_ID_SIZE = 20
 
 BOOTSTRAP_TIMEOUT = 60.0
 KEEP_ALIVE_CHANCE = 0.05
@@ -64,6 +69,9 @@ class Community(IntroductionProtocol):
     version = b"\x02"
     community_id: bytes
 
+    #: By message id, a handler of ``decode_map`` and what does the same, but returns refusals. Never changed in place.
+    _message_attempts: MappingProxyType[int, tuple[Handler, Attempt]] = MappingProxyType({})
+
     def __init__(self, settings: CommunitySettings) -> None:
         community_id = getattr(self, "community_id", None)
         if community_id is None:
@@ -72,6 +80,10 @@ class Community(IntroductionProtocol):
         if not isinstance(community_id, bytes):
             msg = f"the community_id of {type(self).__name__} must be 20 bytes, not {type(community_id).__name__}"
             raise RuntimeError(msg)  # noqa: TRY004 - the specified class of error
+        if len(community_id) != COMMUNITY_ID_SIZE:
+            msg = (f"the community_id of {type(self).__name__} must have {COMMUNITY_ID_SIZE} bytes, "
+                   f"not {len(community_id)}")
+            raise RuntimeError(msg)
         settings.community_id = community_id
         super().__init__(settings)
 
@@ -85,13 +97,13 @@ class Community(IntroductionProtocol):
         self.network.blacklist_mids.append(self.my_peer.mid)
         self.bootstrappers: list[Bootstrapper] = []
 
-        self._warnings = TokenBuckets(WARNINGS_PER_SECOND, WARNINGS_AT_ONCE)
-
         self.decode_map: list[Handler | None] = [None] * 256
-        #: By message id, a handler of ``decode_map`` and what does the same, but returns refusals.
-        self._attempts: dict[int, tuple[Handler, Attempt]] = {}
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
         self._register_handlers()
+
+    @cached_property
+    def _warning_budget(self) -> TokenBuckets:
+        return TokenBuckets(WARNINGS_PER_SECOND, WARNINGS_AT_ONCE)
 
     def _set_anonymity(self) -> None:
         """Ask the endpoint to send the packets of this overlay through tunnels."""
@@ -110,10 +122,14 @@ class Community(IntroductionProtocol):
             self.add_message_handler(RelayPayload, self.on_relay)
         for msg_id in DEPRECATED_MESSAGES:
             self.add_message_handler(msg_id, self.on_deprecated_message)
-        for name in dir(type(self)):
-            declared = getattr(type(self), name, None)
-            if isinstance(declared, Message):
-                self.add_message_handler(declared.msg_id, declared.receiver().__get__(self))
+        declarations = {name for base in type(self).__mro__ for name, value in vars(base).items()
+                        if isinstance(value, Message)}
+        for name in sorted(declarations):
+            declared = getattr(type(self), name)
+            if not isinstance(declared, Message):
+                msg = f"{type(self).__name__}.{name} replaces a declared message: decorate it with @message as well"
+                raise TypeError(msg)
+            self.add_message_handler(declared.msg_id, declared.receiver().__get__(self))
 
     def get_prefix(self) -> bytes:
         """The 22 bytes that every packet of this overlay starts with."""
@@ -121,9 +137,12 @@ class Community(IntroductionProtocol):
 
     async def unload(self) -> None:
         """Unload the bootstrappers, stop listening and end all tasks."""
-        while self.bootstrappers:
-            self.bootstrappers.pop().unload()
-        await super().unload()
+        try:
+            with ExitStack() as unloading:  # each of them, whatever the others raise
+                while self.bootstrappers:
+                    unloading.callback(self.bootstrappers.pop().unload)
+        finally:
+            await super().unload()
 
     def add_message_handler(self, msg_num: int | type[Payload], callback: Callable[..., Any]) -> None:
         """Call ``callback(source_address, data)`` with each packet of a message; it may return a coroutine.
@@ -145,14 +164,17 @@ class Community(IntroductionProtocol):
             msg = f"message {msg_id} cannot be handled by {callback!r}: {current!r} does so already"
             raise RuntimeError(msg)
         self.decode_map[msg_id] = callback
-        attempt = attempt_of(callback, self)
-        if attempt is not None:
-            self._attempts[msg_id] = callback, attempt
+        reception = reception_of(callback, self)
+        if reception is not None:
+            self._message_attempts = MappingProxyType(
+                {**self._message_attempts, msg_id: (callback, reception.attempt)})
+            if reception.signed:
+                self.signed_messages |= {msg_id}
 
     def on_deprecated_message(self, source_address: Address, data: bytes) -> None:
         """Note a message that is not in use any more."""
         self.drops.count(DropCounter.UNKNOWN_ID)
-        if self._warnings.holds("deprecated") and self._warnings.take("deprecated"):
+        if self._warning_budget.holds("deprecated") and self._warning_budget.take("deprecated"):
             self.logger.warning("Received a message that is no longer in use, %s, from %s:%d",
                                 self.deprecated_message_names[data[MESSAGE_ID_OFFSET]], *source_address)
 
@@ -170,10 +192,10 @@ class Community(IntroductionProtocol):
         handler = self.decode_map[msg_id]
         if handler is None:
             self.drops.count(DropCounter.UNKNOWN_ID)
-            if warn_unknown and self._warnings.holds("unknown") and self._warnings.take("unknown"):
+            if warn_unknown and self._warning_budget.holds("unknown") and self._warning_budget.take("unknown"):
                 self.logger.warning("Nothing handles message %d, sent by %s:%d", msg_id, *source_address)
             return
-        registered, attempt = self._attempts.get(msg_id, _NO_ATTEMPT)
+        registered, attempt = self._message_attempts.get(msg_id, _NO_ATTEMPT)
         try:
             result = attempt(self, source_address, data) if registered is handler else handler(source_address, data)
         except Refusal as e:
@@ -189,7 +211,14 @@ class Community(IntroductionProtocol):
             if (count <= REMARKS or count % REMARKS == 0) and self.logger.isEnabledFor(logging.DEBUG):
                 self.logger.debug("Message %d, sent by %s, is refused: %s", msg_id, source_address, result)
         elif iscoroutine(result):
-            self.register_anonymous_task("on_packet", ensure_future(result), ignore=(Exception,))
+            self.register_anonymous_task("on_packet", ensure_future(self._await_handler(result)), ignore=(Exception,))
+
+    async def _await_handler(self, running: Awaitable[Any]) -> None:
+        """Wait for a handler, and count the packet if the handler refuses it."""
+        try:
+            await running
+        except Refusal as e:
+            self.drops.count(e.reason)
 
     # Bootstrapping and walking
 
@@ -226,9 +255,9 @@ class Community(IntroductionProtocol):
         """
         if self.my_estimated_lan != self.my_estimated_wan:
             self.walk_to(address)
-            if self.mapping != Mapping.ENDPOINT_DEPENDENT and not self.address_in_lan_subnets(address[0]):
+            if self._detect_mapping() != Mapping.ENDPOINT_DEPENDENT and not self.address_in_lan_subnets(address[0]):
                 for predicted in predicted_addresses(address):
-                    self._detours.note(predicted, Path.PREDICTED)
+                    self._introductions.detours.note(predicted, Path.PREDICTED)
                     self.walk_to(predicted)
 
     def on_walk_failed(self, address: Address) -> None:
@@ -259,7 +288,8 @@ class Community(IntroductionProtocol):
             for bootstrapper in self.bootstrappers:
                 bootstrapper.keep_alive(self)
         else:
-            unproven = [peer for peer in available if not (peer.proven or self._pending.waits_for(peer.address))]
+            pending = self._introductions.pending
+            unproven = [peer for peer in available if not (peer.proven or pending.waits_for(peer.address))]
             ask_unproven = unproven and entropy.random() < UNPROVEN_CHANCE
             self.send_introduction_request(entropy.choice(unproven if ask_unproven else available))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,7 @@ from .overlay import Settings
 from .relay import is_overlay_host
 from .relay_protocol import RelayProtocol
 from .traversal import PUNCTURE_DELAYS, Detours, ExpectedPunctures, Mapping, MappingDetector, Path
+from .util import Computed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping
@@ -70,6 +72,24 @@ class CommunitySettings(Settings):
     relay: bool = True
 
 
+class IntroductionState:
+    """All that an overlay remembers of introductions, its own and those of others."""
+
+    __slots__ = ("confirmations", "detours", "expected_punctures", "ledger", "mapping", "own_address_votes", "pending",
+                 "punctures", "responses")
+
+    def __init__(self) -> None:
+        self.pending = PendingIntroductions()
+        self.own_address_votes = OwnAddressVotes()
+        self.responses = TokenBuckets(RESPONSES_PER_SECOND, RESPONSES_AT_ONCE)
+        self.confirmations = TokenBuckets(CONFIRMATIONS_PER_SECOND, CONFIRMATIONS_AT_ONCE)
+        self.punctures = PunctureBudget()
+        self.ledger = IntroductionLedger()
+        self.expected_punctures = ExpectedPunctures()
+        self.mapping = MappingDetector()
+        self.detours = Detours()
+
+
 class IntroductionObserver(Protocol):
     """Somebody who wants to know when a request was answered."""
 
@@ -92,17 +112,12 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
     def __init__(self, settings: CommunitySettings) -> None:
         super().__init__(settings)
         self.max_peers = settings.max_peers
-        self._pending = PendingIntroductions()
-        self._own_address_votes = OwnAddressVotes()
-        self._responses = TokenBuckets(RESPONSES_PER_SECOND, RESPONSES_AT_ONCE)
-        self._confirmations = TokenBuckets(CONFIRMATIONS_PER_SECOND, CONFIRMATIONS_AT_ONCE)
-        self._punctures = PunctureBudget()
-        self._ledger = IntroductionLedger()
-        self._expected_punctures = ExpectedPunctures()
-        self._mapping = MappingDetector()
-        self._detours = Detours()
         #: Whoever is told of introduction responses, in this order, as long as somebody else holds it.
         self.introduction_observers: MutableMapping[IntroductionObserver, None] = WeakKeyDictionary()
+
+    @cached_property
+    def _introductions(self) -> IntroductionState:
+        return IntroductionState()
 
     def introduction_handlers(self) -> dict[type[Payload], Callable[[Address, bytes], Any]]:
         """The handlers of the eight messages."""
@@ -121,15 +136,17 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
     def walk_to(self, address: Address) -> None:
         """Send an introduction request to ``address``."""
 
-    @property
-    def mapping(self) -> str:
-        """How our IPv4 address is translated, as far as several peers have told: a value of :class:`Mapping`."""
-        return self._mapping.mapping(self.my_estimated_lan)
+    def _detect_mapping(self) -> str:
+        return self._introductions.mapping.mapping(self.my_estimated_lan)
 
-    @property
-    def nat_type(self) -> str:
-        """The connection type that requests tell: "unknown", "public" or "symmetric-NAT" (spec 05 section 3.1)."""
-        return CONNECTION_TYPES.get(self.mapping, "unknown")
+    def _detect_nat_type(self) -> str:
+        return CONNECTION_TYPES.get(self._detect_mapping(), "unknown")
+
+    #: How our IPv4 address is translated, as far as several peers have told: a value of :class:`Mapping`.
+    mapping = Computed(_detect_mapping)
+
+    #: The connection type that requests tell: "unknown", "public" or "symmetric-NAT" (spec 05 section 3.1).
+    nat_type = Computed(_detect_nat_type)
 
     @abstractmethod
     def my_preferred_address(self) -> Address:
@@ -145,7 +162,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
                      if peer != exclude and (new_style or isinstance(peer.address, UDPv4Address))
                      and not isinstance(peer.address, RelayedAddress)]
         proven = [peer for peer in available if peer.proven]
-        return self._ledger.choose(proven or available, exclude) if available else None
+        return self._introductions.ledger.choose(proven or available, exclude) if available else None
 
     def _pack_timed(self, payload: Payload, global_time: int, prefix: bytes | None = None, sig: bool = True) -> bytes:
         """A packet of the base protocol: author if signed, global time and one payload."""
@@ -164,14 +181,14 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         :param prefix: the prefix of another overlay than this one.
         """
         global_time = self.claim_global_time() % 65536
-        identifier = self._pending.new(socket_address)
+        identifier = self._introductions.pending.new(socket_address)
         payload: Payload
-        if new_style or isinstance(socket_address, UDPv6Address):
+        if new_style or ":" in socket_address[0]:
             payload = NewIntroductionRequestPayload(socket_address, self.my_estimated_lan, self.my_preferred_address(),
                                                     identifier, 0, 0, 0, 0, 0, 0, 0, 0, extra_bytes)
         else:
             payload = IntroductionRequestPayload(socket_address, self.my_estimated_lan, self.my_estimated_wan, True,
-                                                 self.nat_type, identifier, extra_bytes,
+                                                 self._detect_nat_type(), identifier, extra_bytes,
                                                  supports_new_style=new_style)
         return self._pack_timed(payload, global_time, prefix)
 
@@ -265,7 +282,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         if not is_member and 0 <= self.max_peers < len(self.get_peers()) and not self._make_room(peer):
             self.logger.debug("There is no room for %s", peer)
             return
-        if (known is None or not known.proven) and not self._responses.take(peer.address[0]):
+        if (known is None or not known.proven) and not self._introductions.responses.take(peer.address[0]):
             self.drops.count(DropCounter.RATE_LIMITED)
             return
         if known is None and not self._admit_newcomer(peer.address):
@@ -285,8 +302,8 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         """Note how somebody who was unknown came to us; whether there may be another one who came that way."""
         if isinstance(address, RelayedAddress):
             return self._has_room_for_relayed(address)
-        if self.endpoint.mapped_address is not None and not self._pending.waits_for(address):
-            self._detours.note(address, Path.MAPPED)
+        if self.endpoint.mapped_address is not None and not self._introductions.pending.waits_for(address):
+            self._introductions.detours.note(address, Path.MAPPED)
         return True
 
     def _make_room(self, peer: Peer) -> bool:
@@ -306,7 +323,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def _ask_to_confirm(self, peer: Peer, address: Address) -> None:
         """Send an introduction request to an address at which ``peer`` may be, unless one is on its way."""
-        if self._confirmations.take(address[0]) and not self._pending.waits_for(address):
+        if self._introductions.confirmations.take(address[0]) and not self._introductions.pending.waits_for(address):
             self.endpoint.send(address, self.create_introduction_request(address, new_style=peer.new_style_intro))
 
     @receive_from(GlobalTimeDistributionPayload, IntroductionResponsePayload)
@@ -325,18 +342,19 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
                                       payload: IntroductionResponse) -> None:
         """Accept a response to a request of ours, from where that was sent to, and nothing else."""
         known = self.network.get_verified_by_public_key_bin(peer.key_bin) or peer
-        asked = self._pending.asked(payload.identifier)
-        if not self._pending.take(payload.identifier, source_address, known):
+        asked = self._introductions.pending.asked(payload.identifier)
+        if not self._introductions.pending.take(payload.identifier, source_address, known):
             self.drops.count(DropCounter.UNSOLICITED)
             return
         known.add_address(source_address)
         known.last_response = clock.time()
         if not isinstance(source_address, RelayedAddress):
             known.addresses.pop(RelayedAddress, None)
-            known.path = self._detours.path(source_address, self.address_in_lan_subnets(source_address[0]))
+            in_lan = self.address_in_lan_subnets(source_address[0])
+            known.path = self._introductions.detours.path(source_address, in_lan)
         elif known.address == source_address:
             known.path = Path.RELAYED
-            self._meetings.note(asked, known)
+            self._relay_state.meetings.note(asked, known)
         if isinstance(payload, NewIntroductionResponsePayload) or payload.supports_new_style:
             known.new_style_intro = True
         if not known.proven:
@@ -354,12 +372,12 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         self.network.add_verified_peer(peer)
         self.network.discover_services(peer, [self.community_id])
         targets = self._walk_targets(payload)
-        if any(self._meetings.is_with_peer(address, self.network.verified_peers) for address in targets):
+        if any(self._relay_state.meetings.is_with_peer(address, self.network.verified_peers) for address in targets):
             targets = []
         for address in targets:
             self.network.discover_address(peer, address, self.community_id, bool(payload.intro_supports_new_style))
         if targets:
-            self._expected_punctures.note(payload.identifier, targets)
+            self._introductions.expected_punctures.note(payload.identifier, targets)
         self.introduction_response_callback(peer, dist, payload)
         for observer in tuple(self.introduction_observers):
             observer.on_introduction(peer, targets)
@@ -369,8 +387,8 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         if is_overlay_host(destination[0]):
             return
         if isinstance(destination, UDPv4Address) and not self.address_in_lan_subnets(destination[0]):
-            self._mapping.observe(witness.address, destination)
-            destination = self._own_address_votes.vote(witness.address, destination)
+            self._introductions.mapping.observe(witness.address, destination)
+            destination = self._introductions.own_address_votes.vote(witness.address, destination)
             self.my_estimated_wan = destination
         self.my_peer.address = destination
 
@@ -412,10 +430,10 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
     def _follow_puncture(self, peer: Peer, payload: PuncturePayload | NewPuncturePayload) -> None:
         """Walk to where an introduced peer turns out to be, if its NAT gives it another port for us than for others."""
         source = peer.address
-        if (self._expected_punctures.reveals(payload.identifier, source)
+        if (self._introductions.expected_punctures.reveals(payload.identifier, source)
                 and not 0 <= self.max_peers <= len(self.get_peers())
                 and self.network.get_verified_by_address(source) is None):
-            self._detours.note(source, Path.OBSERVED)
+            self._introductions.detours.note(source, Path.OBSERVED)
             self.walk_to(source)
 
     @lazy_wrapper_unsigned_wd(GlobalTimeDistributionPayload, PunctureRequestPayload)
@@ -447,7 +465,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         """Whether the budget has another puncture, after ``size`` more bytes came from its source."""
         acquainted = (self.network.get_verified_by_address(source_address) is not None
                       or source_address in self.network.blacklist)
-        return self._punctures.allow(source_address[0], target, acquainted, size)
+        return self._introductions.punctures.allow(source_address[0], target, acquainted, size)
 
     def _is_open(self, address: Address) -> bool:
         """Whether somebody who is known to be at ``address`` has just sent something from there."""

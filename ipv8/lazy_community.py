@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
-from weakref import WeakKeyDictionary
+from types import MethodType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 from .authentication import (
     HEADER_SIZE,
     KEY_OFFSET,
     BadSignatureError,
     PacketDecodingError,
+    RateLimitedError,
     UndecodableError,
+    UnusableKeyError,
     recognise,
     try_verify,
 )
@@ -21,7 +24,7 @@ from .keyvault.crypto import default_eccrypto
 from .messaging.address import Address
 from .messaging.decoders import WHOLE, Refusal, SurplusError
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
-from .messaging.serialization import Payload
+from .messaging.serialization import PackError, Payload
 from .overlay import Overlay, SettingsClass
 from .peer import Peer
 
@@ -74,6 +77,10 @@ LazyUnsignedWrappable = Callable[..., HandlerResult]
 LazyUnsignedWDWrappable = Callable[..., HandlerResult]
 
 
+WRONG_VALUES = (ArithmeticError, AssertionError, LookupError, PackError, ValueError, struct.error)
+"""What a payload class raises when it is given values that it cannot take; anything else is a mistake in the class."""
+
+
 def decode_payloads(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: bytes, start: int) -> list[Any]:
     """All payloads of a packet that must hold nothing else; ``PackError`` if it is something else."""
     payloads = try_decode(overlay, classes, data, start)
@@ -85,13 +92,13 @@ def decode_payloads(overlay: Overlay[Any], classes: tuple[type[Payload], ...], d
 def try_decode(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: bytes,
                start: int) -> list[Any] | Refusal:
     """As ``decode_payloads``, but the error is not raised; no payload is made before all of them are read."""
+    read, build = overlay.serializer.decoders[classes]
+    values, end = read(data, start, WHOLE)
+    if end != len(data):
+        return cast("Refusal", values) if end < 0 else SurplusError(classes, data, end)
     try:
-        read, build = overlay.serializer.decoders[classes]
-        values, end = read(data, start, WHOLE)
-        if end != len(data):
-            return cast("Refusal", values) if end < 0 else SurplusError(classes, data, end)
         payloads: list[Any] = build(*values)
-    except Exception as e:  # noqa: BLE001 - what a class makes of the values of others is their fault too
+    except WRONG_VALUES as e:
         return _blame(e)
     return payloads
 
@@ -107,9 +114,22 @@ def _open(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_addr
           signer: tuple[PublicKey, int, int]) -> list[Any] | Refusal:
     """The sender and the payloads of a packet whose signature is good."""
     key, start, end = signer
-    peer = recognise(overlay, key, source_address, data[KEY_OFFSET:start])
+    key_bin = data[KEY_OFFSET:start]
+    if not _accepts(overlay, key_bin, data):
+        return BadSignatureError("the overlay does not accept the signature")
     payloads = try_decode(overlay, classes, data[:end], start)
-    return [peer, *payloads] if isinstance(payloads, list) else payloads
+    if not isinstance(payloads, list):
+        return payloads
+    return [recognise(overlay, key, source_address, key_bin), *payloads]
+
+
+def _accepts(overlay: Any, key_bin: bytes, data: bytes) -> bool:
+    """Whether an overlay that has a ``_verify_signature`` of its own accepts a packet whose signature is good."""
+    verify = getattr(type(overlay), "_verify_signature", EZPackOverlay._verify_signature)
+    if verify is EZPackOverlay._verify_signature:
+        return True
+    valid: bool = verify(overlay, BinMemberAuthenticationPayload(key_bin), data)[0]
+    return valid
 
 
 def _blame(cause: Exception) -> UndecodableError:
@@ -122,20 +142,35 @@ def _blame(cause: Exception) -> UndecodableError:
 Attempt = Callable[[Any, Address, bytes], Any]
 """A handler that returns a ``Refusal`` instead of raising it."""
 
-_attempts: WeakKeyDictionary[Callable[..., Any], Attempt] = WeakKeyDictionary()
+
+class Reception(NamedTuple):
+    """What a message handler says of itself, in its attribute ``reception``.
+
+    :param handler: the message handler, as others that wrap it have the attribute as well.
+    :param attempt: what it does, but for raising refusals.
+    :param signed: whether all that it does begins with the verification of a signature.
+    """
+
+    handler: MessageHandler
+    attempt: Attempt
+    signed: bool
 
 
-def attempt_of(handler: Callable[..., Any], owner: object) -> Attempt | None:
-    """The attempt that a method of ``owner`` stands for, if :func:`raising` made it, else ``None``."""
-    function = getattr(handler, "__func__", None)
-    return None if function is None or handler.__self__ is not owner else _attempts.get(function)  # type: ignore[attr-defined]
+def reception_of(handler: Callable[..., Any], owner: object) -> Reception | None:
+    """The reception of a method of ``owner`` that :func:`raising` made; ``None`` for any other handler."""
+    if not isinstance(handler, MethodType) or handler.__self__ is not owner:
+        return None
+    reception = getattr(handler.__func__, "reception", None)
+    return reception if isinstance(reception, Reception) and reception.handler is handler.__func__ else None
 
 
-def raising(attempt: Attempt, handler: Callable[..., Any] | None = None) -> MessageHandler:
+def raising(attempt: Attempt, handler: Callable[..., Any] | None = None, signed: bool = False) -> MessageHandler:
     """A message handler that does what ``attempt`` does, but raises refusals, and looks like ``handler``.
 
     ``on_packet`` makes the attempt itself: to raise and to catch an error takes longer than all else that is done for a
     packet which does not deserve it.
+
+    :param signed: as in :class:`Reception`.
     """
     @functools.wraps(handler or attempt)
     def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
@@ -143,7 +178,7 @@ def raising(attempt: Attempt, handler: Callable[..., Any] | None = None) -> Mess
         if isinstance(result, Refusal):
             raise result
         return cast("HandlerResult", result)
-    _attempts[receive] = attempt
+    receive.reception = Reception(receive, attempt, signed)  # type: ignore[attr-defined]  # functions take attributes
     return receive
 
 
@@ -156,7 +191,7 @@ def _signed(payloads: tuple[type[Payload], ...], handler: Callable[..., HandlerR
             return signer
         received = _open(self, payloads, source_address, data, signer)
         return call(self, received, source_address, data) if isinstance(received, list) else received
-    return raising(attempt, handler)
+    return raising(attempt, handler, signed=True)
 
 
 def lazy_wrapper(*payloads: type[Payload]) -> Callable[[LazyWrappable], MessageHandler]:
@@ -183,13 +218,13 @@ def _unsigned(payloads: tuple[type[Payload], ...], handler: Callable[..., Handle
     classes = payloads[0] if alone else payloads
 
     def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
+        read, build = self.serializer.decoders[classes]
+        values, end = read(data, HEADER_SIZE, WHOLE)
+        if end != len(data):
+            return values if end < 0 else SurplusError(payloads, data, end)
         try:
-            read, build = self.serializer.decoders[classes]
-            values, end = read(data, HEADER_SIZE, WHOLE)
-            if end != len(data):
-                return values if end < 0 else SurplusError(payloads, data, end)
             decoded = build(*values)
-        except Exception as e:  # noqa: BLE001 - as in try_decode
+        except WRONG_VALUES as e:
             return _blame(e)
         if alone:
             return handler(self, source_address, decoded)
@@ -270,7 +305,12 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
 
     def _verify_signature(self, auth: BinMemberAuthenticationPayload, data: bytes) -> tuple[bool, bytes]:
         """Whether the owner of ``auth`` signed ``data``, and ``data`` cut so that payloads start at offset 23."""
-        key = self.crypto.key_from_public_bin(auth.public_key_bin)
+        try:
+            key = self.crypto.key_from_public_bin(auth.public_key_bin)
+        except ValueError as e:
+            raise UnusableKeyError(str(e)) from e
+        if not self.signature_guard.affords_key(key):
+            raise RateLimitedError(key.curve_name())
         end = len(data) - key.get_signature_length()
         valid = end > 0 and key.verify(data[end:], data[:end])
         return valid, data[2 + len(auth.public_key_bin):end]

@@ -50,7 +50,13 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
 
     settings_class: ClassVar[type[Any]] = Settings
 
+    #: The ids of the messages that are signed, as far as that is known: their signatures may be verified in advance.
+    signed_messages: frozenset[int] = frozenset()
+
     def __init__(self, settings: SettingsClass) -> None:
+        for name in ("my_peer", "endpoint", "network", "community_id"):
+            if not hasattr(settings, name):
+                raise AttributeError(f"the settings of {type(self).__name__} need {name}")
         EndpointListener.__init__(self, settings.endpoint)
         TaskManager.__init__(self)
         self.logger = logging.getLogger(type(self).__name__)

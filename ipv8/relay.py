@@ -164,3 +164,16 @@ class CarriageBudget:
     def may_attempt(self, carrier: bytes, stranger: Address) -> bool:
         """Whether the owner of a key hash may now be asked to carry a first request to ``stranger``."""
         return self._strangers.take(stranger) and self._carriers.take(carrier) and self._attempts.take()
+
+
+class RelayState:
+    """All that an overlay remembers of what is carried."""
+
+    __slots__ = ("budget", "counters", "last_counter", "meetings", "routes")
+
+    def __init__(self) -> None:
+        self.routes = Routes()
+        self.meetings = Meetings()
+        self.counters = FreshCounters()
+        self.budget = CarriageBudget()
+        self.last_counter = 0

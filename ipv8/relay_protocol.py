@@ -8,6 +8,7 @@ it.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakMethod
 
@@ -19,7 +20,7 @@ from .messaging.decoders import Refusal
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
 from .overlay import SettingsClass
-from .relay import RELAYED_PORT, CarriageBudget, FreshCounters, Meetings, Routes, is_overlay_host, overlay_host
+from .relay import RELAYED_PORT, RelayState, is_overlay_host, overlay_host
 
 if TYPE_CHECKING:
     from .messaging.address import Address
@@ -44,16 +45,17 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
     #: Whether the overlay can do with peers that have no address on any network.
     relayable: ClassVar[bool] = True
 
+    #: Whether packets are carried, for others and for this overlay.
+    relay: bool = False
+
     def __init__(self, settings: SettingsClass) -> None:
         super().__init__(settings)
-        #: Whether packets are carried, for others and for this overlay.
-        self.relay: bool = (self.relayable and getattr(settings, "relay", True)
-                            and not getattr(settings, "anonymize", False))
-        self._routes = Routes()
-        self._meetings = Meetings()
-        self._fresh_counters = FreshCounters()
-        self._carriage = CarriageBudget()
-        self._last_counter = 0
+        self.relay = (self.relayable and getattr(settings, "relay", True)
+                      and not getattr(settings, "anonymize", False))
+
+    @cached_property
+    def _relay_state(self) -> RelayState:
+        return RelayState()
 
     async def unload(self) -> None:
         """Carry nothing any more, stop listening and end all tasks."""
@@ -78,7 +80,7 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
         mid = key.key_to_hash()
         if len(payload.packet) > MAX_RELAYED_SIZE or payload.packet[MESSAGE_ID_OFFSET:][:1] == bytes((payload.msg_id,)):
             self.drops.count(DropCounter.UNDECODABLE)
-        elif not self._fresh_counters.accept(mid, payload.counter):
+        elif not self._relay_state.counters.accept(mid, payload.counter):
             self.drops.count(DropCounter.REPLAYED)
         elif mid == neighbour.mid:
             self._carry_on(neighbour, payload.destination, data)
@@ -88,12 +90,12 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
 
     def _carry_on(self, author: Peer, destination: Address, envelope: bytes) -> None:
         """Send an envelope on, to a peer that is known to receive what it is sent."""
-        self._routes.note((overlay_host(author.mid), RELAYED_PORT), author)
-        target = self._routes.hop(destination) or self._find_target(destination)
+        self._relay_state.routes.note((overlay_host(author.mid), RELAYED_PORT), author)
+        target = self._relay_state.routes.hop(destination) or self._find_target(destination)
         if (target is None or target == author or not target.proven or target not in self.network.verified_peers
                 or isinstance(target.address, RelayedAddress)):
             self.drops.count(DropCounter.NO_ROUTE)
-        elif self._carriage.allow(author.mid, target.mid, len(envelope)):
+        elif self._relay_state.budget.allow(author.mid, target.mid, len(envelope)):
             self.endpoint.send(target.address, envelope)
         else:
             self.drops.count(DropCounter.RATE_LIMITED)
@@ -112,7 +114,7 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
             self.drops.count(DropCounter.NO_ROUTE)
             return
         source = self._relayed_address(overlay_host(author), RELAYED_PORT)
-        self._routes.note(source, carrier)
+        self._relay_state.routes.note(source, carrier)
         for listener in self.endpoint.prefix_listeners(payload.packet[:MESSAGE_ID_OFFSET]):
             if getattr(listener, "relay", False):
                 listener.on_packet((source, payload.packet))
@@ -129,27 +131,29 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
 
     def _send_by_relay(self, address: Address, packet: bytes) -> None:
         """Ask the peer by which ``address`` is reached to carry ``packet`` there."""
-        carrier = self._routes.hop(address)
+        carrier = self._relay_state.routes.hop(address)
         if (not self.relay or carrier is None or carrier not in self.network.verified_peers
                 or isinstance(carrier.address, RelayedAddress) or len(packet) > MAX_RELAYED_SIZE):
             self.drops.count(DropCounter.NO_ROUTE)
             return
-        self._last_counter = max(self._last_counter + 1, int(clock.time() * 1e6))
-        self.endpoint.send(carrier.address, self.ezr_pack(RelayPayload.msg_id,
-                                                          RelayPayload(address, self._last_counter, packet)))
+        state = self._relay_state
+        state.last_counter = max(state.last_counter + 1, int(clock.time() * 1e6))
+        payload = RelayPayload(address, state.last_counter, packet)
+        self.endpoint.send(carrier.address, self.ezr_pack(RelayPayload.msg_id, payload))
 
     def _way_by_relay(self, introducer: Peer, address: Address) -> RelayedAddress | None:
         """How a stranger at ``address`` may be reached through who introduced it; ``None`` if that may not be tried."""
         if (not self.relay or isinstance(introducer.address, RelayedAddress)
-                or not self._carriage.may_attempt(introducer.mid, address)):
+                or not self._relay_state.budget.may_attempt(introducer.mid, address)):
             return None
         way = self._relayed_address(*address)
-        self._routes.note(way, introducer)
+        self._relay_state.routes.note(way, introducer)
         return way
 
     def _has_room_for_relayed(self, address: RelayedAddress) -> bool:
         """Whether somebody new may become a peer who can be reached through others only."""
         relayed = [peer.address for peer in self.get_peers() if isinstance(peer.address, RelayedAddress)]
-        carrier = self._routes.hop(address)
+        routes = self._relay_state.routes
+        carrier = routes.hop(address)
         return (len(relayed) < RELAYED_PEERS
-                and sum(self._routes.hop(other) == carrier for other in relayed) < RELAYED_PEERS_PER_CARRIER)
+                and sum(routes.hop(other) == carrier for other in relayed) < RELAYED_PEERS_PER_CARRIER)

@@ -8,14 +8,14 @@ import sys
 import warnings
 from functools import wraps
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
     from collections.abc import Awaitable, Callable, Coroutine
 
-__all__ = ["byte2int", "coroutine", "create_event_with_signals", "current_loop", "fail", "int2byte", "maximum_integer",
-           "maybe_coroutine", "run_forever", "strip_sha1_padding", "succeed"]
+__all__ = ["Computed", "byte2int", "coroutine", "create_event_with_signals", "current_loop", "fail", "int2byte",
+           "maximum_integer", "maybe_coroutine", "run_forever", "strip_sha1_padding", "succeed"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,6 +24,22 @@ maximum_integer = 2147483647
 
 _SHA1_PADDING = b"SHA-1" + bytes(7)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Computed(Generic[T]):
+    """A property that an instance may replace by an attribute of its own, for a name that programs may use already."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Computed[T]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Computed[T] | T:
+        return self if instance is None else self._compute(instance)
 
 
 def current_loop() -> AbstractEventLoop:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -52,6 +54,19 @@ class Inner(VariablePayload):
 
 class Lonely(Community):
     community_id = bytes(range(20))
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self.add_message_handler(1, self.on_inner)
+        self.add_message_handler(2, self.on_unsigned)
+
+    @lazy_wrapper(Inner)
+    def on_inner(self, peer: Peer, payload: Inner) -> None:
+        """What is received does not matter here."""
+
+    @lazy_wrapper_unsigned(Inner)
+    def on_unsigned(self, source_address: Any, payload: Inner) -> None:
+        """What is received does not matter here."""
 
 
 @pytest.fixture
@@ -185,12 +200,12 @@ def test_a_burst_is_judged_as_its_packets_alone_are(overlay: Any, sender: Any, m
     packets = [sender.ezr_pack(1, Inner(n)) for n in range(20)]
     packets[7] = packets[7][:-1] + bytes((packets[7][-1] ^ 1,))
     monkeypatch.setattr(authentication, "SPARE_CORES", 1)
-    verify_ahead(overlay, [(SOURCE, packet) for packet in packets])
+    verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, packet) for packet in packets])
     assert [authentication._verdicts[packet] for packet in packets] == [n != 7 for n in range(20)]
     with pytest.raises(BadSignatureError):
         authenticate(overlay, SOURCE, packets[7])
     assert authenticate(overlay, SOURCE, packets[8])[0] == sender.my_peer
-    verify_ahead(overlay, [])
+    verify_ahead(overlay, overlay.get_prefix(), [])
     assert not authentication._verdicts
 
 
@@ -204,12 +219,51 @@ def test_the_first_packet_of_a_burst_has_the_others_verified(overlay: Any, sende
     assert not authentication._verdicts
 
 
+def test_nothing_that_will_be_dropped_is_verified_ahead(overlay: Any, sender: Any,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
+    monkeypatch.setattr(authentication, "SPARE_CORES", 1)
+    whole = sender.ezr_pack(1, Inner(1))
+    unwanted = [b"\x00\x02" + bytes(20) + whole[22:], *[whole[:22] + bytes((msg_id,)) + whole[23:]
+                                                       for msg_id in (2, 200, 253)], whole[:22], whole[:24], b""]
+    verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, data) for data in unwanted * 5])
+    assert not authentication._verdicts
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with other threads, which this is about
+def test_a_fork_verifies_with_threads_of_its_own(overlay: Any, sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
+    monkeypatch.setattr(authentication, "SPARE_CORES", 1)
+    packets = [(SOURCE, sender.ezr_pack(1, Inner(n))) for n in range(8)]
+    verify_ahead(overlay, overlay.get_prefix(), packets)
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        verify_ahead(overlay, overlay.get_prefix(), packets)
+        os._exit(len(authentication._verdicts))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == len(packets)
+
+
+@pytest.mark.parametrize("source", [None, (), 5, "somewhere", ["1.2.3.4", 5]])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_programs_may_say_nothing_of_the_source(overlay: Any, sender: Any, source: Any, is_known: bool) -> None:
+    known = Peer(sender.my_peer.public_key, SOURCE)
+    if is_known:
+        overlay.network.add_verified_peer(known)
+    peer, _, _ = authenticate(overlay, source, sender.ezr_pack(1, Inner(7)))
+    assert peer == sender.my_peer
+    if is_known:
+        assert peer is known
+        assert known.address == SOURCE
+
+
 def test_a_burst_without_a_pool_of_threads_waits_its_turn(
     overlay: Any, sender: Any, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(authentication, "_workers", lambda: None)
     overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
-    verify_ahead(overlay, [(SOURCE, sender.ezr_pack(1, Inner(n))) for n in range(20)])
+    verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, sender.ezr_pack(1, Inner(n))) for n in range(20)])
     assert not authentication._verdicts
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from ipv8.community import DEFAULT_MAX_PEERS, Community, CommunitySettings
+from ipv8.declaration import message
 from ipv8.introduction_protocol import RESPONSES_AT_ONCE, UNPROVEN_GRACE
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
@@ -23,6 +25,7 @@ from ipv8.messaging.payload import (
     PunctureRequestPayload,
 )
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
+from ipv8.overlay import Overlay
 from ipv8.peer import Peer
 from ipv8.traversal import Path
 
@@ -69,7 +72,124 @@ def public(overlay: Any) -> Peer:
     return Peer(overlay.my_peer.public_key, overlay.endpoint.wan_address)
 
 
+class Component(Community):
+    """Made without the constructor of ``Community``, as some programs do (spec 04 section 12)."""
+
+    def __init__(self, settings: Any) -> None:
+        settings.community_id = b"component"
+        Overlay.__init__(self, settings)
+        self.endpoint.remove_listener(self)
+        self.bootstrappers = []
+        self.max_peers = 0
+        self._prefix = b"x" * 22
+        self.decode_map = [None] * 256
+        self.got: list[Any] = []
+        self.add_message_handler(1, self.on_number)
+
+    @lazy_wrapper_unsigned(Number)
+    def on_number(self, source: Any, payload: Number) -> None:
+        self.got.append(payload.number)
+
+
+class TestComponents:
+    def test_they_receive(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Component)
+        source = UDPv4Address("1.2.3.4", 5)
+        overlay.on_packet((source, overlay.ezr_pack(1, Number(7), sig=False)))
+        overlay.on_packet((source, overlay.ezr_pack(1, sig=False)))
+        overlay.on_packet((source, overlay.ezr_pack(9, sig=False)))
+        assert overlay.got == [7]
+        assert overlay.drops == {"undecodable": 1, "unknown_id": 1}
+
+    async def test_they_send_and_end(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Component)
+        assert overlay.create_introduction_request(UDPv4Address("1.2.3.4", 5))[22] == 246
+        assert overlay.create_introduction_request(("::1", 5))[22] == 234
+        assert overlay.get_peers() == []
+        await overlay.unload()
+
+
+class TestNames:
+    """Programs had attributes of their own before this library had some."""
+
+    NAMES = ("mapping", "nat_type", "relay", "signature_guard_", "_attempts", "_warnings", "_pending", "_mapping",
+             "_responses", "_detours", "_routes", "_meetings", "_carriage", "_punctures", "_confirmations", "_ledger",
+             "_last_counter", "attempts", "pending", "state", "messages", "counters", "budget", "routes")
+
+    def test_programs_may_use_them(self, make_overlay: Any) -> None:
+        class Busy(Simple):
+            def __init__(self, settings: Any) -> None:
+                for name in TestNames.NAMES:
+                    setattr(self, name, {})
+                super().__init__(settings)
+                for name in TestNames.NAMES:
+                    setattr(self, name, {})
+
+        overlay, other = make_overlay(Busy), make_overlay(Simple)
+        source = UDPv4Address("1.2.3.4", 5)
+        overlay.on_packet((source, other.create_introduction_request(overlay.endpoint.wan_address)))
+        overlay.on_packet((source, other.ezr_pack(1, Number(7))))
+        overlay.on_packet((source, other.ezr_pack(200, sig=False)))
+        assert [number for _, number in overlay.got] == [7]
+        assert overlay.get_peers() == [other.my_peer]
+        assert overlay.create_introduction_request(source)
+        assert all(getattr(overlay, name) == {} for name in self.NAMES)
+
+
+class TestDeclaredMessages:
+    def test_an_override_is_declared_as_well(self, make_overlay: Any) -> None:
+        class Declared(Community):
+            community_id = Simple.community_id
+
+            @message(1)
+            def said(self, peer: Peer, number: int) -> None:
+                """Nothing."""
+
+        class Forgetful(Declared):
+            def said(self, peer: Peer, number: int) -> None:  # type: ignore[override]  # the mistake
+                """Nothing, and it would never be called."""
+
+        class Careful(Declared):
+            @message(1)
+            def said(self, peer: Peer, number: int) -> None:
+                got.append(number)
+
+        got: list[int] = []
+        with pytest.raises(TypeError, match=r"Forgetful\.said replaces a declared message: decorate it"):
+            make_overlay(Forgetful)
+        overlay, other = make_overlay(Careful), make_overlay(Simple)
+        payload: Any = Careful.said.make(5)
+        overlay.on_packet((UDPv4Address("1.2.3.4", 5), other.ezr_pack(1, payload)))
+        assert got == [5]
+
+
 class TestConstruction:
+    @pytest.mark.parametrize("size", [0, 5, 19, 21])
+    def test_the_id_has_its_size(self, make_overlay: Any, size: int) -> None:
+        class Odd(Community):
+            community_id = bytes(size)
+
+        with pytest.raises(RuntimeError, match=f"community_id of Odd must have 20 bytes, not {size}"):
+            make_overlay(Odd)
+
+    @pytest.mark.parametrize("name", ["my_peer", "endpoint", "network"])
+    def test_the_settings_are_complete(self, make_overlay: Any, name: str) -> None:
+        settings = make_overlay(Simple)
+        given = {key: getattr(settings, key) for key in ("my_peer", "endpoint", "network") if key != name}
+        with pytest.raises(AttributeError, match=f"settings of Simple need {name}"):
+            Simple(CommunitySettings(**given))
+
+    async def test_a_bootstrapper_that_fails_to_unload_keeps_nothing_alive(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple)
+        failing, good = Mock(), Mock()
+        failing.unload.side_effect = LookupError("its own business")
+        overlay.bootstrappers = [good, failing]
+        with pytest.raises(LookupError, match="its own business"):
+            await overlay.unload()
+        good.unload.assert_called_once()
+        assert not overlay.get_tasks()
+        assert overlay.get_prefix() not in overlay.endpoint._prefix_map
+
     async def test_it_registers_with_endpoint_and_network(self, make_overlay: Any) -> None:
         overlay = make_overlay(Simple)
         assert overlay.get_prefix() == b"\x00\x02" + Simple.community_id
@@ -687,7 +807,7 @@ class TestTraversal:
 
         assert told() == "unknown"
         for number in range(3):
-            overlay._mapping.observe(UDPv4Address(f"1.{number}.1.1", 1), UDPv4Address("7.7.7.7", number))
+            overlay._introductions.mapping.observe(UDPv4Address(f"1.{number}.1.1", 1), UDPv4Address("7.7.7.7", number))
         assert told() == overlay.nat_type == "symmetric-NAT"
 
     async def test_a_full_overlay_answers_its_peers(self, make_overlay: Any) -> None:

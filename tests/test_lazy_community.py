@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import gc
 import logging
+import weakref
 from types import MethodType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from ipv8.authentication import BadSignatureError, PacketDecodingError
+from ipv8.authentication import (
+    DEAR_SECONDS_AT_ONCE,
+    DEAREST_SECONDS_PER_SIGNATURE,
+    BadSignatureError,
+    PacketDecodingError,
+    RateLimitedError,
+)
 from ipv8.community import REMARKS, Community
+from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import (
     lazy_wrapper,
     lazy_wrapper_unsigned,
@@ -22,6 +33,7 @@ from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ipv8.messaging.serialization import PackError
+from ipv8.peer import Peer
 from ipv8.requestcache import NumberCacheWithName, RequestCache
 
 SOURCE = UDPv4Address("1.2.3.4", 5)
@@ -284,6 +296,101 @@ def test_a_handler_may_be_a_method_of_another_overlay(strict: Any, make_overlay:
     assert (len(strict.got), len(other.got)) == (0, 1)
     strict.on_packet((SOURCE, strict.ezr_pack(20, Second(b"too long"), sig=False)))
     assert strict.drops == {"undecodable": 1}
+
+
+def test_no_overlay_lives_on_for_its_handlers(make_overlay: Any) -> None:
+    def make() -> weakref.ref[Any]:
+        class Closed(Strict):
+            @lazy_wrapper_unsigned(First)
+            def unsigned(self, source_address: Any, payload: First) -> None:
+                overlays.append(self)
+                super().get_prefix()
+
+        overlays: list[Any] = [Closed]
+        return weakref.ref(Closed)
+
+    made = make()
+    gc.collect()
+    assert made() is None
+
+
+@pytest.mark.parametrize("wrap", [staticmethod, functools.partial, lambda function: Mock(wraps=function)])
+def test_a_handler_may_be_anything_that_can_be_called(strict: Any, wrap: Any) -> None:
+    got: list[Any] = []
+    strict.add_message_handler(20, wrap(lambda source, data: got.append((source, data))))
+    packet = strict.ezr_pack(20, First(5), sig=False)
+    strict.on_packet((SOURCE, packet))
+    assert got == [(SOURCE, packet)]
+
+
+async def test_what_an_async_handler_refuses_is_counted(strict: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def classic(source_address: Any, data: bytes) -> None:
+        strict._ez_unpack_auth(First, data)
+
+    strict.add_message_handler(20, classic)
+    key = b"no key".rjust(40)
+    for body in (b"\x00" + bytes((len(key),)) + key + bytes(100), b"\xff"):
+        strict.on_packet((SOURCE, strict.get_prefix() + bytes((20,)) + body))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert strict.drops == {"undecodable": 2}
+    assert not caplog.records
+
+
+def test_an_overlay_may_be_stricter_about_signatures(make_overlay: Any) -> None:
+    class Stricter(Strict):
+        def _verify_signature(self, auth: Any, data: bytes) -> tuple[bool, bytes]:
+            valid, rest = super()._verify_signature(auth, data)
+            return valid and auth.public_key_bin == allowed, rest
+
+    overlay, friend, stranger = make_overlay(Stricter), make_overlay(Strict), make_overlay(Strict)
+    allowed = friend.my_peer.public_key.key_to_bin()
+    for sender in (friend, stranger):
+        overlay.on_packet((SOURCE, sender.ezr_pack(0, First(5))))
+    assert len(overlay.got) == 1
+    assert overlay.drops == {"bad_signature": 1}
+
+
+def test_classic_handlers_have_a_budget_for_dear_keys_too(strict: Any, make_overlay: Any) -> None:
+    sender = make_overlay(Strict)
+    sender.my_peer = Peer(default_eccrypto.generate_key("high"))
+    author = BinMemberAuthenticationPayload(sender.my_peer.public_key.key_to_bin())
+    packet = sender._ez_pack(sender.get_prefix(), 1, (author, GlobalTimeDistributionPayload(7), First(5)))
+    strict._ez_unpack_auth(First, packet)
+    strict.signature_guard.dear.take(None, DEAR_SECONDS_AT_ONCE - DEAREST_SECONDS_PER_SIGNATURE)
+    with pytest.raises(RateLimitedError):
+        strict._ez_unpack_auth(First, packet)
+
+
+@pytest.mark.parametrize("classes", [(First,), (First, Second)])
+def test_a_mistake_in_a_payload_class_is_no_fault_of_the_sender(strict: Any, classes: tuple[type[Any], ...],
+                                                                 caplog: pytest.LogCaptureFixture) -> None:
+    class Mistaken(First):
+        @classmethod
+        def fix_unpack_identifier(cls, value: int) -> int:
+            return value.undefined  # type: ignore[attr-defined, no-any-return]  # the mistake
+
+    class Unknown(First):
+        format_list = ["no such format"]
+
+    payloads = [First(5), Second(b"x")][:len(classes)]
+    for msg_id, mistaken in enumerate((Mistaken, Unknown), 20):
+        receive: Any = lazy_wrapper_unsigned(mistaken, *classes[1:])(lambda *_: None)
+        strict.add_message_handler(msg_id, receive.__get__(strict))
+        strict.on_packet((SOURCE, strict.ezr_pack(msg_id, *payloads, sig=False)))
+    assert not strict.drops
+    assert ["undefined" in caplog.text, "no such format" in caplog.text, len(caplog.records)] == [True, True, 2]
+
+
+def test_a_packet_that_cannot_be_read_moves_nobody(strict: Any, make_overlay: Any) -> None:
+    sender = make_overlay(Strict)
+    known = Peer(sender.my_peer.public_key, SOURCE)
+    strict.network.add_verified_peer(known)
+    strict.on_packet((UDPv4Address("9.9.9.9", 9), sender.ezr_pack(0, First(5), First(6))))
+    assert strict.drops == {"undecodable": 1}
+    assert known.address == SOURCE
+    strict.on_packet((UDPv4Address("9.9.9.9", 9), sender.ezr_pack(0, First(5))))
+    assert known.address == UDPv4Address("9.9.9.9", 9)
 
 
 def test_an_exception_as_a_result_is_a_refusal_or_nothing(strict: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -232,7 +232,7 @@ class DHTNode(Community):
         """Whether to send a packet to a third party: nodes that have answered are acquaintances, peers or not."""
         target = self._puncture_target(payload)
         if self.is_proven(source_address) and is_sendable(target, self.my_estimated_lan, source_address):
-            return self._punctures.allow(source_address[0], target, acquainted=True, size=size)
+            return self._introductions.punctures.allow(source_address[0], target, acquainted=True, size=size)
         return super()._may_puncture(source_address, payload, size)
 
     # Asking

@@ -362,7 +362,11 @@ def _custom_reader(serializer: Serializer, entry: FormatListType) -> Tail:
 
     def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
         try:
-            stop = serializer.get_packer_for(name).unpack(data, offset, values, *inner)
+            packer = serializer.get_packer_for(name)
+        except KeyError as error:  # a mistake of the program, whatever the data are
+            raise PackError(str(UnpackError(labels, 0, error))) from error
+        try:
+            stop = packer.unpack(data, offset, values, *inner)
             if stop <= len(data):
                 return stop
             refusal = UnpackError(labels, len(data) - offset, None)

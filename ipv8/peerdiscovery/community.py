@@ -139,11 +139,11 @@ class DiscoveryCommunity(Community):
         mark = data[start + _GLOBAL_TIME_SIZE:start + _GLOBAL_TIME_SIZE + 1]
         legacy = mark == LEGACY_MARK and end - start >= _LEGACY_SIZE
         payload_class = DiscoveryIntroductionRequestPayload if legacy else IntroductionRequestPayload
-        peer = recognise(self, key, source_address, data[KEY_OFFSET:start])
         decoded = try_decode(self, (GlobalTimeDistributionPayload, payload_class), data[:end], start)
         if isinstance(decoded, Refusal):
             return decoded
         dist, payload = decoded
+        peer = recognise(self, key, source_address, data[KEY_OFFSET:start])
         if payload.supports_new_style and not legacy:
             peer.new_style_intro = True
         self._introduce_to = payload.introduce_to if legacy else None

@@ -162,8 +162,9 @@ class Endpoint(ABC):
         A listener that raises is logged and does not keep the packet from the others. A packet for nobody is counted.
         """
         data = packet[1]
+        prefix_map = self._prefix_map
         if len(data) > PREFIX_LENGTH:
-            listeners = self._prefix_map.get(data[:self.prefixlen])
+            listeners = prefix_map.get(data[:self.prefixlen])
             if listeners is None:
                 listeners = self._unclaimed(DropCounter.UNKNOWN_PREFIX)
         else:
@@ -171,6 +172,8 @@ class Endpoint(ABC):
         for listener in listeners:
             if not self.is_open():
                 return
+            if self._prefix_map is not prefix_map and not self._is_wanted(listener, data):
+                continue
             try:
                 listener.on_packet(packet)
             except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
@@ -190,9 +193,13 @@ class Endpoint(ABC):
             self.drops.count(reason)
         return self._listeners
 
+    def _is_wanted(self, listener: EndpointListener, data: bytes) -> bool:
+        """Whether a listener, which was one, may still be given a packet (spec 03 section 2.2)."""
+        return data[:self.prefixlen] in self._prefix_map or listener in self._listeners
+
     def _deliver_later(self, listener: EndpointListener, packet: tuple[Address, bytes]) -> None:
         """Deliver now to one listener, if the endpoint is open and the listener may be registered for it."""
-        if self.is_open() and (packet[1][:self.prefixlen] in self._prefix_map or listener in self._listeners):
+        if self.is_open() and self._is_wanted(listener, packet[1]):
             try:
                 listener.on_packet(packet)
             except Exception as e:  # noqa: BLE001 - a caller that delivers to several listeners must reach them all

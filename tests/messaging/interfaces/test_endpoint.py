@@ -133,14 +133,22 @@ def test_removing_a_listener() -> None:
     assert log == ["other"]
 
 
-def test_a_running_delivery_uses_the_old_lists() -> None:
-    endpoint, log, (first, second) = make("first", "second")
+def test_who_was_removed_gets_nothing_more_and_newcomers_wait_for_the_next_packet() -> None:
+    endpoint, log, (first, second, third) = make("first", "second", "third")
     endpoint.add_listener(first)
     endpoint.add_listener(second)
-    first.hook = lambda: endpoint.remove_listener(second)
+
+    def change() -> None:
+        endpoint.remove_listener(second)
+        if "third" not in log:
+            endpoint.remove_listener(third)
+            endpoint.add_listener(third)
+
+    first.hook = change
     endpoint.notify_listeners((SOURCE, PREFIX + b"\x01"))
+    assert log == ["first"]
     endpoint.notify_listeners((SOURCE, PREFIX + b"\x01"))
-    assert log == ["first", "second", "first"]
+    assert log == ["first", "first", "third"]
 
 
 def test_nothing_is_delivered_after_close() -> None:
