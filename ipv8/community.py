@@ -14,6 +14,7 @@ from . import entropy
 from .authentication import HEADER_SIZE, MESSAGE_ID_OFFSET
 from .declaration import Message
 from .introduction_protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
+from .introductions import sample_peers
 from .lazy_community import Attempt, reception_of
 from .limits import TokenBuckets
 from .messaging.address import UDPv4Address, UDPv6Address
@@ -289,7 +290,8 @@ class Community(IntroductionProtocol):
                 bootstrapper.keep_alive(self)
         else:
             pending = self._introductions.pending
-            unproven = [peer for peer in available if not (peer.proven or pending.waits_for(peer.address))]
+            unproven = [peer for peer in sample_peers(available)
+                        if not (peer.proven or pending.waits_for(peer.address))]
             ask_unproven = unproven and entropy.random() < UNPROVEN_CHANCE
             self.send_introduction_request(entropy.choice(unproven if ask_unproven else available))
 

@@ -1,6 +1,7 @@
 """What a node is made of, as plain data: interfaces, keys and overlays (spec 06 section 1).
 
-A configuration is a dictionary of JSON types, so that it can be stored, edited and sent. Either edit a copy of the
+A configuration is a dictionary of JSON types, so that it can be stored, edited and sent; a program that does not store
+it may also put ``os.PathLike`` objects in for paths, and other iterables for lists. Either edit a copy of the
 default one (:func:`get_default_configuration`) or let a :class:`ConfigBuilder` write it::
 
     configuration = (ConfigBuilder()
@@ -17,7 +18,7 @@ import copy
 import difflib
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -103,8 +104,8 @@ class Bootstrapper(_Named):
 class WalkerDefinition(NamedTuple):
     """A walker of an overlay.
 
-    ``peers`` is the number of peers from which on the walker rests (-1: it never does), ``init`` the keyword arguments
-    of its constructor.
+    ``peers`` is the number of peers from which on the walker rests (-1 and infinity: it never does), ``init`` the
+    keyword arguments of its constructor.
     """
 
     strategy: Strategy
@@ -206,14 +207,24 @@ def _require_keys(block: object, where: str, names: Collection[str], optional: C
 
 
 def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+
+
+def _repeatable(value: Any) -> Any:
+    """``value``, as a list if it can be gone over only once."""
+    return list(value) if isinstance(value, Iterator) else value
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, float)) and value % 1 == 0  # not infinity, whose rest is no number
 
 
 def _blocks(config: Mapping[str, Any], name: str, where: str = "") -> Iterable[tuple[str, Any]]:
     """Each block of the list ``config[name]`` with its path for messages."""
     value = config[name]
     path = f"{where}{name}"
-    _require(_is_list(value), f"{path} must be a list, not {type(value).__name__} ({value!r:.80})")
+    _require(_is_list(value) and not isinstance(value, Iterator),
+             f"{path} must be a list, not {type(value).__name__} ({value!r:.80})")
     return ((f"{path}[{index}]", block) for index, block in enumerate(value))
 
 
@@ -223,14 +234,15 @@ def _check_interface(where: str, block: Mapping[str, Any]) -> None:
     if "ip" in block:
         _require_type(block["ip"], str, f"{where}.ip", "an address such as '0.0.0.0'")
     port = block.get("port", 0)
-    _require(isinstance(port, int) and not isinstance(port, bool) and 0 <= port <= 65535,
+    _require(_is_whole(port) and not isinstance(port, bool) and 0 <= port <= 65535,
              f"{where}.port must be an integer from 0 (any free port) to 65535, not {port!r}")
 
 
 def _check_key(where: str, block: Mapping[str, Any]) -> None:
     _require_keys(block, where, ("alias",), ("file", "generation", "bin"))
     _require_type(block["alias"], str, f"{where}.alias", "a string")
-    _require_type(block.get("file", ""), str, f"{where}.file", "a path (empty: the key is not stored)")
+    _require_type(block.get("file"), (str, os.PathLike, type(None)), f"{where}.file",
+                  "a path (empty or None: the key is not stored)")
     _require(any(block.get(source) for source in ("file", "generation", "bin")),
              f"{where} ({block['alias']!r}) needs a 'file', a 'generation' (a curve) or a 'bin' (a private key)")
     curve = block.get("generation")
@@ -240,7 +252,9 @@ def _check_key(where: str, block: Mapping[str, Any]) -> None:
 def _check_walker(where: str, block: Mapping[str, Any]) -> None:
     _require_keys(block, where, _WALKER)
     _require_type(block["strategy"], str, f"{where}.strategy", "the name of a strategy")
-    _require_type(block["peers"], int, f"{where}.peers", "a number of peers, or -1 to walk always")
+    peers = block["peers"]
+    _require(peers == math.inf or _is_whole(peers),
+             f"{where}.peers must be a whole number of peers, or -1 or infinity to walk always, not {peers!r:.80}")
     _require_type(block["init"], Mapping, f"{where}.init", "a dictionary of keyword arguments")
 
 
@@ -267,7 +281,7 @@ def _check_overlay(where: str, block: Mapping[str, Any], aliases: Collection[str
     for name in block["initialize"]:
         _require_type(name, str, f"{where}.initialize: each key", "a string")
     for path, call in _blocks(block, "on_start", f"{where}."):
-        _require(_is_list(call) and len(call) > 0 and isinstance(call[0], str),
+        _require(_is_list(call) and isinstance(call, Sequence) and len(call) > 0 and isinstance(call[0], str),
                  f"{path} must be a list of a method's name and its arguments, not {call!r:.80}")
 
 
@@ -286,7 +300,8 @@ def validate_configuration(config: Mapping[str, Any], *,
     interval = config["walker_interval"]
     _require(isinstance(interval, (int, float)) and math.isfinite(interval) and interval >= 0,
              f"walker_interval must be a number of seconds that is not negative, not {interval!r}")
-    _require_type(config["working_directory"], str, "working_directory", "the path of a directory")
+    _require_type(config["working_directory"], (str, os.PathLike, type(None)), "working_directory",
+                  "the path of a directory")
     _require_type(config.get("port_mapping", False), bool, "port_mapping", "True or False")
     for path, block in _blocks({"interfaces": (), **config}, "interfaces"):
         _check_interface(path, block)
@@ -300,11 +315,15 @@ def validate_configuration(config: Mapping[str, Any], *,
 def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
     """What the service works with: ``config`` with whatever is optional filled in; ``config`` itself is not changed.
 
-    The deprecated top-level keys ``address`` and ``port`` become a ``UDPIPv4`` interface.
+    Iterators are used up, and lists in the result. The deprecated top-level keys ``address`` and ``port`` become a
+    ``UDPIPv4`` interface.
     """
     _require_type(config, Mapping, "the configuration", "a dictionary")
     complete = {"interfaces": [], "logger": {}, "working_directory": ".", "walker_interval": DEFAULT_WALKER_INTERVAL,
                 "port_mapping": False, **config}
+    for name in ("interfaces", "keys", "overlays"):
+        if name in complete:
+            complete[name] = _repeatable(complete[name])
     if any(name in config for name in _DEPRECATED):
         complete["interfaces"] = [*complete["interfaces"], {
             "interface": "UDPIPv4",
@@ -313,8 +332,9 @@ def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
         }]
     if _is_list(complete.get("overlays")):
         optional: dict[str, Any] = {"walkers": [], "bootstrappers": [], "initialize": {}, "on_start": []}
-        complete["overlays"] = [{**optional, **block} if isinstance(block, Mapping) else block
-                                for block in complete["overlays"]]
+        complete["overlays"] = [
+            {name: _repeatable(value) for name, value in {**optional, **block}.items()}
+            if isinstance(block, Mapping) else block for block in complete["overlays"]]
     return complete
 
 
@@ -348,7 +368,7 @@ class ConfigBuilder:
         block[name] = value
         return self
 
-    def _put_key(self, block: dict[str, str]) -> ConfigBuilder:
+    def _put_key(self, block: dict[str, Any]) -> ConfigBuilder:
         others = [key for key in self.config.get("keys", ()) if key["alias"] != block["alias"]]
         return self._set("keys", [*others, block])
 
@@ -376,7 +396,7 @@ class ConfigBuilder:
         _require(level in LOG_LEVELS, f"unknown log level {level!r}{did_you_mean(level, LOG_LEVELS)}")
         return self._set("logger", {"level": level})
 
-    def set_working_directory(self, path: str) -> ConfigBuilder:
+    def set_working_directory(self, path: str | os.PathLike[str]) -> ConfigBuilder:
         """Keep databases and the like below ``path``."""
         return self._set("working_directory", path)
 
@@ -391,20 +411,22 @@ class ConfigBuilder:
         """
         return self._set("port_mapping", enabled)
 
-    def add_key(self, alias: str, generation: str, file_path: str) -> ConfigBuilder:
+    def add_key(self, alias: str, generation: str, file_path: str | os.PathLike[str] | None) -> ConfigBuilder:
         """Use the key in ``file_path``, made on the curve ``generation`` when the file does not exist yet.
 
-        A key of the same alias is replaced.
+        Without a path, a new key is made for each node and stored nowhere. A key of the same alias is replaced.
 
         :raises ConfigurationError: if there is no such curve.
         """
         _require(generation in CURVES, f"unknown curve {generation!r}{did_you_mean(generation, CURVES)}")
         return self._put_key({"alias": alias, "generation": generation, "file": file_path})
 
-    def add_key_from_bin(self, alias: str, key_bin_b64: str, file_path: str | None = None) -> ConfigBuilder:
+    def add_key_from_bin(self, alias: str, key_bin_b64: str | bytes,
+                         file_path: str | os.PathLike[str] | None = None) -> ConfigBuilder:
         """Use a private key (base64 of its binary), stored in ``file_path`` if that is given.
 
-        A key in an existing file goes before the one given here. A key of the same alias is replaced.
+        White space in the base64 does not matter. A key in an existing file goes before the one given here. A key of
+        the same alias is replaced.
         """
         return self._put_key({"alias": alias, "bin": key_bin_b64, "file": file_path or ""})
 
@@ -430,7 +452,7 @@ class ConfigBuilder:
 
     def add_overlay(self, overlay_class: str, key_alias: str, walkers: Iterable[WalkerDefinition],
                     bootstrappers: Iterable[BootstrapperDefinition], initialize: dict[str, Any],
-                    on_start: list[Any], allow_duplicate: bool = False) -> ConfigBuilder:
+                    on_start: Iterable[Any], allow_duplicate: bool = False) -> ConfigBuilder:
         """Run an overlay.
 
         :param overlay_class: its name; for a class of your own see ``extra_communities`` of the service.
@@ -448,7 +470,7 @@ class ConfigBuilder:
             "walkers": [{"strategy": strategy.name, "peers": peers, "init": init} for strategy, peers, init in walkers],
             "bootstrappers": [{"class": kind.name, "init": init} for kind, init in bootstrappers],
             "initialize": initialize,
-            "on_start": on_start,
+            "on_start": _repeatable(on_start),
         }
         others = [other for other in self.config.get("overlays", ())
                   if allow_duplicate or other["class"] != overlay_class]

@@ -37,9 +37,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 DatabaseT = TypeVar("DatabaseT", bound="Database")
 
-db_locks: WeakValueDictionary[str, Lockable] = WeakValueDictionary()
-"""The lock of each file path, for as long as a database object uses it."""
-_db_locks_guard = Lock()
+class _Locks(WeakValueDictionary[str, "Lockable"]):
+    """A lock for whatever path is asked for; it is forgotten with the last reference to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._guard = Lock()
+
+    def __getitem__(self, path: str) -> Lockable:
+        with self._guard:
+            return self.setdefault(path, RLock())
+
+
+db_locks = _Locks()
+"""The lock of each file path, for as long as a database object or a caller holds on to it."""
 
 
 class IgnoreCommits(Exception):  # noqa: N818 - a signal to the with block, not an error
@@ -83,8 +94,7 @@ class Database(ABC):
         self._assert(isinstance(file_path, str), f"The path of a database must be a str, not {file_path!r}")
         self._logger = logging.getLogger(type(self).__name__)
         self._file_path = file_path
-        with _db_locks_guard:
-            self._lock = db_locks.setdefault(file_path, RLock())
+        self._lock = db_locks[file_path]
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._database_version = 0

@@ -1,7 +1,8 @@
 """A small evaluator for the expressions of launchers (spec 06 sections 2.3 and 12).
 
-It knows literals, names, attributes, subscripts, calls, boolean operators, comparisons, conditional expressions and
-plain arithmetic, and nothing else: no lambdas, comprehensions, assignments, and no attribute that starts with ``__``.
+It knows literals, f-strings, names, attributes, subscripts, slices, calls, boolean operators, comparisons, conditional
+expressions and plain arithmetic, and nothing else: no lambdas, comprehensions, unpacking, assignments, and no attribute
+that starts with ``__``.
 An expression is taken apart when it is written down, so that a mistake shows where it was made.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Expression"]
+__all__ = ["Expression", "get_attribute", "has_attribute"]
 
 MAX_EXPRESSION_LENGTH = 4096  # characters; bounds the depth of the recursion below
 
@@ -31,6 +32,35 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.BitAnd: operator.and_, ast.BitOr: operator.or_,
 }
 _LITERALS: dict[type[ast.expr], Callable[[list[Any]], Any]] = {ast.Tuple: tuple, ast.List: list, ast.Set: set}
+_CONVERSIONS: dict[int, Callable[[Any], Any]] = {
+    -1: lambda value: value, ord("s"): str, ord("r"): repr, ord("a"): ascii,
+}
+
+
+def _is_reachable(attribute: str) -> bool:
+    return not attribute.startswith("__")
+
+
+def get_attribute(owner: Any, attribute: str, *default: Any) -> Any:
+    """``getattr`` for the scope of an expression.
+
+    :raises ValueError: if the name of the attribute starts with ``__``.
+    """
+    if isinstance(attribute, str) and not _is_reachable(attribute):
+        raise ValueError(f"the attribute {attribute!r} is not allowed in an expression: pass a function instead")
+    return getattr(owner, attribute, *default)
+
+
+def has_attribute(owner: Any, attribute: str) -> bool:
+    """``hasattr`` for the scope of an expression.
+
+    :raises ValueError: if the name of the attribute starts with ``__``.
+    """
+    try:
+        get_attribute(owner, attribute)
+    except AttributeError:
+        return False
+    return True
 
 
 class Expression:
@@ -62,11 +92,11 @@ class Expression:
         elif isinstance(node, ast.Dict):
             allowed = None not in node.keys
         elif isinstance(node, ast.Attribute):
-            allowed = not node.attr.startswith("__")
+            allowed = _is_reachable(node.attr)
         else:
             allowed = isinstance(node, (
                 ast.Constant, ast.Name, ast.Subscript, ast.Call, ast.keyword, ast.BoolOp, ast.Compare, ast.IfExp,
-                ast.Tuple, ast.List, ast.Set,
+                ast.Tuple, ast.List, ast.Set, ast.Slice, ast.JoinedStr, ast.FormattedValue,
                 ast.expr_context, ast.boolop, ast.unaryop, ast.operator, ast.cmpop))
         if not allowed or (isinstance(node, ast.keyword) and node.arg is None):
             text = ast.unparse(node) if isinstance(node, (ast.expr, ast.keyword)) else type(node).__name__
@@ -97,6 +127,17 @@ class Expression:
 
     def _value_of_subscript(self, node: ast.Subscript, scope: Mapping[str, Any]) -> Any:
         return self._value(node.value, scope)[self._value(node.slice, scope)]
+
+    def _value_of_slice(self, node: ast.Slice, scope: Mapping[str, Any]) -> Any:
+        return slice(*(None if bound is None else self._value(bound, scope)
+                       for bound in (node.lower, node.upper, node.step)))
+
+    def _value_of_joinedstr(self, node: ast.JoinedStr, scope: Mapping[str, Any]) -> Any:
+        return "".join(self._value(part, scope) for part in node.values)
+
+    def _value_of_formattedvalue(self, node: ast.FormattedValue, scope: Mapping[str, Any]) -> Any:
+        value = _CONVERSIONS[node.conversion](self._value(node.value, scope))
+        return format(value, "" if node.format_spec is None else self._value(node.format_spec, scope))
 
     def _value_of_call(self, node: ast.Call, scope: Mapping[str, Any]) -> Any:
         return self._value(node.func, scope)(

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 from . import clock
-from .introductions import IntroductionLedger, OwnAddressVotes, PendingIntroductions, PunctureBudget, is_sendable
+from .introductions import (
+    NOWHERE,
+    IntroductionLedger,
+    OwnAddressVotes,
+    PendingIntroductions,
+    PunctureBudget,
+    ipv4_or_none,
+    is_sendable,
+    is_somewhere,
+    sample_peers,
+)
 from .lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, receive_from
 from .limits import TokenBuckets
 from .messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
@@ -54,7 +64,6 @@ CONFIRMATIONS_PER_SECOND, CONFIRMATIONS_AT_ONCE = 2.0, 10.0
 OPEN_FOR = 15.0
 """Seconds since the last packet from somewhere in which the way to there is surely open and needs no puncture."""
 
-NOWHERE = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - what the wire says for "no address"
 
 CONNECTION_TYPES = {Mapping.NONE: "public", Mapping.ENDPOINT_DEPENDENT: "symmetric-NAT"}
 
@@ -158,7 +167,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def get_peer_for_introduction(self, exclude: Peer | None = None, new_style: bool = False) -> Peer | None:
         """A random peer to introduce, if possible one that has proved to be where it seems to be."""
-        available = [peer for peer in self.get_peers()
+        available = [peer for peer in sample_peers(self.get_peers())
                      if peer != exclude and (new_style or isinstance(peer.address, UDPv4Address))
                      and not isinstance(peer.address, RelayedAddress)]
         proven = [peer for peer in available if peer.proven]
@@ -187,9 +196,9 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             payload = NewIntroductionRequestPayload(socket_address, self.my_estimated_lan, self.my_preferred_address(),
                                                     identifier, 0, 0, 0, 0, 0, 0, 0, 0, extra_bytes)
         else:
-            payload = IntroductionRequestPayload(socket_address, self.my_estimated_lan, self.my_estimated_wan, True,
-                                                 self._detect_nat_type(), identifier, extra_bytes,
-                                                 supports_new_style=new_style)
+            payload = IntroductionRequestPayload(socket_address, ipv4_or_none(self.my_estimated_lan),
+                                                 ipv4_or_none(self.my_estimated_wan), True, self._detect_nat_type(),
+                                                 identifier, extra_bytes, supports_new_style=new_style)
         return self._pack_timed(payload, global_time, prefix)
 
     def create_introduction_response(self, lan_socket_address: Address, socket_address: Address, identifier: int,
@@ -202,6 +211,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         :param socket_address: where the one who asked is reached.
         :param introduction: whom to introduce; by default a peer of this overlay.
         """
+        new_style = new_style or ":" in socket_address[0]  # the old style has no room for it
         global_time = self.claim_global_time() % 65536
         other = self.network.get_verified_by_address(socket_address)
         if introduction is None and not isinstance(socket_address, RelayedAddress):
@@ -216,9 +226,9 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         else:
             full = 0 <= self.max_peers <= len(self.get_peers())
             payload = IntroductionResponsePayload(
-                socket_address, self.my_estimated_lan, self.my_estimated_wan, lan, wan, "unknown", identifier,
-                extra_bytes, supports_new_style=True, intro_supports_new_style=introduced_new_style,
-                peer_limit_reached=full)
+                socket_address, ipv4_or_none(self.my_estimated_lan), ipv4_or_none(self.my_estimated_wan),
+                ipv4_or_none(lan), ipv4_or_none(wan), "unknown", identifier, extra_bytes, supports_new_style=True,
+                intro_supports_new_style=introduced_new_style, peer_limit_reached=full)
         if introduction is not None:
             if other is not None and introduction.address[0] == socket_address[0]:
                 lan_socket_address = UDPv4Address(*other.addresses.get(UDPv4LANAddress, lan_socket_address))
@@ -229,9 +239,9 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def _introduced_addresses(self, introduction: Peer) -> tuple[Address, Address]:
         """The LAN and the WAN address under which others are told of a peer."""
-        address = introduction.address
-        if isinstance(address, UDPv4Address) and self.address_is_lan(address[0]):
-            return address, UDPv4Address(self.my_estimated_wan[0], address[1])
+        address, own_host = introduction.address, self.my_estimated_wan[0]
+        if isinstance(address, UDPv4Address) and self.address_is_lan(address[0]) and ":" not in own_host:
+            return address, UDPv4Address(own_host, address[1])
         return introduction.addresses.get(UDPv4LANAddress, NOWHERE), address
 
     def create_puncture_request(self, lan_walker: Address, wan_walker: Address, identifier: int,
@@ -245,8 +255,9 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
     def create_puncture(self, lan_walker: Address, wan_walker: Address, identifier: int,
                         new_style: bool = False) -> bytes:
         """A signed packet whose only purpose is to pass our own NAT (spec 05 section 4.4)."""
-        payload_class = NewPuncturePayload if new_style else PuncturePayload
-        return self._pack_timed(payload_class(lan_walker, wan_walker, identifier), self.claim_global_time())
+        payload = (NewPuncturePayload(lan_walker, wan_walker, identifier) if new_style else
+                   PuncturePayload(ipv4_or_none(lan_walker), ipv4_or_none(wan_walker), identifier))
+        return self._pack_timed(payload, self.claim_global_time())
 
     def introduction_request_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                       payload: IntroductionRequest) -> None:
@@ -384,7 +395,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def _learn_own_address(self, witness: Peer, destination: Address) -> None:
         """Learn where ``witness`` sees us; who reaches us through others sees no address of ours."""
-        if is_overlay_host(destination[0]):
+        if is_overlay_host(destination[0]) or not is_somewhere(destination):
             return
         if isinstance(destination, UDPv4Address) and not self.address_in_lan_subnets(destination[0]):
             self._introductions.mapping.observe(witness.address, destination)
@@ -415,6 +426,8 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             return [wan] if lan == NOWHERE else [lan, wan]
         if lan != NOWHERE:
             return [lan]
+        if ":" in self.my_estimated_lan[0]:
+            return [wan]
         return [wan, UDPv4Address(self.my_estimated_lan[0], wan[1])]
 
     @lazy_wrapper(GlobalTimeDistributionPayload, PuncturePayload)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import clock, entropy
 from .limits import TokenBuckets
-from .messaging.address import RelayedAddress
+from .messaging.address import RelayedAddress, UDPv4Address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from .messaging.address import Address
     from .peer import Peer
 
-__all__ = ["IntroductionLedger", "OwnAddressVotes", "PendingIntroductions", "PunctureBudget", "is_sendable"]
+__all__ = [
+    "NOWHERE",
+    "IntroductionLedger",
+    "OwnAddressVotes",
+    "PendingIntroductions",
+    "PunctureBudget",
+    "ipv4_or_none",
+    "is_sendable",
+    "is_somewhere",
+    "sample_peers",
+]
 
 PENDING_LIMIT = 1024
 PENDING_LIFETIME = 30.0
@@ -34,6 +44,11 @@ PUNCTURE_SIZE = 200
 CANDIDATES = 32
 """How many peers are considered, at most, for an introduction."""
 
+SAMPLE = 64
+"""How many peers are looked at, at most, to find those who may be considered."""
+
+NOWHERE = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - what the wire says for "no address"
+
 LEDGER_LIMIT = 4096
 """Introductions that are remembered; the oldest ones are forgotten first."""
 
@@ -46,6 +61,7 @@ class PendingIntroductions:
 
     def __init__(self) -> None:
         self._pending: dict[int, tuple[Address, float]] = {}
+        self._waiting: Counter[Address] = Counter()
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -53,21 +69,20 @@ class PendingIntroductions:
     def new(self, address: Address) -> int:
         """A fresh random identifier (16 bits) for a request to ``address``."""
         now = clock.monotonic()
-        while self._pending:
-            oldest, (_, sent) = next(iter(self._pending.items()))
-            if len(self._pending) < PENDING_LIMIT and sent + PENDING_LIFETIME > now:
-                break
-            del self._pending[oldest]
+        self._forget_before(now - PENDING_LIFETIME)
+        if len(self._pending) >= PENDING_LIMIT:
+            self._forget(next(iter(self._pending)))
         identifier = entropy.randbits(16)
         while identifier in self._pending:
             identifier = entropy.randbits(16)
         self._pending[identifier] = (address, now)
+        self._waiting[address] += 1
         return identifier
 
     def waits_for(self, address: Address) -> bool:
         """Whether a request to ``address`` has not been answered yet."""
-        horizon = clock.monotonic() - PENDING_LIFETIME
-        return any(target == address and sent > horizon for target, sent in self._pending.values())
+        self._forget_before(clock.monotonic() - PENDING_LIFETIME)
+        return address in self._waiting
 
     def asked(self, identifier: int) -> Address | None:
         """The address that the request with ``identifier`` went to, if it has not been answered yet."""
@@ -80,14 +95,29 @@ class PendingIntroductions:
         It must come from where the request went, or from a peer that is known at that address: a peer with several
         addresses answers from the one that it prefers. Who was asked by relay is known by another address than then.
         """
-        address, sent = self._pending.get(identifier, (None, 0.0))
-        if address is None or sent + PENDING_LIFETIME < clock.monotonic():
+        self._forget_before(clock.monotonic() - PENDING_LIFETIME)
+        address = self.asked(identifier)
+        if address is None:
             return False
         by_relay = isinstance(address, RelayedAddress) and isinstance(source_address, RelayedAddress)
         if address != source_address and address not in peer.addresses.values() and not by_relay:
             return False
-        del self._pending[identifier]
+        self._forget(identifier)
         return True
+
+    def _forget_before(self, horizon: float) -> None:
+        """Forget the requests that were sent at ``horizon`` or earlier: the oldest ones come first."""
+        while self._pending:
+            identifier, (_, sent) = next(iter(self._pending.items()))
+            if sent > horizon:
+                break
+            self._forget(identifier)
+
+    def _forget(self, identifier: int) -> None:
+        address, _ = self._pending.pop(identifier)
+        self._waiting[address] -= 1
+        if not self._waiting[address]:
+            del self._waiting[address]
 
 
 class IntroductionLedger:
@@ -161,6 +191,21 @@ class PunctureBudget:
             return False
         self._credit -= PUNCTURE_SIZE
         return True
+
+
+def is_somewhere(address: Address) -> bool:
+    """Whether ``address`` may be that of a node at all."""
+    return address[1] != 0 and address[0] not in {"0.0.0.0", "255.255.255.255", "::"}  # noqa: S104 - not a bind
+
+
+def ipv4_or_none(address: Address) -> Address:
+    """What a field for an IPv4 address says of ``address``: itself, or 0.0.0.0:0 if it is of another family."""
+    return NOWHERE if ":" in address[0] else address
+
+
+def sample_peers(peers: Sequence[Peer]) -> Sequence[Peer]:
+    """Some of ``peers``, at random, or all if they are few: so that what is done for each does not take long."""
+    return peers if len(peers) <= SAMPLE else entropy.sample(peers, SAMPLE)
 
 
 def is_sendable(address: Address, own_lan: Address, source: Address) -> bool:

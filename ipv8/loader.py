@@ -25,7 +25,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Union, cast
 
-from .expressions import Expression
+from .expressions import Expression, get_attribute, has_attribute
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -57,8 +57,11 @@ CommunityT = TypeVar("CommunityT")
 LauncherT = TypeVar("LauncherT", bound="type[CommunityLauncher[Any, Any]]")
 ClassSource = Union["ModuleType", str, type, Callable[[], type]]
 
-_HARMLESS_BUILTINS = {function.__name__: function for function in (
-    all, any, bool, bytes, dict, float, int, isinstance, len, list, max, min, set, str, tuple)}
+_HARMLESS_BUILTINS: dict[str, Callable[..., Any]] = {
+    **{function.__name__: function for function in (
+        all, any, bool, bytes, callable, dict, float, int, isinstance, len, list, max, min, set, str, tuple)},
+    "getattr": get_attribute, "hasattr": has_attribute,
+}
 
 
 class CommunityLauncher(Generic[SessionT, CommunityT]):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import logging
 import os
 import threading
@@ -84,13 +83,13 @@ class ShutdownError(RuntimeError):
 
 def _load_key(block: Mapping[str, Any]) -> PrivateKey:
     """The key that a block of the configuration means: an existing file's, else the given, else a new one."""
-    path, curve = block.get("file") or "", block.get("generation")
+    path, curve = os.fspath(block.get("file") or ""), block.get("generation")
     if path and os.path.exists(path):
         return load_private_key(path)
     if block.get("bin"):
         try:
-            key = default_eccrypto.key_from_private_bin(base64.b64decode(block["bin"], validate=True))
-        except (binascii.Error, ValueError):
+            key = default_eccrypto.key_from_private_bin(_decode_base64(block["bin"]))
+        except (TypeError, ValueError):
             # From None: the cause may show the private key.
             raise ConfigurationError(f"the 'bin' of the key {block['alias']!r} is not the base64 form of "
                                      "a private key") from None
@@ -101,6 +100,12 @@ def _load_key(block: Mapping[str, Any]) -> PrivateKey:
         raise ConfigurationError(f"the file {path!r} of the key {block['alias']!r} does not exist: restore it, or "
                                  "configure a 'generation' (a curve) to have a new key made")
     return load_or_create_private_key(path, curve) if path else default_eccrypto.generate_key(curve)
+
+
+def _decode_base64(text: str | bytes) -> bytes:
+    """Decode strictly, but for the line breaks and other white space that programs which encode put in."""
+    encoded = text.encode("ascii") if isinstance(text, str) else bytes(text)
+    return base64.b64decode(b"".join(encoded.split()), validate=True)
 
 
 def _tunnel_endpoint_class() -> type[Any]:
@@ -183,8 +188,8 @@ class IPv8:
         return planned
 
     def _create_endpoint(self, blocks: Iterable[Mapping[str, Any]]) -> DispatcherEndpoint:
-        arguments = {block["interface"]: {key: value for key, value in block.items() if key != "interface"}
-                     for block in blocks}
+        arguments = {block["interface"]: {key: int(value) if key == "port" else value  # a whole number, maybe 8090.0
+                                          for key, value in block.items() if key != "interface"} for block in blocks}
         try:
             return DispatcherEndpoint(list(arguments), **arguments)
         except KeyError as e:
@@ -313,8 +318,9 @@ class IPv8:
             if target_peers == -1 or strategy.get_peer_count() < target_peers:
                 strategy.take_step()
         except Exception:  # the walkers of other overlays must go on
-            self._logger.exception("%s of %s failed to take a step", type(strategy).__name__,
-                                   type(strategy.overlay).__name__)
+            overlay = _overlay_of(strategy)
+            self._logger.exception("%s%s failed to take a step", type(strategy).__name__,
+                                   "" if overlay is None else f" of {type(overlay).__name__}")
 
     async def stop(self) -> None:
         """Stop walking, unload all overlays at the same time, and close the sockets; also without :meth:`start`.
@@ -379,7 +385,7 @@ class IPv8:
         """Take an overlay and its strategies out at once; await the result to have it unloaded."""
         with self.overlay_lock:
             self.overlays[:] = [overlay for overlay in self.overlays if overlay is not instance]
-            self.strategies[:] = [entry for entry in self.strategies if entry[0].overlay is not instance]
+            self.strategies[:] = [entry for entry in self.strategies if _overlay_of(entry[0]) is not instance]
         return maybe_coroutine(instance.unload)
 
     def get_overlays(self, overlay_cls: type[OverlayT]) -> Iterator[OverlayT]:
@@ -401,6 +407,11 @@ class IPv8:
         endpoint = UDPEndpoint(port=0, ip=self._ipv4_address)
         await endpoint.open()
         return tunnel_endpoint_class(endpoint)
+
+
+def _overlay_of(strategy: DiscoveryStrategy[Any]) -> Overlay[Any] | None:
+    """The overlay that ``strategy`` walks for; ``None`` for one of a program's own that does not tell."""
+    return getattr(strategy, "overlay", None)
 
 
 def _is_strategy(candidate: object) -> bool:
@@ -430,8 +441,8 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 # -- the short way ---------------------------------------------------------------------------------------------------
 
 def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0.0.0",  # noqa: S104 - all interfaces
-        key_file: str | None = None, bootstrappers: Iterable[BootstrapperDefinition] | None = None, peers: int = 20,
-        seconds: float | None = None) -> None:
+        key_file: str | os.PathLike[str] | None = None, bootstrappers: Iterable[BootstrapperDefinition] | None = None,
+        peers: int = 20, seconds: float | None = None) -> None:
     """Run overlays until Ctrl+C (SIGINT) or SIGTERM, then stop them cleanly.
 
     Each overlay gets a random walk, and its method ``started()``, plain or async, is called if it has one.
@@ -463,7 +474,7 @@ def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0
             {"max_peers": peers + peers // 2} if 0 <= default_limit <= peers else {},
             [("started",)] if hasattr(overlay_class, "started") else [])
     if key_file is not None:
-        builder.remember_peers(f"{key_file}.peers")
+        builder.remember_peers(f"{os.fspath(key_file)}.peers")
     asyncio.run(_run(builder.finalize(), names, seconds))
 
 

@@ -27,6 +27,8 @@ from ipv8.messaging.payload import (
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ipv8.overlay import Overlay
 from ipv8.peer import Peer
+from ipv8.peerdiscovery.community import DiscoveryCommunity
+from ipv8.peerdiscovery.discovery import RandomWalk
 from ipv8.traversal import Path
 
 NOWHERE = UDPv4Address("0.0.0.0", 0)
@@ -938,3 +940,86 @@ class TestOwnAddresses:
         assert to == other.address
         _, request = overlay._ez_unpack_noauth(NewPunctureRequestPayload, packet)
         assert request.wan_walker_address == ("2001:db8::1", 1)
+
+
+class TestIPv6Only:
+    """Nodes that have no IPv4 address at all, among others."""
+
+    HERE, THERE = UDPv6Address("fd00::1", 7001), UDPv6Address("2001:db8::2", 7002)
+
+    async def test_they_meet(self, make_overlay: Any) -> None:
+        nodes = [make_overlay(DiscoveryCommunity, lan=own, wan=own) for own in (self.HERE, self.THERE)]
+        nodes[0].walk_to(self.THERE)
+        await settle()
+        assert [node.get_peers() for node in nodes] == [[nodes[1].my_peer], [nodes[0].my_peer]]
+
+    async def test_what_they_send_to_ipv4_addresses_names_none_of_theirs(self, make_overlay: Any) -> None:
+        overlay, other = make_overlay(Simple, lan=self.HERE, wan=self.HERE, deliver=False), make_overlay(Simple)
+        elsewhere = UDPv4Address("1.2.3.4", 5)
+        overlay.walk_to(elsewhere)
+        packets = [overlay.endpoint.sent[-1][1], overlay.create_introduction_response(elsewhere, elsewhere, 7)]
+        classes = (IntroductionRequestPayload, IntroductionResponsePayload)
+        for packet, payload_class in zip(packets, classes, strict=True):
+            payload = other._ez_unpack_auth(payload_class, packet)[2]
+            assert (payload.source_lan_address, payload.source_wan_address) == (NOWHERE, NOWHERE)
+        puncture = overlay.create_puncture(overlay.my_estimated_lan, elsewhere, 7)
+        assert other._ez_unpack_auth(PuncturePayload, puncture)[2].source_lan_address == NOWHERE
+
+    @pytest.mark.parametrize("msg_id", [246, 250, 245, 249])
+    async def test_old_messages_from_ipv6_addresses_do_no_harm(self, make_overlay: Any, msg_id: int,
+                                                              caplog: pytest.LogCaptureFixture) -> None:
+        overlay, other = make_overlay(Simple, lan=self.HERE, wan=self.HERE), make_overlay(Simple, deliver=False)
+        elsewhere = UDPv4Address("1.2.3.4", 5)
+        packets = {
+            246: other.create_introduction_request(elsewhere),
+            245: other.create_introduction_response(elsewhere, elsewhere, 7),
+            249: other.create_puncture(elsewhere, elsewhere, 7),
+            250: other.create_puncture_request(elsewhere, elsewhere, 7),
+        }
+        overlay.endpoint.deliver = False
+        overlay.on_packet((self.THERE, packets[msg_id]))
+        assert not caplog.records
+        if msg_id == 246:
+            (_, answer), = overlay.endpoint.sent
+            assert answer[22] == 233, "old messages have no room for IPv6 addresses"
+
+    def test_introductions_of_ipv4_addresses_are_forgotten_like_others(self, make_overlay: Any,
+                                                                       manual_clock: Any) -> None:
+        overlay = make_overlay(Simple, lan=self.HERE, wan=self.HERE, deliver=False)
+        introducer = Peer(default_eccrypto.generate_key("curve25519").pub(), self.THERE)
+        overlay.network.add_verified_peer(introducer)
+        overlay.network.discover_address(introducer, UDPv4Address("1.2.3.4", 5), Simple.community_id)
+        walk = RandomWalk(overlay)
+        walk.take_step()
+        manual_clock.advance(60)
+        walk.take_step()
+        assert overlay.get_walkable_addresses() == []
+
+
+@pytest.mark.parametrize("own", [UDPv4Address("0.0.0.0", 0), UDPv4Address("255.255.255.255", 5),
+                                 UDPv4Address("7.7.7.7", 0)])
+def test_nobody_tells_us_that_we_are_nowhere(make_overlay: Any, own: Any) -> None:
+    overlay = make_overlay(Simple)
+    before = overlay.my_estimated_wan
+    witness = Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5))
+    overlay._learn_own_address(witness, own)
+    assert overlay.my_estimated_wan == before
+    assert overlay.my_peer.address == before
+
+
+def test_an_introduction_looks_at_few_of_many(make_overlay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay = make_overlay(Simple, max_peers=-1, deliver=False)
+    key = default_eccrypto.generate_key("curve25519").pub()
+    looked_at: list[Any] = []
+
+    class Watched(Peer):
+        @property
+        def proven(self) -> bool:  # type: ignore[override]  # to see who looks
+            looked_at.append(self)
+            return True
+
+    crowd = [Watched(key, UDPv4Address("1.2.3.4", number)) for number in range(3000)]
+    monkeypatch.setattr(overlay, "get_peers", lambda: crowd)
+    overlay.get_peer_for_introduction()
+    overlay.get_new_introduction()
+    assert 0 < len(looked_at) < 300

@@ -175,30 +175,39 @@ WRONG: dict[str, tuple[Any, str]] = {
     "nothing": (lambda c: c.clear(), "lacks the key 'keys'"),
     "misspelt key": (lambda c: c.update(overlay=c.pop("overlays")), "'overlays'; is 'overlay' a typo"),
     "no directory": (lambda c: c.pop("working_directory"), "working_directory"),
-    "directory": (lambda c: c.update(working_directory=None), "working_directory must be the path"),
+    "directory": (lambda c: c.update(working_directory=5), "working_directory must be the path"),
     "logger": (lambda c: c.update(logger="INFO"), "logger must be a dictionary"),
     "negative interval": (lambda c: c.update(walker_interval=-1), "walker_interval must be"),
     "endless interval": (lambda c: c.update(walker_interval=float("nan")), "walker_interval must be"),
+    "no interval": (lambda c: c.update(walker_interval=None), "walker_interval must be"),
     "text interval": (lambda c: c.update(walker_interval="0.5"), "walker_interval must be"),
     "interfaces": (lambda c: c.update(interfaces={}), "interfaces must be a list"),
     "interface": (lambda c: c["interfaces"].append("UDPIPv4"), r"interfaces\[1\] must be a dictionary"),
     "interface name": (lambda c: c["interfaces"][0].update(interface=4), r"interfaces\[0\].interface"),
     "ip": (lambda c: c["interfaces"][0].update(ip=0), r"interfaces\[0\].ip must be"),
     "port": (lambda c: c["interfaces"][0].update(port=65536), r"interfaces\[0\].port must be"),
+    "no port": (lambda c: c["interfaces"][0].update(port=None), r"interfaces\[0\].port must be"),
+    "broken port": (lambda c: c["interfaces"][0].update(port=80.5), r"interfaces\[0\].port must be"),
     "text port": (lambda c: c["interfaces"][0].update(port="8090"), r"interfaces\[0\].port must be"),
     "keys": (lambda c: c.update(keys=None), "keys must be a list"),
     "alias": (lambda c: c["keys"][0].update(alias=3), r"keys\[0\].alias must be"),
     "misspelt alias": (lambda c: c["keys"][0].update(allias=c["keys"][0].pop("alias")), "is 'allias' a typo"),
     "no key": (lambda c: c["keys"][0].update(generation=""), r"keys\[0\] \('me'\) needs"),
     "curve": (lambda c: c["keys"][0].update(generation="curve25516"), "did you mean 'curve25519'"),
-    "file": (lambda c: c["keys"][0].update(file=None), r"keys\[0\].file must be a path"),
+    "file": (lambda c: c["keys"][0].update(file=5), r"keys\[0\].file must be a path"),
     "overlay key": (lambda c: c["overlays"][0].update(key="mee"), "did you mean 'me'"),
     "overlay class": (lambda c: c["overlays"][0].update({"class": 3}), r"overlays\[0\].class must be"),
     "no walkers": (lambda c: c["overlays"][0].pop("walkers"), r"overlays\[0\] lacks the key 'walkers'"),
     "walkers": (lambda c: c["overlays"][0].update(walkers="RandomWalk"), r"\(A\).walkers must be a list"),
     "walker": (lambda c: c["overlays"][0]["walkers"][0].pop("peers"), "lacks the key 'peers'"),
     "strategy": (lambda c: c["overlays"][0]["walkers"][0].update(strategy=1), "strategy must be the name"),
-    "peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers="20"), "peers must be a number"),
+    "peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers="20"), "peers must be a whole number"),
+    "half a peer": (lambda c: c["overlays"][0]["walkers"][0].update(peers=2.5), "peers must be a whole number"),
+    "no peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers=None), "peers must be a whole number"),
+    "fewer than any peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers=float("-inf")),
+                             "peers must be a whole number"),
+    "peers that are no number": (lambda c: c["overlays"][0]["walkers"][0].update(peers=float("nan")),
+                                 "peers must be a whole number"),
     "walker init": (lambda c: c["overlays"][0]["walkers"][0].update(init=[]), "init must be a dictionary"),
     "bootstrapper": (lambda c: c["overlays"][0]["bootstrappers"][0].update({"class": "DispersiBootstrapper"}),
                      "did you mean 'DispersyBootstrapper'"),
@@ -223,6 +232,56 @@ def test_what_is_wrong_is_named(name: str) -> None:
     assert isinstance(error.value, ValueError)
     assert isinstance(error.value, AssertionError)
     assert repr(config) == repr(given_config)
+
+
+ACCEPTED: dict[str, Any] = {
+    "file": lambda c: c["keys"][0].update(file=Path("key.pem")),
+    "no file": lambda c: c["keys"][0].update(file=None),
+    "directory": lambda c: c.update(working_directory=Path("somewhere")),
+    "no directory": lambda c: c.update(working_directory=None),
+    "port": lambda c: c["interfaces"][0].update(port=8090.0),
+    "peers": lambda c: c["overlays"][0]["walkers"][0].update(peers=20.0),
+    "all peers": lambda c: c["overlays"][0]["walkers"][0].update(peers=float("inf")),
+    "always": lambda c: c["overlays"][0]["walkers"][0].update(peers=-1.0),
+    "on_start": lambda c: c["overlays"][0].update(on_start={"first": ("started", 1)}.values()),
+    "keys": lambda c: c.update(keys={key["alias"]: key for key in c["keys"]}.values()),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_meant_is_accepted(name: str) -> None:
+    config = small()
+    ACCEPTED[name](config)
+    validate_configuration(config)
+    validate_configuration(complete_configuration(config))
+
+
+def test_builder_keeps_paths_as_they_are() -> None:
+    config = (ConfigBuilder().add_key("a", "low", Path("a.pem")).add_key("b", "low", None)
+              .add_key_from_bin("c", "AAAA", Path("c.pem")).set_working_directory(Path("somewhere")).finalize())
+    assert [block["file"] for block in config["keys"][1:]] == [Path("a.pem"), None, Path("c.pem")]
+    assert config["working_directory"] == Path("somewhere")
+
+
+def test_iterators_become_lists() -> None:
+    calls = [("started", 1), ("started", 2)]
+    builder = ConfigBuilder(clean=True).add_overlay("A", "me", iter([WALK]), iter(()), {}, iter(calls))
+    assert builder.config["overlays"][0]["on_start"] == calls
+    config = small()
+    before = complete_configuration(config)
+    for name in ("on_start", "walkers", "bootstrappers"):
+        config["overlays"][0][name] = iter(config["overlays"][0][name])
+    for name in ("interfaces", "keys", "overlays"):
+        config[name] = iter(config[name])
+    assert complete_configuration(config) == before
+
+
+def test_iterators_are_not_used_up_by_a_check() -> None:
+    config = small()
+    config["overlays"][0]["on_start"] = iter([("started",)])
+    with pytest.raises(ConfigurationError, match="on_start must be a list"):
+        validate_configuration(config)
+    assert list(config["overlays"][0]["on_start"]) == [("started",)]
 
 
 def test_any_bootstrapper_name_can_be_allowed() -> None:

@@ -521,3 +521,35 @@ def test_locks_are_shared_and_do_not_pile_up(path: str) -> None:
     del first, second
     gc.collect()
     assert path not in db_locks
+
+
+def test_lock_of_a_path_without_a_database(path: str) -> None:
+    lock = db_locks[path]
+    assert db_locks[path] is lock
+    database = Numbers(path)
+    assert database._lock is lock
+    del lock
+    with db_locks[path]:
+        assert path in db_locks
+        del database
+        gc.collect()
+        assert path in db_locks  # held for as long as it is locked
+    gc.collect()
+    assert path not in db_locks
+
+
+def test_all_who_ask_for_a_lock_at_once_get_the_same(path: str) -> None:
+    everyone = threading.Barrier(8)
+    locks: list[Any] = []
+
+    def ask() -> None:
+        everyone.wait(10)
+        locks.append(db_locks[path])
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(locks) == 8
+    assert all(lock is locks[0] for lock in locks)

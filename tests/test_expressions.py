@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8.expressions import MAX_EXPRESSION_LENGTH, Expression
+from ipv8.expressions import MAX_EXPRESSION_LENGTH, Expression, get_attribute, has_attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SESSION = SimpleNamespace(
     enabled=True, port=8090, nothing=None, table={"name": [1, 2, 3]},
@@ -44,14 +48,27 @@ SESSION = SimpleNamespace(
     ("7 // 2 - 7 % 2", 2),
     ("1 / 2", 0.5),
     ("6 & 3 | 8", 10),
+    ("session.table['name'][0:1]", [1]),
+    ("session.table['name'][:-1]", [1, 2]),
+    ("session.table['name'][session.port - 8089:]", [2, 3]),
+    ("session.table['name'][::2]", [1, 3]),
+    ("session.table['name'][:]", [1, 2, 3]),
+    ("f'port {session.port}'", "port 8090"),
+    ("f'{{}}{session.table}'", "{}{'name': [1, 2, 3]}"),
+    ("f'{session.port:>{session.port - 8084}}|'", "  8090|"),
+    ("f'{session.nothing!r:5}|'", "None |"),
+    ("f'{1 + 1!s}'", "2"),
+    ("""f'{"é"!a}'""", r"'\xe9'"),
+    ("f'{session.port=}'", "session.port=8090"),
 ])
 def test_value(source: str, value: object) -> None:
     assert Expression(source)({"session": SESSION}) == value
 
 
 @pytest.mark.parametrize("source", [
-    "lambda: 1", "[x for x in y]", "f(*x)", "f(**x)", "session.__class__", "session.x.__globals__", "f'{session}'",
-    "(y := 5)", "2 ** 9 ** 9", "~1", "1 << 99", "x[1:2]", "{**x}", "await x", "yield", "a @ b",
+    "lambda: 1", "[x for x in y]", "f(*x)", "f(**x)", "session.__class__", "session.x.__globals__", "f'{x.__class__}'",
+    "f'{1:{lambda: 1}}'", "x[1:[y for y in x]]",
+    "(y := 5)", "2 ** 9 ** 9", "~1", "1 << 99", "{**x}", "await x", "yield", "a @ b",
 ])
 def test_refused(source: str) -> None:
     with pytest.raises(ValueError, match=r"not allowed|not an expression"):
@@ -78,6 +95,23 @@ def test_unknown_name_is_named_when_it_is_needed() -> None:
 def test_builtins_are_not_reachable() -> None:
     with pytest.raises(NameError):
         Expression("open('/etc/passwd')")({})
+
+
+def test_attributes_by_name() -> None:
+    assert get_attribute(SESSION, "port") == 8090
+    assert get_attribute(SESSION, "missing", 5) == 5
+    assert has_attribute(SESSION, "port") is True
+    assert has_attribute(SESSION, "missing") is False
+    with pytest.raises(AttributeError):
+        get_attribute(SESSION, "missing")
+
+
+@pytest.mark.parametrize("function", [get_attribute, has_attribute])
+def test_attributes_by_name_are_those_that_can_be_written_out(function: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="'__class__' is not allowed"):
+        function(SESSION, "__class__")
+    with pytest.raises(TypeError):
+        function(SESSION, 5)
 
 
 def test_repr_shows_the_source() -> None:

@@ -13,12 +13,15 @@ from ipv8.introductions import (
     PUNCTURE_SIZE,
     PUNCTURES_AT_ONCE,
     PUNCTURES_AT_ONCE_PER_TARGET,
+    SAMPLE,
     WITNESS_LIMIT,
     IntroductionLedger,
     OwnAddressVotes,
     PendingIntroductions,
     PunctureBudget,
     is_sendable,
+    is_somewhere,
+    sample_peers,
 )
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
@@ -197,3 +200,46 @@ class NumberedPeer:
 
     def __hash__(self) -> int:
         return self.number
+
+
+def test_a_request_is_waited_for_until_it_is_answered_or_forgotten(peer: Peer, manual_clock: Any) -> None:
+    pending = PendingIntroductions()
+    first, second = pending.new(A), pending.new(A)
+    assert pending.waits_for(A)
+    assert pending.take(first, A, peer)
+    assert pending.waits_for(A), "for the answer to the second one"
+    assert pending.take(second, A, peer)
+    assert not pending.waits_for(A)
+    pending.new(A)
+    manual_clock.advance(PENDING_LIFETIME - 1)
+    pending.new(A)
+    manual_clock.advance(2)
+    assert pending.waits_for(A)
+    assert len(pending) == 1
+    manual_clock.advance(PENDING_LIFETIME)
+    assert not pending.waits_for(A)
+    assert len(pending) == 0
+
+
+def test_waiting_ends_when_newer_requests_take_the_place() -> None:
+    pending = PendingIntroductions()
+    pending.new(A)
+    for number in range(PENDING_LIMIT):
+        pending.new(UDPv4Address("5.6.7.8", number))
+    assert not pending.waits_for(A)
+    assert len(pending) == PENDING_LIMIT
+
+
+@pytest.mark.parametrize(("address", "expected"), [
+    (UDPv4Address("0.0.0.0", 5), False), (UDPv4Address("1.2.3.4", 0), False), (UDPv6Address("::", 5), False),
+    (UDPv4Address("255.255.255.255", 5), False), (UDPv4Address("1.2.3.4", 5), True), (UDPv6Address("1::2", 5), True),
+])
+def test_nobody_is_nowhere(address: Any, expected: bool) -> None:
+    assert is_somewhere(address) is expected
+
+
+def test_few_are_looked_at_of_many() -> None:
+    key = default_eccrypto.generate_key("curve25519").pub()
+    crowd = [Peer(key, UDPv4Address("1.2.3.4", number)) for number in range(2000)]
+    assert sample_peers(crowd[:20]) == crowd[:20]
+    assert len(sample_peers(crowd)) == SAMPLE

@@ -251,6 +251,10 @@ def test_after_collects_names_inner_first() -> None:
     ("not session.enabled", False),
     ("session.enabled and self.get_name() == 'Launcher'", True),
     ("len(session.names) > 1", False),
+    ("hasattr(session, 'names') and not hasattr(session, 'x')", True),
+    ("getattr(session, 'x', 5) == 5", True),
+    ("callable(self.get_name) and not callable(session.names)", True),
+    ("f'{session.names[0]}' in session.names[0:1]", True),
     (lambda session: session.names, True),
 ])
 def test_precondition(condition: Any, expected: bool) -> None:
@@ -259,6 +263,13 @@ def test_precondition(condition: Any, expected: bool) -> None:
         pass
 
     assert Launcher().should_launch(SimpleNamespace(enabled=True, names=["a"])) is expected
+
+
+@pytest.mark.parametrize("condition", ["getattr(session, '__class__')", "hasattr(session, '__cla' + 'ss__')"])
+def test_names_with_two_underscores_are_out_of_reach(condition: str) -> None:
+    launcher = precondition(condition)(type("Launcher", (CommunityLauncher,), {}))()
+    with pytest.raises(ValueError, match="'__class__' is not allowed"):
+        launcher.should_launch(SimpleNamespace())
 
 
 def test_all_preconditions_count() -> None:

@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -113,6 +114,16 @@ class CrashingCount(Count):
         raise LookupError("cannot count")
 
 
+class Homeless(DiscoveryStrategy[Any]):
+    """Does not say which overlay it walks for, as its base class is not initialised."""
+
+    def __init__(self) -> None:
+        pass
+
+    def take_step(self) -> None:
+        raise LookupError("cannot walk")
+
+
 CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (Note, Other, BadUnload)}
 
 
@@ -135,7 +146,7 @@ def configure(*names: str, walkers: tuple[dict[str, Any], ...] = (), on_start: t
     return builder.finalize()
 
 
-def walker(strategy: str = "Count", target: int = -1, **init: Any) -> dict[str, Any]:
+def walker(strategy: str = "Count", target: float = -1, **init: Any) -> dict[str, Any]:
     return {"strategy": strategy, "peers": target, "init": init}
 
 
@@ -197,6 +208,16 @@ async def test_interfaces_by_name() -> None:
     config["interfaces"][0]["interface"] = "UDPIPv5"
     with pytest.raises(ConfigurationError, match=r"no interface 'UDPIPv5'; did you mean 'UDPIPv\d'"):
         IPv8(config)
+
+
+async def test_port_of_a_whole_float() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        config = configure()
+        config["interfaces"][0]["port"] = float(port)
+        async with IPv8(config) as node:
+            assert node.endpoint.get_address()[1] != port  # the next free one
 
 
 async def test_walkers() -> None:
@@ -337,17 +358,36 @@ async def test_key_of_the_configuration_is_stored(tmp_path: Path) -> None:
     assert await identity({"bin": other, "generation": "low", "file": str(path)}) == key
 
 
+async def test_key_in_a_path_object(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    first = await identity({"generation": "curve25519", "file": path})
+    assert path.read_bytes() == first
+    assert await identity({"file": path}) == first
+
+
+@pytest.mark.parametrize("form", [
+    lambda key: base64.encodebytes(key).decode(),
+    base64.encodebytes,
+    lambda key: f" \t{base64.b64encode(key).decode()}\r\n",
+    lambda key: bytearray(base64.b64encode(key)),
+])
+async def test_white_space_around_a_key_does_not_matter(form: Callable[[bytes], Any]) -> None:
+    key = default_eccrypto.generate_key("medium").key_to_bin()
+    assert await identity({"bin": form(key)}) == key
+
+
 async def test_key_without_file_is_stored_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert await identity({"generation": "curve25519"}) != await identity({"generation": "curve25519", "file": ""})
+    keys = [await identity({"generation": "curve25519", **file}) for file in ({}, {"file": ""}, {"file": None})]
+    assert len(set(keys)) == 3
     assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - a look at a small file
 
 
-@pytest.mark.parametrize("text", ["!!", "AAAA", "x" * 100])
-async def test_bad_key_is_not_shown(text: str) -> None:
+@pytest.mark.parametrize("text", ["!!", "AAAA", "x" * 100, "\N{NO-BREAK SPACE}AAAA", 1.25])
+async def test_bad_key_is_not_shown(text: Any) -> None:
     with pytest.raises(ConfigurationError, match="'bin' of the key 'me'") as error:
         await identity({"bin": text})
-    assert text not in str(error.value)
+    assert str(text) not in str(error.value)
     assert error.value.__cause__ is None
 
 
@@ -525,6 +565,15 @@ async def test_add_strategy_and_unload_overlay() -> None:
         assert len(first.steps) == steps
 
 
+async def test_unload_beside_a_walker_that_does_not_tell_its_overlay() -> None:
+    async with mock_node("Note") as node:
+        strategy = Homeless()
+        node.strategies.append((strategy, -1))
+        await node.unload_overlay(node.overlays[0])
+        assert node.overlays == []
+        assert node.strategies == [(strategy, -1)]
+
+
 async def test_unload_of_an_unknown_overlay() -> None:
     async with mock_node("Note") as node:
         stranger = Other(CommunitySettings(my_peer=node.keys["me"], endpoint=node.endpoint, network=node.network))
@@ -610,11 +659,11 @@ async def test_slow_steps_are_not_caught_up_with(fast_clock: JumpingClock) -> No
 
 async def test_only_walkers_that_want_peers_walk(fast_clock: JumpingClock) -> None:
     node = mock_node("Note", walkers=(walker(), walker("Count", 3, peers=3), walker("Count", 3, peers=2),
-                                      walker("Count", -1, peers=99)))
+                                      walker("Count", float("inf"), peers=99), walker("Count", -1, peers=99)))
     counts: list[Any] = [strategy for strategy, _ in node.strategies]
     async with node:
         await counts[-1].enough.wait()
-    assert [bool(count.steps) for count in counts] == [True, False, True, True]
+    assert [bool(count.steps) for count in counts] == [True, False, True, True, True]
 
 
 async def test_failing_walkers_do_not_stop_others(fast_clock: JumpingClock, caplog: pytest.LogCaptureFixture) -> None:
@@ -627,6 +676,22 @@ async def test_failing_walkers_do_not_stop_others(fast_clock: JumpingClock, capl
     assert "Crash of Note failed to take a step" in caplog.text
     assert "CrashingCount of Note failed to take a step" in caplog.text
     assert "cannot walk" in caplog.text
+
+
+async def test_failing_walkers_without_an_overlay(fast_clock: JumpingClock, caplog: pytest.LogCaptureFixture) -> None:
+    class Duck:
+        def take_step(self) -> None:
+            raise LookupError("quack")
+
+    node = mock_node("Note")
+    good = Count(node.overlays[0])
+    walkers: list[Any] = [Homeless(), Duck(), good]
+    node.strategies.extend((strategy, -1) for strategy in walkers)
+    async with node:
+        await good.enough.wait()
+    assert "Homeless failed to take a step" in caplog.text
+    assert "Duck failed to take a step" in caplog.text
+    assert "quack" in caplog.text
 
 
 @pytest.mark.parametrize("interval", [0, 0.01, 2.0])
@@ -744,8 +809,8 @@ def test_run_for_some_time(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     bootstrappers = [BootstrapperDefinition(Bootstrapper.DispersyBootstrapper,
                                             {"ip_addresses": [], "dns_addresses": []})]
-    for _ in range(2):
-        run(Silent, Silent, address="127.0.0.1", key_file=str(path), seconds=0.01, bootstrappers=bootstrappers,
+    for key_file in (str(path), path):
+        run(Silent, Silent, address="127.0.0.1", key_file=key_file, seconds=0.01, bootstrappers=bootstrappers,
             peers=40)
     assert len({overlay.my_peer.mid for overlay in Silent.made}) == 1
     assert len(Silent.made) == 4

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ipv8 import clock, entropy
 from ipv8.authentication import KEY_OFFSET, recognise, try_verify
 from ipv8.community import Community, CommunitySettings
+from ipv8.introductions import ipv4_or_none
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned, raising, try_decode
 from ipv8.limits import TokenBuckets
 from ipv8.messaging.address import UDPv4Address
@@ -190,7 +191,7 @@ class DiscoveryCommunity(Community):
     def create_similarity_request(self, peer: Peer) -> bytes:
         """Tell, as ``peer``, which overlays that identity runs, and ask for the same."""
         return self._pack_as(peer, SimilarityRequestPayload(
-            entropy.randbits(16), self.my_estimated_lan, self.my_estimated_wan, "unknown",
+            entropy.randbits(16), ipv4_or_none(self.my_estimated_lan), ipv4_or_none(self.my_estimated_wan), "unknown",
             self.get_my_overlays(peer)[:MAX_LISTED_SERVICES]))
 
     def create_similarity_response(self, identifier: int, peer: Peer) -> bytes:

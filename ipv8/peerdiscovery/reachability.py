@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ipv8 import clock, entropy
 from ipv8.community import Community, CommunitySettings
+from ipv8.introductions import NOWHERE
 from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.address import UDPv6Address
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.payload import (
     IntroductionRequestPayload,
@@ -48,7 +49,6 @@ TRUSTED_WITNESSES = 3
 CARRIER_GRADE = ip_network("100.64.0.0/10")
 """What providers use between their NAT and those of their customers (RFC 6598)."""
 
-NOWHERE = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - what the wire says for "no address"
 
 
 class NatKind(Enum):

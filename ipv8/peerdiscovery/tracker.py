@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ipv8 import clock, entropy
 from ipv8.authentication import HEADER_SIZE, UndecodableError
 from ipv8.community import Community, CommunitySettings
+from ipv8.introductions import NOWHERE
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import try_receive
 from ipv8.limits import TokenBuckets
@@ -68,7 +69,6 @@ REST_SECONDS = 2.0
 SEARCH_LENGTH = 64
 """How many peers of a service are looked at to find one to introduce."""
 
-NOWHERE = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - what the wire says for "no address"
 
 
 @dataclass(frozen=True)
