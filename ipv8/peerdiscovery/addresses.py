@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress
 
+from .containers import ObservedDict
 from .walkable import WalkableAddresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
+    from contextlib import AbstractContextManager
 
     from ipv8.messaging.address import Address
 
@@ -41,18 +43,38 @@ class WalkableAddress(NamedTuple):
 NOT_INTRODUCED = WalkableAddress(b"", None, False)
 
 
+class _Records(ObservedDict["Address", WalkableAddress]):
+    """The records of an address book; whatever is written here is indexed."""
+
+    __slots__ = ("_book",)
+
+    def __init__(self, book: AddressBook, lock: AbstractContextManager[Any]) -> None:
+        super().__init__(lock)
+        self._book = book
+
+    def _gained(self, key: Address, value: WalkableAddress) -> None:
+        self._book._index(key, value)
+
+    def _lost(self, key: Address, value: WalkableAddress) -> None:
+        self._book._drop(key, value)
+
+
 class AddressBook:
     """The records of all known addresses, indexed by introducer and by service.
 
+    ``records`` may be edited by everybody; the methods go past its locks and notices, since their caller has the lock.
+
     :param services_per_peer: the services of each peer, verified or not, by serialized public key; read, not changed.
     :param addresses_in_use: gives all addresses of the verified peers of a service, once for each peer that has one.
+    :param lock: what everybody holds who changes something, or asks for more than the walkable addresses.
     """
 
     def __init__(self, services_per_peer: Mapping[bytes, AbstractSet[bytes]],
-                 addresses_in_use: Callable[[bytes], Iterable[Address]]) -> None:
-        self.records: dict[Address, WalkableAddress] = {}
+                 addresses_in_use: Callable[[bytes], Iterable[Address]], lock: AbstractContextManager[Any]) -> None:
+        self.records = _Records(self, lock)
         #: The addresses that no verified peer uses, the least recently introduced first.
-        self.unused = WalkableAddresses()
+        self.unused = WalkableAddresses(lock)
+        self._lock = lock
         self._services_per_peer = services_per_peer
         self._addresses_in_use = addresses_in_use
         self._tracked: dict[bytes, WalkableAddresses] = {}
@@ -64,22 +86,8 @@ class AddressBook:
         if isinstance(address, UDPv4LANAddress):
             address = UDPv4Address(*address)  # It will be contacted like any other IPv4 address.
         self.forget(address)
-        self.records[address] = record
-        self.unused.offer(address)
-        for service, walkable in self._tracked.items():
-            if self._leads_to(record, service):
-                walkable.offer(address)
-        if record.introduced_by:
-            introduced = self._introduced.setdefault(record.introduced_by, {})
-            introduced[address] = None
-            if record.introduced_by in self._listed:
-                self._listed[record.introduced_by].append(address)
-            excess = len(introduced) - MAX_INTRODUCTIONS
-            if excess > 0:
-                unused = (other for other in introduced if other in self.unused.free)
-                for oldest in list(islice(unused, excess)):
-                    self.forget(oldest)
-        self.trim()
+        dict.__setitem__(self.records, address, record)
+        self._index(address, record)
 
     def trim(self) -> None:
         """Make room: to be called when addresses came out of use."""
@@ -88,18 +96,9 @@ class AddressBook:
 
     def forget(self, address: Address) -> None:
         """Remove the record of ``address`` if there is one."""
-        record = self.records.pop(address, None)
-        if record is None:
-            return
-        self.unused.withdraw(address)
-        for walkable in self._tracked.values():
-            walkable.withdraw(address)
-        introduced = self._introduced.get(record.introduced_by)
-        if introduced is not None:
-            del introduced[address]
-            self._listed.pop(record.introduced_by, None)
-            if not introduced:
-                del self._introduced[record.introduced_by]
+        record: WalkableAddress | None = dict.pop(self.records, address, None)
+        if record is not None:
+            self._drop(address, record)
 
     def introductions(self, key: bytes) -> list[Address]:
         """The addresses that the peer with ``key`` told about, the oldest first; a live list."""
@@ -114,18 +113,7 @@ class AddressBook:
 
     def walkable(self, service: bytes) -> WalkableAddresses:
         """The walkable addresses of ``service``, which are kept up to date from now on."""
-        walkable = self._tracked.get(service)
-        if walkable is None:
-            walkable = WalkableAddresses()
-            for address, record in self.records.items():
-                if self._leads_to(record, service):
-                    walkable.offer(address)
-            for address in self._addresses_in_use(service):
-                walkable.take(address)
-            if len(self._tracked) >= MAX_TRACKED_SERVICES:
-                del self._tracked[next(iter(self._tracked))]
-            self._tracked[service] = walkable
-        return walkable
+        return self._tracked.get(service) or self._track(service)
 
     def used_for(self, services: Iterable[bytes]) -> list[WalkableAddresses]:
         """Everything that keeps account of the addresses of a verified peer with ``services``."""
@@ -162,3 +150,48 @@ class AddressBook:
 
     def _leads_to(self, record: WalkableAddress, service: bytes) -> bool:
         return record.services == service or service in self._services_per_peer.get(record.introduced_by, ())
+
+    def _track(self, service: bytes) -> WalkableAddresses:
+        with self._lock:
+            walkable = self._tracked.get(service)
+            if walkable is None:
+                walkable = WalkableAddresses(self._lock)
+                for address, record in self.records.items():
+                    if self._leads_to(record, service):
+                        walkable.offer(address)
+                for address in self._addresses_in_use(service):
+                    walkable.take(address)
+                if len(self._tracked) >= MAX_TRACKED_SERVICES:
+                    del self._tracked[next(iter(self._tracked))]
+                self._tracked[service] = walkable
+            return walkable
+
+    def _index(self, address: Address, record: WalkableAddress) -> None:
+        """Take notice of a new record, and make room for it."""
+        self.unused.offer(address)
+        for service, walkable in self._tracked.items():
+            if self._leads_to(record, service):
+                walkable.offer(address)
+        if record.introduced_by:
+            introduced = self._introduced.setdefault(record.introduced_by, {})
+            introduced[address] = None
+            if record.introduced_by in self._listed:
+                self._listed[record.introduced_by].append(address)
+            excess = len(introduced) - MAX_INTRODUCTIONS
+            if excess > 0:
+                unused = (other for other in introduced if other in self.unused.free)
+                for oldest in list(islice(unused, excess)):
+                    self.forget(oldest)
+        self.trim()
+
+    def _drop(self, address: Address, record: WalkableAddress) -> None:
+        """Take notice of a record that is not there any more."""
+        self.unused.withdraw(address)
+        for walkable in self._tracked.values():
+            walkable.withdraw(address)
+        introduced = self._introduced.get(record.introduced_by)
+        if introduced is not None:
+            del introduced[address]
+            self._listed.pop(record.introduced_by, None)
+            if not introduced:
+                del self._introduced[record.introduced_by]

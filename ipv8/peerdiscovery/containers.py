@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Set as AbstractSet
+    from contextlib import AbstractContextManager
 
-__all__ = ["ObservedSet", "UniqueList"]
+__all__ = ["ObservedDict", "ObservedSet", "UniqueList"]
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class UniqueList(list[T]):
@@ -90,9 +93,16 @@ class UniqueList(list[T]):
 
 
 class ObservedSet(set[T]):
-    """A set that tells its subclass which items came and which went, one by one, whatever method was used."""
+    """A set that tells its subclass which items came and which went, one by one, whatever method was used.
 
-    __slots__ = ()
+    :param lock: held, each time, until the subclass has taken notice; it must be reentrant.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: AbstractContextManager[Any]) -> None:
+        super().__init__()
+        self._lock = lock
 
     def _gained(self, item: T) -> None:
         """Take notice of ``item``, which is in the set now."""
@@ -104,31 +114,43 @@ class ObservedSet(set[T]):
 
     def add(self, item: T) -> None:
         """Put ``item`` into the set."""
-        if item not in self:
-            super().add(item)
-            self._gained(item)
+        with self._lock:
+            if item not in self:
+                super().add(item)
+                self._gained(item)
 
     def discard(self, item: T) -> None:  # type: ignore[override]  # as strict as add
         """Take ``item`` out of the set if it is there."""
-        size = len(self)
-        super().discard(item)
-        if len(self) != size:
-            self._lost(item)
+        with self._lock:
+            size = len(self)
+            super().discard(item)
+            if len(self) != size:
+                self._lost(item)
 
     def remove(self, item: T) -> None:
         """Take ``item`` out of the set; ``KeyError`` if it is absent."""
-        super().remove(item)
-        self._lost(item)
+        with self._lock:
+            super().remove(item)
+            self._lost(item)
 
     def pop(self) -> T:
         """Take any item out of the set and return it; ``KeyError`` when there is none."""
-        item = super().pop()
-        self._lost(item)
-        return item
+        with self._lock:
+            item = super().pop()
+            self._lost(item)
+            return item
 
     def clear(self) -> None:
         """Take all items out."""
-        self.difference_update(tuple(self))
+        with self._lock:
+            self.difference_update(tuple(self))
+
+    def replace(self, items: Iterable[T]) -> None:
+        """Let exactly ``items`` be in the set, as if it was cleared and they were added."""
+        new = tuple(items)
+        with self._lock:
+            self.clear()
+            self.update(new)
 
     def update(self, *others: Iterable[T]) -> None:
         """Put the items of all ``others`` into the set."""
@@ -171,3 +193,86 @@ class ObservedSet(set[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return set, (list(self),)
+
+
+class ObservedDict(dict[K, V]):
+    """A dictionary that tells its subclass which items came and which went, one by one, whatever method was used.
+
+    What gets a new value is an item that goes and one that comes, so it becomes the last one.
+
+    :param lock: held, each time, until the subclass has taken notice; it must be reentrant.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: AbstractContextManager[Any]) -> None:
+        super().__init__()
+        self._lock = lock
+
+    def _gained(self, key: K, value: V) -> None:
+        """Take notice of ``key``, which has ``value`` now."""
+        raise NotImplementedError
+
+    def _lost(self, key: K, value: V) -> None:
+        """Take notice of ``key``, which had ``value`` and is absent now."""
+        raise NotImplementedError
+
+    def __setitem__(self, key: K, value: V) -> None:
+        with self._lock:
+            if key in self:
+                del self[key]
+            super().__setitem__(key, value)
+            self._gained(key, value)
+
+    def __delitem__(self, key: K) -> None:
+        self.pop(key)
+
+    def pop(self, key: K, *default: Any) -> Any:
+        """Remove ``key`` and return its value; if it is absent return ``default`` or else raise ``KeyError``."""
+        with self._lock:
+            if default and key not in self:
+                return default[0]
+            value = super().pop(key)
+            self._lost(key, value)
+            return value
+
+    def popitem(self) -> tuple[K, V]:
+        """Remove and return the last item; ``KeyError`` when there is none."""
+        with self._lock:
+            key, value = super().popitem()
+            self._lost(key, value)
+            return key, value
+
+    def clear(self) -> None:
+        """Remove all items."""
+        with self._lock:
+            while self:
+                self.popitem()
+
+    def setdefault(self, key: K, default: V) -> V:
+        """The value of ``key``, which becomes ``default`` if there is none."""
+        with self._lock:
+            if key not in self:
+                self[key] = default
+            return self[key]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Take over the items of a mapping, or pairs, and the keywords."""
+        new: dict[K, V] = dict(*args, **kwargs)
+        with self._lock:
+            for key, value in new.items():
+                self[key] = value
+
+    def replace(self, items: Any) -> None:
+        """Let exactly the items of a mapping, or pairs, be in the dictionary."""
+        new: dict[K, V] = dict(items)
+        with self._lock:
+            self.clear()
+            self.update(new)
+
+    def __ior__(self, other: Any) -> ObservedDict[K, V]:  # type: ignore[override,misc]  # stays observed
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import MutableMapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ipv8 import clock, entropy
 
 from .crowd import FAIR_SHARE
+from .network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -94,15 +96,20 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
         self._chain = 0
         self._last_find: float = 0
         self._guests_since: float | None = None
-        self._retry_walk: Callable[[Address], None] | None = getattr(overlay, "retry_walk", None)
+        self._retry_walk: Callable[[Address], None] | None = None
         self._retried: set[Address] = set()
+        self._on_walk_failed: Callable[[Address], None] | None = None
         self._given_up: set[Address] = set()
-        self._service: bytes | None = getattr(overlay, "community_id", None)
-        self._on_walk_failed: Callable[[Address], None] | None = getattr(overlay, "on_walk_failed", None)
+        # Programs test walkers with mocks, which have every attribute: only those of the right type are meant.
         observers = getattr(overlay, "introduction_observers", None)
-        self._is_told = observers is not None
-        if observers is not None:
+        self._is_told = isinstance(observers, MutableMapping)
+        if isinstance(observers, MutableMapping):
             observers[self] = None
+            self._retry_walk = getattr(overlay, "retry_walk", None)
+            self._on_walk_failed = getattr(overlay, "on_walk_failed", None)
+        service = getattr(overlay, "community_id", None)
+        knows_subnets = isinstance(service, bytes) and isinstance(getattr(overlay, "network", None), Network)
+        self._service: bytes | None = service if knows_subnets else None
 
     def get_peer_count(self) -> int:
         """How many peers the overlay has, those beyond the fair share of their subnet not counted.

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ipv8 import clock
-from ipv8.messaging.address import RelayedAddress, UDPv4LANAddress
+from ipv8.messaging.address import RelayedAddress
 from ipv8.messaging.serialization import PackError, default_serializer
 from ipv8.peer import NO_ADDRESS
 
-from .addresses import NOT_INTRODUCED, AddressBook, WalkableAddress
-from .containers import ObservedSet, UniqueList
-from .crowd import FAIR_SHARE, ServiceCrowds
+from .addresses import NOT_INTRODUCED, WalkableAddress
+from .crowd import FAIR_SHARE
+from .tables import MAX_UNVERIFIED_SERVICES, NetworkTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +22,16 @@ if TYPE_CHECKING:
     from ipv8.overlay import Overlay
     from ipv8.peer import Peer
 
-__all__ = ["MID", "Network", "PeerObserver", "PublicKeyMat", "Service", "ServiceSet", "WalkableAddress"]
+__all__ = [
+    "MAX_UNVERIFIED_SERVICES",
+    "MID",
+    "Network",
+    "PeerObserver",
+    "PublicKeyMat",
+    "Service",
+    "ServiceSet",
+    "WalkableAddress",
+]
 
 MID = bytes
 PublicKeyMat = bytes
@@ -33,10 +40,6 @@ ServiceSet = set[Service]
 
 #: Services of one peer. Beyond that only services that this node runs itself are added.
 MAX_SERVICES_PER_PEER = 200
-#: (peer, service) pairs of peers that are not verified. Beyond that the peers not heard of the longest are forgotten.
-MAX_UNVERIFIED_SERVICES = 20000
-#: Default size of each of the three caches.
-REVERSE_CACHE_SIZE = 500
 
 
 class PeerObserver(ABC):
@@ -51,115 +54,31 @@ class PeerObserver(ABC):
         """Called once after ``peer`` was removed from the verified peers."""
 
 
-class _Membership:
-    """A verified peer and the addresses that it is indexed under; called when the peer changes its addresses.
-
-    An entry tells whether the address is one in the LAN of the peer, and the address.
-    """
-
-    __slots__ = ("entries", "network", "peer")
-
-    def __init__(self, network: Network, peer: Peer) -> None:
-        self.network = network
-        self.peer = peer
-        self.entries: tuple[tuple[bool, Address], ...] = ()
-
-    def __call__(self) -> None:
-        self.network._index_addresses(self, self.current_entries(), self.network.get_services_for_peer(self.peer))
-        self.network._book.trim()
-
-    def current_entries(self) -> tuple[tuple[bool, Address], ...]:
-        """What the peer should be indexed under; equal addresses of two classes are one contact."""
-        return tuple(dict.fromkeys((kind is UDPv4LANAddress, address)
-                                   for kind, address in self.peer.addresses.items()))
-
-    def addresses(self) -> list[Address]:
-        """The indexed addresses; one that is a contact and in the LAN comes twice."""
-        return [address for _, address in self.entries]
-
-
-class _VerifiedPeers(ObservedSet["Peer"]):
-    """The verified peers; whoever is put into this set is indexed."""
-
-    __slots__ = ("network",)
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def _gained(self, item: Peer) -> None:
-        self.network._enter(item)
-
-    def _lost(self, item: Peer) -> None:
-        self.network._leave(item)
-
-
-class _PeerServices(ObservedSet[Service]):
-    """The services of the peer with ``key``; handed out live, so that whoever edits them edits the indexes."""
-
-    __slots__ = ("key", "network")
-
-    def __init__(self, network: Network, key: PublicKeyMat) -> None:
-        super().__init__()
-        self.network = network
-        self.key = key
-
-    def _gained(self, item: Service) -> None:
-        if self.network.services_per_peer.get(self.key) is self:
-            self.network._service_gained(self.key, item)
-
-    def _lost(self, item: Service) -> None:
-        if self.network.services_per_peer.get(self.key) is self:
-            self.network._service_lost(self.key, item)
-
-
-class Network:
+class Network(NetworkTables):
     """The graph of peers, addresses and services that the overlays of a node share.
 
     Peers are *verified* once a validly signed message of theirs was handled; addresses are *walkable* until a verified
     peer is known to be there. Every query is a look-up in an index that each change keeps up to date, so its cost does
     not depend on how many peers are known; the lists it returns are made anew after a change only.
 
-    The local attributes without an underscore, and ``_all_addresses``, are those of the ecosystem. The containers
-    ``blacklist``, ``blacklist_mids``, ``verified_peers`` and the values of ``services_per_peer`` may be edited, and the
-    addresses of a verified peer may change at any time. The three ``reverse_*_lookup`` caches only show what was asked.
+    The attributes without an underscore, and ``_all_addresses``, are those of the ecosystem. The containers among them
+    may be edited and, except ``service_overlays``, replaced, and the addresses of a verified peer may change at any
+    time; peer observers are told of what the methods do only. The three ``reverse_*_lookup`` caches only show what was
+    asked.
+
+    Every method may be called from any thread. Whoever iterates over an attribute while another thread may change it
+    holds ``graph_lock``; observers are called without it.
     """
 
     def __init__(self) -> None:
-        self.graph_lock = RLock()
-        self.verified_peers: set[Peer] = _VerifiedPeers(self)
-        self.verified_by_public_key_bin: dict[PublicKeyMat, Peer] = {}
-        #: Addresses that never become peers, such as those of trackers.
-        self.blacklist: list[Address] = UniqueList()
-        #: Hashes of public keys that never become peers, such as our own.
-        self.blacklist_mids: list[MID] = UniqueList()
-        self.services_per_peer: dict[PublicKeyMat, ServiceSet] = {}
-        self.service_overlays: dict[Service, Overlay[Any]] = {}
+        super().__init__()
         self.peer_observers: set[PeerObserver] = set()
-
-        self.reverse_ip_cache_size = REVERSE_CACHE_SIZE
-        self.reverse_ip_lookup: OrderedDict[Address, Peer] = OrderedDict()
-        self.reverse_intro_cache_size = REVERSE_CACHE_SIZE
-        self.reverse_intro_lookup: OrderedDict[Peer, list[Address]] = OrderedDict()
-        self.reverse_service_cache_size = REVERSE_CACHE_SIZE
-        self.reverse_service_lookup: OrderedDict[Service, list[Peer]] = OrderedDict()
-
-        self._book = AddressBook(self.services_per_peer, self._addresses_in_use)
-        self._all_addresses = self._book.records
-        self._memberships: dict[PublicKeyMat, _Membership] = {}
-        # LAN addresses are no global names: equal ones of different homes are told apart from real contacts.
-        self._contacts: dict[Address, dict[Peer, None]] = {}
-        self._lan_aliases: dict[Address, dict[Peer, None]] = {}
-        self._offering: dict[Service, dict[Peer, None]] = {}
-        self._crowds = ServiceCrowds(self._offering, self.service_overlays)
-        self._unverified: OrderedDict[PublicKeyMat, int] = OrderedDict()
-        self._unverified_services = 0
 
     # Addresses
 
     def is_new_style(self, address: Address) -> bool:
         """Whether new-style discovery messages are understood at ``address``, as far as its introducer knew."""
-        record = self._all_addresses.get(address)
+        record = self._book.records.get(address)
         return record is not None and record.new_style
 
     def discover_address(self, peer: Peer, address: Address, service: Service | None = None,
@@ -171,14 +90,15 @@ class Network:
         with self.graph_lock:
             if address not in self.blacklist:
                 record = WalkableAddress(peer.key_bin, service, new_style)
-                known = self._all_addresses.get(address)
-                if known is None or (known != record and known.introduced_by not in self.verified_by_public_key_bin):
+                known = self._book.records.get(address)
+                if known is None or (known != record and known.introduced_by not in self._by_key):
                     self._book.remember(address, record)
                     self.get_introductions_from(peer)
                 elif known.introduced_by == peer.key_bin:
                     self._book.unused.refresh(address)
-            if peer.key_bin in self.verified_by_public_key_bin or self._is_welcome(peer, service):
-                self.add_verified_peer(peer)
+            is_welcome = peer.key_bin in self._by_key or self._is_welcome(peer, service)
+        if is_welcome:
+            self.add_verified_peer(peer)
 
     def get_walkable_addresses(self, service_id: Service | None = None, old_style: bool = False) -> list[Address]:
         """The known addresses that no verified peer has.
@@ -187,18 +107,20 @@ class Network:
         with that service has. ``old_style`` leaves out those that understand new-style messages.
         """
         walkable = self._book.unused if service_id is None else self._book.walkable(service_id)
-        if old_style:
-            return [address for address in walkable.free if not self._all_addresses[address].new_style]
-        return walkable.to_list()
+        if not old_style:
+            return walkable.to_list()
+        with self.graph_lock:
+            return [address for address in walkable.free if not self._book.records[address].new_style]
 
     def get_introductions_from(self, peer: Peer) -> list[Address]:
         """The known addresses that ``peer`` told about, the oldest first."""
-        introductions = self._book.introductions(peer.key_bin)
-        cache = self.reverse_intro_lookup
-        cache[peer] = introductions
-        if len(cache) > self.reverse_intro_cache_size:
-            cache.popitem(last=False)
-        return introductions
+        with self.graph_lock:
+            introductions = self._book.introductions(peer.key_bin)
+            cache = self.reverse_intro_lookup
+            cache[peer] = introductions
+            if len(cache) > self.reverse_intro_cache_size:
+                cache.popitem(last=False)
+            return introductions
 
     # Peers
 
@@ -211,24 +133,26 @@ class Network:
         """
         if peer.mid in self.blacklist_mids:
             return
-        known = self.verified_by_public_key_bin.get(peer.key_bin)
-        if known is not None:
-            if known is not peer and not known.address_frozen and not known.proven:
+        known = self._by_key.get(peer.key_bin)
+        if known is not None and (known is peer or known.address_frozen or known.proven):
+            return
+        with self.graph_lock:
+            known = self._by_key.get(peer.key_bin)
+            if known is not None:
                 own = known.addresses
                 news = {kind: address for kind, address in peer.addresses.items() if own.get(kind) != address}
                 if news:
                     own.update(news)
-            return
-        with self.graph_lock:
+                return
             addresses = tuple(peer.addresses.values())
-            if not any(address in self._all_addresses for address in addresses):
+            if not any(address in self._book.records for address in addresses):
                 if any(address in self.blacklist for address in addresses):
                     return
-                self.verified_peers.add(peer)
+                self._enter(peer)
                 for address in addresses:
                     self._book.remember(address, NOT_INTRODUCED)
             else:
-                self.verified_peers.add(peer)
+                self._enter(peer)
         for observer in tuple(self.peer_observers):
             observer.on_peer_added(peer)
 
@@ -237,17 +161,21 @@ class Network:
         peers = self._contacts.get(address) or self._lan_aliases.get(address)
         if peers is None:
             return None
-        peer = next(iter(peers))
         cache = self.reverse_ip_lookup
-        cache[address] = peer
-        cache.move_to_end(address)
-        if len(cache) > self.reverse_ip_cache_size:
-            cache.popitem(last=False)
+        try:
+            peer = cache[address] = next(iter(peers))
+            cache.move_to_end(address)
+            if len(cache) > self.reverse_ip_cache_size:
+                cache.popitem(last=False)
+        except (KeyError, RuntimeError, StopIteration):
+            # Another thread came in between, which is so rare that the others need not pay for a lock.
+            with self.graph_lock:
+                return self.get_verified_by_address(address)
         return peer
 
     def get_verified_by_public_key_bin(self, public_key_bin: PublicKeyMat) -> Peer | None:
         """The verified peer with this serialized public key."""
-        return self.verified_by_public_key_bin.get(public_key_bin)
+        return self._by_key.get(public_key_bin)
 
     def remove_by_address(self, address: Address) -> None:
         """Forget ``address`` and all verified peers that are contacted there, with their services.
@@ -267,7 +195,7 @@ class Network:
     def remove_peer(self, peer: Peer) -> None:
         """Forget ``peer``, its services and its addresses, except addresses that other verified peers have too."""
         with self.graph_lock:
-            known = self.verified_by_public_key_bin.get(peer.key_bin)
+            known = self._by_key.get(peer.key_bin)
             addresses = set(peer.addresses.values())
             if known is not None and known is not peer:
                 addresses.update(known.addresses.values())
@@ -283,11 +211,12 @@ class Network:
 
     def mark_proven(self, peer: Peer) -> None:
         """Note that ``peer`` answered a request of ours: it really is where it seems to be."""
-        known = self.verified_by_public_key_bin.get(peer.key_bin, peer)
+        known = self._by_key.get(peer.key_bin, peer)
         if known.proven and peer.proven:
             return
-        known.proven = peer.proven = True
-        self._crowds.prove(known)
+        with self.graph_lock:
+            known.proven = peer.proven = True
+            self._crowds.prove(known)
 
     def unproven_peer_to_drop(self, service_id: Service, minimum_age: float) -> Peer | None:
         """The verified but unproven peer with this service that is the first to make room for another one.
@@ -297,25 +226,29 @@ class Network:
 
         :param minimum_age: how many seconds, at least, a peer has had to prove itself.
         """
-        return self._crowds.first_to_go(service_id, clock.time() - minimum_age)
+        with self.graph_lock:
+            return self._crowds.first_to_go(service_id, clock.time() - minimum_age)
 
     def count_neighbors(self, service_id: Service, address: Address) -> int:
         """How many verified peers with this service are in the neighborhood of ``address``: its /24, for IPv6 /48.
 
         Addresses that are not public ones have no neighborhood but themselves.
         """
-        return self._crowds.everybody(service_id).count(address)
+        with self.graph_lock:
+            return self._crowds.everybody(service_id).count(address)
 
     def count_guests(self, service_id: Service) -> int:
         """How many verified peers with this service are more than the fair shares of their neighborhoods."""
-        return self._crowds.everybody(service_id).surplus
+        with self.graph_lock:
+            return self._crowds.everybody(service_id).surplus
 
     def draw_peer(self, service_id: Service) -> Peer | None:
         """A random verified peer with this service, where it does not matter how many neighbors it has.
 
         So somebody with many identities in a few subnets is not drawn more often than others.
         """
-        return self._crowds.everybody(service_id).draw()
+        with self.graph_lock:
+            return self._crowds.everybody(service_id).draw()
 
     def has_room_for_guests(self, service_id: Service) -> bool:
         """Whether another peer with this service may come from where there is more than a fair share of them already.
@@ -331,10 +264,15 @@ class Network:
 
     def _see_guests_out(self, newcomer: Peer, service: Service) -> None:
         """Keep some places in an own overlay free for peers from elsewhere."""
-        while (guest := self._crowds.guest_to_go(service, newcomer)) is not None:
-            services = self.services_per_peer[guest.key_bin]
-            services.discard(service)
-            if services.isdisjoint(self.service_overlays):
+        while True:
+            with self.graph_lock:
+                guest = self._crowds.guest_to_go(service, newcomer)
+                if guest is None:
+                    return
+                services = self._services[guest.key_bin]
+                services.discard(service)
+                is_gone = services.isdisjoint(self.service_overlays)
+            if is_gone:
                 self.remove_peer(guest)
 
     # Services
@@ -347,20 +285,23 @@ class Network:
         """Note that ``peer``, verified or not, offers ``services`` as well."""
         key = peer.key_bin
         with self.graph_lock:
-            offered = self.services_per_peer.get(key)
+            offered = self._services.get(key)
             if offered is None:
-                offered = self.services_per_peer[key] = _PeerServices(self, key)
-            news = [service for service in services if service not in offered]
-            for service in news:
-                if len(offered) < MAX_SERVICES_PER_PEER or service in self.service_overlays:
-                    offered.add(service)
-            known = self.verified_by_public_key_bin.get(key)
+                offered = self._start_services(key)
+            news = []
+            for service in services:
+                if service not in offered and (len(offered) < MAX_SERVICES_PER_PEER
+                                               or service in self.service_overlays):
+                    set.add(offered, service)  # without the notice that leads to the next line
+                    self._service_gained(key, service)
+                    news.append(service)
+            known = self._by_key.get(key)
             if known is None:
                 self._count_unverified(key)
                 return
-            for service in news:
-                if service in self.service_overlays:
-                    self._see_guests_out(known, service)
+        for service in news:
+            if service in self.service_overlays:
+                self._see_guests_out(known, service)
 
     def get_peers_for_service(self, service_id: Service) -> list[Peer]:
         """The verified peers with this service, those who have had it longest first.
@@ -370,25 +311,37 @@ class Network:
         offering = self._offering.get(service_id, ())
         cache = self.reverse_service_lookup
         peers = cache.get(service_id)
-        # Another length shows that a caller took something out of the list, or put something into it.
-        if peers is None or len(peers) != len(offering):
-            peers = cache[service_id] = list(offering)
-        cache.move_to_end(service_id)
-        if len(cache) > self.reverse_service_cache_size:
-            cache.popitem(last=False)
+        # Another length shows that a caller, or a change under way, took something out or put something in.
+        if peers is None or len(peers) != len(offering) or len(cache) > self.reverse_service_cache_size:
+            return self._list_peers(service_id)
+        try:
+            cache.move_to_end(service_id)
+        except KeyError:  # Another thread has just removed it.
+            return self._list_peers(service_id)
         return peers
+
+    def _list_peers(self, service_id: Service) -> list[Peer]:
+        with self.graph_lock:
+            cache = self.reverse_service_lookup
+            peers = cache[service_id] = list(self._offering.get(service_id, ()))
+            cache.move_to_end(service_id)
+            if len(cache) > self.reverse_service_cache_size:
+                cache.popitem(last=False)
+            return peers
 
     def get_services_for_peer(self, peer: Peer) -> ServiceSet:
         """The services of ``peer``: the stored set, which may be edited, or a new one if nothing is known."""
-        services = self.services_per_peer.get(peer.key_bin)
+        services = self._services.get(peer.key_bin)
         return set() if services is None else services
 
     # Persistence
 
     def snapshot(self) -> bytes:
         """The preferred addresses of the verified peers, packed as ``address`` one after another."""
+        with self.graph_lock:
+            peers = tuple(self._by_key.values())
         entries = []
-        for peer in self.verified_by_public_key_bin.values():
+        for peer in peers:
             if peer.address != NO_ADDRESS and not isinstance(peer.address, RelayedAddress):
                 try:
                     entries.append(default_serializer.pack("address", peer.address))
@@ -405,7 +358,7 @@ class Network:
                     address, offset = default_serializer.unpack("address", snapshot, offset)
                 except (PackError, struct.error, ValueError):
                     return
-                if address not in self._all_addresses:
+                if address not in self._book.records:
                     self._book.remember(address, NOT_INTRODUCED)
 
     # Observers
@@ -423,32 +376,12 @@ class Network:
             for observer in tuple(self.peer_observers):
                 observer.on_peer_removed(peer)
 
-    # Upkeep of the verified peers
-
-    def _enter(self, peer: Peer) -> None:
-        key = peer.key_bin
-        self.verified_by_public_key_bin[key] = peer
-        membership = self._memberships[key] = _Membership(self, peer)
-        self._unverified_services -= self._unverified.pop(key, 0)
-        self._index_addresses(membership, membership.current_entries(), ())
-        peer.addresses.watch(membership)
-        for service in self.services_per_peer.get(key, ()):
-            self._start_offering(membership, service)
-
-    def _leave(self, peer: Peer) -> None:
-        key = peer.key_bin
-        membership = self._memberships.pop(key)
-        membership.peer.addresses.unwatch(membership)
-        for service in self.services_per_peer.get(key, ()):
-            self._stop_offering(membership, service)
-        self._index_addresses(membership, (), ())
-        del self.verified_by_public_key_bin[key]
-        if key in self.services_per_peer:
-            self._count_unverified(key)
+    # Helpers of the removals
 
     def _remove_verified(self, peer: Peer) -> None:
         self._forget_services(peer.key_bin)
-        self.verified_peers.discard(peer)
+        if peer.key_bin in self._memberships:
+            self._leave(peer)
 
     def _has_other_user(self, address: Address, peer: Peer | None) -> bool:
         for index in (self._contacts, self._lan_aliases):
@@ -456,85 +389,3 @@ class Network:
                 if user is not peer:
                     return True
         return False
-
-    def _index_addresses(self, membership: _Membership, current: tuple[tuple[bool, Address], ...],
-                         services: Iterable[Service]) -> None:
-        """Index a peer with ``services`` under its ``current`` addresses instead of the previous ones."""
-        peer, previous = membership.peer, membership.entries
-        membership.entries = current
-        users = self._book.used_for(services)
-        for entry in previous:
-            if entry not in current:
-                is_lan, address = entry
-                index = self._lan_aliases if is_lan else self._contacts
-                del index[address][peer]
-                if not index[address]:
-                    del index[address]
-                if self.reverse_ip_lookup.get(address) is peer:
-                    del self.reverse_ip_lookup[address]
-                for walkable in users:
-                    walkable.release(address)
-        for entry in current:
-            if entry not in previous:
-                is_lan, address = entry
-                index = self._lan_aliases if is_lan else self._contacts
-                index.setdefault(address, {})[peer] = None
-                for walkable in users:
-                    walkable.take(address)
-
-    def _addresses_in_use(self, service: Service) -> Iterable[Address]:
-        for peer in self._offering.get(service, ()):
-            yield from self._memberships[peer.key_bin].addresses()
-
-    # Upkeep of the services
-
-    def _start_offering(self, membership: _Membership, service: Service) -> None:
-        peer = membership.peer
-        offering = self._offering.setdefault(service, {})
-        offering[peer] = None
-        listed = self.reverse_service_lookup.get(service)
-        if listed is not None:
-            listed.append(peer)
-        self._book.start_use(service, membership.addresses())
-        self._crowds.add(service, peer)
-
-    def _stop_offering(self, membership: _Membership, service: Service) -> None:
-        offering = self._offering[service]
-        del offering[membership.peer]
-        if not offering:
-            del self._offering[service]
-        self.reverse_service_lookup.pop(service, None)
-        self._book.stop_use(service, membership.addresses())
-        self._crowds.discard(service, membership.peer)
-
-    def _service_gained(self, key: PublicKeyMat, service: Service) -> None:
-        self._book.start_service(key, service)
-        membership = self._memberships.get(key)
-        if membership is not None:
-            self._start_offering(membership, service)
-        else:
-            self._count_unverified(key)
-
-    def _service_lost(self, key: PublicKeyMat, service: Service) -> None:
-        self._book.stop_service(key, service)
-        membership = self._memberships.get(key)
-        if membership is not None:
-            self._stop_offering(membership, service)
-        else:
-            self._count_unverified(key)
-
-    def _count_unverified(self, key: PublicKeyMat) -> None:
-        """Count the services of a peer that is not verified, as the one heard of last, and forget others if need be."""
-        entries = max(1, len(self.services_per_peer[key]))
-        self._unverified_services += entries - self._unverified.pop(key, 0)
-        self._unverified[key] = entries
-        while self._unverified_services > MAX_UNVERIFIED_SERVICES:
-            self._forget_services(next(iter(self._unverified)))
-
-    def _forget_services(self, key: PublicKeyMat) -> None:
-        self._unverified_services -= self._unverified.pop(key, 0)
-        membership = self._memberships.get(key)
-        for service in self.services_per_peer.pop(key, ()):
-            self._book.stop_service(key, service)
-            if membership is not None:
-                self._stop_offering(membership, service)

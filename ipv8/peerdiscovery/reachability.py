@@ -71,7 +71,7 @@ class Reachability(Enum):
     MAPPED = "direct, once the router forwards a port"
     PUNCHED = "by hole punching"
     HARD = "hole punching with some peers only"
-    UNKNOWN = "outgoing only, for all we know"
+    UNKNOWN = "unknown"
 
 
 class Observation(NamedTuple):

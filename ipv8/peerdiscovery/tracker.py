@@ -86,7 +86,7 @@ class TrackerLimits:
     """Peers of one service; one that did not answer goes first, and if all did, the newcomer waits."""
 
     services_per_peer: int = 40
-    """Overlays of one peer; the oldest goes first."""
+    """Overlays of one peer; any one of them goes for a new one."""
 
     peers_per_address: int = 100
     """Peers behind one IPv4 address or in one IPv6 /64; others are answered and not remembered."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ipv8.messaging.address import Address
 
 __all__ = ["WalkableAddresses"]
@@ -15,11 +17,14 @@ class WalkableAddresses:
 
     An address is *offered* when it becomes known to lead to the service and *withdrawn* when it does not any more; it
     is *taken* once for each verified peer that comes to use it and *released* once for each that stops.
+
+    :param lock: what everybody holds who changes something.
     """
 
-    __slots__ = ("_listed", "_offered", "_takers", "free")
+    __slots__ = ("_listed", "_lock", "_offered", "_takers", "free")
 
-    def __init__(self) -> None:
+    def __init__(self, lock: AbstractContextManager[Any]) -> None:
+        self._lock = lock
         # Equal addresses can have different classes, and the class decides how to contact one: the offered one counts.
         self._offered: dict[Address, Address] = {}
         self._takers: dict[Address, int] = {}
@@ -65,7 +70,9 @@ class WalkableAddresses:
 
     def to_list(self) -> list[Address]:
         """The free addresses, the oldest first; the same list until something changes."""
-        # The length shows that a caller took something out of the list, or put something into it.
-        if self._listed is None or len(self._listed) != len(self.free):
-            self._listed = list(self.free)
-        return self._listed
+        listed = self._listed
+        # Another length shows that a caller, or a change under way, took something out or put something in.
+        if listed is None or len(listed) != len(self.free):
+            with self._lock:
+                listed = self._listed = list(self.free)
+        return listed

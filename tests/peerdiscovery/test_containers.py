@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8.peerdiscovery.containers import ObservedSet, UniqueList
+from ipv8.peerdiscovery.containers import ObservedDict, ObservedSet, UniqueList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,7 +75,7 @@ class Recording(ObservedSet[int]):
     __slots__ = ("events",)
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(RLock())
         self.events: list[tuple[str, int]] = []
 
     def _gained(self, item: int) -> None:
@@ -153,8 +154,89 @@ def test_copies_of_an_observed_set_are_not_observed() -> None:
 
 
 def test_an_observed_set_needs_an_observer() -> None:
-    items: ObservedSet[int] = ObservedSet()
+    items: ObservedSet[int] = ObservedSet(RLock())
     with pytest.raises(NotImplementedError):
         items.add(1)
     with pytest.raises(NotImplementedError):
         items.discard(1)
+
+
+def test_observed_set_replace() -> None:
+    items = Recording()
+    items.update([1, 2])
+    items.replace(number + 1 for number in items)
+    assert items == {2, 3}
+
+
+class RecordingDict(ObservedDict[int, str]):
+    __slots__ = ("events",)
+
+    def __init__(self) -> None:
+        super().__init__(RLock())
+        self.events: dict[int, str] = {}
+
+    def _gained(self, key: int, value: str) -> None:
+        assert self[key] == value
+        assert key not in self.events
+        self.events[key] = value
+
+    def _lost(self, key: int, value: str) -> None:
+        assert key not in self
+        assert self.events.pop(key) == value
+
+
+DICT_EDITS: dict[str, Callable[[Any, int, dict[int, str]], Any]] = {
+    "set": lambda items, key, _: items.__setitem__(key, "new"),
+    "delete": lambda items, key, _: items.__delitem__(key),
+    "pop": lambda items, key, _: items.pop(key),
+    "pop default": lambda items, key, _: items.pop(key, "default"),
+    "popitem": lambda items, _, __: items.popitem()[0] in range(10),
+    "clear": lambda items, _, __: items.clear(),
+    "setdefault": lambda items, key, _: items.setdefault(key, "default"),
+    "update": lambda items, _, other: items.update(other),
+    "update from pairs": lambda items, _, other: items.update(iter(other.items())),
+    "or": lambda items, _, other: items.__ior__(other) == items,
+}
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(st.sampled_from(sorted(DICT_EDITS)), numbers,
+                          st.dictionaries(numbers, st.sampled_from(["some", "other"])))))
+def test_observed_dict_is_a_dict_that_reports(edits: list[tuple[str, int, dict[int, str]]]) -> None:
+    plain: dict[int, str] = {}
+    items = RecordingDict()
+    for name, key, other in edits:
+        try:
+            result = DICT_EDITS[name](plain, key, other)
+        except KeyError:
+            with pytest.raises(KeyError):
+                DICT_EDITS[name](items, key, other)
+            continue
+        assert DICT_EDITS[name](items, key, other) == result
+        if name == "popitem":  # the last one may be another one: what gets a new value is the last one here
+            plain = dict(items)
+        assert items == plain == items.events
+
+
+def test_observed_dict_replace() -> None:
+    items = RecordingDict()
+    items.update({1: "a", 2: "b"})
+    items.replace({2: "c"})
+    assert items == items.events == {2: "c"}
+
+
+def test_copies_of_an_observed_dict_are_not_observed() -> None:
+    items = RecordingDict()
+    items[1] = "a"
+    other = copy.deepcopy(items)
+    other[2] = "b"
+    assert other == {1: "a", 2: "b"}
+    assert items.events == {1: "a"}
+
+
+def test_an_observed_dict_needs_an_observer() -> None:
+    items: ObservedDict[int, str] = ObservedDict(RLock())
+    with pytest.raises(NotImplementedError):
+        items[1] = "a"
+    with pytest.raises(NotImplementedError):
+        del items[1]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import random
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
@@ -257,6 +258,35 @@ def test_random_walk_pause_is_limited(overlay: Any, manual_clock: Any) -> None:
     for _ in range(1200):
         walk._note_failure(("9.9.9.9", 1), manual_clock.now)
     assert walk._failures["9.9.9.9", 1][1] == manual_clock.now + discovery.MAX_BACKOFF
+
+
+@pytest.mark.parametrize("mock", [Mock, MagicMock])
+def test_random_walk_of_a_mocked_overlay(mock: Callable[[], Any], manual_clock: Any) -> None:
+    overlay = mock()
+    overlay.get_peers.return_value = [make_peer(1), make_peer(2)]
+    overlay.get_walkable_addresses.return_value = [("9.9.9.9", 1)]
+    walk = RandomWalk(overlay, reset_chance=0)
+    walk.take_step()
+    overlay.walk_to.assert_called_once_with(("9.9.9.9", 1))
+    assert walk.intro_timeouts == {("9.9.9.9", 1): manual_clock.now}
+    assert walk.get_peer_count() == 2
+    manual_clock.advance(2.0)
+    walk.take_step()
+    overlay.get_new_introduction.assert_called_once_with()
+    overlay.retry_walk.assert_not_called()
+    overlay.on_walk_failed.assert_not_called()
+
+
+def test_random_walk_with_a_mocked_network(overlay: Any) -> None:
+    overlay.community_id = SERVICE
+    overlay.join(make_peer(1))
+    overlay.get_peers = Mock(return_value=[make_peer(1)])
+    overlay.get_walkable_addresses = Mock(return_value=[("9.9.9.9", 1)])
+    overlay.network = Mock()
+    walk = RandomWalk(overlay, reset_chance=0)
+    walk.take_step()
+    assert overlay.walks == [("9.9.9.9", 1)]
+    assert walk.get_peer_count() == 1
 
 
 class TellingOverlay(Overlay):

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import random
+import sys
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +15,12 @@ from hypothesis import given, settings, strategies as st
 from ipv8.messaging import address as address_classes
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
-from ipv8.peerdiscovery import addresses as address_book, crowd as crowd_module, network as network_module
+from ipv8.peerdiscovery import (
+    addresses as address_book,
+    crowd as crowd_module,
+    network as network_module,
+    tables as tables_module,
+)
 from ipv8.peerdiscovery.crowd import FAIR_SHARE
 from ipv8.peerdiscovery.network import Network, PeerObserver, WalkableAddress
 
@@ -505,6 +514,212 @@ def test_the_set_of_verified_peers_may_be_edited(network: Network, peers: list[P
     assert network.get_services_for_peer(peers[0]) == {SERVICE}
 
 
+def test_the_verified_peers_may_be_replaced(network: Network, peers: list[Peer]) -> None:
+    network.add_verified_peer(peers[0])
+    network.discover_services(peers[1], [SERVICE])
+    network.verified_peers = {peers[1]}
+    assert network.get_verified_by_address(peers[0].address) is None
+    assert network.get_peers_for_service(SERVICE) == [peers[1]]
+    network.verified_peers = set()
+    assert network.get_peers_for_service(SERVICE) == []
+    network.add_verified_peer(peers[1])
+    assert network.get_peers_for_service(SERVICE) == [peers[1]]
+    network.verified_peers |= {peers[2]}
+    assert network.get_verified_by_public_key_bin(key(3)) is peers[2]
+
+
+def test_the_peers_by_key_may_be_edited(network: Network, peers: list[Peer]) -> None:
+    network.verified_by_public_key_bin[key(1)] = peers[0]
+    assert network.verified_peers == {peers[0]}
+    assert network.get_verified_by_address(peers[0].address) is peers[0]
+    successor = make_peer(1, ("9.9.9.9", 9))
+    network.verified_by_public_key_bin[key(1)] = successor
+    assert network.get_verified_by_address(peers[0].address) is None
+    assert network.get_verified_by_address(("9.9.9.9", 9)) is successor
+    network.verified_by_public_key_bin.clear()
+    network.verified_peers.clear()
+    assert network.verified_peers == set()
+    network.verified_by_public_key_bin = {key(2): peers[1]}
+    network.verified_by_public_key_bin |= {}
+    assert network.verified_peers == {peers[1]}
+
+
+def test_the_services_per_peer_may_be_edited(network: Network, peers: list[Peer]) -> None:
+    network.add_verified_peer(peers[0])
+    network.services_per_peer[key(1)] = {SERVICE}
+    assert network.get_peers_for_service(SERVICE) == [peers[0]]
+    network.services_per_peer[key(1)] |= {OTHER_SERVICE}
+    assert network.get_peers_for_service(OTHER_SERVICE) == [peers[0]]
+    network.services_per_peer.clear()
+    assert network.get_peers_for_service(SERVICE) == []
+    network.services_per_peer = {key(1): {OTHER_SERVICE}}
+    network.services_per_peer |= {}
+    assert network.get_peers_for_service(OTHER_SERVICE) == [peers[0]]
+
+
+def test_the_known_addresses_may_be_edited(network: Network, peers: list[Peer]) -> None:
+    network.discover_services(peers[0], [SERVICE])
+    assert network.get_walkable_addresses(SERVICE) == []
+    network._all_addresses["9.9.9.9", 9] = WalkableAddress(key(1), None, False)
+    network._all_addresses.update({("8.8.8.8", 8): WalkableAddress(b"", SERVICE, True)})
+    assert network.get_walkable_addresses(SERVICE) == network.get_walkable_addresses() == [("9.9.9.9", 9),
+                                                                                          ("8.8.8.8", 8)]
+    assert network.get_walkable_addresses(old_style=True) == [("9.9.9.9", 9)]
+    assert network.get_introductions_from(peers[0]) == [("9.9.9.9", 9)]
+    network._all_addresses.pop(("9.9.9.9", 9))
+    assert network.get_walkable_addresses(SERVICE) == [("8.8.8.8", 8)]
+    network._all_addresses.clear()
+    assert network.get_walkable_addresses() == []
+    network._all_addresses = {("7.7.7.7", 7): WalkableAddress(b"", None, False)}
+    network._all_addresses |= {}
+    assert network.get_walkable_addresses() == [("7.7.7.7", 7)]
+
+
+# Other threads
+
+
+class Overtaken:
+    """A lock that another thread holds when it is asked for the first time, and uses to do something."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action: Callable[[], object] | None = action
+
+    def __enter__(self) -> None:
+        action, self.action = self.action, None
+        if action is not None:
+            action()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def overtake(network: Network, action: Callable[[], object]) -> None:
+    network.graph_lock = Overtaken(action)  # type: ignore[assignment]  # used in with statements only
+
+
+def test_a_peer_that_two_threads_add_is_one_addition(network: Network, peers: list[Peer]) -> None:
+    witness = Witness()
+    network.add_peer_observer(witness)
+    twin = make_peer(1, UDPv6Address("1::1", 1))
+    overtake(network, lambda: network.add_verified_peer(peers[0]))
+    network.add_verified_peer(twin)
+    assert witness.events == [("added", peers[0])]
+    assert network.get_verified_by_address(("1::1", 1)) is peers[0]
+
+
+def test_a_peer_that_leaves_while_it_moves_is_gone(network: Network, peers: list[Peer]) -> None:
+    network.add_verified_peer(peers[0])
+    overtake(network, lambda: network.remove_peer(peers[0]))
+    peers[0].address = UDPv4Address("9.9.9.9", 9)
+    assert network.verified_peers == set()
+    assert network.get_verified_by_address(("9.9.9.9", 9)) is None
+
+
+def test_peers_come_while_a_snapshot_is_made(network: Network) -> None:
+    class Host(Peer):
+        @property  # type: ignore[misc]  # nobody sets it
+        def address(self) -> Any:
+            network.add_verified_peer(make_peer(2))
+            return UDPv4Address("1.2.3.4", 10)
+
+    network.add_verified_peer(Host(key(1)))
+    assert network.snapshot() == bytes.fromhex("0101020304000a")
+
+
+class Volatile(OrderedDict[Any, Any]):
+    """A cache from which another thread drops the first entry that is looked for."""
+
+    def move_to_end(self, key: Any, last: bool = True) -> None:
+        if not hasattr(self, "dropped"):
+            self.dropped = self.pop(key)
+        super().move_to_end(key, last)
+
+
+def test_caches_are_no_obstacle(network: Network, peers: list[Peer]) -> None:
+    network.add_verified_peer(peers[0])
+    network.discover_services(peers[0], [SERVICE])
+    network.reverse_ip_lookup = Volatile()
+    assert network.get_verified_by_address(peers[0].address) is peers[0]
+    network.get_peers_for_service(SERVICE)
+    network.reverse_service_lookup = Volatile(network.reverse_service_lookup)
+    assert network.get_peers_for_service(SERVICE) == [peers[0]]
+
+
+def test_observers_are_called_without_the_lock(network: Network, peers: list[Peer]) -> None:
+    class Waiting(PeerObserver):
+        def on_peer_added(self, peer: Peer) -> None:
+            other = Thread(target=network.snapshot, daemon=True)
+            other.start()
+            other.join(10)
+            assert not other.is_alive()
+
+        on_peer_removed = on_peer_added
+
+    network.add_peer_observer(Waiting())
+    network.discover_address(peers[0], ("9.9.9.9", 9))
+    network.remove_by_address(peers[0].address)
+    network.add_verified_peer(peers[1])
+    network.remove_peer(peers[1])
+
+
+SOME_SERVICES = [bytes([number]) * 20 for number in range(3)]
+
+
+def disturb(network: Network, draw: random.Random) -> None:
+    """Ask or change anything."""
+    number, service = draw.randrange(20), draw.choice(SOME_SERVICES)
+    shared = ("1.2.3.4", number % 4)
+    peer = make_peer(number, draw.choice([shared, ("1.2.3.5", number)]))
+    actions: list[Callable[[], object]] = [
+        lambda: network.add_verified_peer(peer),
+        lambda: network.discover_services(peer, [service]),
+        lambda: network.discover_address(peer, ("5.6.7.8", draw.randrange(50)), service),
+        lambda: network.remove_peer(peer),
+        lambda: network.remove_by_address(shared),
+        lambda: network.get_verified_by_address(shared),
+        lambda: network.mark_proven(peer),
+        lambda: (network.get_peers_for_service(service), network.get_walkable_addresses(service)),
+        lambda: (network.get_introductions_from(peer), network.get_walkable_addresses(old_style=True)),
+        lambda: (network.snapshot(), network.count_guests(service)),
+    ]
+    draw.choice(actions)()
+
+
+def test_several_threads_leave_the_tables_consistent(network: Network) -> None:
+    errors: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        draw = random.Random(seed)
+        try:
+            for _ in range(1500):
+                disturb(network, draw)
+        except BaseException as error:  # noqa: BLE001 - to be raised in the thread of the test
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == []
+    assert network.verified_peers == set(network.verified_by_public_key_bin.values())
+    assert all(network.get_verified_by_address(peer.address) is not None for peer in network.verified_peers)
+    for service in SOME_SERVICES:
+        offering = {peer for peer in network.verified_peers if service in network.get_services_for_peer(peer)}
+        peers = network.get_peers_for_service(service)
+        assert set(peers) == offering
+        assert len(peers) == len(offering)
+        used = {peer.address for peer in peers}
+        assert set(network.get_walkable_addresses(service)) == {
+            address for address, record in network._all_addresses.items()
+            if service in {record.services, *network.services_per_peer.get(record.introduced_by, ())}} - used
+
+
 # Services
 
 
@@ -840,7 +1055,7 @@ def test_services_of_a_peer_are_limited(network: Network, monkeypatch: pytest.Mo
 
 
 def test_services_of_unverified_peers_are_limited(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_module, "MAX_UNVERIFIED_SERVICES", 10)
+    monkeypatch.setattr(tables_module, "MAX_UNVERIFIED_SERVICES", 10)
     verified = make_peer(1)
     network.add_verified_peer(verified)
     network.discover_services(verified, [SERVICE])
@@ -857,7 +1072,7 @@ def test_services_of_unverified_peers_are_limited(network: Network, monkeypatch:
 
 
 def test_forgotten_services_make_introductions_unwalkable(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_module, "MAX_UNVERIFIED_SERVICES", 2)
+    monkeypatch.setattr(tables_module, "MAX_UNVERIFIED_SERVICES", 2)
     tracker = make_peer(1)
     network.blacklist.append(tracker.address)
     network.discover_services(tracker, [SERVICE])

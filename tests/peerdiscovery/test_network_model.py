@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
-from ipv8.peerdiscovery import addresses as address_book, network as network_module
+from ipv8.peerdiscovery import addresses as address_book, network as network_module, tables as tables_module
 from ipv8.peerdiscovery.network import Network, PeerObserver, WalkableAddress
 
 if TYPE_CHECKING:
@@ -176,6 +176,41 @@ class NetworkComparison(RuleBasedStateMachine):
             blacklist.clear()
             blacklist.extend(items)  # type: ignore[arg-type]  # lists of addresses and of mids
 
+    @rule(address=some_addresses, introducer=st.just(b"") | keys, service=st.none() | st.sampled_from(SERVICES))
+    def write_address(self, address: Any, introducer: bytes, service: bytes | None) -> None:
+        self.model.addresses[address] = self.network._all_addresses[address] = WalkableAddress(
+            introducer, service, False)
+
+    @rule(address=some_addresses)
+    def pop_address(self, address: Any) -> None:
+        assert self.network._all_addresses.pop(address, None) == self.model.addresses.pop(address, None)
+
+    @rule(key=keys, services=some_services)
+    def write_services(self, key: bytes, services: set[bytes]) -> None:
+        self.model.services[key] = set(services)
+        self.network.services_per_peer[key] = services
+
+    @rule(key=keys)
+    def pop_services(self, key: bytes) -> None:
+        assert self.network.services_per_peer.pop(key, None) == self.model.services.pop(key, None)
+
+    @rule(key=keys, by_key=st.booleans())
+    def pop_peer(self, key: bytes, by_key: bool) -> None:
+        self.model.verified.pop(key, None)
+        if by_key:
+            self.network.verified_by_public_key_bin.pop(key, None)
+        else:
+            self.network.verified_peers.discard(Peer(key))
+
+    @rule(key=keys, own=st.lists(some_addresses, max_size=3), by_key=st.booleans())
+    def write_peer(self, key: bytes, own: list[Any], by_key: bool) -> None:
+        peer = self.make_peer(key, own)
+        if by_key:
+            self.model.verified[key] = self.network.verified_by_public_key_bin[key] = peer
+        else:
+            self.model.verified.setdefault(key, peer)
+            self.network.verified_peers.add(peer)
+
     @rule(key=keys)
     def prove(self, key: bytes) -> None:
         if key in self.model.verified:
@@ -246,7 +281,7 @@ class CappedNetwork(NetworkComparison):
         self.patches.setattr(address_book, "RESERVED_ADDRESSES", 1)
         self.patches.setattr(address_book, "MAX_INTRODUCTIONS", 2)
         self.patches.setattr(network_module, "MAX_SERVICES_PER_PEER", 2)
-        self.patches.setattr(network_module, "MAX_UNVERIFIED_SERVICES", 3)
+        self.patches.setattr(tables_module, "MAX_UNVERIFIED_SERVICES", 3)
 
     def compare_tables(self) -> None:
         network, model = self.network, self.model

@@ -13,12 +13,17 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
+from fractions import Fraction
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 import pytest
+
+from ipv8.peerdiscovery.tracker import TrackerLimits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "doc").rglob("*.md")] if path.name != "coverage.md")
@@ -83,6 +88,7 @@ def test_program_prints_what_the_page_says(block: Block, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("block", named(LISTINGS))
 def test_listing_is_valid_and_imports_what_exists(block: Block) -> None:
+    compile(block.text, block.name, "exec", dont_inherit=True)  # finds more than the parser, such as a bare await
     for node in ast.walk(ast.parse(block.text, block.name)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "ipv8":
             module = import_module(node.module)
@@ -185,12 +191,62 @@ def test_short_form_fits_in_few_lines() -> None:
     assert len(body) <= 15
 
 
-def limits_of_the_page() -> list[tuple[str, float]]:
-    text = (ROOT / "doc" / "security.md").read_text(encoding="utf-8")
-    return [(name, float(value)) for name, value in re.findall(r"\| `(ipv8\.[\w.]+)` \| ([\d.]+) \|", text)]
+LIMIT_TABLE = re.compile(r"^\| in `(?P<room>[\w.]+)` \|.*\n(?P<rows>(?:\|.*\n)+)", re.MULTILINE)
+LIMIT_ROW = re.compile(r"^\| (?P<names>`\w[^|]*`) \| (?P<values>[^|]+) \|", re.MULTILINE)
+LIMIT_NAME = re.compile(r"(?:^|_)(?:MAX|PER|LIMIT|LIFETIME|CAPACITY|GRACE|AT_ONCE|CACHE_SIZE)(?:_|$)")
+ROOMS_WITHOUT_STRANGERS = {"cli", "test"}  # programs, whose limits are options, and the test kit
+NO_LIMITS_OF_STRANGERS = {
+    "ipv8.authentication.DEAR_SECONDS_PER_KEY": "what something costs, not how much of it there may be",
+    "ipv8.authentication.DEAR_SECONDS_PER_SIGNATURE": "likewise",
+    "ipv8.authentication.DEAREST_SECONDS_PER_SIGNATURE": "likewise",
+    "ipv8.bootstrapping.dispersy.bootstrapper.MAX_DOUBLINGS": "keeps a pause between packets of ours finite",
+    "ipv8.bootstrapping.memory.bootstrapper.FILE_SIZE_LIMIT": "a file that only the node writes",
+    "ipv8.dht.storage.DEFAULT_MAX_AGE": "the node says how long each value may live",
+    "ipv8.expressions.MAX_EXPRESSION_LENGTH": "expressions are part of the program",
+    "ipv8.keyvault.files.SIZE_LIMIT": "a file that only the node writes",
+    "ipv8.messaging.interfaces.udp.endpoint.DELIVERIES_PER_LOOK": "how often the clock is read",
+    "ipv8.messaging.serialization.PLAN_LIMIT": "payload classes are part of the program",
+    "ipv8.taskmanager.MAX_TASK_AGE": "when a task of the program is reported",
+    "ipv8.taskmanager.SHUTDOWN_GRACE": "how long tasks of the program may clean up",
+}
 
 
-@pytest.mark.parametrize(("constant", "value"), limits_of_the_page())
+def limits_of_the_page() -> dict[str, float]:
+    """The constants that the page lists, by full name; names behind the first of a row are of the same module."""
+    limits: dict[str, float] = {}
+    for table in LIMIT_TABLE.finditer((ROOT / "doc" / "security.md").read_text(encoding="utf-8")):
+        for row in LIMIT_ROW.finditer(table["rows"]):
+            first, *others = re.findall(r"`([\w.]+)`", row["names"])
+            full = f"{table['room']}.{first}"
+            names = [full, *(f"{full.rpartition('.')[0]}.{other}" for other in others)]
+            values = [float(Fraction(value)) for value in row["values"].split(", ")]
+            limits.update(zip(names, values, strict=True))
+    return limits
+
+
+def limits_of_the_code() -> set[str]:
+    """Module-level constants that are named like limits."""
+    names = set()
+    for path in (ROOT / "ipv8").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[1] in ROOMS_WITHOUT_STRANGERS:
+            continue
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                names |= {".".join((*parts, node.id)) for target in targets for node in ast.walk(target)
+                          if isinstance(node, ast.Name) and node.id.isupper() and LIMIT_NAME.search(node.id)}
+    return names
+
+
+@pytest.mark.parametrize(("constant", "value"), limits_of_the_page().items())
 def test_limit_is_what_the_page_says(constant: str, value: float) -> None:
-    module, _, name = constant.rpartition(".")
-    assert getattr(import_module(module), name) == value
+    assert resolve_name(constant) == value
+
+
+def test_every_limit_is_on_the_page() -> None:
+    limits, exceptions = limits_of_the_code(), NO_LIMITS_OF_STRANGERS.keys()
+    assert limits - exceptions <= limits_of_the_page().keys()
+    assert exceptions <= limits, "an exception for what is no constant any more"
+    assert {f"ipv8.peerdiscovery.tracker.TrackerLimits.{field.name}"
+            for field in fields(TrackerLimits)} <= limits_of_the_page().keys()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping, MutableMapping
+from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
 
 from ipv8 import clock, entropy
 from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
 from ipv8.bootstrapping.resolver import shared_resolver
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.interfaces.dispatcher.endpoint import guess_interface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,12 +32,28 @@ MAX_DOUBLINGS = 16
 #: Up to this share of a pause that is not the usual one is left out at random, so that not all nodes come at once.
 JITTER = 0.25
 
+#: The kind of socket behind each interface.
+FAMILIES = {"UDPIPv4": AF_INET, "UDPIPv6": AF_INET6}
+
+
+def _has_interface_for(endpoint: object, address: Address) -> bool:
+    """Whether ``endpoint`` can send to ``address``, as far as can be told: if in doubt, it can."""
+    needed = guess_interface(address)
+    if needed is None:
+        return True
+    interfaces = getattr(endpoint, "interfaces", None)
+    if isinstance(interfaces, Mapping):
+        return needed in interfaces
+    family = getattr(endpoint, "SOCKET_FAMILY", None)
+    return family not in FAMILIES.values() or family == FAMILIES[needed]
+
 
 class DispersyBootstrapper(Bootstrapper):
     """Walks to every known bootstrap server, which answers with the address of a peer of the same overlay.
 
     Names are resolved, IPv4 and IPv6, while the known addresses are walked to already; each address that is found is
-    walked to at once. Names that could not be resolved are tried again in every later round.
+    walked to at once. Names that could not be resolved are tried again in every later round. Servers with an address of
+    a family that the endpoint of the overlay has no interface for are left out.
 
     While no peer has ever answered, packets may have been lost, or a server has introduced somebody out of reach, and
     rounds follow each other sooner: after 1, 2, 4, ... seconds, up to the usual pause.
@@ -70,7 +89,7 @@ class DispersyBootstrapper(Bootstrapper):
         if not self.initialized:
             self.initialized = True
             observers = getattr(overlay, "introduction_observers", None)
-            if observers is not None:
+            if isinstance(observers, MutableMapping):  # not one that a mock makes up
                 observers[self] = None
             overlay.network.blacklist.extend(self.ip_addresses)
             await self._resolve(lambda address: self._contact(overlay, address))
@@ -101,8 +120,10 @@ class DispersyBootstrapper(Bootstrapper):
     def keep_alive(self, overlay: Community) -> None:
         """Walk to any one of the servers."""
         self._fruitless_rounds = 0
-        if self.ip_addresses:
-            self._contact(overlay, entropy.choice(self.ip_addresses))
+        endpoint = getattr(overlay, "endpoint", None)
+        reachable = [address for address in self.ip_addresses if _has_interface_for(endpoint, address)]
+        if reachable:
+            self._contact(overlay, entropy.choice(reachable))
 
     def blacklist(self) -> Iterable[Address]:
         """The known addresses of the servers."""
@@ -128,7 +149,8 @@ class DispersyBootstrapper(Bootstrapper):
     @staticmethod
     def _contact(overlay: Community, address: Address) -> None:
         overlay.ensure_blacklisted(address)
-        overlay.walk_to(address)
+        if _has_interface_for(getattr(overlay, "endpoint", None), address):
+            overlay.walk_to(address)
 
     async def _resolve(self, on_address: Callable[[Address], None]) -> None:
         resolver = shared_resolver()

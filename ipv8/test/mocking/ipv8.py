@@ -100,7 +100,7 @@ class MockIPv8:
     def unload_overlay(self, instance: Any) -> Awaitable[Any]:
         """Forget an added overlay and its strategies now, and unload it when the result is awaited."""
         self.overlays = [overlay for overlay in self.overlays if overlay is not instance]
-        self.strategies = [entry for entry in self.strategies if entry[0].overlay is not instance]
+        self.strategies = [entry for entry in self.strategies if getattr(entry[0], "overlay", None) is not instance]
         unloading: Awaitable[Any] = instance.unload()
         return unloading
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 import threading
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
@@ -14,10 +15,14 @@ from ipv8.bootstrapping.memory.bootstrapper import MemoryBootstrapper, encode
 from ipv8.bootstrapping.resolver import NameResolver
 from ipv8.community import Community
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
+from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 from ipv8.peer import Peer
 from ipv8.test.simulation import Simulation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TRACKER = UDPv4Address("1.2.3.4", 5)
@@ -107,6 +112,67 @@ async def test_keep_alive_contacts_one(overlay: Any) -> None:
     assert len(overlay.walks) == 1
     assert overlay.walks[0] in bootstrapper.ip_addresses
     assert overlay.network.blacklist == overlay.walks
+
+
+@pytest.mark.parametrize("mock", [Mock, MagicMock])
+async def test_with_a_mocked_overlay(mock: Callable[[], Any]) -> None:
+    overlay = mock()
+    overlay.network.blacklist = []
+    bootstrapper = DispersyBootstrapper([TRACKER], [])
+    assert await bootstrapper.initialize(overlay) is True
+    await bootstrapper.get_addresses(overlay, 60.0)
+    overlay.walk_to.assert_called_once_with(TRACKER)
+    bootstrapper.keep_alive(overlay)
+    assert overlay.walk_to.call_count == 2
+
+
+SERVERS: Any = [TRACKER, UDPv6Address("1::2", 6), ("name", 7)]
+
+
+@pytest.mark.parametrize(("make_endpoint", "left_out"), [
+    (UDPEndpoint, [SERVERS[1]]),
+    (UDPv6Endpoint, [SERVERS[0]]),
+    (lambda: DispatcherEndpoint(["UDPIPv4"]), [SERVERS[1]]),
+    (lambda: DispatcherEndpoint(["UDPIPv6"]), [SERVERS[0]]),
+    (lambda: DispatcherEndpoint(["UDPIPv4", "UDPIPv6"]), []),
+    (lambda: StatisticsEndpoint(DispatcherEndpoint(["UDPIPv6"])), [SERVERS[0]]),
+    (lambda: StatisticsEndpoint(UDPv6Endpoint()), [SERVERS[0]]),
+    (Mock, []),
+    (MagicMock, []),
+    (lambda: None, []),
+])
+async def test_servers_out_of_reach_are_left_out(overlay: Any, make_endpoint: Callable[[], Any],
+                                                 left_out: list[Any]) -> None:
+    overlay.endpoint = make_endpoint()
+    bootstrapper = DispersyBootstrapper(SERVERS, [])
+    await bootstrapper.get_addresses(overlay, 60.0)
+    reachable = [address for address in SERVERS if address not in left_out]
+    assert overlay.walks == reachable
+    assert overlay.network.blacklist == SERVERS
+    for _ in range(20):
+        bootstrapper.keep_alive(overlay)
+    assert set(overlay.walks) <= set(reachable)
+
+
+async def test_nobody_is_kept_alive_where_no_server_is_in_reach(overlay: Any) -> None:
+    overlay.endpoint = UDPv6Endpoint()
+    DispersyBootstrapper([TRACKER], []).keep_alive(overlay)
+    assert overlay.walks == []
+
+
+async def test_a_lookup_outlives_who_waits_for_it(overlay: Any, names: Names) -> None:
+    names.hosts = {"slow": ["9.9.9.9"]}
+    bootstrapper = DispersyBootstrapper([], [("slow", 5)])
+    initialization = asyncio.ensure_future(bootstrapper.initialize(overlay))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    initialization.cancel()
+    waiting = asyncio.ensure_future(bootstrapper.get_addresses(overlay, 60.0))
+    await asyncio.wait([initialization])
+    names.slow.set()
+    await waiting
+    assert overlay.walks == [("9.9.9.9", 5)]
+    assert names.asked == ["slow"]
 
 
 async def test_names_are_walked_to_as_they_are_resolved(overlay: Any, names: Names) -> None:

@@ -38,7 +38,7 @@ def _load(name: str) -> Any:
         return import_module(f"async_upnp_client.{name}")
     except ModuleNotFoundError as e:
         raise ModuleNotFoundError("UPnP port mapping needs the library async-upnp-client: "
-                                  "pip install ipv8[portmapping]", name=e.name) from e
+                                  "pip install 'ipv8[portmapping]'", name=e.name) from e
 
 
 def is_local_location(location: str) -> bool:

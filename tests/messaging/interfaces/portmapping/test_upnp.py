@@ -29,7 +29,7 @@ def test_location(location: str, local: bool) -> None:
 
 async def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "async_upnp_client", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install ipv8\[portmapping\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'ipv8\[portmapping\]'"):
         await UpnpGateway.search(1.0)
 
 
