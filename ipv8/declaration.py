@@ -12,8 +12,12 @@
                 self.said.send(peer, text)
 
 The parameters behind ``peer`` are the fields of the message, in their order, with the types of
-:mod:`ipv8.messaging.payload_dataclass`; a method with one parameter that is a payload class receives that payload. On
-the wire these are ordinary messages, which overlays in the classic form send and receive as well.
+:mod:`ipv8.messaging.payload_dataclass`; those behind a ``*`` are sent and received by name. A method with one parameter
+that is a payload class receives that payload. On the wire these are ordinary messages, which overlays in the classic
+form send and receive as well.
+
+A declaration that can't work raises ``TypeError``, when the class is made or, if it takes the types of the fields to
+know, when the overlay is made.
 """
 
 from __future__ import annotations
@@ -22,20 +26,31 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, cast, get_origin, overload
-
-if TYPE_CHECKING:
-    from .messaging.serialization import Payload
-
-from typing import ParamSpec
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, get_origin, overload
 
 from .lazy_community import lazy_wrapper, lazy_wrapper_unsigned
 from .messaging.address import Address
-from .messaging.payload_dataclass import DataClassPayload, convert_to_payload
+from .messaging.payload_dataclass import (
+    ALLOWED_TYPES,
+    DataClassPayload,
+    convert_to_payload,
+    is_field_name,
+    local_scope,
+    type_map,
+)
 from .messaging.serialization import Serializable
 from .peer import Peer
 
+if TYPE_CHECKING:
+    from types import FunctionType
+
+    from .messaging.serialization import Payload
+
 __all__ = ["BoundMessage", "Message", "message"]
+
+HIGHEST_ID = 230
+"""The ids above are those of the overlay itself (spec 02 section 1.5)."""
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -57,14 +72,14 @@ class BoundMessage(Generic[P]):
         """The class of the payload on the wire."""
         return self._declaration.payload_class
 
-    def send(self, to: Peer | Address, *args: P.args, **kwargs: P.kwargs) -> None:
+    def send(self, to: Peer | Address, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Send the message to a peer, at its preferred address, or to an address."""
         address = to.address if isinstance(to, Peer) else to
         payload = self._declaration.make(*args, **kwargs)
         packet = self._overlay.ezr_pack(self._declaration.msg_id, payload, sig=self._declaration.signed)
         self._overlay.endpoint.send(address, packet)
 
-    def __call__(self, source: Peer | Address, *args: P.args, **kwargs: P.kwargs) -> Result:
+    def __call__(self, source: Peer | Address, /, *args: P.args, **kwargs: P.kwargs) -> Result:
         """Run the handler here, as if ``source`` had sent the message."""
         return self._declaration.handler(self._overlay, source, *args, **kwargs)
 
@@ -73,13 +88,15 @@ class Message(Generic[S, Source, P]):
     """A message of a class of overlays, declared by its handler."""
 
     def __init__(self, handler: Callable[Concatenate[S, Source, P], Result], msg_id: int | None, signed: bool) -> None:
+        self.__doc__ = handler.__doc__
+        self.__name__ = handler.__name__
         self.handler: Callable[..., Result] = handler
         self.signed = signed
         self._msg_id = msg_id
         self._payload_class: type[Payload] | None = None
-        self._spread = True
-        self.__doc__ = handler.__doc__
-        self.__name__ = handler.__name__
+        self._whole = False  # the only field is the payload itself
+        self._source, *self._fields = self._parameters()
+        self._scope = local_scope(cast("FunctionType", handler))
 
     @overload
     def __get__(self, instance: None, owner: type) -> Message[S, Source, P]: ...
@@ -105,57 +122,119 @@ class Message(Generic[S, Source, P]):
             if declared is None:
                 msg = f"{self.__name__} needs an id: use @message(number), or a payload class with a msg_id"
                 raise TypeError(msg)
-            self._msg_id = int(declared)
+            self._msg_id = _checked_id(declared)
         return self._msg_id
 
-    def _describe(self) -> type[Payload]:
-        """The payload class that the parameters of the handler mean."""
-        parameters = list(inspect.signature(self.handler).parameters.values())[2:]
-        try:
-            hints = typing.get_type_hints(self.handler)
-        except NameError as e:
-            msg = f"{self.__name__} names a type that its module does not define: {e}"
-            raise TypeError(msg) from e
-        for parameter in parameters:
+    def _parameters(self) -> list[inspect.Parameter]:
+        """The parameters behind the overlay: first who sent the message, then its fields."""
+        parameters = [] if isinstance(self.handler, (staticmethod, classmethod)) else [
+            *inspect.signature(self.handler).parameters.values()]
+        named = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        if [parameter.kind in named for parameter in parameters[:2]] != [True, True]:
+            source = "the peer that sent the message" if self.signed else "the address that the message came from"
+            msg = f"{self.__name__} must be a method whose parameters are self, {source}, and then the fields"
+            raise TypeError(msg)
+        for parameter in parameters[2:]:
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 msg = f"{self.__name__} must name each field of its message: *{parameter.name} says too little"
                 raise TypeError(msg)
-            if parameter.name not in hints:
+            if parameter.annotation is parameter.empty:
                 msg = f"{self.__name__} must annotate the parameter {parameter.name} with the type of the field"
                 raise TypeError(msg)
-        kinds = [hints[parameter.name] for parameter in parameters]
+            if type(parameter.default).__hash__ is None:
+                msg = (f"{self.__name__} must not give {parameter.name} a default that can change, as all messages "
+                       "would share it: use one that can't, such as () with the type tuple[int, ...]")
+                raise TypeError(msg)
+        return parameters[1:]
+
+    def _hint(self, parameter: inspect.Parameter) -> Any:
+        """The type of a parameter; ``TypeError`` if it is not defined where the handler is."""
+        # One at a time: what the others are called may be known to type checkers only.
+        alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+        module = getattr(inspect.unwrap(self.handler), "__globals__", {})
+        try:
+            return typing.get_type_hints(alone, module, self._scope, include_extras=True)[parameter.name]
+        except NameError as e:
+            msg = f"{self.__name__} names a type for {parameter.name} that its module does not define: {e}"
+            raise TypeError(msg) from e
+
+    def _describe(self) -> type[Payload]:
+        """The payload class that the parameters of the handler mean."""
+        self._check_source()
+        kinds = [self._hint(parameter) for parameter in self._fields]
         # Python 3.10 takes list[int] for a type.
         if len(kinds) == 1 and isinstance(kinds[0], type) and get_origin(kinds[0]) is None \
                 and issubclass(kinds[0], Serializable):
-            self._spread = False
+            self._whole = True
             return cast("type[Payload]", kinds[0])
-        fields: list[Any] = []
-        for parameter, kind in zip(parameters, kinds, strict=False):
-            fields.append((parameter.name, kind))
-            if parameter.default is not parameter.empty:
-                fields[-1] += (dataclasses.field(default=parameter.default),)
+        fields = [self._field(parameter, kind) for parameter, kind in zip(self._fields, kinds, strict=True)]
         made = dataclasses.make_dataclass(f"{self.__name__.title().replace('_', '')}Payload", fields,
                                           bases=(DataClassPayload,), namespace={"__module__": self.handler.__module__})
         convert_to_payload(made, self._msg_id)
         return cast("type[Payload]", made)
 
-    def make(self, *args: Any, **kwargs: Any) -> Payload:
+    def _check_source(self) -> None:
+        """``TypeError`` if a field stands where the parameter for who sent the message belongs."""
+        try:
+            kind = self._hint(self._source)
+            fmt = None if isinstance(kind, TypeVar) else type_map(kind)
+        except Exception:  # noqa: BLE001 - whatever it is, it is no type of a field
+            return
+        if fmt is not None and (self.signed or fmt not in {"ipv4", "ip_address", "address"}):
+            wanted = "peer" if self.signed else "source address"
+            msg = f"{self.__name__} must have a parameter for the {wanted} in front of {self._source.name}"
+            raise TypeError(msg)
+
+    def _field(self, parameter: inspect.Parameter, kind: Any) -> tuple[str, Any, Any]:
+        """A parameter as a field of a dataclass."""
+        if not is_field_name(parameter.name):
+            msg = f"{self.__name__} can have no field {parameter.name}: all payloads use that name. Choose another"
+            raise TypeError(msg)
+        try:
+            sendable = type_map(kind) != type_map(list[str])
+        except NotImplementedError:
+            sendable = False
+        if not sendable:
+            shown = kind.__qualname__ if type(kind) is type else kind
+            msg = f"{self.__name__}: no format for the type {shown} of {parameter.name}: use {ALLOWED_TYPES}"
+            raise TypeError(msg)
+        default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
+        keyword = parameter.kind is parameter.KEYWORD_ONLY
+        return parameter.name, kind, dataclasses.field(default=default, kw_only=keyword)
+
+    def make(self, /, *args: Any, **kwargs: Any) -> Payload:
         """The payload that carries these arguments."""
         payload_class = self.payload_class
-        return payload_class(*args, **kwargs) if self._spread else cast("Payload", args[0] if args else
-                                                                          next(iter(kwargs.values())))
+        if not self._whole:
+            return payload_class(*args, **kwargs)
+        (parameter,) = self._fields
+        given = (*args, *kwargs.values())
+        if len(given) != 1 or not isinstance(given[0], payload_class) or kwargs.keys() - {parameter.name}:
+            msg = f"{self.__name__} carries one {payload_class.__name__} ({parameter.name}), and nothing else"
+            raise TypeError(msg)
+        return given[0]
 
     def receiver(self) -> Callable[[Any, Address, bytes], Result]:
         """The message handler, ``(overlay, source address, packet)``, for the table of an overlay."""
         handler = self.handler
         payload_class = self.payload_class
-        names: list[str] = payload_class.names if self._spread else []  # type: ignore[attr-defined]  # by _describe
+        whole = self._whole
+        by_name = [field.name for field in self._fields if field.kind is field.KEYWORD_ONLY]
+        by_position = [field.name for field in self._fields if field.kind is not field.KEYWORD_ONLY]
 
         def unfold(overlay: Any, source: Any, payload: Payload) -> Result:
-            return handler(overlay, source, *[getattr(payload, name) for name in names])
+            return handler(overlay, source, *[getattr(payload, name) for name in by_position],
+                           **{name: payload if whole else getattr(payload, name) for name in by_name})
 
         wrap = lazy_wrapper if self.signed else lazy_wrapper_unsigned
-        return wrap(payload_class)(unfold if self._spread else handler)
+        return wrap(payload_class)(handler if whole and by_position else unfold)
+
+
+def _checked_id(declared: Any) -> int:
+    if not isinstance(declared, int) or isinstance(declared, bool) or not 0 <= declared <= HIGHEST_ID:
+        msg = f"a message id is a number from 0 to {HIGHEST_ID}, not {declared!r}"
+        raise TypeError(msg)
+    return declared
 
 
 @overload
@@ -181,7 +260,5 @@ def message(declared: Any, *, signed: bool = True) -> Any:
     """
     if callable(declared):
         return Message(declared, None, signed)
-    if not isinstance(declared, int) or not 0 <= declared <= 255:
-        msg = f"a message id is a number from 0 to 230, not {declared!r}"
-        raise TypeError(msg)
-    return lambda handler: Message(handler, declared, signed)
+    msg_id = _checked_id(declared)
+    return lambda handler: Message(handler, msg_id, signed)

@@ -7,18 +7,16 @@ whatever ends the process, there is half a key under that name; only its owner m
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ipv8.keyvault.backend.curve25519 import BLOB_SIZE, PRIVATE_PREFIX, PUBLIC_PREFIX
 from ipv8.keyvault.backend.handle import UnsupportedCurveError
 from ipv8.keyvault.crypto import default_eccrypto
-
-if TYPE_CHECKING:
-    from ipv8.keyvault.keys import PrivateKey
+from ipv8.keyvault.keys import PrivateKey
 
 __all__ = ["PrivateKeyFileError", "load_or_create_private_key", "load_private_key", "store_private_key"]
 
@@ -37,6 +35,9 @@ class PrivateKeyFileError(ValueError):
 def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
     """Read the private key in a file.
 
+    Of a curve25519 key, PEM and DER hold the half for signatures alone. What is loaded from them has another member id
+    than the whole key (spec 01 section 4), which is warned of.
+
     :class:`PrivateKeyFileError`: the content is not a private key, and the message says what it looks like;
     ``FileNotFoundError`` and other ``OSError``: it cannot be read.
     """
@@ -52,6 +53,9 @@ def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
             f"{os.fspath(path)} does not hold a private key: {_diagnose(data)}. The file was left as it is; "
             "to start with a new identity, move it away"
         ) from None
+    if not data.startswith(PRIVATE_PREFIX) and key.pub().curve_name() == "curve25519":
+        logger.warning("%s holds one half of a curve25519 key, as PEM has no place for the other: this is the peer %s, "
+                       "not the one that the whole key makes", os.fspath(path), key.key_to_hash().hex())
     if os.name == "posix" and mode & OTHERS:
         logger.warning("other users may read the private key in %s: forbid it with chmod 600", os.fspath(path))
     return key
@@ -74,11 +78,20 @@ def store_private_key(path: str | os.PathLike[str], key: PrivateKey, *, overwrit
     """Write a private key to a file, whole or not at all, readable by its owner only.
 
     A file that already holds this key is left alone. One that holds anything else is replaced only with ``overwrite``;
-    otherwise ``FileExistsError``, because the identity in it would be lost.
+    otherwise ``FileExistsError``, because the identity in it would be lost. The directory must exist:
+    ``FileNotFoundError``. ``TypeError``: the key is no private one; ``ValueError``: only half of it is known.
     """
+    if not isinstance(key, PrivateKey):
+        raise TypeError(f"only a private key can be stored as one, not {key!r}")
     target = Path(os.path.realpath(path))
     data = key.key_to_bin()
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made with mode 0600
+    if default_eccrypto.key_from_private_bin(data) != key:
+        raise ValueError("only one half of this curve25519 key is known, as it was loaded from PEM: keep that instead")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made with mode 0600
+    except FileNotFoundError:
+        reason = f"no private key can be stored, as the directory {target.parent} does not exist"
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

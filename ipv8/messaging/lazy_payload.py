@@ -45,6 +45,8 @@ class VariablePayload(FlatPayload):
     # Parameters of the hand-written constructor behind this class, each with whether it may be left out.
     _mixed_in: ClassVar[tuple[tuple[str, bool], ...] | None] = None
     _none_is_fixed: ClassVar[bool] = True
+    # Those of the methods that translate values which count; ``None``: all that there are.
+    _fixes: ClassVar[frozenset[str] | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -103,7 +105,8 @@ class VariablePayload(FlatPayload):
     def _wire_values(self) -> tuple[Any, ...]:
         values = []
         for name in self.names:
-            fix = getattr(self, "fix_pack_" + name, None)
+            method = "fix_pack_" + name
+            fix = getattr(self, method, None) if self._fixes is None or method in self._fixes else None
             value = getattr(self, name)
             values.append(value if fix is None else fix(value))
         return tuple(values)
@@ -114,7 +117,7 @@ class VariablePayload(FlatPayload):
         if not names or cls._wire_values is not VariablePayload._wire_values:
             return cls._wire_values
         get: Callable[[Any], tuple[Any, ...]] = attrgetter(*names) if len(names) > 1 else _single(names[0])
-        fixes = [(index, f"fix_pack_{name}") for index, name in enumerate(names) if hasattr(cls, f"fix_pack_{name}")]
+        fixes = cls._fixed("fix_pack_")
         if not fixes:
             return get
 
@@ -127,13 +130,16 @@ class VariablePayload(FlatPayload):
         return get_fixed
 
     @classmethod
+    def _fixed(cls, prefix: str) -> list[tuple[int, str]]:
+        """Which values are translated, and by which methods."""
+        methods = [(index, prefix + name) for index, name in enumerate(cls.names)]
+        counted = cls._fixes
+        return [entry for entry in methods if (hasattr(cls, entry[1]) if counted is None else entry[1] in counted)]
+
+    @classmethod
     def _factory(cls) -> Callable[..., Any]:
         make = cls._constructor()
-        fixes = [
-            (index, getattr(cls, f"fix_unpack_{name}"))
-            for index, name in enumerate(cls.names)
-            if hasattr(cls, f"fix_unpack_{name}")
-        ]
+        fixes = [(index, getattr(cls, method)) for index, method in cls._fixed("fix_unpack_")]
         if not fixes:
             return make
         none_is_fixed = cls._none_is_fixed
@@ -166,6 +172,10 @@ def vp_compile(cls: type[P]) -> type[P]:
 
     Defaults come from the constructor that the class had before, of which nothing else remains: it is not run. Wrong
     arguments raise ``TypeError``.
+
+    What is sent and how it is read follow from the class as it is now: a ``to_pack_list`` or ``from_unpack_list`` of
+    its own is replaced, and a subclass without the decorator can override ``fix_pack_*`` and ``fix_unpack_*`` methods,
+    but those that it adds do not count (spec 02 section 3.2).
     """
     before = inspect.signature(cls).parameters
     defaults = [before[name].default if name in before else inspect.Parameter.empty for name in cls.names]
@@ -182,4 +192,13 @@ def vp_compile(cls: type[P]) -> type[P]:
     setattr(cls, "__init__", constructor)  # noqa: B010 - type checkers rightly distrust this assignment
     cls.__match_args__ = tuple(cls.names)  # type: ignore[attr-defined,misc]  # match reads it
     cls._none_is_fixed = False
+    cls._fixes = None
+    cls._fixes = frozenset(method for prefix in ("fix_pack_", "fix_unpack_") for _, method in cls._fixed(prefix))
+    go_by_lists(cls)
     return cls
+
+
+def go_by_lists(cls: type[VariablePayload]) -> None:
+    """Let the formats and names of a class alone say what is sent: methods of its own that do so are replaced."""
+    cls.to_pack_list = FlatPayload.to_pack_list  # type: ignore[method-assign]  # on purpose
+    cls.from_unpack_list = vars(FlatPayload)["from_unpack_list"]  # type: ignore[method-assign]  # on purpose

@@ -10,7 +10,7 @@
 
 The standard ``dataclass`` makes the class; what it says about the wire is worked out when it is needed first, so a
 class can be received before any object of it exists. An annotation that no format fits lets only the construction of
-objects fail, with ``NotImplementedError``.
+objects fail, with ``NotImplementedError`` that names the field; ``list[str]`` fails no earlier than when it is packed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import typing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from .address import Address, DomainAddress, UDPv4Address, UDPv6Address
-from .lazy_payload import VariablePayload, VariablePayloadWID
+from .lazy_payload import VariablePayload, VariablePayloadWID, go_by_lists
 from .serializable import FormatListType, Serializable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FunctionType
 
 # Not the decorator ``dataclass``: it must not take the place of the standard one.
 __all__ = ["DataClassPayload", "DataClassPayloadWID", "convert_to_payload", "type_from_format", "type_map"]
@@ -43,6 +44,20 @@ _FORMATS: dict[Any, str] = {
     Address: "address",
 }
 
+_LISTS = {
+    bool: "arrayH-?",
+    int: "arrayH-q",
+    float: "arrayH-d",
+    bytes: "varlenH-list",
+    str: "arrayH-varlenHutf8",  # that there is not, unless somebody adds it: packing fails (spec 02 section 4)
+}
+
+ALLOWED_TYPES = (
+    "bool, int, float, bytes, str, an address type, a payload class, a list[], set[] or tuple[..., ...] "
+    "of bool, int, float, bytes or a payload class, or type_from_format(name)"
+)
+"""What errors say about annotations that have formats."""
+
 
 def type_from_format(fmt: str) -> TypeVar:
     """An annotation for fields of the format ``fmt``.
@@ -50,6 +65,11 @@ def type_from_format(fmt: str) -> TypeVar:
     Type checkers take ``Annotated[bytes, type_from_format("20s")]``, which means the same.
     """
     return TypeVar(fmt)
+
+
+def is_field_name(name: str) -> bool:
+    """Whether the fields of payloads can be called that."""
+    return not hasattr(_LazyDescription, name)
 
 
 def type_map(t: Any) -> FormatListType:
@@ -70,13 +90,12 @@ def type_map(t: Any) -> FormatListType:
     elements = {argument for argument in arguments if argument is not ...}
     if origin in {list, tuple, set} and len(elements) == 1:
         element = elements.pop()
-        item = type_map(element)
-        if element is bytes and origin is list:
-            return "varlenH-list"
-        if isinstance(item, str) and get_origin(element) in {None, Annotated}:
-            return "arrayH-" + item
-        if isinstance(item, type):
-            return [item]
+        if get_origin(element) is Annotated and not any(isinstance(extra, TypeVar) for extra in get_args(element)):
+            element = get_args(element)[0]
+        if element in _LISTS:
+            return _LISTS[element]
+        if isinstance(element, type) and get_origin(element) is None and issubclass(element, Serializable):
+            return [element]
     raise NotImplementedError(t, " unknown")
 
 
@@ -100,12 +119,21 @@ def _describe(cls: type[VariablePayload]) -> None:
     hints: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         hints |= _resolve(cls, base, {field.name for field in fields})
-    formats = [type_map(hints[field.name]) for field in fields]
+    formats = [_format_of(cls, field.name, hints[field.name]) for field in fields]
     cls.names = [field.name for field in fields]
     cls.format_list = formats
     cls._none_is_fixed = False
     if not all(field.init and not field.kw_only for field in fields):
         cls._constructor = classmethod(_by_name)  # type: ignore[assignment,method-assign]  # a hook
+
+
+def _format_of(cls: type, name: str, hint: Any) -> FormatListType:
+    try:
+        return type_map(hint)
+    except NotImplementedError:
+        shown = hint.__qualname__ if type(hint) is type else hint
+        msg = f"no format for the type {shown} of the field {cls.__name__}.{name}: use {ALLOWED_TYPES}"
+        raise NotImplementedError(msg) from None
 
 
 def _by_name(cls: type[VariablePayload]) -> Callable[..., Any]:
@@ -134,20 +162,28 @@ def _resolve(cls: type, base: type, wanted: set[str]) -> dict[str, Any]:
     return typing.get_type_hints(holder, localns=namespace, include_extras=True)
 
 
-def _local_scope(cls: type) -> dict[str, Any]:
-    """What string annotations of a class inside a function (or class) name there, as far as it exists by now."""
+def local_scope(described: type | FunctionType) -> dict[str, Any]:
+    """What string annotations of a class or function name in the function and classes around it, as far as it exists.
+
+    To be called while the bodies of those classes run.
+    """
     names: set[str] = set()
-    for hint in inspect.get_annotations(cls).values():
+    for hint in inspect.get_annotations(described).values():
         if isinstance(hint, str):
             try:
                 names.update(compile(hint, "<annotation>", "eval").co_names)
             except SyntaxError:
                 continue
-    frame = sys._getframe(1) if names and "." in cls.__qualname__ else None
-    while frame is not None and frame.f_globals.get("__name__") != cls.__module__:
+    scope: dict[str, Any] = {}
+    frame = sys._getframe(1) if names and "." in described.__qualname__ else None
+    while frame is not None and frame.f_globals.get("__name__") != described.__module__:
         frame = frame.f_back
-    local = frame.f_locals if frame is not None else {}
-    return {name: local[name] for name in names if name in local}
+    while frame is not None and frame.f_locals is not frame.f_globals:
+        local = frame.f_locals
+        scope = {name: local[name] for name in names if name in local} | scope
+        # Behind the body of a class is what runs it; behind a function, who happens to call it.
+        frame = None if frame.f_code.co_flags & inspect.CO_NEWLOCALS else frame.f_back
+    return scope
 
 
 def _is_supported(cls: type[VariablePayload]) -> bool:
@@ -177,16 +213,25 @@ class _LazyDescription(VariablePayload):
     _scope: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        for name, hint in inspect.get_annotations(cls).items():
+            if not is_field_name(name) and "ClassVar" not in str(hint):
+                raise TypeError(f"{cls.__name__} can have no field {name}: all payloads use that name. Choose another")
         for name in ("names", "format_list"):
             setattr(cls, name, _FieldList(name))
+        go_by_lists(cls)
         # A class that is made anew to get slots has taken the scope of its original over.
         if "_scope" not in cls.__dict__:
-            cls._scope = _local_scope(cls)
+            cls._scope = local_scope(cls)
         # Most classes prove right at once and pay nothing when objects are made. The others have names still to be
         # defined, or are wrong.
         if not _is_supported(cls):
             cls.__new__ = _checked_new  # type: ignore[method-assign,assignment]  # takes all arguments of all subclasses
         super().__init_subclass__(**kwargs)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not dataclasses.is_dataclass(self):
+            raise TypeError(f"{type(self).__name__} is no dataclass yet: write @dataclass above the class")
+        super().__init__(*args, **kwargs)
 
 
 class DataClassPayloadWID(_LazyDescription, VariablePayloadWID):
@@ -212,6 +257,7 @@ def convert_to_payload(dataclass_type: type[VariablePayload], msg_id: int | None
     """Give a dataclass that derives from ``VariablePayload`` the names and formats of its fields."""
     if msg_id is not None:
         dataclass_type.msg_id = msg_id
+    go_by_lists(dataclass_type)
     _describe(dataclass_type)
 
 
@@ -233,7 +279,7 @@ def overwrite_dataclass(old_dataclass: Callable[..., Any]) -> Callable[..., Any]
         made = old_dataclass(cls, **options)
         if not issubclass(made, VariablePayload):
             body = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-            body["_scope"] = _local_scope(cls)
+            body["_scope"] = local_scope(cls)
             made = type(cls.__name__, (made, VariablePayloadWID), body)
         convert_to_payload(made, msg_id)
         return made

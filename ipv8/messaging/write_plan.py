@@ -3,11 +3,15 @@
 A plan serves the payloads whose pack list is not hand-written: their values are taken at once, and neighbouring fixed
 fields and the length of a following body are written by one ``struct`` call. All else goes through ``to_pack_list`` and
 the packers one by one, as do values that a plan stumbles over: so the error that the caller sees names the item.
+
+Payloads in payloads are limited in depth as they are for whoever reads them: what can be packed can be unpacked. How
+deep a payload stands is known to the plan and not asked for when it runs: each depth has plans of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +22,7 @@ from .packers import (
     PACKED_IPV4,
     Address,
     Bits,
+    Cache,
     DefaultStruct,
     IPv4,
     ListOf,
@@ -27,7 +32,7 @@ from .packers import (
     VarLen,
     VarLenUtf8,
 )
-from .read_plan import resolve
+from .read_plan import MAX_NESTING, resolve
 from .serializable import FlatPayload
 
 if TYPE_CHECKING:
@@ -42,17 +47,94 @@ Encoder = Callable[[Any], bytes]
 _BODY: Any = object()  # a tail: the length of a value, then the value
 _REST: Any = object()  # a tail: a value as it is
 _LENGTH = Struct(">H")
+_PREFIX = "Could not pack item: "
 
 
-class _InnerError(PackError):
-    """A payload inside of this payload can't be packed: trying again item by item would not help."""
+def _failure(item: str, error: BaseException, advice: str = "") -> PackError:
+    """The error that names an item, and for an item of a payload inside of this one also those around it."""
+    half = MESSAGE_LIMIT // 2
+    if len(item) > half:
+        item = item[:half] + "…"
+    text = f"{_PREFIX}{item}\n{type(error).__name__}: {_shown(str, error).removeprefix(_PREFIX)}{advice}"
+    if len(text) > MESSAGE_LIMIT:
+        # Among payloads in payloads the innermost error, at the end, is the one that explains the others.
+        text = text[: half - 1] + "…" + text[-half:]
+    return PackError(text)
 
 
-def _failure(item: tuple[Any, ...], error: BaseException, kind: type[PackError] = PackError) -> PackError:
-    shown = repr(item)
-    if len(shown) > MESSAGE_LIMIT // 2:
-        shown = shown[: MESSAGE_LIMIT // 2] + "…"
-    return kind(f"Could not pack item: {shown}\n{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
+def _names_its_item(error: BaseException) -> bool:
+    """Whether an error is one of :func:`_failure`: then to try again, item by item, would say no more."""
+    return isinstance(error, PackError) and str(error).startswith(_PREFIX)
+
+
+def _shown(show: Callable[[Any], str], value: object) -> str:
+    """The value as text, even when it is of a class that can't show it, or holds too much of itself to be shown."""
+    try:
+        return show(value)
+    except Exception:  # noqa: BLE001 - what went wrong before must not get lost
+        return f"<{type(value).__name__}>"
+
+
+class _Depth:
+    """How payloads are written that stand in ``depth`` others."""
+
+    def __init__(self, serializer: Serializer, depth: int) -> None:
+        self.serializer = serializer
+        self.depth = depth
+
+    @cached_property
+    def inner(self) -> dict[type, Encoder]:
+        """For each class the function that writes its payloads in payloads of this depth."""
+        if self.depth >= MAX_NESTING:
+            return Cache(lambda _: _refuse)
+        return Cache(partial(_compile, _Depth(self.serializer, self.depth + 1)))
+
+    @cached_property
+    def packs(self) -> dict[str, Callable[..., bytes]]:
+        """For each format the function that writes its values in payloads of this depth."""
+        return Cache(self._pack)
+
+    def _pack(self, name: str) -> Callable[..., bytes]:
+        packer = self.serializer.get_packer_for(name)
+        return self.nested(packer) or packer.pack
+
+    def nested(self, packer: Any) -> Callable[[Any], bytes] | None:
+        """The function that writes payloads in a payload; ``None`` for any other format."""
+        if type(packer) is NestedPayload and packer.serializer is self.serializer:
+            return partial(_framed, self.inner)
+        if type(packer) is ListOf:
+            item = packer.packer
+            if type(item) is NestedPayload and item.serializer is self.serializer:
+                return _framed_list(self.inner, Struct(packer.length_format))
+        return None
+
+
+def _refuse(_payload: Any) -> bytes:
+    raise PackError(f"payloads are nested deeper than {MAX_NESTING} levels")
+
+
+def _framed(encoders: dict[type, Encoder], payload: Any) -> bytes:
+    try:
+        packed = encoders[type(payload)](payload)
+    except (PackError, RecursionError) as error:
+        raise _failure(f"('payload', {type(payload).__name__})", error) from error
+    return _LENGTH.pack(len(packed)) + packed
+
+
+def _framed_list(encoders: dict[type, Encoder], count: Struct) -> Callable[[Sequence[Any]], bytes]:
+    length = _LENGTH.pack
+
+    def write(payloads: Sequence[Any]) -> bytes:
+        parts = [count.pack(len(payloads))]
+        for payload in payloads:
+            try:
+                packed = encoders[type(payload)](payload)
+            except (PackError, RecursionError) as error:
+                raise _failure(f"('payload', {type(payload).__name__})", error) from error
+            parts += (length(len(packed)), packed)
+        return b"".join(parts)
+
+    return write
 
 
 class Segment(NamedTuple):
@@ -67,8 +149,8 @@ class Segment(NamedTuple):
 class _Plan:
     """Collects neighbouring fields into segments and conversions."""
 
-    def __init__(self, serializer: Serializer) -> None:
-        self.serializer = serializer
+    def __init__(self, depth: _Depth) -> None:
+        self.depth = depth
         self.slots = 0  # values as the payload has them
         self._segments: list[Segment] = []
         self._maps: list[tuple[int, Callable[[Any], Any]]] = []
@@ -80,12 +162,12 @@ class _Plan:
     def add(self, entry: FormatListType) -> None:
         """Take one more field in."""
         name, _ = resolve(entry)
-        packer = self.serializer.get_packer_for(name)
+        packer = self.depth.serializer.get_packer_for(name)
         add = _BUILT_IN.get(type(packer))
         if add is None or not add(self, packer):
             if name == "bits":
                 raise LookupError("flags go to eight arguments only of their own packer")
-            self.variable(packer.pack)
+            self.variable(self.depth.packs[name])
 
     def fixed(self, code: str, slots: int = 1) -> None:
         """Add a field of fixed size that takes ``slots`` values of the payload and becomes one value for ``struct``."""
@@ -192,10 +274,10 @@ def _encode_any(
                 if tail is not None:
                     parts.append(values[behind] if tail is is_rest else tail(values[behind]))
             return b"".join(parts)
-        except _InnerError:
-            raise
-        except Exception:  # noqa: BLE001 - the slow way repeats the error, with the name of the item
-            return itemwise(payload)
+        except Exception as error:
+            if _names_its_item(error):
+                raise
+            return itemwise(payload)  # repeats the error, with the name of the item
 
     return encode
 
@@ -244,61 +326,20 @@ def _add_address(plan: _Plan, packer: Address) -> bool:
     return True
 
 
-def _add_nested(plan: _Plan, packer: NestedPayload) -> bool:
-    if packer.serializer is not plan.serializer:
-        return False
-    encoders = plan.serializer._encoders
-
-    def write(payload: Any) -> bytes:
-        return _framed(encoders, payload)
-
-    plan.variable(write)
-    return True
-
-
-def _framed(encoders: dict[type, Encoder], payload: Any) -> bytes:
-    try:
-        packed = encoders[type(payload)](payload)
-        return _LENGTH.pack(len(packed)) + packed
-    except (PackError, RecursionError) as error:
-        raise _failure(("payload", payload), error, _InnerError) from error
-
-
-def _add_list(plan: _Plan, packer: ListOf) -> bool:
-    item = packer.packer
-    if type(item) is not NestedPayload or item.serializer is not plan.serializer:
-        return False
-    encoders, count, length = plan.serializer._encoders, Struct(packer.length_format), _LENGTH.pack
-
-    def write(payloads: Sequence[Any]) -> bytes:
-        parts = [count.pack(len(payloads))]
-        for payload in payloads:
-            try:
-                packed = encoders[type(payload)](payload)
-            except (PackError, RecursionError) as error:
-                raise _failure(("payload", payload), error, _InnerError) from error
-            parts += (length(len(packed)), packed)
-        return b"".join(parts)
-
-    plan.variable(write)
-    return True
-
-
 _BUILT_IN: dict[type, Callable[..., bool]] = {
     Address: _add_address,
     Bits: _add_bits,
     DefaultStruct: _add_struct,
     IPv4: _add_ipv4,
-    ListOf: _add_list,
-    NestedPayload: _add_nested,
     Raw: _add_raw,
     VarLen: _add_varlen,
     VarLenUtf8: _add_text,
 }
 
 
-def _itemwise(serializer: Serializer) -> Encoder:
+def _itemwise(depth: _Depth) -> Encoder:
     """Write payloads by their pack lists."""
+    packs = depth.packs
 
     def encode(payload: Serializable) -> bytes:
         packed = bytearray()
@@ -306,20 +347,37 @@ def _itemwise(serializer: Serializer) -> Encoder:
         item: tuple[Any, ...] = ()
         try:
             for item in pack_list:
-                packed += serializer.get_packer_for(item[0]).pack(*item[1:])
+                packed += packs[item[0]](*item[1:])
         except Exception as error:
-            raise _failure(item, error) from error
+            if _names_its_item(error):
+                raise
+            known = not item or item[0] in depth.serializer.get_available_formats()
+            raise _failure(_shown(repr, item), error, "" if known else _unknown(payload, item[0])) from error
         return bytes(packed)
 
     return encode
 
 
+def _unknown(payload: Serializable, name: Any) -> str:
+    """What to say of a format that the serializer does not have."""
+    paired = zip(getattr(payload, "names", ()), payload.format_list, strict=False)
+    fields = ", ".join(f"{type(payload).__name__}.{field}" for field, entry in paired if entry == name)
+    text = f" is no format of this serializer{': see ' if fields else ''}{fields}"
+    if str(name).startswith("arrayH-"):
+        text += "; the elements of a list can be bool, int, float, bytes or payloads"
+    return text
+
+
 def compile_encoder(serializer: Serializer, payload_class: type) -> Encoder:
-    """How to write one class of payloads."""
-    itemwise = _itemwise(serializer)
+    """How to write the payloads of one class that stand in no others."""
+    return _compile(_Depth(serializer, 0), payload_class)
+
+
+def _compile(depth: _Depth, payload_class: type) -> Encoder:
+    itemwise = _itemwise(depth)
     if not issubclass(payload_class, FlatPayload) or payload_class.to_pack_list is not FlatPayload.to_pack_list:
         return itemwise
-    plan = _Plan(serializer)
+    plan = _Plan(depth)
     try:
         for entry in payload_class.format_list:
             plan.add(entry)

@@ -19,6 +19,7 @@ from ipv8.keyvault.files import (
 from ipv8.keyvault.private.openssl import OpenSSLSK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 KEY = OpenSSLSK(b"LibNaCLSK:" + bytes(range(64)))
@@ -134,6 +135,45 @@ def test_a_damaged_file_is_explained_and_left_alone(path: Path, content: bytes, 
         assert "left as it is" in str(refusal.value)
         assert str(path) in str(refusal.value)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("encode", [OpenSSLSK.key_to_pem, lambda key: key.pem_to_bin(key.key_to_pem())])
+def test_half_a_key_is_another_identity(
+    path: Path, encode: Callable[[OpenSSLSK], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(encode(KEY))
+    path.chmod(0o600)
+    half = load_private_key(path)
+    assert half == load_or_create_private_key(path) != KEY
+    (warning, again) = caplog.messages
+    assert "one half of a curve25519 key" in warning == again
+    assert half.key_to_hash().hex() in warning
+    with pytest.raises(ValueError, match="only one half"):
+        store_private_key(path, half, overwrite=True)
+    assert path.read_bytes() == encode(KEY)
+
+
+def test_a_pem_text_of_another_key_is_that_key(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    key = default_eccrypto.generate_key("very-low")
+    assert isinstance(key, OpenSSLSK)
+    path.write_bytes(key.key_to_pem())
+    path.chmod(0o600)
+    assert load_private_key(path) == key
+    assert not caplog.records
+
+
+def test_a_public_key_is_not_stored(path: Path) -> None:
+    with pytest.raises(TypeError, match="only a private key"):
+        store_private_key(path, KEY.pub())  # type: ignore[arg-type]  # the mistake
+    assert not path.exists()
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "key.pem"
+    for store in (lambda: store_private_key(path, KEY), lambda: load_or_create_private_key(path)):
+        with pytest.raises(FileNotFoundError, match=f"directory {path.parent} does not exist") as refusal:
+            store()
+        assert refusal.value.filename == str(path)
 
 
 def test_a_missing_file_is_not_found(path: Path) -> None:

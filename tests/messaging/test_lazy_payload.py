@@ -218,14 +218,34 @@ def test_nesting(decorate: Any, inner_decorate: Any) -> None:
 
 
 def test_subclass_of_inner_payload(decorate: Any) -> None:
-    inner = decorate(type("Inner", (A,), {}))
+    class Inner(A):
+        def fix_pack_a(self, value: Any) -> Any:
+            return 6
 
-    class Special(inner):
+    class Special(decorate(Inner)):
         def fix_pack_a(self, value: Any) -> Any:
             return 7
 
-    outer = decorate(type("Outer", (VariablePayload,), {"format_list": [inner, [inner]], "names": ["x", "y"]}))
+    outer = decorate(type("Outer", (VariablePayload,), {"format_list": [Inner, [Inner]], "names": ["x", "y"]}))
     assert pack(outer(Special(1, 2), [Special(1, 2)])).hex() == "0006000000070002010006000000070002"
+    assert Special(1, 2).to_pack_list() == [("I", 7), ("H", 2)]
+
+
+def test_fix_methods_that_come_after_the_decorator() -> None:
+    class Special(Module):
+        def fix_pack_a(self, value: Any) -> Any:
+            return value + 1
+
+        @classmethod
+        def fix_unpack_a(cls, value: Any) -> Any:
+            return value - 1
+
+    assert pack(Special(5)) == b"\0\5"
+    assert Special(5).to_pack_list() == [("H", 5)]
+    assert unpack(Special, b"\0\5").a == 5
+    compiled = vp_compile(type("Compiled", (Special,), {}))
+    assert pack(compiled(5)) == b"\0\6"
+    assert unpack(compiled, b"\0\6").a == 5
 
 
 def test_inheritance(decorate: Any) -> None:
@@ -244,7 +264,7 @@ def test_undecorated_subclass_is_unpacked_as_itself() -> None:
 
 
 def test_overridden_pack_list(decorate: Any) -> None:
-    class Own(A):
+    class Own(decorate(type("Base", (A,), {}))):
         format_list = [*A.format_list, "B"]
 
         def to_pack_list(self) -> Any:
@@ -256,10 +276,31 @@ def test_overridden_pack_list(decorate: Any) -> None:
             made.c = c
             return made
 
-    decorate(Own)
     assert pack(Own(1, 2)).hex() == "00000001000209"
     assert unpack(Own, pack(Own(1, 2))).c == 9
     assert unpack(Own, pack(Own(1, 2))).a == 1
+
+
+def test_compiling_replaces_the_pack_list() -> None:
+    class Mixin:
+        def to_pack_list(self) -> Any:
+            return [("H", 99)]
+
+    @vp_compile
+    class Own(Mixin, VariablePayload):
+        format_list = ["I"]
+        names = ["a"]
+
+        def to_pack_list(self) -> Any:
+            return [("I", self.a + 1)]
+
+        @classmethod
+        def from_unpack_list(cls, a: Any) -> Any:
+            return cls(a + 10)
+
+    assert pack(Own(1)).hex() == "00000001"
+    assert Own(1).to_pack_list() == [("I", 1)]
+    assert unpack(Own, bytes(3) + b"\1").a == Own.from_unpack_list(1).a == 1
 
 
 def test_overridden_constructor() -> None:

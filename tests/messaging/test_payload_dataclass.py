@@ -99,7 +99,6 @@ class Scope:
         (typing.Tuple[int, ...], "arrayH-q"),  # noqa: UP006 - the old spelling
         (tuple[int, int], "arrayH-q"),
         (list[str], "arrayH-varlenHutf8"),
-        (list[type_from_format("Q")], "arrayH-Q"),
         (list[Item], [Item]),
         (tuple[Item, ...], [Item]),
         (set[Item], [Item]),
@@ -109,6 +108,10 @@ class Scope:
         ({1}, {1}),
         (list[bytes], "varlenH-list"),
         (typing.List[bytes], "varlenH-list"),  # noqa: UP006 - the old spelling
+        (set[bytes], "varlenH-list"),
+        (tuple[bytes, ...], "varlenH-list"),
+        (list[Annotated[int, "a note"]], "arrayH-q"),
+        (Annotated[list[int], "a note"], "arrayH-q"),
         (UDPv4Address, "ipv4"),
         (UDPv6Address, "ip_address"),
         (DomainAddress, "address"),
@@ -130,6 +133,10 @@ def test_type_map(annotation: Any, fmt: Any) -> None:
         int | None,
         list,
         list[list[int]],
+        list[type_from_format("Q")],
+        list[Annotated[bytes, type_from_format("20s")]],
+        set[UDPv4Address],
+        tuple[Address, ...],
         frozenset[int],
         typing.Sequence[int],
         None,
@@ -387,6 +394,69 @@ def test_unsupported_annotation(cls) -> None:
             unpack(cls, b"")
 
 
+def test_unsupported_annotations_are_explained() -> None:
+    with pytest.raises(NotImplementedError, match=r"no format for the type dict of the field Unsupported\.a: use "):
+        Unsupported({})
+    with pytest.raises(NotImplementedError, match=r"int \| None of the field UnsupportedOptional\.a: use bool, "):
+        UnsupportedOptional(1)
+
+
+@pytest.mark.parametrize("name", ["names", "format_list", "to_pack_list"])
+def test_names_that_are_taken(name: str) -> None:
+    with pytest.raises(TypeError, match=f"Own can have no field {name}: "):
+        type("Own", (DataClassPayload[1],), {"__annotations__": {name: int}})
+
+
+def test_attributes_of_all_payloads_can_be_annotated() -> None:
+    @dataclass
+    class Own(DataClassPayload[1]):
+        names: ClassVar[list[str]] = []
+        a: int
+
+    assert Own.names == ["a"]
+
+
+@pytest.mark.parametrize("base", [DataClassPayload, DataClassPayload[1]])
+def test_a_forgotten_decorator(base: Any) -> None:
+    class Own(base):
+        a: int
+
+    for arguments in ((), (1,)):
+        with pytest.raises(TypeError, match="Own is no dataclass yet: write @dataclass above"):
+            Own(*arguments)
+    assert dataclass(Own)(1).a == 1
+
+
+def test_hand_written_methods_are_replaced() -> None:
+    @dataclass
+    class Own(DataClassPayload[1]):
+        a: int
+
+        def to_pack_list(self) -> Any:
+            return [("q", self.a + 1)]
+
+        @classmethod
+        def from_unpack_list(cls, a: Any) -> Any:
+            return cls(a - 1)
+
+    class Undecorated(Own):
+        def to_pack_list(self) -> Any:
+            return [("q", 77)]
+
+    @dataclass
+    class Converted(VariablePayload):
+        a: int
+
+        def to_pack_list(self) -> Any:
+            return [("q", 77)]
+
+    convert_to_payload(Converted)
+    for cls in (Own, Undecorated, Converted):
+        assert cls(1).to_pack_list() == [("q", 1)]
+        assert pack(cls(1)) == bytes(7) + b"\1"
+        assert unpack(cls, bytes(7) + b"\1").a == 1
+
+
 def test_unsupported_annotation_of_a_parent() -> None:
     @dataclass
     class Child(Unsupported):
@@ -410,7 +480,8 @@ def test_format_that_does_not_exist() -> None:
     class Own(DataClassPayload):
         a: list[str]
 
-    with pytest.raises(PackError, match="arrayH-varlenHutf8"):
+    advice = "see Own.a; the elements of a list can be bool, int, float, bytes or payloads"
+    with pytest.raises(PackError, match=f"KeyError: 'arrayH-varlenHutf8' is no format of this serializer: {advice}"):
         pack(Own(["x"]))
     with pytest.raises(PackError, match="arrayH-varlenHutf8"):
         unpack(Own, b"")
@@ -420,6 +491,29 @@ def test_forward_references() -> None:
     assert (Forward.format_list, Forward.names) == ([Later, [Forward]], ["later", "itself"])
     made = Forward(Later(1), [Forward(Later(2), [])])
     assert unpack(Forward, pack(made)) == made
+
+
+def test_names_of_a_class_in_a_function() -> None:
+    @dataclass
+    class Near(DataClassPayload):
+        value: int
+
+    class Around:
+        @dataclass
+        class Inner(DataClassPayload):
+            near: Near
+            many: list[Near]
+
+    assert Around.Inner.format_list == [Near, [Near]]
+
+
+def test_collections_of_bytes() -> None:
+    @dataclass
+    class Own(DataClassPayload):
+        a: set[bytes]
+        b: tuple[bytes, ...] = ()
+
+    assert unpack(Own, pack(Own({b"x"}, (b"y", b"z")))) == Own([b"x"], [b"y", b"z"])
 
 
 def test_names_of_a_class_body() -> None:

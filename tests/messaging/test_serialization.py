@@ -742,6 +742,105 @@ def test_nesting_is_limited() -> None:
         assert len(str(caught.value)) <= MESSAGE_LIMIT
 
 
+class HandWrittenTree(Payload):
+    format_list = ["B"]
+
+    def __init__(self, value: Any, children: Any) -> None:
+        self.value = value
+        self.children = children
+
+    def to_pack_list(self) -> Any:
+        return [("B", self.value), ("payload-list", self.children)]
+
+    @classmethod
+    def from_unpack_list(cls, *args: Any) -> Any:
+        return cls(*args)
+
+
+HandWrittenTree.format_list = ["B", [HandWrittenTree]]
+
+
+class Chain(Tree):
+    names = ["value", "child"]
+
+
+Chain.format_list = ["B", Chain]
+
+
+def nested(cls: Any, depth: int, innermost: Any = 0, end: Any = ()) -> Any:
+    made = cls(innermost, end)
+    for _ in range(depth):
+        made = cls(1, made if cls is Chain else [made])
+    return made
+
+
+@pytest.mark.parametrize("cls", [Tree, HandWrittenTree])
+def test_what_is_packed_can_be_unpacked(cls: Any) -> None:
+    data = default_serializer.pack_serializable(nested(cls, MAX_NESTING))
+    assert len(data) == len(tree_data(MAX_NESTING))
+    default_serializer.unpack_serializable(cls, data)
+
+
+@pytest.mark.parametrize("cls", [Tree, HandWrittenTree])
+@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 498, 2000])
+def test_nesting_is_limited_for_the_sender_too(cls: Any, depth: int) -> None:
+    with pytest.raises(PackError, match=f"nested deeper than {MAX_NESTING} levels$") as caught:
+        default_serializer.pack_serializable(nested(cls, depth))
+    assert len(str(caught.value)) <= MESSAGE_LIMIT
+    with pytest.raises(PackError, match=f"nested deeper than {MAX_NESTING} levels$"):
+        default_serializer.pack_serializable_list([Inner(1), nested(cls, depth)])
+
+
+def test_single_payloads_in_one_another_are_limited() -> None:
+    leaf = Inner(1)
+    assert len(default_serializer.pack_serializable(nested(Chain, MAX_NESTING - 1, end=leaf))) == 3 * MAX_NESTING + 2
+    with pytest.raises(PackError, match="nested deeper"):
+        default_serializer.pack_serializable(nested(Chain, MAX_NESTING, end=leaf))
+
+
+def test_a_value_deep_inside_is_tried_a_few_times_only() -> None:
+    class Counted:
+        tried = 0
+
+        def __index__(self) -> int:
+            self.tried += 1
+            raise ValueError
+
+        def __repr__(self) -> str:
+            raise RecursionError
+
+    bad = Counted()
+    with pytest.raises(PackError, match="PackError: <tuple>\nValueError: "):
+        default_serializer.pack_serializable(nested(Tree, MAX_NESTING, bad))
+    assert bad.tried <= 4
+
+
+@pytest.mark.parametrize("depth", [10, 3000])
+def test_packers_that_know_no_depth_end_too(depth: int) -> None:
+    serializer = Serializer()
+    other = Serializer()
+    for one, another in ((serializer, other), (other, serializer)):
+        one.add_packer("payload-list", ListOf(NestedPayload(another)))
+    tried = 0
+
+    class Counted(Tree):
+        @classmethod
+        def _wire_getter(cls) -> Any:
+            get = super()._wire_getter()
+
+            def counted(payload: Any) -> Any:
+                nonlocal tried
+                tried += 1
+                return get(payload)
+
+            return counted
+
+    Counted.format_list = ["B", [Counted]]
+    with pytest.raises(PackError, match="Could not pack item: "):
+        serializer.pack_serializable(nested(Counted, depth, "no number"))
+    assert tried < 2000
+
+
 def test_payload_that_contains_itself_can_not_be_packed() -> None:
     tree = Tree(1, [])
     tree.children.append(tree)
@@ -753,10 +852,13 @@ def test_payload_that_contains_itself_can_not_be_packed() -> None:
 
 def test_nested_pack_error() -> None:
     outer = type("Outer", (VariablePayload,), {"format_list": [Inner, [Inner]], "names": ["a", "b"]})
-    with pytest.raises(PackError, match=r"'payload'.*\nPackError: Could not pack item: \('H', -1\)"):
-        default_serializer.pack_serializable(outer(Inner(-1), []))
-    with pytest.raises(PackError, match=r"'payload'.*\nPackError: Could not pack item: \('H', -1\)"):
-        default_serializer.pack_serializable(outer(Inner(1), [Inner(1), Inner(-1)]))
+    for made in (outer(Inner(-1), []), outer(Inner(1), [Inner(1), Inner(-1)])):
+        with pytest.raises(PackError) as caught:
+            default_serializer.pack_serializable(made)
+        assert type(caught.value) is PackError
+        assert str(caught.value).startswith("Could not pack item: ('payload', Inner)\nPackError: ('H', -1)\nerror: ")
+        assert isinstance(caught.value.__cause__, PackError)
+        assert isinstance(caught.value.__cause__.__cause__, struct.error)
 
 
 def test_nested_packer_of_another_serializer() -> None:
