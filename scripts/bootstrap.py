@@ -128,18 +128,32 @@ def tell(sentence: str) -> None:
 
 
 def run(program: "Callable[[list[str]], int]") -> NoReturn:
-    """Run ``program`` with the arguments of the command line and exit with its status; with 130 after Ctrl+C."""
+    """Run ``program`` with the arguments of the command line and exit with its status; with 130 after Ctrl+C.
+
+    What the operating system refuses is told in a line, with status 1; when nobody reads the output any more, it ends
+    without a word.
+    """
     try:
-        sys.exit(program(sys.argv[1:]))
+        try:
+            status = program(sys.argv[1:])
+        finally:
+            sys.stdout.flush()  # at the exit nothing could be said about a failure
     except KeyboardInterrupt:
         tell("Interrupted.")
-        sys.exit(130)
+        status = 130
+    except OSError as e:
+        # What is left in the buffer would fail again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(e, BrokenPipeError):
+            tell(f"{Path(sys.argv[0]).name}: {e.strerror or e}")
+        status = 1
+    sys.exit(status)
 
 
 def enter(*extras: str) -> None:
     """Return inside the project's environment, with ``extras`` installed.
 
-    Called from anywhere else, the program is restarted in there with its arguments; in that case this never returns.
+    Called from anywhere else, the program is restarted in there with its command line; in that case this never returns.
     Exits with a message when the interpreter is too old or the environment cannot be made.
     """
     if sys.version_info < MINIMUM_PYTHON:
@@ -148,7 +162,7 @@ def enter(*extras: str) -> None:
     environment = Environment(ROOT)
     if not environment.ensure(frozenset(extras)) and environment.is_running():
         return
-    command = [str(environment.python), *sys.argv]
+    command = [str(environment.python), *sys.orig_argv[1:]]  # which names a module after -m, too
     if os.name == "nt":  # exec would detach the new process from the console there
         sys.exit(subprocess.run(command, check=False).returncode)
     os.execv(command[0], command)  # noqa: S606 - the same program with the same arguments, in the environment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import pathlib
 import sys
 from typing import TYPE_CHECKING
@@ -12,9 +11,12 @@ try:
     import ipv8
 except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+    if __name__ == "__main__":  # what the package needs is not there either
+        from scripts.bootstrap import enter
+        enter()
     import ipv8  # noqa: F401 - shows that the path is right
 
-from ipv8.cli.service import IPV8Service, add_service_arguments, serve
+from ipv8.cli.service import IPV8Service, add_service_arguments, run_program, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,4 +32,4 @@ async def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    run_program("ipv8_plugin.py", main(sys.argv[1:]))

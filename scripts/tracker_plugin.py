@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import pathlib
 import sys
@@ -13,8 +12,12 @@ try:
     import ipv8
 except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+    if __name__ == "__main__":  # what the package needs is not there either
+        from scripts.bootstrap import enter
+        enter()
     import ipv8  # noqa: F401 - shows that the path is right
 
+from ipv8.cli.service import run_program
 from ipv8.cli.tracker import TrackerService, add_arguments, serve
 
 if TYPE_CHECKING:
@@ -32,4 +35,4 @@ async def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(main(sys.argv[1:]))
+    run_program("tracker_plugin.py", main(sys.argv[1:]))

@@ -7,7 +7,6 @@ That module is not part of this project. It provides ``MetricsReporter(port)`` w
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import pathlib
 import sys
@@ -18,8 +17,12 @@ try:
     import ipv8
 except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+    if __name__ == "__main__":  # what the package needs is not there either
+        from scripts.bootstrap import enter
+        enter()
     import ipv8  # noqa: F401 - shows that the path is right
 
+from ipv8.cli.service import run_program
 from ipv8.cli.tracker import TrackerService
 from ipv8.peerdiscovery.tracker import EndpointServer
 from ipv8.util import maybe_coroutine, run_forever
@@ -80,4 +83,4 @@ async def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(main(sys.argv[1:]))
+    run_program("tracker_reporter_plugin.py", main(sys.argv[1:]))

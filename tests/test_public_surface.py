@@ -48,7 +48,7 @@ def test_names_of_the_readme_are_there() -> None:
 
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Comunity'"):
-        ipv8.Comunity  # noqa: B018 - the access is the test
+        ipv8.Comunity  # type: ignore[attr-defined]  # noqa: B018 - the access is the test
 
 
 def test_importing_the_package_loads_nothing_else() -> None:

@@ -12,8 +12,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from .network import ENOUGH_PEERS
-
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from typing_extensions import Self
@@ -33,8 +31,11 @@ LINES_AROUND = 9
 WIDTH_MOST = 100
 """Characters of a line of a drawing, however wide the terminal."""
 
-WIDTH_FOR_ALL = 76
+WIDTH_FOR_ALL = 77
 """Characters that all columns need; where there are fewer, nodes are drawn without address and key."""
+
+WIDTH_LEAST = 50
+"""Characters that the other columns need; where there are fewer, nothing is drawn."""
 
 STYLES = {"met": "green", "lost": "red", "introduced": "", "puncture": "yellow"}
 """The colours of the kinds of events."""
@@ -43,14 +44,17 @@ STYLES = {"met": "green", "lost": "red", "introduced": "", "puncture": "yellow"}
 def verdict(network: LocalNetwork, outcome: Outcome) -> str:
     """How it ended, in one or two sentences."""
     views = network.views()
+    others = network.size - 1
+    wanted = "all others" if network.peers_wanted == others else f"at least {network.peers_wanted} of {others}"
     if outcome.met_after is None:
         met = [view.peers for view in views]
-        return (f"The nodes did not meet within {outcome.seconds:.1f} s: "
-                f"of {network.size - 1} others, each met {min(met)} to {max(met)}.")
+        return (f"Not every node met {wanted} within {outcome.seconds:.1f} s: "
+                f"of {others} others, each met {min(met)} to {max(met)}.")
     clocks = [view.clock for view in views]
     if not outcome.in_step:
-        return f"The nodes met, but after {outcome.seconds:.1f} s their clocks read {min(clocks)} to {max(clocks)}."
-    return (f"{network.size} nodes met in {outcome.met_after:.1f} s: "
+        return (f"Each node met {wanted}, but after {outcome.seconds:.1f} s their clocks read "
+                f"{min(clocks)} to {max(clocks)}.")
+    return (f"Each of {network.size} nodes met {wanted} in {outcome.met_after:.1f} s: "
             f"{sum(view.introductions for view in views)} introductions, "
             f"{sum(view.punctures for view in views)} punctures. Clocks read {min(clocks)} to {max(clocks)}.")
 
@@ -105,9 +109,9 @@ class Drawing(Display):
 
     @staticmethod
     def is_possible() -> bool:
-        """Whether standard output is a terminal on which something can move."""
+        """Whether standard output is a terminal on which something can move, and wide enough to be read."""
         console = Console()
-        return console.is_terminal and not console.is_dumb_terminal
+        return console.is_terminal and not console.is_dumb_terminal and console.width >= WIDTH_LEAST
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -148,10 +152,9 @@ class Drawing(Display):
         for index in shown:
             table.add_column(COLUMNS[index], justify="left" if index < 3 else "right", no_wrap=True)
         others = network.size - 1
-        enough = min(others, ENOUGH_PEERS)
         for view in views:
             cells = [Text(str(value)) for value in view]
-            cells[3] = Text(f"{view.peers}/{others}", style="green" if view.peers >= enough else "yellow")
+            cells[3] = Text(f"{view.peers}/{others}", style="green" if view.peers >= network.peers_wanted else "yellow")
             table.add_row(*(cells[index] for index in shown))
         if hidden:
             table.add_row(f"{hidden} more", style="dim")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
+from socket import AF_INET, SOCK_DGRAM, socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 
-ENOUGH_PEERS = 8
-"""A node that met this many others has found its place, however many there are."""
-
 PEERS_WANTED, PEERS_ALLOWED = 20, 30
 """How many others a node looks for, and with how many it talks."""
+
+SPARE_FILES = 8
+"""Files that are opened besides the sockets of the nodes: the tracker's, and briefly some of the system."""
 
 INTRODUCTION_RESPONSES = (245, 233)
 PUNCTURES = (249, 231)
@@ -107,6 +109,7 @@ class LocalNetwork:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.peers_wanted = min(size - 1, PEERS_WANTED)
         self.events: list[Event] = []
         self.started_at = monotonic()
         self.tracker_address = ""
@@ -117,6 +120,7 @@ class LocalNetwork:
         self._nodes: dict[str, tuple[IPv8, WatchedCommunity]] = {}
 
     async def __aenter__(self) -> Self:
+        self._check_open_files()
         if not await self._tracker_endpoint.open():
             msg = f"no UDP socket can be opened on {LOOPBACK}"
             raise OSError(msg)
@@ -132,6 +136,18 @@ class LocalNetwork:
             raise
         return self
 
+    def _check_open_files(self) -> None:
+        """Find out before anything runs whether there may be enough sockets, since the reason is clear only here."""
+        needed = self.size + SPARE_FILES
+        try:
+            with ExitStack() as opened:
+                for _ in range(needed):
+                    opened.enter_context(socket(AF_INET, SOCK_DGRAM))
+        except OSError as e:
+            msg = (f"{self.size} nodes need {needed} more open files, which the system refuses ({e.strerror}): raise "
+                   "the limit (ulimit -n), or ask for fewer --nodes")
+            raise OSError(msg) from e
+
     async def __aexit__(self, *exception: object) -> None:
         await self.stop()
 
@@ -141,7 +157,7 @@ class LocalNetwork:
         builder.set_address(LOOPBACK).set_port(0).set_walker_interval(0.2).set_log_level("WARNING")
         builder.add_ephemeral_key("me")
         builder.add_overlay("WatchedCommunity", "me",
-                            [WalkerDefinition(Strategy.RandomWalk, min(self.size - 1, PEERS_WANTED), {"timeout": 1.0})],
+                            [WalkerDefinition(Strategy.RandomWalk, self.peers_wanted, {"timeout": 1.0})],
                             [BootstrapperDefinition(Bootstrapper.DispersyBootstrapper, {
                                 "ip_addresses": [tracker], "dns_addresses": [], "bootstrap_timeout": 1.0})],
                             {"max_peers": PEERS_ALLOWED}, [("started",)])
@@ -183,8 +199,8 @@ class LocalNetwork:
                         count("num_up", CLOCKS), overlay.lamport_clock)
 
     def have_met(self) -> bool:
-        """Whether every node met all others, or enough of them."""
-        return all(view.peers >= min(self.size - 1, ENOUGH_PEERS) for view in self.views())
+        """Whether every node met as many others as it looks for: all of them, unless there are very many."""
+        return all(view.peers >= self.peers_wanted for view in self.views())
 
     def is_in_step(self) -> bool:
         """Whether every node told its clock to somebody and all clocks are as close as messages on their way allow."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
+
+from scripts.bootstrap import enter, run, tell
+
+if __name__ == "__main__":  # what is imported below needs the environment
+    enter()
 
 from .internet import what_is_lacking
 from .matrix import DELAY, all_pairs
@@ -13,16 +17,16 @@ from .report import lines, markdown
 from .simulated import simulate_all
 
 
-def main() -> int:
+def main(given: list[str]) -> int:
     """Print the outcomes, the laboratory's before the simulator's; 1 if they differ in who reaches whom."""
     parser = argparse.ArgumentParser(prog="python -m interop.laboratory", description=__doc__)
     parser.add_argument("--markdown", action="store_true", help="print the tables of doc/nat.md")
     parser.add_argument("--delay", type=float, default=DELAY, help="seconds between two sites, one way")
     parser.add_argument("--loss", type=float, default=0.0, help="probability that a packet between sites is lost")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     lacking = what_is_lacking()
     if lacking is not None:
-        sys.stderr.write(f"{lacking}\n")
+        tell(lacking)
         return 2
     pairs = all_pairs()
     real = asyncio.run(meet_all(pairs, arguments.delay, arguments.loss))
@@ -33,4 +37,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
+from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import argparse
-
     from ipv8.dht.discovery import DHTDiscoveryCommunity
     from ipv8.messaging.address import Address
 
@@ -26,7 +26,7 @@ KEY_DIGITS = 40
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``ipv8 dht``."""
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    parser.add_argument("--peer", metavar="HOST:PORT", action="append", default=[], type=parse_address,
+    parser.add_argument("--peer", metavar="IP:PORT", action="append", default=[], type=parse_address,
                         help="a node to start from, instead of the bootstrap servers; may be given again")
     parser.add_argument("--listen-address", metavar="IP", default="0.0.0.0",  # noqa: S104 - nodes are to be reached
                         help="the IPv4 address to listen on (default: all)")
@@ -49,31 +49,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_key(text: str) -> bytes:
-    """The 20 bytes of a key: 40 hex digits, or text that zero bytes are appended to; ``ValueError`` if too long."""
+    """The 20 bytes of a key: 40 hex digits, or text that zero bytes are appended to, if it is short enough."""
     if len(text) == KEY_DIGITS:
         return parse_mid(text)
     key = text.encode()
     if not 0 < len(key) <= KEY_DIGITS // 2:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {KEY_DIGITS} hex digits nor 1 to {KEY_DIGITS // 2} "
+                                         "bytes of text")
     return key.ljust(KEY_DIGITS // 2, b"\x00")
 
 
 def parse_mid(text: str) -> bytes:
-    """The 20 bytes that 40 hex digits stand for; ``ValueError`` for anything else."""
-    mid = bytes.fromhex(text)
-    if len(mid) != KEY_DIGITS // 2:
-        raise ValueError(text)
-    return mid
+    """The 20 bytes that 40 hex digits stand for."""
+    if len(text) != KEY_DIGITS or not set(text) <= set(hexdigits):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {KEY_DIGITS} hex digits")
+    return bytes.fromhex(text)
 
 
 def parse_address(text: str) -> Address:
-    """The address that ``HOST:PORT`` or ``[IPV6]:PORT`` stands for; ``ValueError`` for anything else."""
+    """The address that ``HOST:PORT`` or ``[IPV6]:PORT`` stands for."""
     from ipaddress import ip_address
 
     from ipv8.messaging.address import UDPv4Address, UDPv6Address
 
     host, _, port = text.rpartition(":")
-    ip = ip_address(host.strip("[]"))
+    try:
+        ip = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        ip = None
+    if ip is None or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not IP:PORT, such as 192.0.2.1:6421 or [2001:db8::1]:6421")
     return (UDPv6Address if ip.version == 6 else UDPv4Address)(str(ip), int(port))
 
 

@@ -31,7 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     from ipv8.keyvault.files import load_private_key, store_private_key
 
     if arguments.action == "show":
-        _show(load_private_key(arguments.file))
+        try:
+            _show(load_private_key(arguments.file))
+        except FileNotFoundError as e:
+            raise FileNotFoundError(f"there is no file {arguments.file}: make it with 'ipv8 key generate "
+                                    f"{arguments.file}', or give another one") from e
         return 0
     if arguments.curve not in CURVES:
         raise ValueError(f"there is no curve {arguments.curve!r}{did_you_mean(arguments.curve, CURVES)}")

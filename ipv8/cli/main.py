@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "status_of"]
 
 COMMANDS = {
     "run": "ipv8.cli.run",
@@ -60,6 +60,18 @@ def _create_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def status_of(name: str, program: Callable[[], int]) -> int:
+    """Run a program of that name; what the user did wrong is told in a line on stderr, with status 2."""
+    try:
+        return program()
+    except (ImportError, OSError, ValueError) as e:
+        reason = f"{e.filename}: {e.strerror}" if isinstance(e, OSError) and e.filename is not None else e
+        print(f"{name}: {reason}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return 130
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -67,10 +79,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     :returns: the exit status of the process; what the user did wrong is told on stderr.
     """
     arguments = _create_parser().parse_args(argv)
-    try:
-        return cast("int", arguments.run(arguments))
-    except (ImportError, OSError, ValueError) as e:
-        print(f"ipv8: {e}", file=sys.stderr)
-        return USAGE_ERROR
-    except KeyboardInterrupt:
-        return 130
+    return status_of("ipv8", lambda: cast("int", arguments.run(arguments)))

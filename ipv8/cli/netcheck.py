@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from ipv8.messaging.address import Address
     from ipv8.messaging.interfaces.portmapping.search import Finding
@@ -161,10 +161,16 @@ async def check(servers: Iterable[tuple[str, int]], timeout: float = DEFAULT_TIM
         own = [host for host in hosts if (":" in host) == (family == "IPv6")]
         answers = [_observation(server) for server in reports
                    if server.address is not None and server.rtt is not None and _family(server.address) == family]
-        nat = classify(answers, own, ports.get(interface, 0))
+        witnesses = [answer for answer in answers if not _is_here(answer.server[0], own)]
+        nat = classify(witnesses, own, ports.get(interface, 0))
         usable = any(not ip_address(host).is_link_local for host in own)
         families[family] = FamilyReport(own, nat, judge(usable, bool(answers), nat, port_mapping.host or None))
     return Report(reports, families, port_mapping)
+
+
+def _is_here(host: str, own_hosts: Collection[str]) -> bool:
+    """Whether a server is on this machine: what it sees says nothing of any network."""
+    return host in own_hosts or ip_address(host).is_loopback
 
 
 def _family(address: Address) -> str:
@@ -259,8 +265,8 @@ def advise(report: Report) -> list[str]:
                       "IPv6.")
     if ipv4.nat.kind is NatKind.UNKNOWN and any(server.rtt is not None and server.address is not None
                                                 and _family(server.address) == "IPv4" for server in report.servers):
-        advice.append("To recognise the kind of NAT, answers of two servers with different IP addresses are needed: "
-                      "give another one with --server HOST:PORT.")
+        advice.append("To recognise the kind of NAT, answers of two servers with different IP addresses, neither of "
+                      "them on this machine, are needed: give another one with --server HOST:PORT.")
     if ipv4.nat.kind is NatKind.NONE:
         pass  # no router stands between
     elif report.port_mapping.host and mapped is not None and report.port_mapping.host != mapped[0]:

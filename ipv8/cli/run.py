@@ -44,6 +44,9 @@ def _configure(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.config is not None:
         try:
             builder.config = json.loads(Path(arguments.config).read_text("utf-8"))
+        except FileNotFoundError as e:
+            raise FileNotFoundError(f"there is no file {arguments.config}: write a configuration there, or leave out "
+                                    "--config for the default one") from e
         except ValueError as e:
             raise ConfigurationError(f"{arguments.config} is not a JSON file: {e}") from e
         if not isinstance(builder.config, dict):

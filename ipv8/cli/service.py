@@ -8,14 +8,15 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ipv8.cli.main import status_of
 from ipv8.configuration import get_default_configuration
 from ipv8.service import IPv8
 from ipv8.util import run_forever
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
-__all__ = ["IPV8Service", "add_service_arguments", "main", "serve"]
+__all__ = ["IPV8Service", "add_service_arguments", "main", "run_program", "serve"]
 
 
 class IPV8Service:
@@ -65,10 +66,20 @@ def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--cert-file", help="accepted for compatibility: belongs to the REST API")
 
 
+def _describe(ipv8: IPv8) -> str:
+    """Who a running node is, and where."""
+    parts = getattr(ipv8.endpoint, "interfaces", {"": ipv8.endpoint}).values()
+    addresses = ["{}, UDP port {}".format(*part.get_address()[:2]) for part in parts if part.is_open()]
+    identities = [f"{alias!r} with mid {peer.mid.hex()}" for alias, peer in ipv8.keys.items()]
+    return f"The node listens on {' and '.join(addresses)}, as {', '.join(identities) or 'nobody'}"
+
+
 async def serve(arguments: argparse.Namespace, configuration: dict[str, Any] | None = None) -> None:
     """Run a node until SIGINT or SIGTERM."""
     service = IPV8Service(configuration)
     await service.start_ipv8(arguments.statistics, arguments.no_rest_api, arguments.api_key, arguments.cert_file)
+    assert service.ipv8 is not None, "start_ipv8() sets or raises"
+    logging.getLogger(type(service).__name__).info("%s", _describe(service.ipv8))
     try:
         await run_forever()
     finally:
@@ -79,8 +90,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a node with the default configuration until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="ipv8_service", description="Run a node with the default configuration.")
     add_service_arguments(parser)
-    try:
-        asyncio.run(serve(parser.parse_args(argv)))
-    except (OSError, ValueError) as e:
-        print(f"ipv8_service: {e}", file=sys.stderr)
-        sys.exit(2)
+    run_program(parser.prog, serve(parser.parse_args(argv)))
+
+
+def run_program(name: str, program: Coroutine[Any, Any, None]) -> None:
+    """Run a program to its end; exit, with a line that says why, if the user did something wrong."""
+    def run() -> int:
+        asyncio.run(program)
+        return 0
+
+    status = status_of(name, run)
+    if status:
+        sys.exit(status)

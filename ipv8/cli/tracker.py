@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
+from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SOCK_DGRAM, socket
 from typing import TYPE_CHECKING, Any
 
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
@@ -23,6 +25,23 @@ __all__ = ["TrackerService", "add_arguments", "run", "serve"]
 
 API_KEY_VARIABLE = "IPV8_TRACKER_API_KEY"
 ANY_IPV4 = "0.0.0.0"  # noqa: S104 - a tracker listens on all interfaces unless told otherwise
+
+
+def _check_address(host: str, port: int) -> None:
+    """Find out why a tracker cannot listen there, before an endpoint tries: it would go on to the next port.
+
+    :raises OSError: that says why.
+    """
+    family = AF_INET6 if ":" in host else AF_INET
+    try:
+        with socket(family, SOCK_DGRAM) as probe:
+            if family == AF_INET6:
+                probe.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+            probe.bind((host, port))
+    except OSError as e:
+        reason = {errno.EADDRINUSE: f"UDP port {port} of {host} is in use by another program",
+                  errno.EACCES: f"UDP port {port} is not for programs of this user"}.get(e.errno or 0)
+        raise OSError(reason or f"the tracker cannot listen on {host}: is that an address of this machine?") from e
 
 
 class TrackerService:
@@ -55,22 +74,22 @@ class TrackerService:
         :param address: the IPv4 address to listen on.
         :param ipv6_address: the IPv6 address to listen on as well.
         :raises OSError: if that is not possible: clients know the tracker by its port, so another one will not do.
+        :raises ValueError: if there is no such port.
         """
         interfaces = {"UDPIPv4": {"port": listen_port, "ip": address}}
         if ipv6_address is not None:
             interfaces["UDPIPv6"] = {"port": listen_port, "ip": ipv6_address}
         endpoint = DispatcherEndpoint(list(interfaces), **interfaces)
+        for interface in interfaces.values():
+            _check_address(str(interface["ip"]), listen_port)
         self.endpoint = endpoint
         self.overlay = self.create_endpoint_server()
         try:
             await endpoint.open()
             for name, part in endpoint.interfaces.items():
-                if not part.is_open():
-                    raise OSError(f"the tracker cannot listen on {interfaces[name]['ip']}: is that an address of this "
-                                  "machine?")
                 port = part.get_address()[1]
-                if listen_port not in {0, port}:
-                    raise OSError(f"UDP port {listen_port} of {interfaces[name]['ip']} is in use by another program")
+                if not part.is_open() or listen_port not in {0, port}:
+                    raise OSError(f"UDP port {listen_port} of {interfaces[name]['ip']} was taken at this moment")
                 logging.getLogger(type(self).__name__).info("The tracker listens on %s, UDP port %d",
                                                             interfaces[name]["ip"], port)
         except BaseException:

@@ -122,13 +122,13 @@ def test_find_peer_and_status(server: Server, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("text", ["", "x" * 21, "zz" * 20])
 def test_bad_keys(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - argparse words the message
+    with pytest.raises(argparse.ArgumentTypeError, match="40 hex digits"):
         dht.parse_key(text)
 
 
-@pytest.mark.parametrize("text", ["", "00", "00" * 21])
+@pytest.mark.parametrize("text", ["", "zz", "00" * 21, "zz" * 20, "00 " * 13 + "0"])
 def test_bad_mids(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - argparse words the message
+    with pytest.raises(argparse.ArgumentTypeError, match="is not 40 hex digits"):
         dht.parse_mid(text)
 
 
@@ -136,5 +136,9 @@ def test_addresses() -> None:
     assert dht.parse_address("1.2.3.4:5") == UDPv4Address("1.2.3.4", 5)
     address: Any = dht.parse_address("[2a00::1]:5")
     assert (address, type(address)) == (("2a00::1", 5), UDPv6Address)
-    with pytest.raises(ValueError, match="does not appear"):
-        dht.parse_address("localhost:5")
+
+
+@pytest.mark.parametrize("text", ["", "localhost:5", "1.2.3.4", "1.2.3.4:", "1.2.3.4:0", "1.2.3.4:65536", "1.2.3.4:x"])
+def test_bad_addresses(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not IP:PORT"):
+        dht.parse_address(text)

@@ -51,7 +51,8 @@ def test_existing_files_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert path.read_text() == "precious"
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "No such file"), (b"junk", "does not hold a private key")])
+@pytest.mark.parametrize(("content", "message"), [
+    (None, "make it with 'ipv8 key generate "), (b"junk", "does not hold a private key")])
 def test_no_key(content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "key.pem"
     if content is not None:

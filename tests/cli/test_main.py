@@ -88,6 +88,15 @@ def test_mistakes_of_the_user_are_told_in_one_line(error: type[Exception], monke
     assert capsys.readouterr().err == "ipv8: do it otherwise\n"
 
 
+def test_error_of_a_file_names_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(_: argparse.Namespace) -> int:
+        raise PermissionError(13, "Permission denied", "my.pem")
+
+    add_command(monkeypatch, run)
+    assert main(["thing"]) == 2
+    assert capsys.readouterr().err == "ipv8: my.pem: Permission denied\n"
+
+
 def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_: argparse.Namespace) -> int:
         raise KeyboardInterrupt

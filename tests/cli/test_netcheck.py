@@ -76,6 +76,13 @@ def silent_port() -> Iterator[int]:
         yield silent.getsockname()[1]
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the servers of the tests, which are on this machine, were not."""
+    monkeypatch.setattr(netcheck, "_is_here", lambda *_: False)
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_json(trackers: Trackers, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["netcheck", "--json", "--no-port-mapping", *trackers.arguments()]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -92,6 +99,21 @@ def test_json(trackers: Trackers, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["advice"] == []
 
 
+@pytest.mark.parametrize("own", [[], ["127.0.0.1"]])
+def test_servers_on_this_machine_prove_nothing(own: list[str], trackers: Trackers, monkeypatch: pytest.MonkeyPatch,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    async def own_hosts() -> list[str]:
+        return own
+
+    monkeypatch.setattr(netcheck, "_own_hosts", own_hosts)
+    assert main(["netcheck", "--json", "--no-port-mapping", *trackers.arguments()]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = report["ipv4"]
+    assert (found["nat"], found["mapped"], found["reachable"]) == ("unknown", None, "unknown")
+    assert "neither of them on this machine" in report["advice"][0]
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_table(trackers: Trackers, silent_port: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["netcheck", "--no-port-mapping", "--timeout", "0.5", *trackers.arguments(),
                  "--server", f"127.0.0.1:{silent_port}"]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ipv8.cli import service as service_module
 from ipv8.cli.main import main
 from ipv8.configuration import get_default_configuration
+from ipv8.keyvault.files import load_private_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +64,7 @@ def test_configuration_file(served: list[Any], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("{", "is not a JSON file"), ("[]", "does not hold a JSON object"), (None, "No such file")])
+    ("{", "is not a JSON file"), ("[]", "does not hold a JSON object"), (None, "leave out --config")])
 def test_bad_configuration_file(content: str | None, message: str, served: list[Any], tmp_path: Path,
                                 capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "node.json"
@@ -78,15 +80,18 @@ def test_bad_log_level(served: list[Any], capsys: pytest.CaptureFixture[str]) ->
     assert "did you mean 'DEBUG'" in capsys.readouterr().err
 
 
-def test_a_node_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     async def end() -> None:
         pass
 
     monkeypatch.setattr(service_module, "run_forever", end)
+    caplog.set_level("INFO")
     path = tmp_path / "node.json"
     path.write_text(json.dumps({
         "interfaces": [{"interface": "UDPIPv4", "ip": "127.0.0.1", "port": 0}],
         "keys": [{"alias": "me"}], "overlays": []}))
     key_file = tmp_path / "key.pem"
     assert main(["run", "--config", str(path), "--key-file", str(key_file)]) == 0
-    assert key_file.exists()
+    (told,) = (record.getMessage() for record in caplog.records if record.name == "IPV8Service")
+    mid = load_private_key(key_file).pub().key_to_hash().hex()
+    assert re.fullmatch(rf"The node listens on 127\.0\.0\.1, UDP port [1-9]\d*, as 'me' with mid {mid}", told)

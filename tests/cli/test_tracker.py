@@ -85,7 +85,8 @@ async def test_ipv6() -> None:
     await service.shutdown()
 
 
-async def test_port_that_is_taken() -> None:
+async def test_port_that_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
@@ -93,6 +94,7 @@ async def test_port_that_is_taken() -> None:
         with pytest.raises(OSError, match=f"UDP port {port} of 127.0.0.1 is in use"):
             await service.start_tracker(port, "127.0.0.1")
     assert service.endpoint is None
+    assert not caplog.records  # of another port
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

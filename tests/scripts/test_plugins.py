@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,16 @@ def test_help_from_any_directory(name: str, option: str, tmp_path: Path) -> None
     run = subprocess.run([sys.executable, str(SCRIPTS / f"{name}.py"), "--help"], capture_output=True, text=True,
                          check=True, cwd=tmp_path)
     assert option in run.stdout
+
+
+def test_port_that_is_taken_is_told_in_a_line() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("0.0.0.0", 0))
+        port = other.getsockname()[1]
+        run = subprocess.run([sys.executable, str(SCRIPTS / "tracker_plugin.py"), "-p", str(port)],
+                             capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr == f"tracker_plugin.py: UDP port {port} of 0.0.0.0 is in use by another program\n"
 
 
 def test_repository_is_found_without_installation(tmp_path: Path) -> None:

@@ -172,14 +172,15 @@ def test_old_python_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         bootstrap.enter("cli")
 
 
-def test_program_is_restarted_inside_with_its_arguments(tools: Tools, monkeypatch: pytest.MonkeyPatch,
-                                                        checkout: Path) -> None:
+@pytest.mark.parametrize("command", [["program.py", "--option"], ["-I", "-m", "package.module", "--option"]])
+def test_program_is_restarted_inside_with_its_arguments(tools: Tools, monkeypatch: pytest.MonkeyPatch, checkout: Path,
+                                                        command: list[str]) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(bootstrap, "ROOT", checkout)
-    monkeypatch.setattr("scripts.bootstrap.sys.argv", ["program.py", "--option"])
+    monkeypatch.setattr("scripts.bootstrap.sys.orig_argv", ["python3", *command])
     monkeypatch.setattr("scripts.bootstrap.os.execv", lambda _, command: started.append(command))
     bootstrap.enter("cli")
-    assert [command[1:] for command in started] == [["program.py", "--option"]]
+    assert [arguments for _, *arguments in started] == [command]
     assert Path(started[0][0]).parent.parent == checkout / ".venv"
 
 

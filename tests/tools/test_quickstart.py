@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from rich.console import Console
 
 import quickstart
 from examples.quickstart.demonstration import demonstrate, watch
-from examples.quickstart.display import Drawing, Lines
-from examples.quickstart.network import Event, LocalNetwork, NodeView
+from examples.quickstart.display import WIDTH_LEAST, Drawing, Lines, verdict
+from examples.quickstart.network import PEERS_WANTED, Event, LocalNetwork, NodeView, Outcome
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.peerdiscovery.tracker import EndpointServer
 
@@ -32,7 +33,8 @@ async def test_nodes_meet_and_clocks_come_together(capsys: pytest.CaptureFixture
         assert len(set(re.findall(rf"{name} met (node \d)", output))) == 2
     assert "the tracker introduced" in output
     assert "opened the way for" in output
-    assert re.search(r"^3 nodes met in .* s: \d+ introductions, \d+ punctures\.", output, re.MULTILINE)
+    assert re.search(r"^Each of 3 nodes met all others in .* s: \d+ introductions, \d+ punctures\.", output,
+                     re.MULTILINE)
 
 
 async def test_drawing_shows_every_node(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,13 +43,13 @@ async def test_drawing_shows_every_node(capsys: pytest.CaptureFixture[str]) -> N
     output = capsys.readouterr().out
     assert "node 1" in output
     assert "node 2" in output
-    assert "2 nodes met" in output
+    assert "Each of 2 nodes met all others" in output
 
 
 def picture(nodes: int, width: int, height: int) -> list[str]:
     """The lines of the drawing of a network that met long ago, in a terminal of this size."""
     network: Any = SimpleNamespace(
-        size=nodes, tracker_address="127.0.0.1:50000",
+        size=nodes, peers_wanted=min(nodes - 1, PEERS_WANTED), tracker_address="127.0.0.1:50000",
         events=[Event(12.5, "puncture", f"node {number} opened the way for node 10 with a puncture")
                 for number in range(40)],
         views=lambda: [NodeView(f"node {number}", "127.0.0.1:60000", "0123abcd", nodes - 1, 1000, 1000, 1000, 10_000)
@@ -76,6 +78,34 @@ def test_narrow_terminal_gets_counts_but_no_addresses() -> None:
     assert sum(line.split()[2:4] == ["4/4", "1000"] for line in lines) == 5
 
 
+def test_narrowest_terminal_that_is_drawn_on_shows_all_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = picture(50, WIDTH_LEAST, 24)[:-6]  # what happened and what it means stand below
+    assert not any("…" in line for line in table)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(WIDTH_LEAST))
+    assert Drawing.is_possible()
+    monkeypatch.setenv("COLUMNS", str(WIDTH_LEAST - 1))
+    assert not Drawing.is_possible()
+
+
+@pytest.mark.parametrize(("nodes", "met"), [
+    (5, "Each of 5 nodes met all others in 1.5 s"), (21, "Each of 21 nodes met all others in 1.5 s"),
+    (22, "Each of 22 nodes met at least 20 of 21 in 1.5 s"), (50, "Each of 50 nodes met at least 20 of 49 in 1.5 s")])
+def test_verdict_says_what_was_reached(nodes: int, met: str) -> None:
+    network = LocalNetwork(nodes)
+
+    def with_peers(count: int) -> bool:
+        network.views = lambda: [NodeView("node", "", "", count, 1, 1, 1, 1)] * nodes  # type: ignore[method-assign]  # no node runs
+        return network.have_met()
+
+    assert not with_peers(network.peers_wanted - 1)
+    assert verdict(network, Outcome(None, True, 30.0)).startswith("Not every node met " + met.split(" met ")[1][:-9])
+    assert with_peers(network.peers_wanted)
+    assert verdict(network, Outcome(1.5, True, 30.0)).startswith(met)
+    assert verdict(network, Outcome(1.5, False, 30.0)).startswith("Each node met")
+
+
 def test_low_terminal_still_shows_a_node_and_events() -> None:
     lines = picture(5, 80, 5)
     assert sum(line.startswith("node ") for line in lines) == 2
@@ -89,7 +119,7 @@ def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) 
 
 async def test_nodes_without_time_did_not_meet(capsys: pytest.CaptureFixture[str]) -> None:
     assert not (await watch(2, 1e-9, Lines())).good
-    assert "The nodes did not meet" in capsys.readouterr().out
+    assert "Not every node met all others within" in capsys.readouterr().out
 
 
 def test_status_says_whether_they_met() -> None:
@@ -107,6 +137,45 @@ async def test_network_that_cannot_start_leaves_nothing_running(monkeypatch: pyt
         async with network:
             pass
     assert network.views() == []
+
+
+def run_quickstart(*arguments: str, python: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *python, str(ROOT / "quickstart.py"), "--plain", "--nodes", "2", *arguments],
+                          check=False, text=True, stderr=subprocess.PIPE, timeout=PATIENCE, **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_output_that_cannot_be_written_is_told_in_a_line() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        run = run_quickstart(stdout=full)
+    assert (run.returncode, run.stderr) == (1, "quickstart.py: No space left on device\n")
+
+
+def test_output_that_nobody_reads_ends_it_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        run = run_quickstart(stdout=writer)
+    finally:
+        os.close(writer)
+    assert (run.returncode, run.stderr) == (1, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_too_few_files_are_told_in_a_line() -> None:
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
+
+    run = run_quickstart("--nodes", "5", stdout=subprocess.PIPE, preexec_fn=limit)
+    assert run.returncode == 1
+    assert re.fullmatch(r"quickstart\.py: 5 nodes need .* open files, .*: raise the limit \(ulimit.*\n", run.stderr)
+
+
+def test_it_finds_its_parts_without_the_search_path(tmp_path: Path) -> None:
+    run = run_quickstart("--help", python=("-I",), stdout=subprocess.PIPE, cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_options() -> None:

@@ -1,0 +1,3 @@
+from ipv8.service import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS, IPv8
+
+__all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8"]

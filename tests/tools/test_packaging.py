@@ -1,0 +1,111 @@
+"""What a release holds: the source release is the repository, and the wheel brings its types."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDED_BY_SETUPTOOLS = ("PKG-INFO", "setup.cfg", "ipv8.egg-info/")
+
+MISSPELT = """\
+from ipv8 import lazy_wraper
+"""
+SERVICE = """\
+from ipv8_service import IPv8
+reveal_type(IPv8.get_overlay)
+"""
+
+
+def build(what: str, source: Path, target: Path) -> Path:
+    """Build in ``source`` with the backend that pyproject.toml names, as tools for packaging do."""
+    pytest.importorskip("setuptools", minversion="77", reason="this setuptools cannot read our pyproject.toml")
+    program = f"import sys; from setuptools import build_meta; build_meta.build_{what}(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, target], cwd=source, check=True, capture_output=True)
+    (result,) = target.glob("*.whl" if what == "wheel" else "*.tar.gz")
+    return result
+
+
+def files_below(directory: Path) -> set[str]:
+    return {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what belongs to the repository, so that nothing is built in the original."""
+    directory = tmp_path_factory.mktemp("copy") / "repository"
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").replace("/\n", "\n").split()
+    shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(".git", *ignored))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def source_release(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked source release."""
+    directory = tmp_path_factory.mktemp("source")
+    with tarfile.open(build("sdist", repository, directory)) as archive:
+        for member in archive:
+            if member.isfile():
+                file = archive.extractfile(member)
+                assert file is not None
+                path = directory / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(file.read())
+    (unpacked,) = (path for path in directory.iterdir() if path.is_dir())
+    return unpacked
+
+
+@pytest.fixture(scope="module")
+def python_of_user(source_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with the wheel of the source release, and with what it needs."""
+    directory = tmp_path_factory.mktemp("user")
+    venv.create(directory / "environment", symlinks=sys.platform != "win32")
+    python = directory / "environment" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    site = Path(subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True,
+                               capture_output=True, text=True).stdout.strip())
+    with ZipFile(build("wheel", source_release, directory)) as wheel:
+        wheel.extractall(site)
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    return python
+
+
+def test_source_release_holds_the_repository(repository: Path, source_release: Path) -> None:
+    """All that .gitignore does not name is in MANIFEST.in."""
+    released, expected = ({name for name in files_below(directory) if not name.startswith(ADDED_BY_SETUPTOOLS)}
+                          for directory in (source_release, repository))
+    assert released == expected
+
+
+@pytest.mark.slow
+def test_installed_package_brings_its_types(python_of_user: Path, tmp_path: Path) -> None:
+    """The programs of examples/ pass strict checks, a misspelt name does not, and ``ipv8_service`` is known."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "misspelt.py").write_text(MISSPELT, encoding="utf-8")
+    (tmp_path / "service.py").write_text(SERVICE, encoding="utf-8")
+    # Messages that name a format by number, DataClassPayload[1], are no types (doc/serialization.md).
+    run = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--python-executable", python_of_user,
+                          "--disable-error-code=type-arg", "--disable-error-code=valid-type", "--cache-dir=cache",
+                          "--explicit-package-bases", "--no-error-summary", "misspelt.py", "service.py", "examples"],
+                         check=False, capture_output=True, text=True, cwd=tmp_path)
+    misspelt, service = sorted(run.stdout.splitlines())
+    assert 'misspelt.py:1: error: Module "ipv8" has no attribute "lazy_wraper"' in misspelt
+    assert service.startswith('service.py:2: note: Revealed type is "def')
+    assert "ipv8.service.IPv8" in service
+
+
+def test_stub_declares_what_the_module_has() -> None:
+    module, stub = (ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+                    for path in ("ipv8_service.py", "stubs/ipv8_service-stubs/__init__.pyi"))
+    expected = [ast.dump(statement) for statement in module
+                if isinstance(statement, ast.Assign)
+                or (isinstance(statement, ast.ImportFrom) and statement.module != "__future__")]
+    assert [ast.dump(statement) for statement in stub] == expected
