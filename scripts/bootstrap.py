@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MINIMUM_PYTHON = (3, 10)
 ROOT = Path(__file__).resolve().parent.parent
 
+NOT_IN_ALL = frozenset(["dev"])
+"""The extras of pyproject.toml that the extra "all" does not have."""
+
 
 class Environment:
     """The virtual environment of one checkout.
@@ -66,6 +69,8 @@ class Environment:
         """
         installed = self.installed()
         extras |= frozenset(installed.get("extras", ()))
+        if "all" in extras:
+            extras &= NOT_IN_ALL | {"all"}
         if self.python.exists() and installed == self.description(extras):
             return False
         if not self.is_running():

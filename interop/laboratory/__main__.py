@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from importlib.util import find_spec
 
 from scripts.bootstrap import enter, run, tell
 
-if __name__ == "__main__":  # what is imported below needs the environment
+if __name__ == "__main__" and find_spec("cryptography") is None:  # which what is imported below needs
     enter()
 
 from .internet import what_is_lacking

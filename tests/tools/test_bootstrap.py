@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts import bootstrap
-from scripts.bootstrap import Environment
+from scripts.bootstrap import NOT_IN_ALL, Environment
 
 ROOT = Path(bootstrap.ROOT)
 PROGRAMS = ["quickstart.py", "run_all_tests.py", "create_test_coverage_report.py"]
@@ -78,10 +78,22 @@ def test_second_start_starts_nothing(tools: Tools, checkout: Path) -> None:
 
 def test_other_extras_complete_it_and_keep_what_is_there(tools: Tools, checkout: Path) -> None:
     ensure(checkout, "cli")
-    assert ensure(checkout, "dev", "all")
+    assert ensure(checkout, "dev", "rest")
     assert tools.made() == 1
-    assert tools.installed() == [".[cli]", ".[all,cli,dev]"]
+    assert tools.installed() == [".[cli]", ".[cli,dev,rest]"]
     assert not ensure(checkout, "cli")
+
+
+def test_all_has_the_others(tools: Tools, checkout: Path) -> None:
+    ensure(checkout, "cli")
+    assert ensure(checkout, "dev", "all")
+    assert tools.installed() == [".[cli]", ".[all,dev]"]
+    assert not ensure(checkout, "cli", "rest")
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    first = lines.index("[project.optional-dependencies]") + 1
+    extras = dict(line.split(" = ", 1) for line in lines[first:lines.index("", first)] if " = " in line)
+    named = set(extras.pop("all").removeprefix('["ipv8[').removesuffix(']"]').split(","))
+    assert named == extras.keys() - NOT_IN_ALL
 
 
 def test_changed_project_file_installs_again(tools: Tools, checkout: Path) -> None:
