@@ -8,6 +8,7 @@ forgeries, or keys that are dear to verify, beyond its budget.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from .keyvault.backend.handle import UnsupportedCurveError
 from .keyvault.crypto import ECCrypto
 from .keyvault.encoding import EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
 from .limits import TokenBuckets
+from .messaging.address import Address
 from .messaging.decoders import Refusal
 from .messaging.interfaces.burst import burst
 from .messaging.interfaces.network_stats import DropCounter
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from .keyvault.keys import PublicKey
-    from .messaging.address import Address
     from .messaging.interfaces.endpoint import Endpoint
     from .overlay import Overlay
 
 __all__ = [
+    "Admit",
     "BadSignatureError",
+    "NotAdmittedError",
     "PacketDecodingError",
     "RateLimitedError",
     "SignatureGuard",
@@ -121,6 +124,10 @@ class BadSignatureError(PacketDecodingError):
     reason = DropCounter.BAD_SIGNATURE
 
 
+class NotAdmittedError(PacketDecodingError):
+    """A packet that its receiver did not want to be verified, and has counted already."""
+
+
 class RateLimitedError(PacketDecodingError):
     """A packet that was not even looked into, because its source used up its budget."""
 
@@ -194,10 +201,18 @@ def _load_key(overlay: Overlay[Any], key_bin: bytes, dear: bool, host: str) -> P
         return UnusableKeyError(str(e))
 
 
-def try_verify(overlay: Overlay[Any], source_address: Address,
-               data: bytes) -> tuple[PublicKey, int, int] | PacketDecodingError:
+Admit = Callable[[Any, Address, bytes, bytes, int], bool]
+"""``admit(overlay, source_address, data, key_bin, start)``: whether to verify a packet that claims to be of this key.
+
+Its payloads start at ``start``; nothing about it is certain yet, but that it has the shape of a signed packet.
+"""
+
+
+def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
+               admit: Admit | None = None) -> tuple[PublicKey, int, int] | PacketDecodingError:
     """Verify the signature of a packet, whose author need not be at ``source_address``.
 
+    :param admit: asked before anything is done that costs more than a look at some bytes.
     :returns: the key that signed it, and the offsets at which the payloads start and the signature starts; or what is
         wrong with the packet, which is not raised, as that would take longer than to find it.
     """
@@ -219,6 +234,8 @@ def try_verify(overlay: Overlay[Any], source_address: Address,
         return UndecodableError("the packet is too short for its kind of key")
     body = KEY_OFFSET + size
     key_bin = data[KEY_OFFSET:body]
+    if admit is not None and not admit(overlay, source_address, data, key_bin, body):
+        return NotAdmittedError()
     host = source_address[0] if source_address and isinstance(source_address, tuple) else NOBODY
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
     key = _load_key(overlay, key_bin, dear, host) if known is None else known.public_key

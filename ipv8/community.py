@@ -106,6 +106,10 @@ class Community(IntroductionProtocol):
     def _warning_budget(self) -> TokenBuckets:
         return TokenBuckets(WARNINGS_PER_SECOND, WARNINGS_AT_ONCE)
 
+    def _may_warn(self, kind: str) -> bool:
+        """Whether another line of this kind may be logged; cheap where none may, as in a flood."""
+        return self._warning_budget.holds(kind) and self._warning_budget.take(kind)
+
     def _set_anonymity(self) -> None:
         """Ask the endpoint to send the packets of this overlay through tunnels."""
         set_anonymity = getattr(self.endpoint, "set_anonymity", None)
@@ -175,7 +179,7 @@ class Community(IntroductionProtocol):
     def on_deprecated_message(self, source_address: Address, data: bytes) -> None:
         """Note a message that is not in use any more."""
         self.drops.count(DropCounter.UNKNOWN_ID)
-        if self._warning_budget.holds("deprecated") and self._warning_budget.take("deprecated"):
+        if self._may_warn("deprecated"):
             self.logger.warning("Received a message that is no longer in use, %s, from %s:%d",
                                 self.deprecated_message_names[data[MESSAGE_ID_OFFSET]], *source_address)
 
@@ -193,7 +197,7 @@ class Community(IntroductionProtocol):
         handler = self.decode_map[msg_id]
         if handler is None:
             self.drops.count(DropCounter.UNKNOWN_ID)
-            if warn_unknown and self._warning_budget.holds("unknown") and self._warning_budget.take("unknown"):
+            if warn_unknown and self._may_warn("unknown"):
                 self.logger.warning("Nothing handles message %d, sent by %s:%d", msg_id, *source_address)
             return
         registered, attempt = self._message_attempts.get(msg_id, _NO_ATTEMPT)

@@ -31,6 +31,7 @@ from .peer import Peer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .authentication import Admit
     from .keyvault.keys import PrivateKey, PublicKey
     from .messaging.serialization import Serializable
     from .requestcache import CacheWithName
@@ -103,10 +104,10 @@ def try_decode(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: 
     return payloads
 
 
-def try_receive(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_address: Address,
-                data: bytes) -> list[Any] | Refusal:
-    """The sender of a signed packet and its payloads, or what is wrong with it."""
-    signer = try_verify(overlay, source_address, data)
+def try_receive(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_address: Address, data: bytes,
+                admit: Admit | None = None) -> list[Any] | Refusal:
+    """The sender of a signed packet and its payloads, or what is wrong with it; ``admit`` as for ``try_verify``."""
+    signer = try_verify(overlay, source_address, data, admit)
     return _open(overlay, classes, source_address, data, signer) if isinstance(signer, tuple) else signer
 
 

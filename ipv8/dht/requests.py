@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ipv8 import clock
+from ipv8.authentication import NotAdmittedError
 from ipv8.lazy_community import MessageHandler, raising, try_receive
 from ipv8.messaging.decoders import Refusal
 from ipv8.messaging.interfaces.network_stats import DropCounter
@@ -30,9 +31,7 @@ __all__ = ["Request", "receive_request", "receive_response"]
 REQUEST_TIMEOUT = 5.0
 """Seconds until a request counts as not answered."""
 
-_KEY_LENGTH_AT = 23
-_KEY_AT = 25
-_IDENTIFIER_SIZE = 4
+IDENTIFIER_SIZE = 4
 
 
 class Request(RandomNumberCache):
@@ -87,20 +86,20 @@ class Request(RandomNumberCache):
             self.future.set_result(result)
 
 
-def _claims(data: bytes) -> tuple[bytes, int]:
-    """The key and the identifier that a signed packet claims; nothing about them is certain yet."""
-    end = _KEY_AT + int.from_bytes(data[_KEY_LENGTH_AT:_KEY_AT], "big")
-    return data[_KEY_AT:end], int.from_bytes(data[end:end + _IDENTIFIER_SIZE], "big")
+def _seen_at(peer: Peer, source_address: Address) -> Peer:
+    """The sender of a packet at the address that it came from.
+
+    A known peer may prefer another address, but what is asked from this one is answered there (spec 07 B13).
+    """
+    return peer if peer.address == source_address else Peer(peer.public_key, source_address)
 
 
-def _open(overlay: DHTNode, payload_class: type[Payload], source_address: Address,
-          data: bytes) -> list[Any] | Refusal:
-    """The sender, at the address that the packet came from, and the payload of a packet; or what is wrong with it."""
-    received = try_receive(overlay, (payload_class,), source_address, data)
-    # A known peer may prefer another address, but what is asked from this one is answered there (spec 07 B13).
-    if not isinstance(received, Refusal) and received[0].address != source_address:
-        received[0] = Peer(received[0].public_key, source_address)
-    return received
+def _admit_request(overlay: DHTNode, source_address: Address, _data: bytes, key_bin: bytes, _start: int) -> bool:
+    if (overlay.request_budget.holds(budget_key(source_address[0]))
+            and not overlay.is_blocked(key_bin, source_address)):
+        return True
+    overlay.drops.count(DropCounter.RATE_LIMITED)
+    return False
 
 
 def receive_request(payload_class: type[Payload]) -> Callable[[Callable[..., None]], MessageHandler]:
@@ -108,17 +107,16 @@ def receive_request(payload_class: type[Payload]) -> Callable[[Callable[..., Non
 
     A source that is over its budget, or a key that is blocked, does not even get its signature verified.
     """
+    classes = (payload_class,)
+
     def decorator(handler: Callable[..., None]) -> MessageHandler:
         def attempt(self: DHTNode, source_address: Address, data: bytes) -> Refusal | None:
-            budget = budget_key(source_address[0])
-            if not self.request_budget.holds(budget) or self.is_blocked(_claims(data)[0], source_address):
-                self.drops.count(DropCounter.RATE_LIMITED)
-                return None
-            received = _open(self, payload_class, source_address, data)
+            received = try_receive(self, classes, source_address, data, _admit_request)
             if isinstance(received, Refusal):
-                return received
-            self.request_budget.take(budget)
-            handler(self, *received, data)
+                return None if isinstance(received, NotAdmittedError) else received
+            peer, payload = received
+            self.request_budget.take(budget_key(source_address[0]))
+            handler(self, _seen_at(peer, source_address), payload, data)
             return None
         return raising(attempt, handler)
     return decorator
@@ -129,20 +127,30 @@ def receive_response(payload_class: type[Payload], msg_type: str) -> Callable[[C
 
     What was not asked for does not even get its signature verified. The request is popped and completed.
     """
+    def admit(overlay: DHTNode, _source_address: Address, data: bytes, key_bin: bytes, start: int) -> bool:
+        request = overlay.request_cache.get(msg_type, _identifier(data, start))
+        if isinstance(request, Request) and request.node.key_bin == key_bin:
+            return True
+        overlay.drops.count(DropCounter.UNSOLICITED)
+        return False
+
+    classes = (payload_class,)
+
     def decorator(handler: Callable[..., None]) -> MessageHandler:
         def attempt(self: DHTNode, source_address: Address, data: bytes) -> Refusal | None:
-            key_bin, identifier = _claims(data)
-            request = self.request_cache.get(msg_type, identifier)
-            if not isinstance(request, Request) or request.node.key_bin != key_bin:
-                self.drops.count(DropCounter.UNSOLICITED)
-                return None
-            received = _open(self, payload_class, source_address, data)
+            received = try_receive(self, classes, source_address, data, admit)
             if isinstance(received, Refusal):
-                return received
-            self.request_cache.pop(msg_type, identifier)
+                return None if isinstance(received, NotAdmittedError) else received
+            _, payload = received
+            request = cast("Request", self.request_cache.pop(msg_type, payload.identifier))
             request.on_complete()
             self.on_answer(request, source_address)
-            handler(self, request, received[1])
+            handler(self, request, payload)
             return None
         return raising(attempt, handler)
     return decorator
+
+
+def _identifier(data: bytes, start: int) -> int:
+    """What all messages of the DHT begin with."""
+    return int.from_bytes(data[start:start + IDENTIFIER_SIZE], "big")

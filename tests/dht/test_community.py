@@ -279,8 +279,21 @@ async def test_answers_to_nothing_are_dropped_before_their_signature_is_verified
     one, other = make_nodes(2)
     packet = other.ezr_pack(2, PingResponsePayload(5))
     one.on_packet((other.endpoint.wan_address, packet[:-1] + b"\x00"))
+    assert one.drops == {DropCounter.UNSOLICITED: 1}
     one.on_packet((other.endpoint.wan_address, packet[:23]))
-    assert one.drops == {DropCounter.UNSOLICITED: 2}
+    assert one.drops == {DropCounter.UNSOLICITED: 1, DropCounter.UNDECODABLE: 1}
+
+
+@pytest.mark.parametrize("msg_id", [1, 3, 5])
+async def test_nothing_is_looked_up_for_what_has_not_the_shape_of_a_request(
+    make_nodes: Any, monkeypatch: pytest.MonkeyPatch, msg_id: int,
+) -> None:
+    node, = make_nodes(1)
+    monkeypatch.setattr(node, "is_blocked", lambda *_: pytest.fail("this hashes the claimed key"))
+    header = node.get_prefix() + bytes((msg_id,))
+    for body in (b"", b"\xea\x00" + bytes(60_000), b"\x00\x4aLibNaCLPK:" + bytes(20)):
+        node.on_packet((UDPv4Address("1.2.3.4", 5), header + body))
+    assert node.drops == {DropCounter.UNDECODABLE: 3}
 
 
 async def test_a_malformed_value_spoils_nothing(make_nodes: Any, dht: Any) -> None:
