@@ -2,7 +2,7 @@
 
 The names that most programs need, importable from here::
 
-    from ipv8 import Community, Peer, message, run
+    from . import Community, Peer, message, run
 
 A name is loaded when it is first asked for, so importing the package costs next to nothing and pulls in nothing that is
 not used.

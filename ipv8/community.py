@@ -11,18 +11,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from . import entropy
-from .authentication import HEADER_SIZE, MESSAGE_ID_OFFSET
+from .contact.introductions import sample_peers
+from .contact.nat import AddressMapping, PeerPath, predicted_addresses
+from .contact.protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
 from .declaration import Message
-from .introduction_protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
-from .introductions import sample_peers
 from .lazy_community import Attempt, reception_of
 from .limits import TokenBuckets
 from .messaging.address import UDPv4Address, UDPv6Address
-from .messaging.decoders import Refusal
 from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
-from .traversal import Mapping, Path, predicted_addresses
+from .messaging.readers import Refusal
+from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET
 
 if TYPE_CHECKING:
     from .bootstrapping.bootstrapper_interface import Bootstrapper
@@ -260,9 +260,10 @@ class Community(IntroductionProtocol):
         """
         if self.my_estimated_lan != self.my_estimated_wan:
             self.walk_to(address)
-            if self._detect_mapping() != Mapping.ENDPOINT_DEPENDENT and not self.address_in_lan_subnets(address[0]):
+            predictable = self._detect_mapping() != AddressMapping.ENDPOINT_DEPENDENT
+            if predictable and not self.address_in_lan_subnets(address[0]):
                 for predicted in predicted_addresses(address):
-                    self._introductions.detours.note(predicted, Path.PREDICTED)
+                    self._introductions.detours.note(predicted, PeerPath.PREDICTED)
                     self.walk_to(predicted)
 
     def on_walk_failed(self, address: Address) -> None:

@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
-from .authentication import (
+from .keyvault.crypto import default_eccrypto
+from .messaging.address import Address
+from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
+from .messaging.readers import WHOLE, Refusal, SurplusError
+from .messaging.serialization import PackError, Payload
+from .overlay import Overlay, SettingsClass
+from .peer import Peer
+from .verification import (
     HEADER_SIZE,
     KEY_OFFSET,
     BadSignatureError,
@@ -20,21 +27,14 @@ from .authentication import (
     recognise,
     try_verify,
 )
-from .keyvault.crypto import default_eccrypto
-from .messaging.address import Address
-from .messaging.decoders import WHOLE, Refusal, SurplusError
-from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
-from .messaging.serialization import PackError, Payload
-from .overlay import Overlay, SettingsClass
-from .peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .authentication import Admit
     from .keyvault.keys import PrivateKey, PublicKey
     from .messaging.serialization import Serializable
     from .requestcache import CacheWithName
+    from .verification import Admit
 
 __all__ = [
     "CTF",

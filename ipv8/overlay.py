@@ -8,13 +8,13 @@ from abc import ABCMeta, abstractmethod
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from .authentication import SignatureGuard
 from .keyvault.crypto import default_eccrypto
 from .messaging.interfaces.endpoint import EndpointListener
 from .messaging.interfaces.lan_addresses.interfaces import get_providers
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.serialization import Serializer
 from .taskmanager import TaskManager
+from .verification import SignatureGuard
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -123,7 +123,7 @@ class Peer:
     address_frozen: bool = False
     #: Whether the peer answered a request of ours, so that it really is reachable where it says.
     proven: bool = False
-    #: How the way to the peer was found, when it last answered: a value of ``ipv8.traversal.Path``.
+    #: How the way to the peer was found, when it last answered: a value of ``ipv8.contact.nat.Path``.
     path: str = "unknown"
     _lamport_timestamp: int = 0
 

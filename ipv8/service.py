@@ -23,6 +23,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import clock
+from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS
 from .configuration import (
     BootstrapperDefinition,
     ConfigBuilder,
@@ -40,7 +41,6 @@ from .messaging.address import UDPv4Address
 from .messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from .peer import Peer
 from .peerdiscovery.network import Network
-from .registry import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS
 from .util import maybe_coroutine, run_forever
 
 if TYPE_CHECKING:

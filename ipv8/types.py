@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:
     if name == "MessageHandlerFunction":
         from collections.abc import Callable
 
-        from ipv8.messaging.address import Address
+        from .messaging.address import Address
 
         value: Any = Callable[[Address, bytes], object]
     elif name in _HOMES:

@@ -10,8 +10,9 @@ from unittest.mock import Mock
 import pytest
 
 from ipv8.community import DEFAULT_MAX_PEERS, Community, CommunitySettings
+from ipv8.contact.nat import PeerPath
+from ipv8.contact.protocol import RESPONSES_AT_ONCE, UNPROVEN_GRACE
 from ipv8.declaration import message
-from ipv8.introduction_protocol import RESPONSES_AT_ONCE, UNPROVEN_GRACE
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
@@ -29,7 +30,6 @@ from ipv8.overlay import Overlay
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.community import DiscoveryCommunity
 from ipv8.peerdiscovery.discovery import RandomWalk
-from ipv8.traversal import Path
 
 NOWHERE = UDPv4Address("0.0.0.0", 0)
 ADDRESS_CLASSES = {"UDPv4Address": UDPv4Address, "UDPv6Address": UDPv6Address, "UDPv4LANAddress": UDPv4LANAddress}
@@ -742,7 +742,7 @@ class TestTraversal:
         assert overlay.endpoint.sent == []
 
     async def test_punctures_are_repeated_behind_a_nat(self, make_overlay: Any, monkeypatch: Any) -> None:
-        from ipv8 import introduction_protocol
+        from ipv8.contact import protocol as introduction_protocol
 
         monkeypatch.setattr(introduction_protocol, "PUNCTURE_DELAYS", (0.0, 0.0))
         overlay = make_overlay(Simple, deliver=False)
@@ -759,7 +759,7 @@ class TestTraversal:
         assert [to for to, _ in overlay.endpoint.sent] == [walker]
 
     async def test_repeats_are_paid_for_by_strangers(self, make_overlay: Any, monkeypatch: Any) -> None:
-        from ipv8 import introduction_protocol
+        from ipv8.contact import protocol as introduction_protocol
 
         monkeypatch.setattr(introduction_protocol, "PUNCTURE_DELAYS", (0.0, 0.0))
         overlay = make_overlay(Simple, deliver=False)
@@ -822,7 +822,7 @@ class TestTraversal:
         assert [packet[22] for _, packet in overlay.endpoint.sent] == [245]
 
 
-    @pytest.mark.parametrize(("mapped", "path"), [(True, Path.MAPPED), (False, Path.DIRECT)])
+    @pytest.mark.parametrize(("mapped", "path"), [(True, PeerPath.MAPPED), (False, PeerPath.DIRECT)])
     async def test_who_comes_by_itself_through_a_mapped_port(self, make_overlay: Any, mapped: bool, path: str) -> None:
         ours, theirs = make_overlay(Simple), make_overlay(Simple)
         ours.endpoint.mapped_address = ours.endpoint.wan_address if mapped else None
@@ -832,7 +832,7 @@ class TestTraversal:
         ours.send_introduction_request(peer)
         await settle()
         assert peer.path == path
-        assert theirs.get_peers()[0].path == Path.DIRECT
+        assert theirs.get_peers()[0].path == PeerPath.DIRECT
 
     async def test_whom_we_contacted_ourselves_is_not_mapped(self, make_overlay: Any) -> None:
         ours, theirs = make_overlay(Simple), make_overlay(Simple)
@@ -840,7 +840,7 @@ class TestTraversal:
         ours.walk_to(theirs.endpoint.wan_address)
         theirs.walk_to(ours.endpoint.wan_address)
         await settle()
-        assert ours.get_peers()[0].path == Path.DIRECT
+        assert ours.get_peers()[0].path == PeerPath.DIRECT
 
 
 class TestBootstrapping:

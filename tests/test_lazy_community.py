@@ -13,13 +13,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from ipv8.authentication import (
-    DEAR_SECONDS_AT_ONCE,
-    DEAREST_SECONDS_PER_SIGNATURE,
-    BadSignatureError,
-    PacketDecodingError,
-    RateLimitedError,
-)
 from ipv8.community import REMARKS, Community
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import (
@@ -35,6 +28,13 @@ from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, Globa
 from ipv8.messaging.serialization import PackError
 from ipv8.peer import Peer
 from ipv8.requestcache import NumberCacheWithName, RequestCache
+from ipv8.verification import (
+    DEAR_SECONDS_AT_ONCE,
+    DEAREST_SECONDS_PER_SIGNATURE,
+    BadSignatureError,
+    PacketDecodingError,
+    RateLimitedError,
+)
 
 SOURCE = UDPv4Address("1.2.3.4", 5)
 

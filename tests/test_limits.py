@@ -1,10 +1,12 @@
-"""Token buckets."""
+"""Token buckets and bounded tables."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ipv8.limits import TokenBuckets
+import pytest
+
+from ipv8.limits import BoundedDict, ExpiringDict, TokenBuckets
 
 
 def test_a_full_bucket_holds_the_burst_and_refills_at_its_rate(manual_clock: Any) -> None:
@@ -46,3 +48,59 @@ def test_the_bucket_that_was_used_least_recently_is_forgotten(manual_clock: Any)
     assert len(buckets) == 2
     assert not buckets.take("a")
     assert buckets.take("b"), "its bucket was forgotten, so it starts full"
+
+
+def test_the_oldest_key_of_a_bounded_dict_is_evicted() -> None:
+    evicted: list[tuple[str, int]] = []
+    table: BoundedDict[str, int] = BoundedDict(2, on_evict=lambda key, value: evicted.append((key, value)))
+    table["a"], table["b"] = 1, 2
+    table["a"] = 3  # now the newest
+    table["c"] = 4
+    assert dict(table) == {"a": 3, "c": 4}
+    assert evicted == [("b", 2)]
+    table.touch("a")
+    table.update({"d": 5})
+    assert list(table) == ["a", "d"]
+    assert table.setdefault("d", 9) == 5
+    assert table.setdefault("e", 6) == 6
+    table |= {"f": 7}
+    assert list(table) == ["e", "f"]
+    assert evicted == [("b", 2), ("c", 4), ("a", 3), ("d", 5)]
+    del table["e"]
+    assert table.evict_oldest() == ("f", 7)
+    with pytest.raises(KeyError):
+        table.evict_oldest()
+
+
+def test_a_table_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="capacity"):
+        BoundedDict(0)
+    with pytest.raises(ValueError, match="lifetime"):
+        ExpiringDict(1, 0.0)
+
+
+def test_entries_of_an_expiring_dict_end_with_their_lifetime(manual_clock: Any) -> None:
+    evicted: list[tuple[str, int]] = []
+    table: ExpiringDict[str, int] = ExpiringDict(3, 10.0, on_evict=lambda key, value: evicted.append((key, value)))
+    table["a"] = 1
+    manual_clock.advance(6)
+    table["b"] = 2
+    assert (table["a"], table.get("b"), table.age("a")) == (1, 2, 6.0)
+    manual_clock.advance(4)
+    assert "a" not in table
+    assert table.get("a", 7) == 7
+    assert list(table) == ["b"]
+    with pytest.raises(KeyError):
+        table["a"]
+    assert table.pop("a", 8) == 8
+    assert len(table) == 1
+    table.touch("b")
+    manual_clock.advance(9)
+    assert table.pop("b") == 2
+    for number, key in enumerate("cdef"):
+        table[key] = number
+    assert table.items() == [("d", 1), ("e", 2), ("f", 3)]
+    assert evicted == [("a", 1), ("c", 0)]
+    manual_clock.advance(10)
+    table.expire()
+    assert [key for key, _ in evicted] == ["a", "c", "d", "e", "f"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ipv8.traversal import Path
+from ipv8.contact.nat import PeerPath
 
 from .kinds import KINDS, Kind
 
@@ -70,7 +70,7 @@ class Outcome:
     @property
     def is_direct(self) -> bool:
         """Whether packets go from one to the other without anybody in between."""
-        return bool(self.path) and self.path not in {RELAYED, Path.UNKNOWN}
+        return bool(self.path) and self.path not in {RELAYED, PeerPath.UNKNOWN}
 
     @property
     def is_first_attempt(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ipv8 import clock
 from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
 from ipv8.community import Community, CommunitySettings
-from ipv8.traversal import Path
+from ipv8.contact.nat import PeerPath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,7 +75,7 @@ class Sight:
     known: float
     introductions: int
     answered: float | None = None
-    path: str = Path.UNKNOWN
+    path: str = PeerPath.UNKNOWN
 
 
 class Meeting(Community):
@@ -100,7 +100,7 @@ class Meeting(Community):
             if mid not in self.sights:
                 news[mid] = self.sights[mid] = Sight(clock.monotonic(), self.introductions)
             sight = self.sights[mid]
-            if sight.answered is None and peer.path != Path.UNKNOWN:
+            if sight.answered is None and peer.path != PeerPath.UNKNOWN:
                 sight.answered, sight.path = clock.monotonic(), peer.path
                 news[mid] = sight
         return news

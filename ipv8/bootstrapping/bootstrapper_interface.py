@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
     from typing import Any
 
-    from ipv8.community import Community
-    from ipv8.messaging.address import Address
+    from ..community import Community
+    from ..messaging.address import Address
 
 __all__ = ["Bootstrapper"]
 

@@ -8,8 +8,8 @@ import socket
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from ipv8 import clock
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from .. import clock
+from ..messaging.address import UDPv4Address, UDPv6Address
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future

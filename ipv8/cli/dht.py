@@ -10,8 +10,8 @@ from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipv8.dht.discovery import DHTDiscoveryCommunity
-    from ipv8.messaging.address import Address
+    from ..dht.discovery import DHTDiscoveryCommunity
+    from ..messaging.address import Address
 
 __all__ = ["add_arguments", "run"]
 
@@ -70,7 +70,7 @@ def parse_address(text: str) -> Address:
     """The address that ``HOST:PORT`` or ``[IPV6]:PORT`` stands for."""
     from ipaddress import ip_address
 
-    from ipv8.messaging.address import UDPv4Address, UDPv6Address
+    from ..messaging.address import UDPv4Address, UDPv6Address
 
     host, _, port = text.rpartition(":")
     try:
@@ -95,14 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Be a node for long enough to do what is asked for."""
-    from ipv8.community import CommunitySettings
-    from ipv8.dht import DHTError
-    from ipv8.dht.discovery import DHTDiscoveryCommunity
-    from ipv8.keyvault.crypto import default_eccrypto
-    from ipv8.keyvault.files import load_or_create_private_key
-    from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
-    from ipv8.peer import Peer
-    from ipv8.peerdiscovery.network import Network
+    from ..community import CommunitySettings
+    from ..dht import DHTError
+    from ..dht.discovery import DHTDiscoveryCommunity
+    from ..keyvault.crypto import default_eccrypto
+    from ..keyvault.files import load_or_create_private_key
+    from ..messaging.interfaces.udp.endpoint import UDPEndpoint
+    from ..peer import Peer
+    from ..peerdiscovery.network import Network
 
     key = (load_or_create_private_key(arguments.key_file, "curve25519") if arguments.key_file
            else default_eccrypto.generate_key("curve25519"))
@@ -128,9 +128,9 @@ def _node_count(overlay: DHTDiscoveryCommunity) -> int:
 
 async def _join(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -> None:
     """Get to know nodes: enough of them, or as many as there are."""
-    from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
-    from ipv8.configuration import DISPERSY_BOOTSTRAPPER
-    from ipv8.peerdiscovery.discovery import RandomWalk
+    from ..bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+    from ..configuration import DISPERSY_BOOTSTRAPPER
+    from ..peerdiscovery.discovery import RandomWalk
 
     loop = asyncio.get_running_loop()
     end = loop.time() + arguments.wait

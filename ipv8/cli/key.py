@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from ipv8.keyvault.keys import PrivateKey
+    from ..keyvault.keys import PrivateKey
 
 __all__ = ["add_arguments", "run"]
 
@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``ipv8 key``."""
-    from ipv8.configuration import CURVES, did_you_mean
-    from ipv8.keyvault.crypto import default_eccrypto
-    from ipv8.keyvault.files import load_private_key, store_private_key
+    from ..configuration import CURVES, did_you_mean
+    from ..keyvault.crypto import default_eccrypto
+    from ..keyvault.files import load_private_key, store_private_key
 
     if arguments.action == "show":
         try:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
-    from ipv8.messaging.address import Address
-    from ipv8.messaging.interfaces.portmapping.search import Finding
-    from ipv8.peerdiscovery.reachability import NatReport, Observation, Reachability, ReachabilityProbe
+    from ..messaging.address import Address
+    from ..messaging.interfaces.portmapping.search import Finding
+    from ..peerdiscovery.nat_probe import NatReport, Observation, Reachability, ReachabilityProbe
 
 __all__ = ["FamilyReport", "PortMappingReport", "Report", "ServerReport", "add_arguments", "advise", "check", "lines",
            "run"]
@@ -117,8 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _check_and_print(arguments: argparse.Namespace) -> int:
     """Print before the event loop ends: that waits for the system to give up on names, which may take long."""
-    from ipv8.configuration import DISPERSY_BOOTSTRAPPER
-    from ipv8.messaging.interfaces.portmapping import search
+    from ..configuration import DISPERSY_BOOTSTRAPPER
+    from ..messaging.interfaces.portmapping import search
 
     public = DISPERSY_BOOTSTRAPPER["init"]
     servers = arguments.server or [*public["ip_addresses"], *public["dns_addresses"]]
@@ -141,8 +141,8 @@ async def check(servers: Iterable[tuple[str, int]], timeout: float = DEFAULT_TIM
     :param find: looks for gateways that forward ports, by each protocol; by default nobody does.
     :raises OSError: if no socket can be opened.
     """
-    from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
-    from ipv8.peerdiscovery.reachability import ReachabilityProbe, classify, judge
+    from ..messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
+    from ..peerdiscovery.nat_probe import ReachabilityProbe, classify, judge
 
     endpoint = DispatcherEndpoint(list(INTERFACES.values()), **{name: {"port": port} for name in INTERFACES.values()})
     await endpoint.open()
@@ -178,7 +178,7 @@ def _family(address: Address) -> str:
 
 
 def _observation(server: ServerReport) -> Observation:
-    from ipv8.peerdiscovery.reachability import Observation
+    from ..peerdiscovery.nat_probe import Observation
 
     assert server.address is not None
     assert server.rtt is not None
@@ -187,7 +187,7 @@ def _observation(server: ServerReport) -> Observation:
 
 async def _own_hosts() -> list[str]:
     """The addresses of this machine, except those of the loopback network."""
-    from ipv8.messaging.interfaces.lan_addresses.interfaces import get_lan_addresses, get_providers
+    from ..messaging.interfaces.lan_addresses.interfaces import get_lan_addresses, get_providers
 
     loop = asyncio.get_running_loop()
     await asyncio.gather(*(loop.run_in_executor(None, provider.discover_addresses) for provider in get_providers()))
@@ -220,8 +220,8 @@ async def _ask_all(probe: ReachabilityProbe, servers: Iterable[tuple[str, int]],
 
 
 async def _resolve(host: str, port: int, timeout: float) -> tuple[str, list[Any]]:
-    from ipv8.bootstrapping.resolver import shared_resolver
-    from ipv8.messaging.address import UDPv4Address, UDPv6Address
+    from ..bootstrapping.resolver import shared_resolver
+    from ..messaging.address import UDPv4Address, UDPv6Address
 
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -245,7 +245,7 @@ async def _ask(probe: ReachabilityProbe, name: str, address: Address, timeout: f
 
 def advise(report: Report) -> list[str]:
     """What can be done about what was found, one sentence or two for each problem."""
-    from ipv8.peerdiscovery.reachability import NatKind, Reachability, is_carrier_grade
+    from ..peerdiscovery.nat_probe import NatKind, Reachability, is_carrier_grade
 
     advice = []
     ipv4, ipv6 = report.families["IPv4"], report.families["IPv6"]

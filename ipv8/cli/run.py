@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``ipv8 run``."""
-    from ipv8.cli.service import serve
+    from .service import serve
 
     arguments.no_rest_api = True
     asyncio.run(serve(arguments, _configure(arguments)))
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _configure(arguments: argparse.Namespace) -> dict[str, Any]:
     """The configuration that the arguments describe."""
-    from ipv8.configuration import ConfigBuilder, ConfigurationError
+    from ..configuration import ConfigBuilder, ConfigurationError
 
     builder = ConfigBuilder()
     if arguments.config is not None:

@@ -8,10 +8,10 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ipv8.cli.main import status_of
-from ipv8.configuration import get_default_configuration
-from ipv8.service import IPv8
-from ipv8.util import run_forever
+from ..configuration import get_default_configuration
+from ..service import IPv8
+from ..util import run_forever
+from .main import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence

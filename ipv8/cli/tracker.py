@@ -9,17 +9,16 @@ import os
 from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SOCK_DGRAM, socket
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
-from ipv8.peer import Peer
-from ipv8.peerdiscovery.tracker import EndpointServer, TrackerLimits
-from ipv8.util import maybe_coroutine, run_forever
-
+from ..messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
+from ..peer import Peer
+from ..peerdiscovery.tracker import EndpointServer, TrackerLimits
+from ..util import maybe_coroutine, run_forever
 from .tracker_api import start_site
 
 if TYPE_CHECKING:
     import argparse
 
-    from ipv8.messaging.interfaces.endpoint import Endpoint
+    from ..messaging.interfaces.endpoint import Endpoint
 
 __all__ = ["TrackerService", "add_arguments", "run", "serve"]
 
@@ -63,7 +62,7 @@ class TrackerService:
         assert self.endpoint is not None, "the endpoint is made by start_tracker()"
         my_peer = None
         if self.key_file:
-            from ipv8.keyvault.files import load_or_create_private_key
+            from ..keyvault.files import load_or_create_private_key
             my_peer = Peer(load_or_create_private_key(self.key_file, "curve25519"))
         return EndpointServer(self.endpoint, self.limits, my_peer)
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipv8.peerdiscovery.tracker import EndpointServer
+    from ..peerdiscovery.tracker import EndpointServer
 
 __all__ = ["create_application", "metrics_text", "services_json", "start_site"]
 

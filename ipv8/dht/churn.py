@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock
-from ipv8.peer import Peer
-from ipv8.peerdiscovery.discovery import DiscoveryStrategy
-
+from .. import clock
+from ..peer import Peer
+from ..peerdiscovery.discovery import DiscoveryStrategy
 from .routing import Node, calc_node_id
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock, entropy
-from ipv8.taskmanager import task
-
+from .. import clock, entropy
+from ..taskmanager import task
 from . import DHTError
 from .churn import PingChurn
 from .crawl import MAX_CRAWL_NODES, MAX_CRAWL_REQUESTS, MAX_CRAWL_TASKS, Crawl
@@ -34,7 +33,7 @@ from .payload import (
     StoreResponsePayload,
     StrPayload,
 )
-from .persistence import Memory
+from .persistence import Snapshot
 from .requests import Request
 from .routing import Bucket, Node, RoutingTable, calc_node_id, distance
 from .storage import Storage
@@ -50,7 +49,7 @@ from .values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.community import CommunitySettings
+    from ..community import CommunitySettings
 
 __all__ = [
     "DHT_ENTRY_STR",
@@ -144,7 +143,7 @@ class DHTCommunity(DHTFinder):
         self.register_task("look_around", self.look_around, interval=SWEEP_INTERVAL)
         self.register_task("republish", self.republish, interval=REPUBLISH_CHECK_INTERVAL)
         path = getattr(settings, "dht_database", None)
-        self.memory = Memory(self, path) if path else None
+        self.memory = Snapshot(self, path) if path else None
 
     async def unload(self) -> None:
         """Remember what there is, if that was asked for, end all lookups and requests, and stop."""

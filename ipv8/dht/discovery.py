@@ -7,8 +7,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock
-
+from .. import clock
 from . import DHTError
 from .community import MAX_NODES_IN_FIND, PING_INTERVAL, TARGET_NODES, DHTCommunity, gather_without_errors
 from .node import AMPLIFICATION, MAX_ANSWER, PUNCTURE_COST, as_many_as_fit
@@ -25,8 +24,8 @@ from .values import normalise_key
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.community import CommunitySettings
-    from ipv8.peer import Peer
+    from ..community import CommunitySettings
+    from ..peer import Peer
 
 __all__ = ["DHTDiscoveryCommunity"]
 

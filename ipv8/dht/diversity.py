@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.messaging.address import Address
+    from ..messaging.address import Address
 
 __all__ = ["PlaceCounter", "budget_key", "is_contactable", "is_global", "network_of", "room_for"]
 

@@ -7,8 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ipv8 import clock
-
+from .. import clock
 from . import DHTError
 from .crawl import MAX_CRAWL_TASKS, Crawl, Response
 from .diversity import is_global
@@ -21,8 +20,7 @@ from .values import DHTValue, Entry, newest, normalise_key, parse, sign as sign_
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.community import CommunitySettings
-
+    from ..community import CommunitySettings
     from .routing import Node
 
 __all__ = ["DHTFinder", "FindResultType", "gather_without_errors", "merge_results"]

@@ -8,15 +8,14 @@ from collections import OrderedDict, deque
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock, entropy
-from ipv8.community import Community, CommunitySettings
-from ipv8.introductions import is_sendable
-from ipv8.limits import TokenBuckets
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.messaging.serialization import ListOf
-from ipv8.peerdiscovery.network import Network
-from ipv8.requestcache import RequestCache
-
+from .. import clock, entropy
+from ..community import Community, CommunitySettings
+from ..contact.introductions import is_sendable
+from ..limits import TokenBuckets
+from ..messaging.address import UDPv4Address, UDPv6Address
+from ..messaging.serialization import ListOf
+from ..peerdiscovery.network import Network
+from ..requestcache import RequestCache
 from .churn import PingChurn
 from .diversity import is_global, room_for
 from .payload import (
@@ -39,11 +38,10 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Iterable
 
-    from ipv8.messaging.address import Address
-    from ipv8.messaging.serialization import Payload, Serializer
-    from ipv8.peer import Peer
-    from ipv8.peerdiscovery.discovery import DiscoveryStrategy
-
+    from ..messaging.address import Address
+    from ..messaging.serialization import Payload, Serializer
+    from ..peer import Peer
+    from ..peerdiscovery.discovery import DiscoveryStrategy
     from .crawl import Response
 
 __all__ = ["DHTNode", "as_many_as_fit"]

@@ -8,13 +8,12 @@ from importlib import import_module
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.lazy_payload import VariablePayload, VariablePayloadWID, vp_compile
-from ipv8.messaging.serialization import Packer, PackError
+from ..messaging.lazy_payload import VariablePayload, VariablePayloadWID, vp_compile
+from ..messaging.serialization import Packer, PackError
 
 if TYPE_CHECKING:
-    from ipv8.messaging.address import Address
-    from ipv8.messaging.serialization import Serializer
-
+    from ..messaging.address import Address
+    from ..messaging.serialization import Serializer
     from .routing import Node
 
 __all__ = [

@@ -6,10 +6,9 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipv8 import clock
-from ipv8.database import CorruptDatabaseException, Database
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
-
+from .. import clock
+from ..database import CorruptDatabaseException, Database
+from ..messaging.address import UDPv4Address, UDPv6Address
 from .routing import NODE_STATUS_GOOD, Node
 from .storage import Storage
 
@@ -17,11 +16,10 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable, Iterator
 
-    from ipv8.messaging.address import Address
-
+    from ..messaging.address import Address
     from .community import DHTCommunity
 
-__all__ = ["DHTDatabase", "Memory", "open_or_set_aside"]
+__all__ = ["DHTDatabase", "Snapshot", "open_or_set_aside"]
 
 SAVE_INTERVAL = 300.0
 """Seconds between two writes of everything."""
@@ -91,7 +89,7 @@ def open_or_set_aside(path: str, logger: logging.Logger) -> DHTDatabase:
     return database
 
 
-class Memory:
+class Snapshot:
     """Writes what a DHT knows to a file now and then, and gives it back at the start.
 
     Nodes are not believed to be where they were: they are contacted, and come back by answering.

@@ -6,15 +6,13 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
-from ipv8.messaging.serialization import default_serializer
-from ipv8.peer import Peer
-
+from ..messaging.lazy_payload import VariablePayload, vp_compile
+from ..messaging.serialization import default_serializer
+from ..peer import Peer
 from . import DHTError
 
 if TYPE_CHECKING:
-    from ipv8.messaging.address import Address
-
+    from ..messaging.address import Address
     from .discovery import DHTDiscoveryCommunity
 
 __all__ = ["DHTCommunityProvider", "DHTIntroPointPayload"]

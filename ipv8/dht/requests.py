@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ipv8 import clock
-from ipv8.authentication import NotAdmittedError
-from ipv8.lazy_community import MessageHandler, raising, try_receive
-from ipv8.messaging.decoders import Refusal
-from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.peer import Peer
-from ipv8.requestcache import RandomNumberCache
-from ipv8.util import current_loop
-
+from .. import clock
+from ..lazy_community import MessageHandler, raising, try_receive
+from ..messaging.interfaces.network_stats import DropCounter
+from ..messaging.readers import Refusal
+from ..peer import Peer
+from ..requestcache import RandomNumberCache
+from ..util import current_loop
+from ..verification import NotAdmittedError
 from . import DHTError
 from .diversity import budget_key
 
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable
 
-    from ipv8.messaging.address import Address
-    from ipv8.messaging.serialization import Payload
-
+    from ..messaging.address import Address
+    from ..messaging.serialization import Payload
     from .node import DHTNode
     from .routing import Node
 

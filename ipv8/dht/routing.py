@@ -7,20 +7,18 @@ from collections import deque
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from ipv8 import clock, entropy
-from ipv8.messaging.address import UDPv6Address
-from ipv8.messaging.inet import classic_ipv4_to_bytes, ipv6_to_bytes
-from ipv8.messaging.packers import Cache
-from ipv8.peer import Peer
-
+from .. import clock, entropy
+from ..messaging.address import UDPv6Address
+from ..messaging.inet import classic_ipv4_to_bytes, ipv6_to_bytes
+from ..messaging.packers import Cache
+from ..peer import Peer
 from .trie import Trie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ipv8.keyvault.keys import Key
-    from ipv8.messaging.address import Address
-
+    from ..keyvault.keys import Key
+    from ..messaging.address import Address
     from .trie import Node as Branch
 
 __all__ = [

@@ -7,8 +7,7 @@ from collections import Counter, defaultdict
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock
-
+from .. import clock
 from .routing import distance
 
 if TYPE_CHECKING:

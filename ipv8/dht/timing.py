@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from .routing import NODE_LIMIT_INTERVAL, NODE_LIMIT_QUERIES
 
 if TYPE_CHECKING:
-    from ipv8.messaging.address import Address
-
+    from ..messaging.address import Address
     from .routing import Node
 
 __all__ = ["Pacer", "Reachability", "RoundTrips"]

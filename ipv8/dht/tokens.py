@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.peer import Peer
+    from ..peer import Peer
 
 __all__ = ["SECRET_SIZE", "TOKEN_SIZE", "ReceivedTokens", "make_token", "matches"]
 

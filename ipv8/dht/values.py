@@ -5,15 +5,14 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import TYPE_CHECKING, NamedTuple
 
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.serialization import PackError, default_serializer
-
+from ..keyvault.crypto import default_eccrypto
+from ..messaging.serialization import PackError, default_serializer
 from .payload import SignedStrPayload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.keyvault.keys import PrivateKey, PublicKey
+    from ..keyvault.keys import PrivateKey, PublicKey
 
 __all__ = ["DHT_ENTRY_STR", "DHT_ENTRY_STR_SIGNED", "KEY_SIZE", "MAX_ENTRY_SIZE", "DHTValue", "Entry", "key_for",
            "newest", "normalise_key", "parse", "sign", "unsigned"]

@@ -6,9 +6,9 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from ipv8.keyvault.keys import Key, PrivateKey, PublicKey
-from ipv8.keyvault.private.openssl import OpenSSLSK
-from ipv8.keyvault.public.openssl import OpenSSLPK
+from .keys import Key, PrivateKey, PublicKey
+from .private.openssl import OpenSSLSK
+from .public.openssl import OpenSSLPK
 
 if TYPE_CHECKING:
     from collections.abc import Collection

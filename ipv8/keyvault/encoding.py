@@ -155,7 +155,7 @@ def encode_public(curve: bytes, point: bytes) -> bytes:
 
 def decode_private(data: bytes) -> PrivateParts:
     """Read a SEC1 or PKCS#8 private key at the start of ``data`` (spec 01 section 3.2); bytes behind it are ignored."""
-    from ipv8.keyvault import asn1
+    from . import asn1
 
     if Reader(data).enter(SEQUENCE).read(INTEGER) != b"\0":
         return _ec_parts(asn1.decode(asn1.EC_PRIVATE_KEY, data), None)
@@ -184,7 +184,7 @@ def _ec_parts(key: dict[str, Any], named: bytes | None) -> PrivateParts:
 
 def encode_private(curve: bytes, scalar: bytes, point: bytes | None) -> bytes:
     """SEC1 ``ECPrivateKey`` of a scalar that is already padded to the width of the curve's order."""
-    from ipv8.keyvault import asn1
+    from . import asn1
 
     public = {} if point is None else {"publicKey": b"\0" + point}
     return asn1.encode(asn1.EC_PRIVATE_KEY, {"version": 1, "privateKey": scalar, "parameters": curve, **public})
@@ -192,7 +192,7 @@ def encode_private(curve: bytes, scalar: bytes, point: bytes | None) -> bytes:
 
 def encode_ed25519_public(verify_key: bytes) -> bytes:
     """``SubjectPublicKeyInfo`` of a 32-byte Ed25519 public key (RFC 8410 section 4)."""
-    from ipv8.keyvault import asn1
+    from . import asn1
 
     info = {"algorithm": {"algorithm": ED25519}, "subjectPublicKey": b"\0" + verify_key}
     return asn1.encode(asn1.SUBJECT_PUBLIC_KEY_INFO, info)
@@ -200,7 +200,7 @@ def encode_ed25519_public(verify_key: bytes) -> bytes:
 
 def encode_ed25519_private(seed: bytes) -> bytes:
     """PKCS#8 of a 32-byte Ed25519 seed (RFC 8410 section 7)."""
-    from ipv8.keyvault import asn1
+    from . import asn1
 
     key = asn1.encode(asn1.CURVE_PRIVATE_KEY, seed)
     info = {"version": 0, "privateKeyAlgorithm": {"algorithm": ED25519}, "privateKey": key}

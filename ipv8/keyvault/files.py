@@ -13,10 +13,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from ipv8.keyvault.backend.curve25519 import BLOB_SIZE, PRIVATE_PREFIX, PUBLIC_PREFIX
-from ipv8.keyvault.backend.handle import UnsupportedCurveError
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.keyvault.keys import PrivateKey
+from .backend.curve25519 import BLOB_SIZE, PRIVATE_PREFIX, PUBLIC_PREFIX
+from .backend.handle import UnsupportedCurveError
+from .crypto import default_eccrypto
+from .keys import PrivateKey
 
 __all__ = ["PrivateKeyFileError", "load_or_create_private_key", "load_private_key", "store_private_key"]
 

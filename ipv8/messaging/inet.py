@@ -7,10 +7,18 @@ read, as the socket module does.
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv6Address
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from struct import Struct
 
-__all__ = ["classic_ipv4_to_bytes", "ipv4_to_bytes", "ipv4_to_text", "ipv6_to_bytes", "ipv6_to_text"]
+__all__ = ["HOST_BITS", "classic_ipv4_to_bytes", "ipv4_to_bytes", "ipv4_to_text", "ipv6_to_bytes", "ipv6_to_text",
+           "is_global", "network_of", "parse_host"]
+
+HOST_BITS = (32, 64)
+"""Prefix lengths of one host, for IPv4 and IPv6: who has one IPv6 address has all of its /64 (RFC 6177)."""
+
+REMEMBERED_HOSTS = 8192
+"""Host texts that are not parsed again; the least recently used is evicted first."""
 
 _GROUPS = Struct(">8H")
 _IPV6_FORM = ":".join(["{:x}"] * 8)
@@ -79,3 +87,40 @@ def ipv6_to_bytes(text: str) -> bytes:
     except AddressValueError:
         pass
     raise OSError(f"not an IPv6 address: {text[:64]!r}")
+
+
+@lru_cache(REMEMBERED_HOSTS)
+def parse_host(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that ``host`` is the text of, ``None`` for any other text.
+
+    An IPv4 address that is mapped into IPv6 is given as the IPv4 address. A scope (``%eth0``) is ignored.
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(REMEMBERED_HOSTS)
+def network_of(host: str, ipv4_bits: int = 24, ipv6_bits: int = 48) -> bytes:
+    """The network that ``host`` belongs to, as bytes to compare: those of one network are equal, all others differ.
+
+    :param host: the text of an IP address; IPv4 addresses mapped into IPv6 are in their IPv4 network. Any other text is
+        a network of its own.
+    :param ipv4_bits: how many leading bits the IPv4 addresses of one network have in common.
+    :param ipv6_bits: the same for IPv6. Use ``*HOST_BITS`` for what counts as one host.
+    """
+    address = parse_host(host)
+    if address is None:
+        return host.encode(errors="surrogatepass")
+    packed = address.packed
+    kept = ipv4_bits if len(packed) == 4 else ipv6_bits
+    shift = 8 * len(packed) - kept
+    return bytes((len(packed), kept)) + (int.from_bytes(packed, "big") >> shift).to_bytes(len(packed), "big")
+
+
+def is_global(host: str) -> bool:
+    """Whether ``host`` is the text of an IP address of the public Internet that one host may have."""
+    address = parse_host(host)
+    return address is not None and address.is_global and not address.is_multicast

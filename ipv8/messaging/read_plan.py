@@ -14,7 +14,23 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from .address import DomainAddress
-from .decoders import (
+from .packers import (
+    ADDRESS_TYPE_DOMAIN_NAME,
+    IPV4_ADDRESSES,
+    UNPACKED_BITS,
+    Address,
+    Bits,
+    DefaultArray,
+    DefaultStruct,
+    IPv4,
+    ListOf,
+    NestedPayload,
+    PackError,
+    Raw,
+    VarLen,
+    VarLenUtf8,
+)
+from .readers import (
     BODY,
     IP_ADDRESS,
     IP_ADDRESSES,
@@ -32,22 +48,6 @@ from .decoders import (
     read_bodies,
     read_body,
     read_run,
-)
-from .packers import (
-    ADDRESS_TYPE_DOMAIN_NAME,
-    IPV4_ADDRESSES,
-    UNPACKED_BITS,
-    Address,
-    Bits,
-    DefaultArray,
-    DefaultStruct,
-    IPv4,
-    ListOf,
-    NestedPayload,
-    PackError,
-    Raw,
-    VarLen,
-    VarLenUtf8,
 )
 from .serializable import FlatPayload
 

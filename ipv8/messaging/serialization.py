@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import DomainAddress, UDPv4Address, UDPv6Address
-from .decoders import WHOLE, SurplusError, UnpackError
 from .packers import (
     ADDRESS_TYPE_DOMAIN_NAME,
     ADDRESS_TYPE_IPV4,
@@ -26,13 +25,14 @@ from .packers import (
     VarLenUtf8,
 )
 from .read_plan import compile_decoder, resolve
+from .readers import WHOLE, SurplusError, UnpackError
 from .serializable import FormatListType, Payload, Serializable
 from .write_plan import compile_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .decoders import Decoder
+    from .readers import Decoder
     from .write_plan import Encoder
 
     Buffer = bytes | bytearray | memoryview

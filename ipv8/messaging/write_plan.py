@@ -15,7 +15,6 @@ from functools import cached_property, partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .decoders import MESSAGE_LIMIT
 from .packers import (
     PACKED_BITS,
     PACKED_IP_ADDRESSES,
@@ -33,6 +32,7 @@ from .packers import (
     VarLenUtf8,
 )
 from .read_plan import MAX_NESTING, resolve
+from .readers import MESSAGE_LIMIT
 from .serializable import FlatPayload
 
 if TYPE_CHECKING:

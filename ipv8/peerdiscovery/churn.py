@@ -5,15 +5,13 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipv8 import clock, entropy
-from ipv8.peer import PING_SAMPLES
-
+from .. import clock, entropy
+from ..peer import PING_SAMPLES
 from .discovery import DiscoveryStrategy
 
 if TYPE_CHECKING:
-    from ipv8.messaging.address import Address
-    from ipv8.peer import Peer
-
+    from ..messaging.address import Address
+    from ..peer import Peer
     from .network import Network
 
 __all__ = ["DiscoveryStrategy", "PingingOverlay", "RandomChurn"]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ipv8 import clock, entropy
-from ipv8.authentication import KEY_OFFSET, recognise, try_verify
-from ipv8.community import Community, CommunitySettings
-from ipv8.introductions import ipv4_or_none
-from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned, raising, try_decode
-from ipv8.limits import TokenBuckets
-from ipv8.messaging.address import UDPv4Address
-from ipv8.messaging.decoders import Refusal
-from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.messaging.payload import IntroductionRequestPayload
-from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
-from ipv8.requestcache import NumberCacheWithName, RandomNumberCache, RequestCache
-
+from .. import clock, entropy
+from ..community import Community, CommunitySettings
+from ..contact.introductions import ipv4_or_none
+from ..lazy_community import lazy_wrapper, lazy_wrapper_unsigned, raising, try_decode
+from ..limits import TokenBuckets
+from ..messaging.address import UDPv4Address
+from ..messaging.interfaces.network_stats import DropCounter
+from ..messaging.payload import IntroductionRequestPayload
+from ..messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
+from ..messaging.readers import Refusal
+from ..requestcache import NumberCacheWithName, RandomNumberCache, RequestCache
+from ..verification import KEY_OFFSET, recognise, try_verify
 from .churn import RandomChurn
 from .discovery import DiscoveryStrategy
 from .payload import (
@@ -31,10 +30,10 @@ from .payload import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ipv8.keyvault.keys import PrivateKey
-    from ipv8.messaging.address import Address
-    from ipv8.messaging.serialization import Payload
-    from ipv8.peer import Peer
+    from ..keyvault.keys import PrivateKey
+    from ..messaging.address import Address
+    from ..messaging.serialization import Payload
+    from ..peer import Peer
 
 __all__ = ["DiscoveryCommunity", "PeriodicSimilarity", "PingRequestCache"]
 

@@ -7,17 +7,16 @@ from collections.abc import MutableMapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ipv8 import clock, entropy
-
-from .crowd import FAIR_SHARE
+from .. import clock, entropy
+from .graph.crowd import FAIR_SHARE
 from .network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ipv8.messaging.address import Address
-    from ipv8.overlay import Overlay
-    from ipv8.peer import Peer
+    from ..messaging.address import Address
+    from ..overlay import Overlay
+    from ..peer import Peer
 
 __all__ = ["DiscoveryStrategy", "EdgeWalk", "RandomWalk"]
 

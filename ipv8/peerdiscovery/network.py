@@ -6,21 +6,20 @@ import struct
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock
-from ipv8.messaging.address import RelayedAddress
-from ipv8.messaging.serialization import PackError, default_serializer
-from ipv8.peer import NO_ADDRESS
-
-from .addresses import NOT_INTRODUCED, WalkableAddress
-from .crowd import FAIR_SHARE
-from .tables import MAX_UNVERIFIED_SERVICES, NetworkTables
+from .. import clock
+from ..messaging.address import RelayedAddress
+from ..messaging.serialization import PackError, default_serializer
+from ..peer import NO_ADDRESS
+from .graph.addresses import NOT_INTRODUCED, WalkableAddress
+from .graph.crowd import FAIR_SHARE
+from .graph.tables import MAX_UNVERIFIED_SERVICES, NetworkTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.messaging.address import Address
-    from ipv8.overlay import Overlay
-    from ipv8.peer import Peer
+    from ..messaging.address import Address
+    from ..overlay import Overlay
+    from ..peer import Peer
 
 __all__ = [
     "MAX_UNVERIFIED_SERVICES",

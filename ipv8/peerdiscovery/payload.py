@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.payload import IntroductionRequestPayload, decode_connection_type, encode_connection_type
-from ipv8.messaging.serializable import FlatPayload
+from ..messaging.payload import IntroductionRequestPayload, decode_connection_type, encode_connection_type
+from ..messaging.serializable import FlatPayload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.messaging.address import Address
+    from ..messaging.address import Address
 
 __all__ = [
     "DiscoveryIntroductionRequestPayload",

@@ -14,17 +14,15 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock, entropy
-from ipv8.authentication import HEADER_SIZE, UndecodableError
-from ipv8.community import Community, CommunitySettings
-from ipv8.introductions import NOWHERE
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.lazy_community import try_receive
-from ipv8.limits import TokenBuckets
-from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
-from ipv8.messaging.decoders import Refusal
-from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.messaging.payload import (
+from .. import clock, entropy
+from ..community import Community, CommunitySettings
+from ..contact.introductions import NOWHERE
+from ..keyvault.crypto import default_eccrypto
+from ..lazy_community import try_receive
+from ..limits import TokenBuckets
+from ..messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ..messaging.interfaces.network_stats import DropCounter
+from ..messaging.payload import (
     IntroductionRequestPayload,
     IntroductionResponsePayload,
     NewIntroductionRequestPayload,
@@ -32,19 +30,20 @@ from ipv8.messaging.payload import (
     NewPunctureRequestPayload,
     PunctureRequestPayload,
 )
-from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
-from ipv8.peer import Peer
-from ipv8.requestcache import NumberCacheWithName, RandomNumberCache, RequestCache
-
+from ..messaging.payload_headers import GlobalTimeDistributionPayload
+from ..messaging.readers import Refusal
+from ..peer import Peer
+from ..requestcache import NumberCacheWithName, RandomNumberCache, RequestCache
+from ..verification import HEADER_SIZE, UndecodableError
 from .churn import RandomChurn
 from .network import Network, PeerObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from ipv8.messaging.address import Address
-    from ipv8.messaging.interfaces.endpoint import Endpoint
-    from ipv8.messaging.serialization import Payload
+    from ..messaging.address import Address
+    from ..messaging.interfaces.endpoint import Endpoint
+    from ..messaging.serialization import Payload
 
 __all__ = ["EndpointServer", "TrackerChurn", "TrackerLimits", "TrackerPing"]
 

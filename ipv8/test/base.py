@@ -16,11 +16,10 @@ from functools import partial
 from inspect import isawaitable, iscoroutine, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from ipv8.messaging.interfaces.lan_addresses.interfaces import get_providers
-from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload
-from ipv8.overlay import Overlay
-from ipv8.peer import Peer
-
+from ..messaging.interfaces.lan_addresses.interfaces import get_providers
+from ..messaging.payload_headers import BinMemberAuthenticationPayload
+from ..overlay import Overlay
+from ..peer import Peer
 from .mocking.endpoint import MockEndpointListener, internet
 from .mocking.ipv8 import MockIPv8
 from .quiescence import ExecutorWatch, drain, is_background_task, until_quiet
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from collections.abc import Callable, Iterator, Sequence
 
-    from ipv8.keyvault.keys import PrivateKey, PublicKey
-    from ipv8.messaging.address import Address
-    from ipv8.messaging.serialization import Payload
-    from ipv8.overlay import Settings
-    from ipv8.peerdiscovery.network import Network
+    from ..keyvault.keys import PrivateKey, PublicKey
+    from ..messaging.address import Address
+    from ..messaging.serialization import Payload
+    from ..overlay import Settings
+    from ..peerdiscovery.network import Network
 
 __all__ = ["TestBase", "TranslatedMockEndpointListener"]
 

@@ -21,7 +21,7 @@ from ipv8.configuration import DISPERSY_BOOTSTRAPPER
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
 from ipv8.messaging.interfaces.portmapping import search
 from ipv8.messaging.interfaces.portmapping.search import Finding
-from ipv8.peerdiscovery.reachability import NatKind, NatReport, Reachability
+from ipv8.peerdiscovery.nat_probe import NatKind, NatReport, Reachability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipv8.messaging.inet import (
+    HOST_BITS,
     classic_ipv4_to_bytes,
     ipv4_to_bytes,
     ipv4_to_text,
     ipv6_to_bytes,
     ipv6_to_text,
+    is_global,
+    network_of,
 )
 
 WORDS = st.sampled_from([b"\0\0", b"\0\0", b"\0\0", b"\0\1", b"\xff\xff", b"\x20\x01", b"\x0d\xb8", b"\x01\x00"])
@@ -111,3 +114,30 @@ def test_ipv6_forms(text: Any, packed: Any) -> None:
 def test_ipv6_refuses(text: Any) -> None:
     with pytest.raises(OSError, match="not an IPv6 address"):
         ipv6_to_bytes(text)
+
+
+@pytest.mark.parametrize(("one", "other", "bits", "same"), [
+    ("1.2.3.4", "1.2.3.255", (24, 48), True),
+    ("1.2.3.4", "1.2.4.4", (24, 48), False),
+    ("1.2.3.4", "1.2.4.4", (16, 32), True),
+    ("1.2.3.4", "::ffff:1.2.3.9", (24, 48), True),
+    ("1.2.3.4", "1.2.3.5", HOST_BITS, False),
+    ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", HOST_BITS, True),
+    ("2001:db8:1:2::1", "2001:db8:1:3::1", HOST_BITS, False),
+    ("2001:db8:1:2::1", "2001:db8:1:3::1", (24, 48), True),
+    ("2001:db8:1::1", "2001:db8:2::1", (24, 48), False),
+    ("fe80::1%eth0", "fe80::1", HOST_BITS, True),
+    ("example.org", "example.org", (24, 48), True),
+    ("example.org", "example.com", (24, 48), False),
+    ("0.0.0.0", "::", (0, 0), False),
+])
+def test_hosts_of_one_network(one: str, other: str, bits: tuple[int, int], same: bool) -> None:
+    assert (network_of(one, *bits) == network_of(other, *bits)) == same
+
+
+@pytest.mark.parametrize(("host", "expected"), [
+    ("8.8.8.8", True), ("2a00::1", True), ("::ffff:8.8.8.8", True), ("10.0.0.1", False), ("224.0.0.1", False),
+    ("ff02::1", False), ("fe80::1%eth0", False), ("127.0.0.1", False), ("100.64.0.1", False), ("localhost", False),
+])
+def test_what_is_global(host: str, expected: bool) -> None:
+    assert is_global(host) == expected

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from ipv8.messaging import payload, payload_headers, serialization
-from ipv8.messaging.decoders import MESSAGE_LIMIT
 from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
 from ipv8.messaging.packers import Cache
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ipv8.messaging.read_plan import MAX_NESTING
+from ipv8.messaging.readers import MESSAGE_LIMIT
 from ipv8.messaging.serialization import (
     Address,
     Bits,

@@ -12,8 +12,8 @@ from ipv8.community import Community
 from ipv8.messaging.address import UDPv4Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery import discovery
-from ipv8.peerdiscovery.crowd import FAIR_SHARE
 from ipv8.peerdiscovery.discovery import DiscoveryStrategy, EdgeWalk, RandomWalk
+from ipv8.peerdiscovery.graph.crowd import FAIR_SHARE
 from ipv8.peerdiscovery.network import Network
 
 if TYPE_CHECKING:

@@ -15,13 +15,9 @@ from hypothesis import given, settings, strategies as st
 from ipv8.messaging import address as address_classes
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
-from ipv8.peerdiscovery import (
-    addresses as address_book,
-    crowd as crowd_module,
-    network as network_module,
-    tables as tables_module,
-)
-from ipv8.peerdiscovery.crowd import FAIR_SHARE
+from ipv8.peerdiscovery import network as network_module
+from ipv8.peerdiscovery.graph import addresses as address_book, crowd as crowd_module, tables as tables_module
+from ipv8.peerdiscovery.graph.crowd import FAIR_SHARE
 from ipv8.peerdiscovery.network import Network, PeerObserver, WalkableAddress
 
 if TYPE_CHECKING:

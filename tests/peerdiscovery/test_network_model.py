@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
-from ipv8.peerdiscovery import addresses as address_book, network as network_module, tables as tables_module
+from ipv8.peerdiscovery import network as network_module
+from ipv8.peerdiscovery.graph import addresses as address_book, tables as tables_module
 from ipv8.peerdiscovery.network import Network, PeerObserver, WalkableAddress
 
 if TYPE_CHECKING:

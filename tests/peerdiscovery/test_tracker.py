@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8.authentication import RateLimitedError
 from ipv8.community import Community
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
@@ -28,6 +27,7 @@ from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 from ipv8.peerdiscovery.tracker import PING_TIMEOUT, EndpointServer, TrackerChurn, TrackerLimits, TrackerPing
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
+from ipv8.verification import RateLimitedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8 import clock, entropy
-from ipv8.authentication import MESSAGE_ID_OFFSET
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
 from ipv8.community import Community, CommunitySettings
 from ipv8.configuration import ConfigBuilder
@@ -35,6 +34,7 @@ from ipv8.test.simulation import NAT, Link, Simulation, SimulationError, Walker
 from ipv8.test.simulation.__main__ import main
 from ipv8.test.simulation.scenarios import NAT_KINDS, SCENARIOS, SERVICE_WALKERS, SimulatedCommunity
 from ipv8.test.simulation.simulation import SEED_VARIABLE
+from ipv8.verification import MESSAGE_ID_OFFSET
 
 if TYPE_CHECKING:
     from ipv8.peer import Peer

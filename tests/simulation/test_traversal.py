@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ipv8.community import Community
+from ipv8.contact.nat import AddressMapping, PeerPath
 from ipv8.test.simulation import NAT, Simulation
-from ipv8.traversal import Mapping, Path
 
 if TYPE_CHECKING:
     from ipv8.test.simulation import Node
@@ -66,14 +66,14 @@ def test_a_strict_nat_and_one_that_filters_by_host(cone: NAT | None, strict: NAT
         first, second = meet(sim, kinds[0], kinds[1], 2.0)
         if not walker_is_strict:
             sim.run(5.0)
-            assert second.get_peers()[0].path in (Path.OBSERVED, Path.PREDICTED)
+            assert second.get_peers()[0].path in (PeerPath.OBSERVED, PeerPath.PREDICTED)
         assert first.get_peers()
 
 
 def test_consecutive_ports_are_predicted() -> None:
     with Simulation(1, stand_in_signatures=True) as sim:
         _, walker = meet(sim, NAT.SYMMETRIC_SEQUENTIAL, NAT.PORT_RESTRICTED, 2.0)
-        assert walker.get_peers()[0].path == Path.PREDICTED
+        assert walker.get_peers()[0].path == PeerPath.PREDICTED
 
 
 def path(node: Node, other: Node) -> str:
@@ -100,9 +100,9 @@ def test_whom_there_is_no_way_to_is_reached_through_a_peer_of_both(mine: str, th
         sim.run(30.0)
         paths = {path(*pair), path(*reversed(pair))}
         if is_hard:
-            assert paths == {Path.RELAYED}
+            assert paths == {PeerPath.RELAYED}
         else:
-            assert paths <= {Path.DIRECT, Path.OBSERVED}
+            assert paths <= {PeerPath.DIRECT, PeerPath.OBSERVED}
 
 
 def test_a_relayed_peer_is_not_walked_to_all_the_time() -> None:
@@ -128,8 +128,8 @@ def test_without_the_relay_there_is_no_way() -> None:
 
 
 @pytest.mark.parametrize(("nat", "mapping", "nat_type"), [
-    (None, Mapping.NONE, "public"), (NAT.PORT_RESTRICTED, Mapping.ENDPOINT_INDEPENDENT, "unknown"),
-    (NAT.SYMMETRIC, Mapping.ENDPOINT_DEPENDENT, "symmetric-NAT"),
+    (None, AddressMapping.NONE, "public"), (NAT.PORT_RESTRICTED, AddressMapping.ENDPOINT_INDEPENDENT, "unknown"),
+    (NAT.SYMMETRIC, AddressMapping.ENDPOINT_DEPENDENT, "symmetric-NAT"),
 ])
 def test_nodes_learn_their_own_mapping(nat: NAT | None, mapping: str, nat_type: str) -> None:
     with Simulation(1, stand_in_signatures=True) as sim:
@@ -137,7 +137,7 @@ def test_nodes_learn_their_own_mapping(nat: NAT | None, mapping: str, nat_type: 
         node = sim.add_node(Walkers, nat=nat)
         for _ in range(5):
             sim.add_node(Walkers)
-        assert node.run(lambda: node.overlay.mapping) == Mapping.UNKNOWN
+        assert node.run(lambda: node.overlay.mapping) == AddressMapping.UNKNOWN
         sim.run(10.0)
         assert node.run(lambda: node.overlay.mapping) == mapping
         assert node.run(lambda: node.overlay.nat_type) == nat_type

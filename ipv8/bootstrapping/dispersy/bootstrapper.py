@@ -8,18 +8,18 @@ from collections.abc import Mapping, MutableMapping
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
 
-from ipv8 import clock, entropy
-from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
-from ipv8.bootstrapping.resolver import shared_resolver
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.messaging.interfaces.dispatcher.endpoint import guess_interface
+from ... import clock, entropy
+from ...messaging.address import UDPv4Address, UDPv6Address
+from ...messaging.interfaces.dispatcher.endpoint import guess_interface
+from ..bootstrapper_interface import Bootstrapper
+from ..resolver import shared_resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ipv8.community import Community
-    from ipv8.messaging.address import Address
-    from ipv8.peer import Peer
+    from ...community import Community
+    from ...messaging.address import Address
+    from ...peer import Peer
 
 __all__ = ["Bootstrapper", "DispersyBootstrapper"]
 

@@ -12,17 +12,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipv8 import clock
-from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
-from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
-from ipv8.messaging.serialization import PackError, default_serializer
-from ipv8.peerdiscovery.crowd import subnet_of
+from ... import clock
+from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.serialization import PackError, default_serializer
+from ...peerdiscovery.graph.crowd import subnet_of
+from ..bootstrapper_interface import Bootstrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.community import Community
-    from ipv8.messaging.address import Address
+    from ...community import Community
+    from ...messaging.address import Address
 
 __all__ = ["DamagedFileError", "MemoryBootstrapper", "decode", "encode"]
 

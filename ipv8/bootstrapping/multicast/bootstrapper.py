@@ -6,19 +6,18 @@ from asyncio import Lock
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock, entropy
-from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
-from ipv8.limits import TokenBuckets
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
-
+from ... import clock, entropy
+from ...limits import TokenBuckets
+from ...messaging.address import UDPv4Address, UDPv6Address
+from ..bootstrapper_interface import Bootstrapper
 from .group import MulticastGroup
 from .wire import ANNOUNCEMENT, ANSWER, NONCE_SIZE, Datagram, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.community import Community
-    from ipv8.messaging.address import Address
+    from ...community import Community
+    from ...messaging.address import Address
 
 __all__ = ["MulticastBootstrapper"]
 

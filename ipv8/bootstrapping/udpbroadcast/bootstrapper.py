@@ -8,16 +8,16 @@ from asyncio import DatagramProtocol, DatagramTransport, Lock
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
-from ipv8 import clock
-from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
-from ipv8.limits import TokenBuckets
-from ipv8.messaging.address import UDPv4Address
+from ... import clock
+from ...limits import TokenBuckets
+from ...messaging.address import UDPv4Address
+from ..bootstrapper_interface import Bootstrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.community import Community
-    from ipv8.messaging.address import Address
+    from ...community import Community
+    from ...messaging.address import Address
 
 __all__ = ["HDR_ANNOUNCE", "MAGIC", "PROTOCOL_VERSION", "BroadcastBootstrapEndpoint", "UDPBroadcastBootstrapper"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipv8 import entropy
-from ipv8.keyvault import encoding
-from ipv8.keyvault.backend import provider
-from ipv8.keyvault.backend.handle import PrivateHandle, PublicHandle
-from ipv8.keyvault.backend.points import is_low_order_crypt, is_unsound
+from ... import entropy
+from .. import encoding
+from . import provider
+from .handle import PrivateHandle, PublicHandle
+from .points import is_low_order_crypt, is_unsound
 
 __all__ = ["BLOB_SIZE", "CURVE_NAME", "PRIVATE_PREFIX", "PUBLIC_PREFIX", "DualPrivateKey", "DualPublicKey"]
 

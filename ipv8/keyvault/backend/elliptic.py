@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from ipv8.keyvault import encoding
-from ipv8.keyvault.backend.handle import PrivateHandle, PublicHandle
-from ipv8.keyvault.backend.libcrypto import Curve, LibCrypto, PKey, libcrypto
+from .. import encoding
+from .handle import PrivateHandle, PublicHandle
+from .libcrypto import Curve, LibCrypto, PKey, libcrypto
 
 __all__ = ["EllipticPrivateKey", "EllipticPublicKey"]
 

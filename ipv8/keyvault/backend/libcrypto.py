@@ -19,8 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ipv8.keyvault import encoding
-from ipv8.keyvault.backend.handle import UnsupportedCurveError
+from .. import encoding
+from .handle import UnsupportedCurveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

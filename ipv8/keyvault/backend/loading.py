@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipv8.keyvault import encoding
-from ipv8.keyvault.backend.curve25519 import (
+from .. import encoding
+from .curve25519 import (
     BLOB_SIZE,
     CURVE_NAME,
     PRIVATE_PREFIX,
@@ -16,10 +16,10 @@ from ipv8.keyvault.backend.curve25519 import (
     DualPrivateKey,
     DualPublicKey,
 )
-from ipv8.keyvault.backend.handle import UnsupportedCurveError
+from .handle import UnsupportedCurveError
 
 if TYPE_CHECKING:
-    from ipv8.keyvault.backend.handle import PrivateHandle, PublicHandle
+    from .handle import PrivateHandle, PublicHandle
 
 __all__ = ["generate", "load_private", "load_public"]
 
@@ -33,7 +33,7 @@ def load_public(data: bytes) -> PublicHandle:
         parts = encoding.decode_public(data if der is None else der)
         if parts.algorithm == encoding.ED25519:
             return DualPublicKey.from_verify_key(parts.point)
-        from ipv8.keyvault.backend.elliptic import EllipticPublicKey
+        from .elliptic import EllipticPublicKey
 
         return EllipticPublicKey.from_parts(parts)
     except UnsupportedCurveError:
@@ -51,7 +51,7 @@ def load_private(data: bytes) -> PrivateHandle:
         parts = encoding.decode_private(data if der is None else der)
         if parts.algorithm == encoding.ED25519:
             return DualPrivateKey(None, parts.secret)
-        from ipv8.keyvault.backend.elliptic import EllipticPrivateKey
+        from .elliptic import EllipticPrivateKey
 
         return EllipticPrivateKey.from_parts(parts)
     except UnsupportedCurveError:
@@ -64,6 +64,6 @@ def generate(curve_name: str) -> PrivateHandle:
     """A fresh key pair on ``curve25519`` or a curve by OpenSSL's short name; ``ValueError`` for any other name."""
     if curve_name == CURVE_NAME:
         return DualPrivateKey.generate()
-    from ipv8.keyvault.backend.elliptic import EllipticPrivateKey
+    from .elliptic import EllipticPrivateKey
 
     return EllipticPrivateKey.generate(curve_name)

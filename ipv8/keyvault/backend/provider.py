@@ -52,11 +52,11 @@ class Provider(Protocol):
 @cache
 def _provider(name: str) -> Provider | None:
     if name == "libsodium":
-        from ipv8.keyvault.backend import sodium
+        from . import sodium
 
         return sodium.load()
     if name == "cryptography":
-        from ipv8.keyvault.backend.pyca import PycaProvider
+        from .pyca import PycaProvider
 
         return PycaProvider()
     raise ValueError(f"there is no provider {name!r}; choose one of {', '.join(NAMES)}")

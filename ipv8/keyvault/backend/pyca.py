@@ -6,8 +6,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from ipv8.keyvault.backend import hsalsa20
-from ipv8.keyvault.backend.points import is_low_order, is_unsound
+from . import hsalsa20
+from .points import is_low_order, is_unsound
 
 __all__ = ["PycaProvider", "PycaSigner"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipv8.keyvault.backend.curve25519 import PRIVATE_PREFIX, DualPrivateKey
-from ipv8.keyvault.private.openssl import OpenSSLSK
-from ipv8.keyvault.public.libnaclkey import RAW_SIZE, LibNaCLPK, Verifier
+from ..backend.curve25519 import PRIVATE_PREFIX, DualPrivateKey
+from ..public.libnaclkey import RAW_SIZE, LibNaCLPK, Verifier
+from .openssl import OpenSSLSK
 
 __all__ = ["DualSecret", "LibNaCLSK"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ipv8.keyvault.backend.loading import generate
-from ipv8.keyvault.private.openssl import OpenSSLSK
-from ipv8.keyvault.public.m2crypto import M2CryptoPK
+from ..backend.loading import generate
+from ..public.m2crypto import M2CryptoPK
+from .openssl import OpenSSLSK
 
 if TYPE_CHECKING:
-    from ipv8.keyvault.backend.handle import PrivateHandle
+    from ..backend.handle import PrivateHandle
 
 __all__ = ["M2CryptoSK", "NamedCurve"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipv8.keyvault import encoding
-from ipv8.keyvault.backend.handle import PrivateHandle
-from ipv8.keyvault.backend.loading import generate, load_private
-from ipv8.keyvault.keys import PrivateKey
-from ipv8.keyvault.public.openssl import OpenSSLPK, as_bytes
+from .. import encoding
+from ..backend.handle import PrivateHandle
+from ..backend.loading import generate, load_private
+from ..keys import PrivateKey
+from ..public.openssl import OpenSSLPK, as_bytes
 
 if TYPE_CHECKING:
     from typing import NoReturn

@@ -5,8 +5,8 @@ from __future__ import annotations
 import binascii
 from typing import Any, NamedTuple
 
-from ipv8.keyvault.backend.curve25519 import PUBLIC_PREFIX
-from ipv8.keyvault.public.openssl import OpenSSLPK
+from ..backend.curve25519 import PUBLIC_PREFIX
+from .openssl import OpenSSLPK
 
 __all__ = ["LibNaCLPK", "PublicBox", "Verifier"]
 

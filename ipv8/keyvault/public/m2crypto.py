@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipv8.keyvault.public.openssl import OpenSSLPK
+from .openssl import OpenSSLPK
 
 if TYPE_CHECKING:
-    from ipv8.keyvault.backend.handle import PublicHandle
+    from ..backend.handle import PublicHandle
 
 __all__ = ["M2CryptoPK"]
 

@@ -6,12 +6,12 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from ipv8.keyvault import encoding
-from ipv8.keyvault.backend.loading import load_public
-from ipv8.keyvault.keys import PublicKey
+from .. import encoding
+from ..backend.loading import load_public
+from ..keys import PublicKey
 
 if TYPE_CHECKING:
-    from ipv8.keyvault.backend.handle import PublicHandle
+    from ..backend.handle import PublicHandle
 
 __all__ = ["OpenSSLPK", "as_bytes"]
 

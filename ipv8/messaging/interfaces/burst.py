@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ipv8.messaging.address import Address
+    from ..address import Address
 
 __all__ = ["Burst", "burst"]
 

@@ -10,15 +10,14 @@ from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any
 
-from ipv8.limits import TokenBuckets
-
+from ...limits import TokenBuckets
 from .lan_addresses.interfaces import get_lan_addresses
 from .network_stats import DropCounter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
-    from ipv8.messaging.address import Address
+    from ..address import Address
 
 __all__ = [
     "DataTooBigException",

@@ -6,15 +6,14 @@ import logging
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock
-
+from ... import clock
 from .endpoint import Endpoint, EndpointListener
 from .network_stats import NetworkStat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from ipv8.messaging.address import Address
+    from ..address import Address
 
 __all__ = ["IDS_DEPRECATED", "IDS_INTRODUCTION", "IDS_PUNCTURE", "StatisticsEndpoint"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipv8.dht.routing import Node
-from ipv8.test.base import TestBase
+from ...dht.routing import Node
+from ..base import TestBase
 
 if TYPE_CHECKING:
-    from ipv8.dht.routing import RoutingTable
-    from ipv8.dht.storage import Storage
+    from ...dht.routing import RoutingTable
+    from ...dht.storage import Storage
 
 __all__ = ["TestDHTBase"]
 

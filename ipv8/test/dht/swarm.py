@@ -13,18 +13,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import entropy
-from ipv8.dht import DHTError
-from ipv8.dht.community import DHTCommunity
-from ipv8.dht.routing import Node as DHTNode, calc_node_id, distance
-from ipv8.dht.storage import Storage
-from ipv8.test.simulation.node import Node
+from ... import entropy
+from ...dht import DHTError
+from ...dht.community import DHTCommunity
+from ...dht.routing import Node as DHTNode, calc_node_id, distance
+from ...dht.storage import Storage
+from ..simulation.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from ipv8.peer import Peer
-    from ipv8.test.simulation.simulation import Simulation
+    from ...peer import Peer
+    from ..simulation.simulation import Simulation
 
 __all__ = ["Cost", "PoisonCommunity", "Swarm", "SybilCommunity", "addresses_near"]
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipv8.community import CommunitySettings
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.peer import Peer
-from ipv8.peerdiscovery.community import DiscoveryCommunity
-from ipv8.peerdiscovery.network import Network
-
+from ...community import CommunitySettings
+from ...keyvault.crypto import default_eccrypto
+from ...peer import Peer
+from ...peerdiscovery.community import DiscoveryCommunity
+from ...peerdiscovery.network import Network
 from .endpoint import AutoMockEndpoint
 
 if TYPE_CHECKING:
-    from ipv8.overlay import Settings
+    from ...overlay import Settings
 
 __all__ = ["DEFAULT_COMMUNITY_SETTINGS", "MockCommunity"]
 

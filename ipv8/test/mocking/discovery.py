@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipv8.peerdiscovery.discovery import DiscoveryStrategy
+from ...peerdiscovery.discovery import DiscoveryStrategy
 
 __all__ = ["MockWalk"]
 

@@ -9,15 +9,15 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, ClassVar
 
-from ipv8 import entropy
-from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
-from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointListener
-from ipv8.messaging.interfaces.network_stats import DropCounter
+from ... import entropy
+from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.interfaces.endpoint import Endpoint, EndpointListener
+from ...messaging.interfaces.network_stats import DropCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipv8.messaging.address import Address
+    from ...messaging.address import Address
 
 __all__ = [
     "AddressTester",

@@ -5,20 +5,19 @@ from __future__ import annotations
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from ipv8.community import CommunitySettings
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
-from ipv8.peer import Peer
-from ipv8.peerdiscovery.network import Network
-
+from ...community import CommunitySettings
+from ...keyvault.crypto import default_eccrypto
+from ...messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+from ...peer import Peer
+from ...peerdiscovery.network import Network
 from .discovery import MockWalk
 from .endpoint import AutoMockEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
-    from ipv8.overlay import Overlay, Settings
-    from ipv8.peerdiscovery.discovery import DiscoveryStrategy
+    from ...overlay import Overlay, Settings
+    from ...peerdiscovery.discovery import DiscoveryStrategy
 
 __all__ = ["MockIPv8", "MockTunnelEndpoint"]
 
@@ -62,7 +61,7 @@ class MockIPv8:
         parts = {"my_peer": self.my_peer, "endpoint": self.endpoint, "network": self.network}
         self.dht: Any = None
         if create_dht:
-            from ipv8.dht.discovery import DHTDiscoveryCommunity
+            from ...dht.discovery import DHTDiscoveryCommunity
             self.dht = DHTDiscoveryCommunity(CommunitySettings(**parts))
             parts["dht"] = self.dht
         if settings is None:

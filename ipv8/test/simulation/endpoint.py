@@ -5,14 +5,13 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
 
-from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
-from ipv8.messaging.interfaces.dispatcher.endpoint import guess_interface
-from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointClosedException
-from ipv8.messaging.interfaces.network_stats import DropCounter
+from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.interfaces.dispatcher.endpoint import guess_interface
+from ...messaging.interfaces.endpoint import Endpoint, EndpointClosedException
+from ...messaging.interfaces.network_stats import DropCounter
 
 if TYPE_CHECKING:
-    from ipv8.messaging.address import Address
-
+    from ...messaging.address import Address
     from .host import Host
 
 __all__ = ["SimulatedEndpoint", "SimulatedIPv6Endpoint"]

@@ -6,17 +6,15 @@ from contextvars import ContextVar, copy_context
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
-
+from ...messaging.address import UDPv4Address, UDPv6Address
+from ...messaging.interfaces.lan_addresses.addressprovider import AddressProvider
 from .network import MAX_DATAGRAM, Interface, Router
 from .trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipv8.messaging.address import Address
-
+    from ...messaging.address import Address
     from .endpoint import SimulatedEndpoint
     from .nat import Firewall
     from .network import Wires

@@ -9,11 +9,10 @@ from collections import OrderedDict
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import clock, entropy
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.interfaces.dispatcher.endpoint import guess_interface
-from ipv8.messaging.interfaces.lan_addresses.interfaces import get_providers
-
+from ... import clock, entropy
+from ...keyvault.crypto import default_eccrypto
+from ...messaging.interfaces.dispatcher.endpoint import guess_interface
+from ...messaging.interfaces.lan_addresses.interfaces import get_providers
 from .host import HostAddresses
 from .loop import VirtualClock
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
-from ipv8.messaging.address import UDPv4Address
+from ...messaging.address import UDPv4Address
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from ipv8.messaging.address import Address
+    from ...messaging.address import Address
 
 __all__ = ["NAT", "Dependence", "Firewall", "Permissions", "PortAllocation", "Translator"]
 

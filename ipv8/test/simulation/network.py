@@ -12,8 +12,7 @@ from .trace import Trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ipv8.messaging.address import Address
-
+    from ...messaging.address import Address
     from .loop import VirtualTimeLoop
 
 __all__ = ["Interface", "Internet", "Router", "Segment", "Wires"]

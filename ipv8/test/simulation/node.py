@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
-from ipv8.community import Community
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.address import UDPv6Address
-from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
-from ipv8.peer import Peer
-from ipv8.peerdiscovery.discovery import RandomWalk
-from ipv8.peerdiscovery.network import Network
-from ipv8.peerdiscovery.tracker import EndpointServer, TrackerLimits
-
+from ...bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+from ...community import Community
+from ...keyvault.crypto import default_eccrypto
+from ...messaging.address import UDPv6Address
+from ...messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
+from ...peer import Peer
+from ...peerdiscovery.discovery import RandomWalk
+from ...peerdiscovery.network import Network
+from ...peerdiscovery.tracker import EndpointServer, TrackerLimits
 from .endpoint import SimulatedEndpoint, SimulatedIPv6Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ipv8.keyvault.keys import PrivateKey
-    from ipv8.messaging.address import Address
-    from ipv8.overlay import Overlay
-    from ipv8.peerdiscovery.discovery import DiscoveryStrategy
-
+    from ...keyvault.keys import PrivateKey
+    from ...messaging.address import Address
+    from ...overlay import Overlay
+    from ...peerdiscovery.discovery import DiscoveryStrategy
     from .host import Host
     from .links import Link
 

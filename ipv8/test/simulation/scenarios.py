@@ -9,10 +9,9 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from ipv8.community import Community
-from ipv8.peerdiscovery.churn import RandomChurn
-from ipv8.peerdiscovery.community import DiscoveryCommunity, PeriodicSimilarity
-
+from ...community import Community
+from ...peerdiscovery.churn import RandomChurn
+from ...peerdiscovery.community import DiscoveryCommunity, PeriodicSimilarity
 from .nat import NAT
 from .node import DEFAULT_WALKERS, Walker
 from .sybils import Swarm

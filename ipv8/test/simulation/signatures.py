@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from ipv8.keyvault.backend import provider
+from ...keyvault.backend import provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ipv8.keyvault.backend.provider import Provider, Signer
+    from ...keyvault.backend.provider import Provider, Signer
 
 __all__ = ["StandInProvider", "stand_in_signatures"]
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
 
-    from ipv8.keyvault.keys import PrivateKey
-    from ipv8.messaging.address import Address
-    from ipv8.overlay import Overlay
-    from ipv8.peerdiscovery.tracker import TrackerLimits
+    from ...keyvault.keys import PrivateKey
+    from ...messaging.address import Address
+    from ...overlay import Overlay
+    from ...peerdiscovery.tracker import TrackerLimits
 
 __all__ = ["SEED_VARIABLE", "Simulation", "SimulationError", "new_seed"]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import entropy
-from ipv8.community import Community, CommunitySettings
-from ipv8.peer import Peer
+from ... import entropy
+from ...community import Community, CommunitySettings
+from ...peer import Peer
 
 if TYPE_CHECKING:
-    from ipv8.messaging.address import Address
-
+    from ...messaging.address import Address
     from .node import Node
     from .simulation import Simulation
 

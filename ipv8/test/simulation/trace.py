@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
-    from ipv8.messaging.address import Address
+    from ...messaging.address import Address
 
 __all__ = ["Packet", "Trace", "message_name"]
 

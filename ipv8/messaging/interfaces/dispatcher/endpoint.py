@@ -9,13 +9,13 @@ from inspect import isawaitable
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.address import RelayedAddress
-from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointListener
-from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv4Address, UDPv6Address, UDPv6Endpoint
+from ...address import RelayedAddress
+from ..endpoint import Endpoint, EndpointListener
+from ..network_stats import DropCounter
+from ..udp.endpoint import UDPEndpoint, UDPv4Address, UDPv6Address, UDPv6Endpoint
 
 if TYPE_CHECKING:
-    from ipv8.messaging.address import Address
+    from ...address import Address
 
 __all__ = ["FAST_ADDR_TO_INTERFACE", "INTERFACES", "PREFERENCE_ORDER", "DispatcherEndpoint", "guess_interface"]
 

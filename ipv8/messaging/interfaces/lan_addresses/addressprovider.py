@@ -6,7 +6,7 @@ import sys
 import traceback
 from abc import ABC, abstractmethod
 
-from ipv8 import clock
+from .... import clock
 
 __all__ = ["AddressProvider"]
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from ipaddress import IPv4Network, ip_address
 from typing import NamedTuple
 
-from ipv8 import clock
+from .... import clock
 
 __all__ = ["EpochTracker", "Gateway", "PortMapping", "PortMappingError"]
 

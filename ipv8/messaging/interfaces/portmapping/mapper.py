@@ -8,8 +8,7 @@ import socket
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
-from ipv8 import clock, entropy
-
+from .... import clock, entropy
 from .gateway import PortMappingError
 from .search import find_gateways
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from asyncio import DatagramTransport, Future
     from collections.abc import AsyncGenerator, Callable
 
-    from ipv8.taskmanager import TaskManager
-
+    from ....taskmanager import TaskManager
     from .gateway import Gateway, PortMapping
 
 __all__ = ["PortMapper"]

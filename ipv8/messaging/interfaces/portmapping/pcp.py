@@ -7,8 +7,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from ipv8 import entropy
-
+from .... import entropy
 from .exchange import PORT, Server, ask
 from .gateway import EpochTracker, Gateway, PortMapping, PortMappingError
 

@@ -9,8 +9,7 @@ from ipaddress import IPv4Address, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from ipv8 import entropy
-
+from .... import entropy
 from .gateway import Gateway, PortMapping, PortMappingError
 
 __all__ = ["UpnpGateway", "is_local_location"]

@@ -16,8 +16,7 @@ from mmap import mmap
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.packers import Cache
-
+from ...packers import Cache
 from .transport import RECEIVE_SIZE
 
 if TYPE_CHECKING:

@@ -20,12 +20,11 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Any, cast
 
-from ipv8 import clock
-from ipv8.messaging.address import Address, DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
-from ipv8.messaging.interfaces.burst import burst
-from ipv8.messaging.interfaces.endpoint import DataTooBigException, Endpoint, EndpointClosedException
-from ipv8.messaging.interfaces.network_stats import DropCounter
-
+from .... import clock
+from ...address import Address, DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ..burst import burst
+from ..endpoint import DataTooBigException, Endpoint, EndpointClosedException
+from ..network_stats import DropCounter
 from .transport import MAX_DATAGRAMS_PER_WAKEUP, RECEIVE_SIZE, SEND_QUEUE_BYTES, DrainingTransport
 
 if TYPE_CHECKING:

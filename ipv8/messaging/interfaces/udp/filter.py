@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipv8 import clock
-from ipv8.limits import TokenBuckets
-from ipv8.messaging.interfaces.network_stats import DropCounter
+from .... import clock
+from ....limits import TokenBuckets
+from ..network_stats import DropCounter
 
 if TYPE_CHECKING:
-    from ipv8.messaging.address import Address
+    from ...address import Address
 
 __all__ = ["MAX_BANNED", "MAX_SOURCES", "SourceFilter"]
 

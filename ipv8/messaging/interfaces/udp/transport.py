@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.interfaces.network_stats import DropCounter
+from ..network_stats import DropCounter
 
 if TYPE_CHECKING:
     import socket

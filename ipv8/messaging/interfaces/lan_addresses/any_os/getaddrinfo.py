@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
+from ..addressprovider import AddressProvider
 
 __all__ = ["SocketGetAddrInfo"]
 

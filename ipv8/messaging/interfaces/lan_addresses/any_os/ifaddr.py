@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
+from ..addressprovider import AddressProvider
 
 __all__ = ["IfAddr"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
+from ..addressprovider import AddressProvider
 
 __all__ = ["Netifaces", "netifaces"]
 

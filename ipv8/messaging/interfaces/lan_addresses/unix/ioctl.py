@@ -6,7 +6,7 @@ import fcntl
 import socket
 import struct
 
-from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
+from ..addressprovider import AddressProvider
 
 __all__ = ["Ioctl"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipv8.messaging.interfaces.lan_addresses.any_os.ifaddr import IfAddr
+from ..any_os.ifaddr import IfAddr
 
 __all__ = ["GetAdaptersAddresses"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ipv8.peerdiscovery.reachability import NatKind, Observation, ReachabilityProbe, classify
+from ipv8.peerdiscovery.nat_probe import NatKind, Observation, ReachabilityProbe, classify
 from ipv8.test.simulation import NAT, Simulation
 from ipv8.test.simulation.nat import Dependence
 from ipv8.test.simulation.node import Tracker

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ipv8.registry import ClassTable
+from ipv8.class_tables import ClassTable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ipv8.introductions import (
+from ipv8.contact.introductions import (
     LEDGER_LIMIT,
     PENDING_LIFETIME,
     PENDING_LIMIT,

@@ -6,8 +6,7 @@ from collections import OrderedDict
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from ipv8.messaging.address import UDPv4LANAddress
-
+from ...messaging.address import UDPv4LANAddress
 from .addresses import AddressBook
 from .containers import ObservedDict, ObservedSet, UniqueList
 from .crowd import ServiceCrowds
@@ -15,10 +14,9 @@ from .crowd import ServiceCrowds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipv8.messaging.address import Address
-    from ipv8.overlay import Overlay
-    from ipv8.peer import Peer
-
+    from ...messaging.address import Address
+    from ...overlay import Overlay
+    from ...peer import Peer
     from .addresses import WalkableAddress
 
 __all__ = ["MAX_UNVERIFIED_SERVICES", "NetworkTables"]

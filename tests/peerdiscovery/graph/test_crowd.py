@@ -8,7 +8,7 @@ import pytest
 from ipv8 import entropy
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
 from ipv8.peer import Peer
-from ipv8.peerdiscovery.crowd import FAIR_SHARE, Crowd, neighborhood_of, subnet_of
+from ipv8.peerdiscovery.graph.crowd import FAIR_SHARE, Crowd, neighborhood_of, subnet_of
 
 
 def make_peer(number: int, address: Any) -> Peer:

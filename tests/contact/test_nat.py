@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.traversal import (
+from ipv8.contact.nat import (
     DETOUR_LIMIT,
     EXPECTED_LIFETIME,
     EXPECTED_LIMIT,
@@ -15,13 +14,14 @@ from ipv8.traversal import (
     OBSERVER_LIMIT,
     PREDICTED_PORTS,
     SOURCES_PER_INTRODUCTION,
+    AddressMapping,
     Detours,
     ExpectedPunctures,
-    Mapping,
     MappingDetector,
-    Path,
+    PeerPath,
     predicted_addresses,
 )
+from ipv8.messaging.address import UDPv4Address, UDPv6Address
 
 LAN, WAN = UDPv4Address("192.168.1.5", 8090), UDPv4Address("8.8.8.8", 5000)
 OTHER_PORT = UDPv4Address("8.8.8.8", 6000)
@@ -73,40 +73,40 @@ def observed(*addresses: Any) -> MappingDetector:
 
 
 @pytest.mark.parametrize(("ports", "expected"), [
-    ((), Mapping.UNKNOWN),
-    ((1, 2), Mapping.UNKNOWN),
-    ((1, 1, 1), Mapping.ENDPOINT_INDEPENDENT),
-    ((1, 2, 3), Mapping.ENDPOINT_DEPENDENT),
-    ((1, 1, 2), Mapping.ENDPOINT_INDEPENDENT),
-    ((1, 1, 2, 2), Mapping.ENDPOINT_INDEPENDENT),
-    ((1, 2, 3, 4, 5, 5), Mapping.ENDPOINT_DEPENDENT),
+    ((), AddressMapping.UNKNOWN),
+    ((1, 2), AddressMapping.UNKNOWN),
+    ((1, 1, 1), AddressMapping.ENDPOINT_INDEPENDENT),
+    ((1, 2, 3), AddressMapping.ENDPOINT_DEPENDENT),
+    ((1, 1, 2), AddressMapping.ENDPOINT_INDEPENDENT),
+    ((1, 1, 2, 2), AddressMapping.ENDPOINT_INDEPENDENT),
+    ((1, 2, 3, 4, 5, 5), AddressMapping.ENDPOINT_DEPENDENT),
 ])
 def test_mappings_are_told_apart(ports: tuple[int, ...], expected: str) -> None:
     assert observed(*(UDPv4Address("8.8.8.8", port) for port in ports)).mapping(LAN) == expected
 
 
 def test_no_translation_is_recognised() -> None:
-    assert observed(WAN, WAN, WAN).mapping(WAN) == Mapping.NONE
+    assert observed(WAN, WAN, WAN).mapping(WAN) == AddressMapping.NONE
 
 
 def test_different_hosts_tell_nothing() -> None:
     addresses = [UDPv4Address(f"8.8.8.{number}", 5) for number in range(3)]
-    assert observed(*addresses).mapping(LAN) == Mapping.UNKNOWN
+    assert observed(*addresses).mapping(LAN) == AddressMapping.UNKNOWN
 
 
 def test_one_network_has_one_voice() -> None:
     detector = observed(WAN, WAN, WAN)
     for port in range(50):
         detector.observe(UDPv4Address("66.6.6.6", port), UDPv4Address("8.8.8.8", port))
-    assert detector.mapping(LAN) == Mapping.ENDPOINT_INDEPENDENT
+    assert detector.mapping(LAN) == AddressMapping.ENDPOINT_INDEPENDENT
 
 
 def test_observations_age_and_are_limited(manual_clock: Any) -> None:
     detector = observed(*(UDPv4Address("8.8.8.8", number) for number in range(20)))
-    assert detector.mapping(LAN) == Mapping.ENDPOINT_DEPENDENT
+    assert detector.mapping(LAN) == AddressMapping.ENDPOINT_DEPENDENT
     assert len(detector._seen) == OBSERVER_LIMIT
     manual_clock.advance(OBSERVER_LIFETIME + 1)
-    assert detector.mapping(LAN) == Mapping.UNKNOWN
+    assert detector.mapping(LAN) == AddressMapping.UNKNOWN
 
 
 def test_the_next_ports_are_predicted() -> None:
@@ -117,10 +117,10 @@ def test_the_next_ports_are_predicted() -> None:
 
 def test_paths_are_remembered() -> None:
     detours = Detours()
-    detours.note(OTHER_PORT, Path.OBSERVED)
-    assert detours.path(OTHER_PORT, False) == Path.OBSERVED
-    assert detours.path(WAN, False) == Path.DIRECT
-    assert detours.path(LAN, True) == Path.LAN
+    detours.note(OTHER_PORT, PeerPath.OBSERVED)
+    assert detours.path(OTHER_PORT, False) == PeerPath.OBSERVED
+    assert detours.path(WAN, False) == PeerPath.DIRECT
+    assert detours.path(LAN, True) == PeerPath.LAN
     for port in range(DETOUR_LIMIT):
-        detours.note(UDPv4Address("9.9.9.9", port), Path.PREDICTED)
-    assert detours.path(OTHER_PORT, False) == Path.DIRECT
+        detours.note(UDPv4Address("9.9.9.9", port), PeerPath.PREDICTED)
+    assert detours.path(OTHER_PORT, False) == PeerPath.DIRECT

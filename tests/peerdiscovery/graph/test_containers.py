@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8.peerdiscovery.containers import ObservedDict, ObservedSet, UniqueList
+from ipv8.peerdiscovery.graph.containers import ObservedDict, ObservedSet, UniqueList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -5,17 +5,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from . import clock
-from .limits import TokenBuckets
-from .messaging.inet import ipv6_to_text
+from .. import clock
+from ..limits import TokenBuckets
+from ..messaging.inet import ipv6_to_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .messaging.address import Address
-    from .peer import Peer
+    from ..messaging.address import Address
+    from ..peer import Peer
 
-__all__ = ["RELAYED_PORT", "CarriageBudget", "FreshCounters", "Meetings", "Routes", "is_overlay_host", "overlay_host"]
+__all__ = ["RELAYED_PORT", "CarriageBudget", "Meetings", "ReplayWindow", "Routes", "is_overlay_host", "overlay_host"]
 
 OVERLAY_PREFIX = 0x2001002 << 100
 """2001:20::/28, from which no address is ever routed: it is kept for hashes of keys (RFC 7343)."""
@@ -125,7 +125,7 @@ class Meetings:
         return False
 
 
-class FreshCounters:
+class ReplayWindow:
     """Tells new envelopes from recorded ones, for each author; envelopes may overtake each other."""
 
     def __init__(self) -> None:
@@ -174,6 +174,6 @@ class RelayState:
     def __init__(self) -> None:
         self.routes = Routes()
         self.meetings = Meetings()
-        self.counters = FreshCounters()
+        self.counters = ReplayWindow()
         self.budget = CarriageBudget()
         self.last_counter = 0

@@ -15,8 +15,7 @@ from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 from ipv8.messaging.payload import IntroductionResponsePayload
 from ipv8.peer import Peer
-from ipv8.peerdiscovery.network import Network
-from ipv8.peerdiscovery.reachability import (
+from ipv8.peerdiscovery.nat_probe import (
     NatKind,
     NatReport,
     Observation,
@@ -26,6 +25,7 @@ from ipv8.peerdiscovery.reachability import (
     is_carrier_grade,
     judge,
 )
+from ipv8.peerdiscovery.network import Network
 from ipv8.peerdiscovery.tracker import EndpointServer
 from ipv8.test.mocking.endpoint import MockEndpoint
 

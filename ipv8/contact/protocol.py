@@ -7,7 +7,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
-from . import clock
+from .. import clock
+from ..lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, receive_from
+from ..limits import TokenBuckets
+from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ..messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
+from ..messaging.interfaces.network_stats import DropCounter
+from ..messaging.payload import (
+    IntroductionRequestPayload,
+    IntroductionResponsePayload,
+    NewIntroductionRequestPayload,
+    NewIntroductionResponsePayload,
+    NewPuncturePayload,
+    NewPunctureRequestPayload,
+    PuncturePayload,
+    PunctureRequestPayload,
+)
+from ..messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
+from ..overlay import Settings
+from ..util import Computed
+from .carriage import is_overlay_host
 from .introductions import (
     NOWHERE,
     IntroductionLedger,
@@ -19,34 +38,15 @@ from .introductions import (
     is_somewhere,
     sample_peers,
 )
-from .lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, receive_from
-from .limits import TokenBuckets
-from .messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
-from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
-from .messaging.interfaces.network_stats import DropCounter
-from .messaging.payload import (
-    IntroductionRequestPayload,
-    IntroductionResponsePayload,
-    NewIntroductionRequestPayload,
-    NewIntroductionResponsePayload,
-    NewPuncturePayload,
-    NewPunctureRequestPayload,
-    PuncturePayload,
-    PunctureRequestPayload,
-)
-from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
-from .overlay import Settings
-from .relay import is_overlay_host
-from .relay_protocol import RelayProtocol
-from .traversal import PUNCTURE_DELAYS, Detours, ExpectedPunctures, Mapping, MappingDetector, Path
-from .util import Computed
+from .nat import PUNCTURE_DELAYS, AddressMapping, Detours, ExpectedPunctures, MappingDetector, PeerPath
+from .relaying import RelayProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping
 
-    from .messaging.address import Address
-    from .messaging.serialization import Payload
-    from .peer import Peer
+    from ..messaging.address import Address
+    from ..messaging.serialization import Payload
+    from ..peer import Peer
 
 __all__ = ["DEFAULT_MAX_PEERS", "CommunitySettings", "IntroductionObserver", "IntroductionProtocol"]
 
@@ -65,7 +65,7 @@ OPEN_FOR = 15.0
 """Seconds since the last packet from somewhere in which the way to there is surely open and needs no puncture."""
 
 
-CONNECTION_TYPES = {Mapping.NONE: "public", Mapping.ENDPOINT_DEPENDENT: "symmetric-NAT"}
+CONNECTION_TYPES = {AddressMapping.NONE: "public", AddressMapping.ENDPOINT_DEPENDENT: "symmetric-NAT"}
 
 IntroductionRequest = IntroductionRequestPayload | NewIntroductionRequestPayload
 IntroductionResponse = IntroductionResponsePayload | NewIntroductionResponsePayload
@@ -151,7 +151,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
     def _detect_nat_type(self) -> str:
         return CONNECTION_TYPES.get(self._detect_mapping(), "unknown")
 
-    #: How our IPv4 address is translated, as far as several peers have told: a value of :class:`Mapping`.
+    #: How our IPv4 address is translated, as far as several peers have told: a value of :class:`AddressMapping`.
     mapping = Computed(_detect_mapping)
 
     #: The connection type that requests tell: "unknown", "public" or "symmetric-NAT" (spec 05 section 3.1).
@@ -314,7 +314,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         if isinstance(address, RelayedAddress):
             return self._has_room_for_relayed(address)
         if self.endpoint.mapped_address is not None and not self._introductions.pending.waits_for(address):
-            self._introductions.detours.note(address, Path.MAPPED)
+            self._introductions.detours.note(address, PeerPath.MAPPED)
         return True
 
     def _make_room(self, peer: Peer) -> bool:
@@ -364,7 +364,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             in_lan = self.address_in_lan_subnets(source_address[0])
             known.path = self._introductions.detours.path(source_address, in_lan)
         elif known.address == source_address:
-            known.path = Path.RELAYED
+            known.path = PeerPath.RELAYED
             self._relay_state.meetings.note(asked, known)
         if isinstance(payload, NewIntroductionResponsePayload) or payload.supports_new_style:
             known.new_style_intro = True
@@ -446,7 +446,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         if (self._introductions.expected_punctures.reveals(payload.identifier, source)
                 and not 0 <= self.max_peers <= len(self.get_peers())
                 and self.network.get_verified_by_address(source) is None):
-            self._introductions.detours.note(source, Path.OBSERVED)
+            self._introductions.detours.note(source, PeerPath.OBSERVED)
             self.walk_to(source)
 
     @lazy_wrapper_unsigned_wd(GlobalTimeDistributionPayload, PunctureRequestPayload)

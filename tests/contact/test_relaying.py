@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from ipv8.community import Community, CommunitySettings
-from ipv8.introduction_protocol import IntroductionProtocol
+from ipv8.contact.carriage import RELAYED_PORT, overlay_host
+from ipv8.contact.nat import PeerPath
+from ipv8.contact.protocol import IntroductionProtocol
+from ipv8.contact.relaying import MAX_RELAYED_SIZE, RELAYED_PEERS_PER_CARRIER
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
 from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
@@ -19,9 +22,6 @@ from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_relay import RelayPayload
 from ipv8.messaging.serialization import default_serializer
 from ipv8.peer import Peer
-from ipv8.relay import RELAYED_PORT, overlay_host
-from ipv8.relay_protocol import MAX_RELAYED_SIZE, RELAYED_PEERS_PER_CARRIER
-from ipv8.traversal import Path
 
 
 class Word(VariablePayload):
@@ -110,7 +110,7 @@ def test_the_envelope_on_the_wire() -> None:
 async def test_a_peer_of_both_brings_two_together(three: tuple[Any, Any, Any]) -> None:
     alice, bob, carol = await connect(three)
     to_carol = as_seen_by(alice, carol)
-    assert to_carol.path == Path.RELAYED
+    assert to_carol.path == PeerPath.RELAYED
     assert to_carol.proven
     assert to_carol.address == home(carol)
     assert isinstance(to_carol.address, RelayedAddress)
@@ -154,7 +154,7 @@ async def test_a_direct_answer_ends_the_detour(three: tuple[Any, Any, Any]) -> N
     alice.walk_to(carol.endpoint.wan_address)
     await settle()
     peer = as_seen_by(alice, carol)
-    assert peer.path == Path.DIRECT
+    assert peer.path == PeerPath.DIRECT
     assert peer.address == carol.endpoint.wan_address
     assert RelayedAddress not in peer.addresses
 

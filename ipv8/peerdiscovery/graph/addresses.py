@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress
-
+from ...messaging.address import UDPv4Address, UDPv4LANAddress
 from .containers import ObservedDict
 from .walkable import WalkableAddresses
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
     from contextlib import AbstractContextManager
 
-    from ipv8.messaging.address import Address
+    from ...messaging.address import Address
 
 __all__ = ["NOT_INTRODUCED", "AddressBook", "WalkableAddress"]
 

@@ -6,15 +6,15 @@ from collections import Counter
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from . import clock, entropy
-from .limits import TokenBuckets
-from .messaging.address import RelayedAddress, UDPv4Address
+from .. import clock, entropy
+from ..limits import TokenBuckets
+from ..messaging.address import RelayedAddress, UDPv4Address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .messaging.address import Address
-    from .peer import Peer
+    from ..messaging.address import Address
+    from ..peer import Peer
 
 __all__ = [
     "NOWHERE",

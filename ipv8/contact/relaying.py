@@ -12,19 +12,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakMethod
 
-from . import clock
-from .authentication import MESSAGE_ID_OFFSET, try_verify
-from .lazy_community import EZPackOverlay, raising, try_decode
-from .messaging.address import RelayedAddress
-from .messaging.decoders import Refusal
-from .messaging.interfaces.network_stats import DropCounter
-from .messaging.payload_relay import RelayPayload
-from .overlay import SettingsClass
-from .relay import RELAYED_PORT, RelayState, is_overlay_host, overlay_host
+from .. import clock
+from ..lazy_community import EZPackOverlay, raising, try_decode
+from ..messaging.address import RelayedAddress
+from ..messaging.interfaces.network_stats import DropCounter
+from ..messaging.payload_relay import RelayPayload
+from ..messaging.readers import Refusal
+from ..overlay import SettingsClass
+from ..verification import MESSAGE_ID_OFFSET, try_verify
+from .carriage import RELAYED_PORT, RelayState, is_overlay_host, overlay_host
 
 if TYPE_CHECKING:
-    from .messaging.address import Address
-    from .peer import Peer
+    from ..messaging.address import Address
+    from ..peer import Peer
 
 __all__ = ["MAX_RELAYED_SIZE", "RelayProtocol"]
 
@@ -39,7 +39,7 @@ RELAYED_PEERS_PER_CARRIER = 4
 class RelayProtocol(EZPackOverlay[SettingsClass]):
     """Carries packets for others, and sends and receives packets that others carry.
 
-    ``relay`` says whether it does; the setting of the same name switches it off.
+    ``contact.carriage`` says whether it does; the setting of the same name switches it off.
     """
 
     #: Whether the overlay can do with peers that have no address on any network.

@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8 import authentication
-from ipv8.authentication import (
+from ipv8 import verification as authentication
+from ipv8.community import Community
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
+from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.interfaces.burst import burst
+from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
+from ipv8.messaging.lazy_payload import VariablePayload
+from ipv8.messaging.serialization import PackError
+from ipv8.peer import Peer
+from ipv8.verification import (
     FORGERIES_AT_ONCE,
     BadSignatureError,
     PacketDecodingError,
@@ -22,15 +31,6 @@ from ipv8.authentication import (
     try_verify,
     verify_ahead,
 )
-from ipv8.community import Community
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
-from ipv8.messaging.address import UDPv4Address
-from ipv8.messaging.interfaces.burst import burst
-from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
-from ipv8.messaging.lazy_payload import VariablePayload
-from ipv8.messaging.serialization import PackError
-from ipv8.peer import Peer
 
 ENDPOINT = UDPEndpoint()
 SOURCE = UDPv4Address("1.2.3.4", 5)

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from . import clock
-from .messaging.address import UDPv4Address
+from .. import clock
+from ..messaging.address import UDPv4Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .messaging.address import Address
+    from ..messaging.address import Address
 
-__all__ = ["PUNCTURE_DELAYS", "Detours", "ExpectedPunctures", "Mapping", "MappingDetector", "Path",
-           "predicted_addresses"]
+__all__ = [
+    "PUNCTURE_DELAYS",
+    "AddressMapping",
+    "Detours",
+    "ExpectedPunctures",
+    "MappingDetector",
+    "PeerPath",
+    "predicted_addresses",
+]
 
 PUNCTURE_DELAYS = (0.05, 0.2)
 """Seconds after the first puncture at which it is repeated: the walker's own NAT may let in the later ones only."""
@@ -73,7 +80,7 @@ class ExpectedPunctures:
         return True
 
 
-class Path:
+class PeerPath:
     """How the way to a peer was found."""
 
     UNKNOWN = "unknown"
@@ -105,10 +112,10 @@ class Detours:
 
     def path(self, address: Address, is_lan: bool) -> str:
         """How the way to ``address`` was found."""
-        return Path.LAN if is_lan else self._paths.get(address, Path.DIRECT)
+        return PeerPath.LAN if is_lan else self._paths.get(address, PeerPath.DIRECT)
 
 
-class Mapping:
+class AddressMapping:
     """How the addresses of this node are translated, by the terms of RFC 4787 section 4.1."""
 
     UNKNOWN = "unknown"
@@ -135,19 +142,19 @@ class MappingDetector:
             del self._seen[next(iter(self._seen))]
 
     def mapping(self, own: Address) -> str:
-        """One of the values of :class:`Mapping`, for a node that has the address ``own``."""
+        """One of the values of :class:`AddressMapping`, for a node that has the address ``own``."""
         horizon = clock.monotonic() - OBSERVER_LIFETIME
         seen = [address for stamp, address in self._seen.values() if stamp >= horizon]
         if len(seen) < OBSERVERS_NEEDED:
-            return Mapping.UNKNOWN
+            return AddressMapping.UNKNOWN
         host, _ = Counter(address[0] for address in seen).most_common(1)[0]
         there = [address for address in seen if address[0] == host]
         address, count = Counter(there).most_common(1)[0]
         if len(there) < OBSERVERS_NEEDED:
-            return Mapping.UNKNOWN
+            return AddressMapping.UNKNOWN
         if 2 * count < len(there):
-            return Mapping.ENDPOINT_DEPENDENT
-        return Mapping.NONE if address == own else Mapping.ENDPOINT_INDEPENDENT
+            return AddressMapping.ENDPOINT_DEPENDENT
+        return AddressMapping.NONE if address == own else AddressMapping.ENDPOINT_INDEPENDENT
 
 
 def predicted_addresses(address: Address) -> list[Address]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from ipv8.messaging.address import Address
+    from ...messaging.address import Address
 
 __all__ = ["WalkableAddresses"]
 

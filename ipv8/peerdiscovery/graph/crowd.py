@@ -6,13 +6,13 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
-from ipv8 import entropy
+from ... import entropy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Mapping
 
-    from ipv8.messaging.address import Address
-    from ipv8.peer import Peer
+    from ...messaging.address import Address
+    from ...peer import Peer
 
 __all__ = ["FAIR_SHARE", "Crowd", "ServiceCrowds", "neighborhood_of", "subnet_of"]
 

@@ -13,29 +13,28 @@ from enum import Enum
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
-from ipv8 import clock, entropy
-from ipv8.community import Community, CommunitySettings
-from ipv8.introductions import NOWHERE
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.address import UDPv6Address
-from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.messaging.payload import (
+from .. import clock, entropy
+from ..community import Community, CommunitySettings
+from ..contact.introductions import NOWHERE
+from ..keyvault.crypto import default_eccrypto
+from ..messaging.address import UDPv6Address
+from ..messaging.interfaces.network_stats import DropCounter
+from ..messaging.payload import (
     IntroductionRequestPayload,
     NewIntroductionRequestPayload,
 )
-from ipv8.peer import Peer
-from ipv8.requestcache import RandomNumberCache, RequestCache
-
+from ..peer import Peer
+from ..requestcache import RandomNumberCache, RequestCache
 from .network import Network
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Collection, Iterable
 
-    from ipv8.introduction_protocol import IntroductionRequest, IntroductionResponse
-    from ipv8.messaging.address import Address
-    from ipv8.messaging.interfaces.endpoint import Endpoint
-    from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
+    from ..contact.protocol import IntroductionRequest, IntroductionResponse
+    from ..messaging.address import Address
+    from ..messaging.interfaces.endpoint import Endpoint
+    from ..messaging.payload_headers import GlobalTimeDistributionPayload
 
 __all__ = ["NatKind", "NatReport", "Observation", "Reachability", "ReachabilityProbe", "classify", "is_carrier_grade",
            "judge"]

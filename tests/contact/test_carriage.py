@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, strategies as st
 
-from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.peer import Peer
-from ipv8.relay import (
+from ipv8.contact.carriage import (
     ATTEMPT_PAUSE,
     ATTEMPTS_AT_ONCE,
     ATTEMPTS_AT_ONCE_PER_CARRIER,
@@ -23,12 +20,15 @@ from ipv8.relay import (
     ROUTE_LIMIT,
     TOTAL_BYTES_AT_ONCE,
     CarriageBudget,
-    FreshCounters,
     Meetings,
+    ReplayWindow,
     Routes,
     is_overlay_host,
     overlay_host,
 )
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.peer import Peer
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
@@ -100,7 +100,7 @@ def test_only_so_many_meetings_are_remembered() -> None:
 
 
 def test_a_counter_is_good_once() -> None:
-    fresh = FreshCounters()
+    fresh = ReplayWindow()
     assert fresh.accept(b"me", 5)
     assert not fresh.accept(b"me", 5)
     assert fresh.accept(b"you", 5)
@@ -109,7 +109,7 @@ def test_a_counter_is_good_once() -> None:
 
 
 def test_old_counters_are_not_good() -> None:
-    fresh = FreshCounters()
+    fresh = ReplayWindow()
     for counter in range(100, 100 + COUNTERS_PER_ORIGIN):
         assert fresh.accept(b"me", counter)
     assert not fresh.accept(b"me", 99)
@@ -119,13 +119,13 @@ def test_old_counters_are_not_good() -> None:
 
 @given(st.lists(st.integers(0, 40), max_size=200))
 def test_no_counter_is_ever_accepted_twice(counters: list[int]) -> None:
-    fresh = FreshCounters()
+    fresh = ReplayWindow()
     accepted = [counter for counter in counters if fresh.accept(b"me", counter)]
     assert sorted(accepted) == sorted(set(counters))
 
 
 def test_the_counters_of_so_many_authors_are_remembered() -> None:
-    fresh = FreshCounters()
+    fresh = ReplayWindow()
     for number in range(ORIGIN_LIMIT + 1):
         assert fresh.accept(number.to_bytes(20, "big"), 1)
     assert not fresh.accept(ORIGIN_LIMIT.to_bytes(20, "big"), 1)

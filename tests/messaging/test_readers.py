@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv6Address
-from ipv8.messaging.decoders import MESSAGE_LIMIT, WHOLE
 from ipv8.messaging.inet import ipv4_to_bytes, ipv4_to_text, ipv6_to_bytes, ipv6_to_text
 from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
 from ipv8.messaging.payload import (
@@ -28,6 +27,7 @@ from ipv8.messaging.payload import (
 )
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ipv8.messaging.read_plan import MAX_NESTING
+from ipv8.messaging.readers import MESSAGE_LIMIT, WHOLE
 from ipv8.messaging.serialization import Packer, PackError, Serializable, Serializer, default_serializer
 
 PROPERTY = settings(deadline=None, max_examples=150)

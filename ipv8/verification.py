@@ -18,9 +18,9 @@ from .keyvault.crypto import ECCrypto
 from .keyvault.encoding import EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
 from .limits import TokenBuckets
 from .messaging.address import Address
-from .messaging.decoders import Refusal
 from .messaging.interfaces.burst import burst
 from .messaging.interfaces.network_stats import DropCounter
+from .messaging.readers import Refusal
 from .messaging.serialization import PackError
 from .peer import Peer
 

@@ -1,0 +1,1 @@
+"""How the peers of an overlay meet: introductions, punctures, address translators, and packets carried for others."""

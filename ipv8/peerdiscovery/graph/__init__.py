@@ -1,0 +1,1 @@
+"""The tables of which a view of the network is made: plain data structures, without a network."""
