@@ -1,0 +1,228 @@
+"""Which peers are still there, and which ways to them are kept open: plain state, no sockets and no clock.
+
+A NAT forgets a mapping that is not used (RFC 4787 section 4.3), and a crashed peer says nothing. Both are met by the
+same exchange: a peer that was silent for an interval is probed, and is lost when it answers none of a few probes. It is
+never lost without having been asked, however much time seems to have passed. The rules are in
+doc/protocol/liveness.md.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, NamedTuple
+
+from .. import entropy
+from ..limits import ExpiringDict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..messaging.address import Address
+    from ..peer import Peer
+
+__all__ = ["Departures", "Liveness", "Lost", "Probe", "ProbeKind"]
+
+KEEP_ALIVE_INTERVAL = 25.0
+"""Seconds without a sign of life after which a peer is probed at first. Many NATs forget a mapping after 30 s."""
+
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 15.0, 40.0
+"""Bounds of the interval, which is adapted for each peer. With the longest one, a crash is noticed within 60 s."""
+
+LENGTHEN, SHORTEN = 2.5, 0.6
+"""A first probe that is answered adds so many seconds to the interval; one that is lost multiplies it."""
+
+JITTER = 0.2
+"""The part of the interval by which probes are moved at random, so that they do not go out together."""
+
+PATIENCE = (4.0, 5.0, 6.0)
+"""Seconds that the first, second and last probe are waited for."""
+
+REST_INTERVAL = 60.0
+"""Seconds after which a peer that no overlay of this node needs is looked at again; it is not probed meanwhile."""
+
+DEPARTURE_TOLERANCE = 60.0
+"""Seconds by which the time in a goodbye may differ from the own clock."""
+
+MAX_DEPARTURES = 4096
+"""Goodbyes that are remembered, so that each counts once."""
+
+
+class ProbeKind(Enum):
+    """How a peer is asked for a sign of life."""
+
+    PING = "ping"
+    """By the small unsigned message that only peers with this library answer."""
+    INTRODUCTION = "introduction request"
+    """By a message that every peer answers."""
+
+
+class Probe(NamedTuple):
+    """To be done: ask ``peer`` for a sign of life."""
+
+    peer: Peer
+    address: Address
+    kind: ProbeKind
+    nonce: int
+    """64 bits, which the answer to a ping repeats."""
+
+
+class Lost(NamedTuple):
+    """To be done: remove ``peer``, which answered none of its probes."""
+
+    peer: Peer
+
+
+class _Watch:
+    """What is known of the liveness of one peer."""
+
+    __slots__ = ("answers_pings", "asked_at", "due", "interval", "nonce", "peer", "unanswered")
+
+    def __init__(self, peer: Peer, due: float) -> None:
+        self.peer = peer
+        self.due = due
+        self.interval = KEEP_ALIVE_INTERVAL
+        self.unanswered = 0
+        self.nonce = 0
+        self.asked_at: Address | None = None
+        self.answers_pings: bool | None = None
+
+
+class Liveness:
+    """When each peer is to be probed, and which of them are lost.
+
+    All times are seconds of one monotonic clock. The cost of a call is logarithmic in the number of peers.
+
+    :param heard: tells when a peer was heard of for the last time; ``-inf`` if never.
+    :param needed: tells whether some overlay of this node still has the peer. Others are not probed.
+    """
+
+    def __init__(self, heard: Callable[[Peer], float], needed: Callable[[Peer], bool]) -> None:
+        self._heard = heard
+        self._needed = needed
+        self._watches: dict[Peer, _Watch] = {}
+        self._pinged: dict[int, _Watch] = {}
+        self._queue: list[tuple[float, int, _Watch]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def __contains__(self, peer: object) -> bool:
+        return peer in self._watches
+
+    def watch(self, peer: Peer, now: float) -> None:
+        """Begin to look after ``peer``, which has just become one; nothing if that was done before."""
+        if peer not in self._watches:
+            watch = self._watches[peer] = _Watch(peer, now)
+            self._schedule(watch, now + self._spread(watch.interval))
+
+    def forget(self, peer: Peer) -> None:
+        """Do not look after ``peer`` any more."""
+        watch = self._watches.pop(peer, None)
+        if watch is not None:
+            self._pinged.pop(watch.nonce, None)
+            watch.due = -1.0  # its place in the queue is void
+            if len(self._queue) > 2 * len(self._watches) + 64:
+                self._queue = [entry for entry in self._queue if entry[0] == entry[2].due]
+                heapify(self._queue)
+
+    def deadline(self) -> float | None:
+        """When :meth:`tick` is to be called next; ``None`` if there is nothing to wait for."""
+        while self._queue and self._queue[0][0] != self._queue[0][2].due:
+            heappop(self._queue)
+        return self._queue[0][0] if self._queue else None
+
+    def tick(self, now: float) -> list[Probe | Lost]:
+        """What is to be done at ``now``. Lost peers are forgotten."""
+        actions: list[Probe | Lost] = []
+        deadline = self.deadline()
+        while deadline is not None and deadline <= now:
+            watch = heappop(self._queue)[2]
+            action = self._look_at(watch, now)
+            if action is not None:
+                actions.append(action)
+            deadline = self.deadline()
+        return actions
+
+    def answered(self, nonce: int, source: Address) -> Peer | None:
+        """The peer that answered a ping with ``nonce`` from where it was sent to; ``None`` if there is no such ping."""
+        watch = self._pinged.get(nonce)
+        if watch is None or watch.asked_at != source:
+            return None
+        del self._pinged[nonce]
+        watch.answers_pings = True
+        return watch.peer
+
+    def pinged_by(self, peer: Peer) -> None:
+        """Note that ``peer`` sends pings, so that it answers them too."""
+        watch = self._watches.get(peer)
+        if watch is not None:
+            watch.answers_pings = True
+
+    def _look_at(self, watch: _Watch, now: float) -> Probe | Lost | None:
+        peer = watch.peer
+        silent_since = self._heard(peer)
+        if watch.unanswered and silent_since >= watch.due - PATIENCE[watch.unanswered - 1]:
+            self._adapt(watch)
+        if not self._needed(peer):
+            watch.unanswered = 0
+            self._schedule(watch, now + REST_INTERVAL)
+            return None
+        if not watch.unanswered and silent_since + watch.interval * (1 - JITTER) > now:
+            self._schedule(watch, silent_since + self._spread(watch.interval))
+            return None
+        self._pinged.pop(watch.nonce, None)
+        if watch.unanswered == len(PATIENCE):
+            self.forget(peer)
+            return Lost(peer)
+        return self._probe(watch, now)
+
+    def _adapt(self, watch: _Watch) -> None:
+        """Account for an answer: the way stays open for the interval, or not quite."""
+        if watch.unanswered == 1:
+            watch.interval = min(LONGEST_INTERVAL, watch.interval + LENGTHEN)
+        elif watch.answers_pings is None:
+            watch.answers_pings = False  # which says nothing about the way
+        else:
+            watch.interval = max(SHORTEST_INTERVAL, watch.interval * SHORTEN)
+        watch.unanswered = 0
+
+    def _probe(self, watch: _Watch, now: float) -> Probe:
+        first = watch.unanswered == 0
+        last = watch.unanswered == len(PATIENCE) - 1
+        by_ping = not last and (watch.answers_pings or (first and watch.answers_pings is None))
+        watch.nonce = entropy.randbits(64)
+        watch.asked_at = watch.peer.address
+        if by_ping:
+            self._pinged[watch.nonce] = watch
+        self._schedule(watch, now + PATIENCE[watch.unanswered])
+        watch.unanswered += 1
+        return Probe(watch.peer, watch.asked_at, ProbeKind.PING if by_ping else ProbeKind.INTRODUCTION, watch.nonce)
+
+    def _spread(self, interval: float) -> float:
+        return interval * (1.0 - JITTER * entropy.random())
+
+    def _schedule(self, watch: _Watch, due: float) -> None:
+        watch.due = due
+        self._count += 1
+        heappush(self._queue, (due, self._count, watch))
+
+
+class Departures:
+    """Which goodbyes count: those of now, each once."""
+
+    def __init__(self) -> None:
+        self._heeded: ExpiringDict[tuple[bytes, int], None] = ExpiringDict(MAX_DEPARTURES, 2.5 * DEPARTURE_TOLERANCE)
+
+    def accept(self, mid: bytes, sent: int, wall: float) -> bool:
+        """Whether the owner of a key hash leaves, who says so with the time ``sent``.
+
+        :param mid: SHA-1 of the public key that signed the goodbye.
+        :param sent: milliseconds since the Unix epoch, by the sender's clock.
+        :param wall: seconds since the Unix epoch, by the own clock.
+        """
+        if abs(sent / 1000 - wall) > DEPARTURE_TOLERANCE or (mid, sent) in self._heeded:
+            return False
+        self._heeded[mid, sent] = None
+        return True
