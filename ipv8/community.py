@@ -10,15 +10,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from . import entropy
-from .contact.introductions import sample_peers
-from .contact.nat import AddressMapping, PeerPath, predicted_addresses
+from . import clock, entropy
 from .contact.protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
 from .declaration import Message
 from .lazy_community import Attempt, reception_of
 from .limits import TokenBuckets
-from .messaging.address import UDPv4Address, UDPv6Address
-from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
 from .messaging.readers import Refusal
@@ -35,11 +31,10 @@ __all__ = ["DEFAULT_MAX_PEERS", "Community", "CommunitySettings"]
 COMMUNITY_ID_SIZE = 20
 
 BOOTSTRAP_TIMEOUT = 60.0
-KEEP_ALIVE_CHANCE = 0.05
-"""How often a new introduction is asked of a bootstrap server although there are peers to ask."""
+"""Seconds that a bootstrapper has to find addresses."""
 
-UNPROVEN_CHANCE = 0.5
-"""How often a new introduction is asked of a peer that has yet to answer: its answer proves that it is there."""
+KEEP_ALIVE_CHANCE = 0.05
+"""How often a bootstrap server is asked for an introduction although there are peers to ask."""
 
 WARNINGS_PER_SECOND, WARNINGS_AT_ONCE = 0.1, 5.0
 
@@ -244,7 +239,7 @@ class Community(IntroductionProtocol):
             initialization.cancel()
 
     def ensure_blacklisted(self, address: Address) -> None:
-        """See to it that nobody at ``address`` becomes a peer."""
+        """Add ``address`` to the blacklist, unless it is there: nobody at that address becomes a peer."""
         if address not in self.network.blacklist:
             self.network.blacklist.append(address)
 
@@ -254,17 +249,11 @@ class Community(IntroductionProtocol):
         self.endpoint.send(address, packet)
 
     def retry_walk(self, address: Address) -> None:
-        """Walk again to an ``address`` that did not answer, and to where a NAT may have put its owner for us.
-
-        Nothing is done without a NAT on our side: then the punctures of the other side show the way.
-        """
-        if self.my_estimated_lan != self.my_estimated_wan:
-            self.walk_to(address)
-            predictable = self._detect_mapping() != AddressMapping.ENDPOINT_DEPENDENT
-            if predictable and not self.address_in_lan_subnets(address[0]):
-                for predicted in predicted_addresses(address):
-                    self._introductions.detours.note(predicted, PeerPath.PREDICTED)
-                    self.walk_to(predicted)
+        """Walk again to an ``address`` that did not answer, and to where a NAT may have put its owner for us."""
+        is_lan = self.address_in_lan_subnets(address[0])
+        for target in self._contact_parts.nat.second_tries(address, self.my_estimated_lan, self.my_estimated_wan,
+                                                           is_lan, clock.monotonic()):
+            self.walk_to(target)
 
     def on_walk_failed(self, address: Address) -> None:
         """Have a request carried to an ``address`` that did not answer, by the peer that introduced it."""
@@ -294,11 +283,8 @@ class Community(IntroductionProtocol):
             for bootstrapper in self.bootstrappers:
                 bootstrapper.keep_alive(self)
         else:
-            pending = self._introductions.pending
-            unproven = [peer for peer in sample_peers(available)
-                        if not (peer.proven or pending.waits_for(peer.address))]
-            ask_unproven = unproven and entropy.random() < UNPROVEN_CHANCE
-            self.send_introduction_request(entropy.choice(unproven if ask_unproven else available))
+            self.send_introduction_request(
+                self._contact_parts.introductions.choose_to_ask(available, clock.monotonic()))
 
     def get_walkable_addresses(self) -> list[Address]:
         """Addresses that were introduced in this overlay and belong to none of its peers."""
@@ -307,27 +293,3 @@ class Community(IntroductionProtocol):
     def get_peers(self) -> list[Peer]:
         """The verified peers of this overlay."""
         return self.network.get_peers_for_service(self.community_id)
-
-    # Addresses of our own
-
-    def guess_address(self, interface: str) -> Address | None:
-        """Our address on an interface, ``"UDPIPv4"`` or ``"UDPIPv6"``, as far as this machine can tell."""
-        if interface == "UDPIPv4":
-            lan = self._get_lan_address()
-            return UDPv4Address(*lan[:2]) if not self._is_ipv6_address(lan[0]) else None
-        if interface == "UDPIPv6":
-            own = self.get_ipv6_address()
-            return UDPv6Address(*own[:2]) if self._is_ipv6_address(own[0]) else None
-        return None
-
-    def my_preferred_address(self) -> Address:
-        """Our address on the best interface: IPv6 before IPv4."""
-        interfaces = getattr(self.endpoint, "interfaces", None)
-        if not interfaces:
-            return self.my_estimated_wan
-        for address_class, interface in FAST_ADDR_TO_INTERFACE.items():
-            if interface in interfaces and address_class not in self.my_peer.addresses:
-                guess = self.guess_address(interface)
-                if guess is not None:
-                    self.my_peer.address = guess
-        return self.my_peer.address

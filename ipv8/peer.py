@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import deque
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from . import clock
@@ -123,8 +124,10 @@ class Peer:
     address_frozen: bool = False
     #: Whether the peer answered a request of ours, so that it really is reachable where it says.
     proven: bool = False
-    #: How the way to the peer was found, when it last answered: a value of ``ipv8.contact.nat.Path``.
+    #: How the way to the peer was found, when it last answered: a value of ``ipv8.contact.nat.PeerPath``.
     path: str = "unknown"
+    #: When a packet of the peer was last received, in seconds of the monotonic clock; minus infinity if none was.
+    last_heard: float = -inf
     _lamport_timestamp: int = 0
 
     def __init__(self, key: Key | bytes, address: Address | None = None, intro: bool = True) -> None:
@@ -146,6 +149,8 @@ class Peer:
         self.creation_time: float = now
         #: Seconds since the Unix epoch, 0 if the peer was never heard of directly.
         self.last_response: float = 0 if intro else now
+        if not intro:
+            self.last_heard = clock.monotonic()
         self._hash = int.from_bytes(mid[:8], "big")
         self._addresses: DirtyDict[type, Address] = DirtyDict()
         self._address: Address = NO_ADDRESS
@@ -203,6 +208,7 @@ class Peer:
         """Move the Lamport clock forward to ``timestamp`` and note that the peer was heard of now."""
         self._lamport_timestamp = max(self._lamport_timestamp, timestamp)
         self.last_response = clock.time()
+        self.last_heard = clock.monotonic()
 
     def get_lamport_timestamp(self) -> int:
         """The Lamport clock."""

@@ -282,10 +282,10 @@ def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, ke
         return known
     addresses = known.addresses
     if addresses.get(source_address.__class__) == source_address:
-        known.last_response = clock.time()
+        known.last_response, known.last_heard = clock.time(), clock.monotonic()
         return known
     if not known.proven or known.address_frozen or not addresses or source_address in addresses.values():
-        known.last_response = clock.time()
+        known.last_response, known.last_heard = clock.time(), clock.monotonic()
         known.add_address(source_address)
         return known
     overlay.on_unconfirmed_address(known, source_address)

@@ -9,9 +9,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from ipv8 import clock
 from ipv8.community import DEFAULT_MAX_PEERS, Community, CommunitySettings
+from ipv8.contact.introductions import RESPONSES_AT_ONCE, UNPROVEN_GRACE
 from ipv8.contact.nat import PeerPath
-from ipv8.contact.protocol import RESPONSES_AT_ONCE, UNPROVEN_GRACE
 from ipv8.declaration import message
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
@@ -21,6 +22,7 @@ from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload import (
     IntroductionRequestPayload,
     IntroductionResponsePayload,
+    NewIntroductionResponsePayload,
     NewPunctureRequestPayload,
     PuncturePayload,
     PunctureRequestPayload,
@@ -103,6 +105,20 @@ class TestComponents:
         assert overlay.got == [7]
         assert overlay.drops == {"undecodable": 1, "unknown_id": 1}
 
+    def test_they_meet(self, make_overlay: Any) -> None:
+        overlay, other = make_overlay(Component, deliver=False), make_overlay(Simple)
+        dist, source = GlobalTimeDistributionPayload(1), UDPv4Address("1.2.3.4", 5)
+        overlay.max_peers = 30
+        peer = Peer(other.my_peer.public_key, source)
+        request = overlay._ez_unpack_auth(IntroductionRequestPayload, other.create_introduction_request(source))[2]
+        overlay.on_introduction_request(peer, dist, request)
+        learn_from(overlay, source, UDPv4Address("7.7.7.7", 7))
+        assert overlay.my_estimated_wan == ("7.7.7.7", 7)
+        assert peer in overlay.network.verified_peers
+        assert overlay.contact.introductions.has_enough() is False
+        assert (overlay.mapping, overlay.nat_type) == ("unknown", "unknown")
+        assert not overlay.introduction_observers
+
     async def test_they_send_and_end(self, make_overlay: Any) -> None:
         overlay = make_overlay(Component)
         assert overlay.create_introduction_request(UDPv4Address("1.2.3.4", 5))[22] == 246
@@ -116,7 +132,8 @@ class TestNames:
 
     NAMES = ("mapping", "nat_type", "relay", "signature_guard_", "_attempts", "_warnings", "_pending", "_mapping",
              "_responses", "_detours", "_routes", "_meetings", "_carriage", "_punctures", "_confirmations", "_ledger",
-             "_last_counter", "attempts", "pending", "state", "messages", "counters", "budget", "routes")
+             "_last_counter", "attempts", "pending", "state", "messages", "counters", "budget", "routes", "contact",
+             "introductions", "nat", "_introductions", "_nat", "_observers", "observers")
 
     def test_programs_may_use_them(self, make_overlay: Any) -> None:
         class Busy(Simple):
@@ -674,6 +691,19 @@ class TestStrangers:
             overlay.on_packet((UDPv4Address("66.6.6.6", 1000 + port), packet))
         assert overlay.drops[DropCounter.RATE_LIMITED] == 20
 
+    async def test_recorded_requests_of_a_proven_peer_are_not_answered_without_end(self, make_overlay: Any,
+                                                                                   manual_clock: Any) -> None:
+        ours, theirs = make_overlay(Simple), make_overlay(Simple)
+        ours.walk_to(theirs.endpoint.wan_address)
+        await settle()
+        assert ours.get_peers()[0].proven
+        ours.endpoint.deliver = False
+        ours.endpoint.sent.clear()
+        recorded = theirs.create_introduction_request(ours.endpoint.wan_address)
+        for port in range(1, 501):
+            ours.on_packet((UDPv4Address("66.6.6.6", port), recorded))
+        assert ours.drops[DropCounter.RATE_LIMITED] == 500 - RESPONSES_AT_ONCE
+
     async def test_strangers_cannot_have_a_victim_flooded(self, make_overlay: Any) -> None:
         overlay = make_overlay(Simple, deliver=False)
         received = 0
@@ -788,6 +818,33 @@ class TestTraversal:
         overlay.on_packet((tracker, packet))
         assert [to for to, _ in overlay.endpoint.sent] == [walker]
 
+    @pytest.mark.parametrize(("later", "wall_later", "is_open"), [(10.0, -1e6, True), (10.0, 1e6, True),
+                                                                  (20.0, -1e6, False), (20.0, 1.0, False)])
+    async def test_a_clock_that_is_set_opens_and_closes_no_way(self, make_overlay: Any, later: float, wall_later: float,
+                                                               is_open: bool) -> None:
+        class TwoClocks:
+            wall, steady = 1e9, 100.0
+
+            def time(self) -> float:
+                return self.wall
+
+            def monotonic(self) -> float:
+                return self.steady
+
+        clocks = TwoClocks()
+        with clock.use(clocks):
+            overlay, other = make_overlay(Simple), make_overlay(Simple)
+            overlay.walk_to(other.endpoint.wan_address)
+            await settle()
+            overlay.endpoint.deliver = False
+            overlay.endpoint.sent.clear()
+            tracker, walker = UDPv4Address("5.5.5.5", 5), other.endpoint.wan_address
+            overlay.ensure_blacklisted(tracker)
+            clocks.steady += later
+            clocks.wall += wall_later
+            overlay.on_packet((tracker, overlay.create_puncture_request(walker, walker, 1)))
+            assert [to for to, _ in overlay.endpoint.sent] == ([] if is_open else [walker])
+
     async def test_a_walk_is_tried_again_at_the_next_ports(self, make_overlay: Any) -> None:
         overlay = make_overlay(Simple, deliver=False)
         overlay.retry_walk(UDPv4Address("8.8.8.8", 1000))
@@ -809,7 +866,7 @@ class TestTraversal:
 
         assert told() == "unknown"
         for number in range(3):
-            overlay._introductions.mapping.observe(UDPv4Address(f"1.{number}.1.1", 1), UDPv4Address("7.7.7.7", number))
+            learn_from(overlay, UDPv4Address(f"1.{number}.1.1", 1), UDPv4Address("7.7.7.7", number + 1))
         assert told() == overlay.nat_type == "symmetric-NAT"
 
     async def test_a_full_overlay_answers_its_peers(self, make_overlay: Any) -> None:
@@ -929,8 +986,6 @@ class TestOwnAddresses:
         overlay.my_peer.addresses[UDPv6Address] = UDPv6Address("2001:db8::1", 1)
         other = Peer(default_eccrypto.generate_key("very-low").pub(), UDPv4Address("5.5.5.5", 5))
         other.new_style_intro = True
-        from ipv8.messaging.payload import NewIntroductionResponsePayload
-
         payload = NewIntroductionResponsePayload(
             UDPv4Address("9.9.9.9", 9), NOWHERE, UDPv6Address("2001:db8::5", 5), NOWHERE, NOWHERE, 7,
             0, 0, 0, 0, 0, 0, 0, 0, b"")
@@ -996,15 +1051,41 @@ class TestIPv6Only:
         assert overlay.get_walkable_addresses() == []
 
 
-@pytest.mark.parametrize("own", [UDPv4Address("0.0.0.0", 0), UDPv4Address("255.255.255.255", 5),
-                                 UDPv4Address("7.7.7.7", 0)])
-def test_nobody_tells_us_that_we_are_nowhere(make_overlay: Any, own: Any) -> None:
+def learn_from(overlay: Any, witness: Any, own: Any) -> None:
+    """Let somebody at an address answer, and say that it sees us at another one."""
+    payload = NewIntroductionResponsePayload(own, NOWHERE, NOWHERE, NOWHERE, NOWHERE, 7, 0, 0, 0, 0, 0, 0, 0, 0, b"")
+    peer = Peer(default_eccrypto.generate_key("curve25519").pub(), witness)
+    overlay.on_introduction_response(peer, GlobalTimeDistributionPayload(1), payload)
+
+
+def test_our_own_addresses_are_learned_by_vote(make_overlay: Any) -> None:
+    overlay = make_overlay(Simple)
+    own, own_ipv6 = UDPv4Address("130.1.1.1", 1), UDPv6Address("2001:db8::1", 1)
+    for number in range(3):
+        learn_from(overlay, UDPv4Address(f"1.{number}.1.1", 1), own)
+        learn_from(overlay, UDPv6Address(f"2001:db8:{number}::1", 1), own_ipv6)
+    learn_from(overlay, UDPv4Address("66.6.6.6", 1), UDPv4Address("130.6.6.6", 6))
+    learn_from(overlay, UDPv6Address("2001:db8:6::1", 1), UDPv6Address("2001:db8::6", 6))
+    assert overlay.my_estimated_wan == own
+    assert overlay.my_peer.addresses[UDPv4Address] == own
+    assert overlay.my_peer.addresses[UDPv6Address] == own_ipv6
+
+
+def test_a_private_address_of_ours_is_not_seen_from_outside(make_overlay: Any) -> None:
     overlay = make_overlay(Simple)
     before = overlay.my_estimated_wan
-    witness = Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5))
-    overlay._learn_own_address(witness, own)
+    learn_from(overlay, UDPv4Address("192.168.1.9", 1), UDPv4Address("192.168.1.5", 1))
     assert overlay.my_estimated_wan == before
-    assert overlay.my_peer.address == before
+    assert overlay.my_peer.address == ("192.168.1.5", 1)
+
+
+@pytest.mark.parametrize("own", [NOWHERE, UDPv4Address("7.7.7.7", 0), UDPv6Address("2001:db8::1", 1)])
+def test_what_a_witness_cannot_see_is_not_learned(make_overlay: Any, own: Any) -> None:
+    overlay = make_overlay(Simple)
+    before = overlay.my_estimated_wan
+    learn_from(overlay, UDPv4Address("1.2.3.4", 5), own)
+    assert overlay.my_estimated_wan == before
+    assert dict(overlay.my_peer.addresses) == {UDPv4Address: before}
 
 
 def test_an_introduction_looks_at_few_of_many(make_overlay: Any, monkeypatch: pytest.MonkeyPatch) -> None:

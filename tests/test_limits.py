@@ -18,6 +18,12 @@ def test_a_full_bucket_holds_the_burst_and_refills_at_its_rate(manual_clock: Any
     assert sum(buckets.take("a") for _ in range(10)) == 3
 
 
+def test_a_bucket_can_be_told_the_time() -> None:
+    buckets = TokenBuckets(rate=2.0, burst=3.0)
+    assert [buckets.take("a", now=5.0) for _ in range(4)] == [True, True, True, False]
+    assert [buckets.take("a", now=5.5) for _ in range(2)] == [True, False]
+
+
 def test_keys_have_buckets_of_their_own(manual_clock: Any) -> None:
     buckets = TokenBuckets(rate=1.0, burst=1.0)
     assert buckets.take("a")
@@ -77,6 +83,22 @@ def test_a_table_without_room_is_refused() -> None:
         BoundedDict(0)
     with pytest.raises(ValueError, match="lifetime"):
         ExpiringDict(1, 0.0)
+
+
+def test_an_expiring_dict_can_be_told_the_time() -> None:
+    evicted: list[tuple[str, int]] = []
+    table: ExpiringDict[str, int] = ExpiringDict(3, 10.0, on_evict=lambda key, value: evicted.append((key, value)))
+    table.set("a", 1, 0.0)
+    table.set("b", 2, 6.0)
+    assert [table.get("a", now=9.0), table.age("a", 9.0), table.values(9.0)] == [1, 9.0, [1, 2]]
+    assert [table.get("a", now=10.0), table.age("a", 10.0), table.values(10.0)] == [None, None, [2]]
+    assert not evicted
+    table.expire(10.0)
+    assert evicted == [("a", 1)]
+    assert table.pop("b", now=15.0) == 2
+    table.set("c", 3, 20.0)
+    assert table.pop("c", 7, 30.0) == 7
+    assert evicted == [("a", 1)]
 
 
 def test_entries_of_an_expiring_dict_end_with_their_lifetime(manual_clock: Any) -> None:

@@ -158,6 +158,8 @@ def test_initial_state(manual_clock: Any) -> None:
     assert peer.proven is False
     assert peer.get_lamport_timestamp() == peer._lamport_timestamp == 0
     assert Peer(PUBLIC, intro=False).last_response == manual_clock.now
+    assert Peer(PUBLIC, intro=False).last_heard == manual_clock.now
+    assert Peer(PUBLIC).last_heard < manual_clock.now - 1e9
 
 
 def test_no_address() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import clock, entropy
 from ..community import Community, CommunitySettings
-from ..contact.introductions import is_sendable
 from ..limits import TokenBuckets
 from ..messaging.address import UDPv4Address, UDPv6Address
 from ..messaging.serialization import ListOf
@@ -226,12 +225,9 @@ class DHTNode(Community):
         proof = self._proven_addresses.get(address)
         return proof is not None and clock.monotonic() - proof < PROOF_SECONDS
 
-    def _may_puncture(self, source_address: Address, payload: Any, size: int) -> bool:
-        """Whether to send a packet to a third party: nodes that have answered are acquaintances, peers or not."""
-        target = self._puncture_target(payload)
-        if self.is_proven(source_address) and is_sendable(target, self.my_estimated_lan, source_address):
-            return self._introductions.punctures.allow(source_address[0], target, acquainted=True, size=size)
-        return super()._may_puncture(source_address, payload, size)
+    def is_acquainted(self, address: Address) -> bool:
+        """Whether somebody at ``address`` may have punctures sent: nodes that have answered may, peers or not."""
+        return self.is_proven(address) or super().is_acquainted(address)
 
     # Asking
 

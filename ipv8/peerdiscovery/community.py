@@ -77,7 +77,7 @@ class PingRequestCache(NumberCacheWithName):
     def finish(self) -> None:
         """Note that the answer arrived now."""
         now = clock.time()
-        self.peer.last_response = now
+        self.peer.last_response, self.peer.last_heard = now, clock.monotonic()
         self.peer.pings.append(max(0.0, now - self.start_time))
 
 

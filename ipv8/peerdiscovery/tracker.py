@@ -159,7 +159,7 @@ class TrackerPing(NumberCacheWithName):
         self._pending.pop(self.address, None)
         now = clock.time()
         self.peer.add_address(self.address)
-        self.peer.last_response = now
+        self.peer.last_response, self.peer.last_heard = now, clock.monotonic()
         self.peer.pings.append(max(0.0, now - self.start_time))
         self.network.mark_proven(self.peer)
 
@@ -303,7 +303,7 @@ class EndpointServer(Community):
         if isinstance(received, Refusal):
             return received
         peer, _, payload = received
-        peer.last_response = clock.time()
+        peer.last_response, peer.last_heard = clock.time(), clock.monotonic()
         if new_style or payload.supports_new_style:
             peer.new_style_intro = True
         prefix = data[:HEADER_SIZE - 1]
