@@ -7,7 +7,7 @@ import unittest
 from typing import TYPE_CHECKING, Any
 
 from ipv8.community import Community, CommunitySettings
-from ipv8.requestcache import NumberCache, RequestCache
+from ipv8.requestcache import NumberCache
 from ipv8.test.base import TestBase
 from ipv8.test.mocking.ipv8 import MockIPv8
 
@@ -35,13 +35,8 @@ class VisitorCommunity(Community):
     def __init__(self, settings: VisitorSettings) -> None:
         super().__init__(settings)
         self.capacity = settings.capacity
-        self.request_cache = RequestCache()
         self.last_visitor: Peer | None = None
         self.timed_out = False
-
-    async def unload(self) -> None:
-        await self.request_cache.shutdown()
-        await super().unload()
 
     def introduction_request_callback(self, peer: Peer, dist: Any, payload: Any) -> None:
         self.last_visitor = peer

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from asyncio import ensure_future, iscoroutine
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from functools import cached_property
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from asyncio import ensure_future
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import clock, entropy
 from .contact.protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
 from .declaration import Message
-from .lazy_community import Attempt, reception_of
-from .limits import TokenBuckets
+from .message_table import MessageTable, message_id_of
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
-from .messaging.readers import Refusal
+from .requestcache import RequestCache
+from .util import Computed
 from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .bootstrapping.bootstrapper_interface import Bootstrapper
+    from .message_table import Handler
     from .messaging.address import Address
     from .messaging.serialization import Payload
     from .peer import Peer
@@ -36,21 +35,12 @@ BOOTSTRAP_TIMEOUT = 60.0
 KEEP_ALIVE_CHANCE = 0.05
 """How often a bootstrap server is asked for an introduction although there are peers to ask."""
 
-WARNINGS_PER_SECOND, WARNINGS_AT_ONCE = 0.1, 5.0
-
-REMARKS = 100
-"""How many refusals for one reason a debug log tells of; after that it is every one in so many."""
-
 DEPRECATED_MESSAGES = {
     255: "reserved-255", 254: "on-missing-sequence", 253: "missing-proof", 252: "signature-request",
     251: "signature-response", 248: "on-identity", 247: "on-missing-identity", 244: "destroy-community",
     243: "authorize", 242: "revoke", 241: "subjective-set", 240: "missing-subjective-set", 239: "on-missing-message",
     238: "undo-own", 237: "undo-other", 236: "dynamic-settings", 235: "missing-last-message",
 }
-
-Handler = Callable[[Any, bytes], Any]
-
-_NO_ATTEMPT: tuple[None, Any] = (None, None)
 
 
 class Community(IntroductionProtocol):
@@ -65,8 +55,11 @@ class Community(IntroductionProtocol):
     version = b"\x02"
     community_id: bytes
 
-    #: By message id, a handler of ``decode_map`` and what does the same, but returns refusals. Never changed in place.
-    _message_attempts: MappingProxyType[int, tuple[Handler, Attempt]] = MappingProxyType({})
+    #: Whether the packets of all overlays are received, and not only those that start with the prefix of this one.
+    any_prefix: ClassVar[bool] = False
+
+    _message_table: MessageTable | None = None
+    _request_cache: RequestCache | None = None
 
     def __init__(self, settings: CommunitySettings) -> None:
         community_id = getattr(self, "community_id", None)
@@ -84,8 +77,9 @@ class Community(IntroductionProtocol):
         super().__init__(settings)
 
         self._prefix = b"\x00" + self.version + community_id
-        self.endpoint.remove_listener(self)
-        self.endpoint.add_prefix_listener(self, self._prefix)
+        if not self.any_prefix:
+            self.endpoint.remove_listener(self)
+            self.endpoint.add_prefix_listener(self, self._prefix)
         self.anonymize = settings.anonymize
         if self.anonymize:
             self._set_anonymity()
@@ -93,17 +87,44 @@ class Community(IntroductionProtocol):
         self.network.blacklist_mids.append(self.my_peer.mid)
         self.bootstrappers: list[Bootstrapper] = []
 
-        self.decode_map: list[Handler | None] = [None] * 256
+        self._message_table = MessageTable(self)
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
         self._register_handlers()
 
-    @cached_property
-    def _warning_budget(self) -> TokenBuckets:
-        return TokenBuckets(WARNINGS_PER_SECOND, WARNINGS_AT_ONCE)
+    def _get_message_table(self) -> MessageTable:
+        # Made here for overlays that did not run the constructor of this class.
+        if self._message_table is None:
+            self._message_table = MessageTable(self)
+        return self._message_table
 
-    def _may_warn(self, kind: str) -> bool:
-        """Whether another line of this kind may be logged; cheap where none may, as in a flood."""
-        return self._warning_budget.holds(kind) and self._warning_budget.take(kind)
+    #: The handlers of the messages of this overlay.
+    message_table = Computed(_get_message_table)
+
+    @property
+    def decode_map(self) -> list[Handler | None]:
+        """The handler of each message id, ``None`` where there is none: a list of 256 that programs may change."""
+        return self._get_message_table().handlers
+
+    @decode_map.setter
+    def decode_map(self, handlers: list[Handler | None]) -> None:
+        self._get_message_table().handlers = handlers
+
+    @property
+    def request_cache(self) -> RequestCache:
+        """The requests of this overlay that wait for an answer.
+
+        The request cache is made when it is first used. A program may set another one. All of them are shut down when
+        the overlay is unloaded, if they were not before.
+        """
+        if self._request_cache is None:
+            self._request_cache = RequestCache()
+        return self._request_cache
+
+    @request_cache.setter
+    def request_cache(self, cache: RequestCache) -> None:
+        if isinstance(self._request_cache, RequestCache):
+            self.register_shutdown_task(self._request_cache.shutdown)
+        self._request_cache = cache
 
     def _set_anonymity(self) -> None:
         """Ask the endpoint to send the packets of this overlay through tunnels."""
@@ -136,89 +157,47 @@ class Community(IntroductionProtocol):
         return self._prefix
 
     async def unload(self) -> None:
-        """Unload the bootstrappers, stop listening and end all tasks."""
-        try:
-            with ExitStack() as unloading:  # each of them, whatever the others raise
-                while self.bootstrappers:
-                    unloading.callback(self.bootstrappers.pop().unload)
-        finally:
-            await super().unload()
+        """Unload the bootstrappers, give up all requests, stop listening and end all tasks."""
+        async with AsyncExitStack() as unloading:  # each of these steps, whatever the others raise
+            unloading.push_async_callback(super().unload)
+            if isinstance(self.request_cache, RequestCache):
+                unloading.push_async_callback(self.request_cache.shutdown)
+            while self.bootstrappers:
+                unloading.callback(self.bootstrappers.pop().unload)
 
     def add_message_handler(self, msg_num: int | type[Payload], callback: Callable[..., Any]) -> None:
         """Call ``callback(source_address, data)`` with each packet of a message; it may return a coroutine.
 
         :param msg_num: the id of the message, 0 to 255, or a payload class with a ``msg_id``.
-        :raises RuntimeError: if there is no such id, or somebody handles it already.
+        :raises RuntimeError: if there is no such id, or the message has a handler already.
         """
-        msg_id = msg_num if isinstance(msg_num, int) else getattr(msg_num, "msg_id", None)
-        if msg_id is None:
-            msg = f"{msg_num!r} has no msg_id: give it one, or register the number of the message"
-            raise RuntimeError(msg)
-        if not 0 <= msg_id < 256:
-            msg = f"a message id is one byte, 0 to 255, which {msg_id} is not"
-            raise RuntimeError(msg)
-        current = self.decode_map[msg_id]
-        if current == self.on_relay:
+        table = self._get_message_table()
+        if table.handlers[message_id_of(msg_num)] == self.on_relay:
             self.relay = False  # an overlay that has a message of this number needs it more
-        elif current:
-            msg = f"message {msg_id} cannot be handled by {callback!r}: {current!r} does so already"
-            raise RuntimeError(msg)
-        self.decode_map[msg_id] = callback
-        reception = reception_of(callback, self)
-        if reception is not None:
-            self._message_attempts = MappingProxyType(
-                {**self._message_attempts, msg_id: (callback, reception.attempt)})
-            if reception.signed:
-                self.signed_messages |= {msg_id}
+            table.handlers[message_id_of(msg_num)] = None
+        msg_id = table.add(msg_num, callback)
+        reception = table.reception(msg_id)
+        if reception is not None and reception.signed:
+            self.signed_messages |= {msg_id}
 
     def on_deprecated_message(self, source_address: Address, data: bytes) -> None:
-        """Note a message that is not in use any more."""
+        """Count a message that is no longer in use, and log a warning, within a budget."""
         self.drops.count(DropCounter.UNKNOWN_ID)
-        if self._may_warn("deprecated"):
+        if self._get_message_table().may_warn("deprecated"):
             self.logger.warning("Received a message that is no longer in use, %s, from %s:%d",
                                 self.deprecated_message_names[data[MESSAGE_ID_OFFSET]], *source_address)
 
     def on_packet(self, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:
-        """Hand a datagram to the handler of its message; whatever is wrong with it is counted in ``drops``."""
-        source_address, data = packet
-        if not data.startswith(self._prefix):
-            self.drops.count(DropCounter.SHORT if len(data) < HEADER_SIZE else DropCounter.UNKNOWN_PREFIX)
-            return
-        try:
-            msg_id = data[MESSAGE_ID_OFFSET]
-        except IndexError:
-            self.drops.count(DropCounter.SHORT)
-            return
-        handler = self.decode_map[msg_id]
-        if handler is None:
-            self.drops.count(DropCounter.UNKNOWN_ID)
-            if warn_unknown and self._may_warn("unknown"):
-                self.logger.warning("Nothing handles message %d, sent by %s:%d", msg_id, *source_address)
-            return
-        registered, attempt = self._message_attempts.get(msg_id, _NO_ATTEMPT)
-        try:
-            result = attempt(self, source_address, data) if registered is handler else handler(source_address, data)
-        except Refusal as e:
-            result = e
-        except Exception:
-            self.logger.exception("Message %d, sent by %s, could not be handled", msg_id, source_address)
-            return
-        if result is None:
-            return
-        if isinstance(result, Refusal):
-            drops, reason = self.drops, result.reason
-            drops[reason] = count = drops[reason] + 1
-            if (count <= REMARKS or count % REMARKS == 0) and self.logger.isEnabledFor(logging.DEBUG):
-                self.logger.debug("Message %d, sent by %s, is refused: %s", msg_id, source_address, result)
-        elif iscoroutine(result):
-            self.register_anonymous_task("on_packet", ensure_future(self._await_handler(result)), ignore=(Exception,))
+        """Hand a packet to the handler of its message; whatever is wrong with it is counted in ``drops``.
 
-    async def _await_handler(self, running: Awaitable[Any]) -> None:
-        """Wait for a handler, and count the packet if the handler refuses it."""
-        try:
-            await running
-        except Refusal as e:
-            self.drops.count(e.reason)
+        :param packet: the source address and the data.
+        :param warn_unknown: whether messages without a handler are logged, within a budget.
+        """
+        source_address, data = packet
+        if data.startswith(self._prefix):
+            (self._message_table or self._get_message_table()).receive(source_address, data, warn_unknown)
+        else:
+            self.drops.count(DropCounter.SHORT if len(data) < HEADER_SIZE else DropCounter.UNKNOWN_PREFIX)
 
     # Bootstrapping and walking
 

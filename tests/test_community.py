@@ -32,6 +32,7 @@ from ipv8.overlay import Overlay
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.community import DiscoveryCommunity
 from ipv8.peerdiscovery.discovery import RandomWalk
+from ipv8.requestcache import NumberCacheWithName, RequestCache
 
 NOWHERE = UDPv4Address("0.0.0.0", 0)
 ADDRESS_CLASSES = {"UDPv4Address": UDPv4Address, "UDPv6Address": UDPv6Address, "UDPv4LANAddress": UDPv4LANAddress}
@@ -133,7 +134,7 @@ class TestNames:
     NAMES = ("mapping", "nat_type", "relay", "signature_guard_", "_attempts", "_warnings", "_pending", "_mapping",
              "_responses", "_detours", "_routes", "_meetings", "_carriage", "_punctures", "_confirmations", "_ledger",
              "_last_counter", "attempts", "pending", "state", "messages", "counters", "budget", "routes", "contact",
-             "introductions", "nat", "_introductions", "_nat", "_observers", "observers")
+             "introductions", "nat", "_introductions", "_nat", "_observers", "observers", "message_table")
 
     def test_programs_may_use_them(self, make_overlay: Any) -> None:
         class Busy(Simple):
@@ -153,6 +154,107 @@ class TestNames:
         assert overlay.get_peers() == [other.my_peer]
         assert overlay.create_introduction_request(source)
         assert all(getattr(overlay, name) == {} for name in self.NAMES)
+
+
+class Question(NumberCacheWithName):
+    name = "question"
+
+    def __init__(self, request_cache: RequestCache, number: int) -> None:
+        super().__init__(request_cache, self.name, number)
+
+
+class TestRequestCache:
+    async def test_it_is_made_when_it_is_used(self, make_overlay: Any) -> None:
+        overlay, before = make_overlay(Simple), len(asyncio.all_tasks())
+        assert len(overlay.get_tasks()) == 1
+        cache = overlay.request_cache
+        assert isinstance(cache, RequestCache)
+        assert overlay.request_cache is cache
+        assert len(asyncio.all_tasks()) == before + 1
+        assert make_overlay(Simple).request_cache is not cache
+
+    @pytest.mark.parametrize("used", [True, False])
+    async def test_it_ends_with_the_overlay(self, make_overlay: Any, used: bool) -> None:
+        before = asyncio.all_tasks()
+        overlay, future = make_overlay(Simple), asyncio.get_running_loop().create_future()
+        if used:
+            question = overlay.request_cache.add(Question(overlay.request_cache, 1))
+            question.register_future(future)
+        await overlay.unload()
+        assert future.cancelled() is used
+        assert overlay.request_cache.add(Question(overlay.request_cache, 2)) is None
+        await overlay.request_cache.shutdown()
+        await overlay.unload()
+        assert asyncio.all_tasks() == before
+
+    async def test_it_ends_before_the_overlay_stops_to_listen(self, make_overlay: Any) -> None:
+        ends: list[str] = []
+
+        class Watched(Simple):
+            async def shutdown_task_manager(self) -> None:
+                ends.append("overlay")
+                await super().shutdown_task_manager()
+
+        overlay = make_overlay(Watched)
+        overlay.request_cache.register_shutdown_task(ends.append, "request cache")
+        await overlay.unload()
+        assert ends == ["request cache", "overlay"]
+
+    async def test_programs_set_one_of_their_own_and_shut_it_down(self, make_overlay: Any) -> None:
+        class Classic(Simple):
+            def __init__(self, settings: CommunitySettings) -> None:
+                super().__init__(settings)
+                self.request_cache = self.own = RequestCache()
+
+            async def unload(self) -> None:
+                await self.request_cache.shutdown()
+                await super().unload()
+
+        before = asyncio.all_tasks()
+        overlay = make_overlay(Classic)
+        assert overlay.request_cache is overlay.own
+        await overlay.unload()
+        assert asyncio.all_tasks() == before
+
+    async def test_programs_may_forget_to_shut_theirs_down(self, make_overlay: Any) -> None:
+        before = asyncio.all_tasks()
+        overlay = make_overlay(Simple)
+        futures, caches = [], []
+        for number in range(3):
+            if number:
+                overlay.request_cache = RequestCache()
+            caches.append(overlay.request_cache)
+            question = overlay.request_cache.add(Question(overlay.request_cache, 1))
+            futures.append(asyncio.get_running_loop().create_future())
+            question.register_future(futures[-1])
+        assert len(set(caches)) == 3
+        assert [cache.has(Question, 1) for cache in caches] == [True] * 3, "those replaced go on until they time out"
+        await overlay.unload()
+        assert all(future.cancelled() for future in futures)
+        assert asyncio.all_tasks() == before
+
+    async def test_programs_set_theirs_before_the_constructor_too(self, make_overlay: Any) -> None:
+        class Early(Simple):
+            def __init__(self, settings: CommunitySettings) -> None:
+                self.request_cache = self.own = RequestCache()
+                super().__init__(settings)
+
+        overlay = make_overlay(Early)
+        assert overlay.request_cache is overlay.own
+
+    async def test_tests_set_something_else(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple)
+        overlay.request_cache = replacement = Mock()
+        assert overlay.request_cache is replacement
+        await overlay.unload()
+        replacement.shutdown.assert_not_called()
+
+    async def test_components_have_one_as_well(self, make_overlay: Any) -> None:
+        before = asyncio.all_tasks()
+        overlay = make_overlay(Component)
+        overlay.request_cache.add(Question(overlay.request_cache, 1))
+        await overlay.unload()
+        assert asyncio.all_tasks() == before
 
 
 class TestDeclaredMessages:
@@ -286,6 +388,44 @@ class TestMessageTable:
             overlay.add_message_handler(1, print)
         overlay.decode_map[1] = None
         overlay.add_message_handler(1, print)
+
+    def test_the_list_is_one_of_256_and_may_be_replaced(self, make_overlay: Any) -> None:
+        overlay, other = make_overlay(Simple), make_overlay(Simple)
+        assert isinstance(overlay.decode_map, list)
+        assert len(overlay.decode_map) == 256
+        packet = other.ezr_pack(1, Number(5))
+        overlay.decode_map = [None] * 256
+        overlay.on_packet((other.endpoint.wan_address, packet))
+        assert overlay.got == []
+        overlay.add_message_handler(1, overlay.on_number)
+        overlay.on_packet((other.endpoint.wan_address, packet))
+        assert len(overlay.got) == 1
+
+    def test_a_message_of_a_program_takes_the_number_of_the_relays(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple)
+        assert overlay.relay
+        overlay.add_message_handler(230, overlay.on_number)
+        assert not overlay.relay
+        with pytest.raises(RuntimeError, match="does so already"):
+            overlay.add_message_handler(230, print)
+
+    def test_signed_messages_are_known(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple)
+        assert 1 in overlay.signed_messages
+        assert 2 not in overlay.signed_messages
+        assert not Simple.signed_messages
+
+    def test_an_overlay_may_receive_the_packets_of_all(self, make_overlay: Any) -> None:
+        class Everything(Simple):
+            any_prefix = True
+
+            def on_packet(self, packet: Any, warn_unknown: bool = True) -> None:
+                self.got.append(packet)
+
+        overlay = make_overlay(Everything)
+        overlay.endpoint.notify_listeners((NOWHERE, b"x" * 30))
+        assert overlay.got == [(NOWHERE, b"x" * 30)]
+        assert overlay.endpoint._prefix_map == {}
 
     def test_deprecated_messages_are_named_in_the_log(self, make_overlay: Any, caplog: Any) -> None:
         overlay = make_overlay(Simple)

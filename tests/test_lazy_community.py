@@ -13,7 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from ipv8.community import REMARKS, Community
+from ipv8.community import Community
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import (
     lazy_wrapper,
@@ -22,6 +22,7 @@ from ipv8.lazy_community import (
     lazy_wrapper_wd,
     retrieve_cache,
 )
+from ipv8.message_table import REMARKS
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
@@ -351,7 +352,7 @@ def test_an_overlay_may_be_stricter_about_signatures(make_overlay: Any) -> None:
     assert overlay.drops == {"bad_signature": 1}
 
 
-def test_classic_handlers_have_a_budget_for_dear_keys_too(strict: Any, make_overlay: Any) -> None:
+def test_classic_handlers_have_a_budget_for_dear_keys_too(strict: Any, make_overlay: Any, manual_clock: Any) -> None:
     sender = make_overlay(Strict)
     sender.my_peer = Peer(default_eccrypto.generate_key("high"))
     author = BinMemberAuthenticationPayload(sender.my_peer.public_key.key_to_bin())

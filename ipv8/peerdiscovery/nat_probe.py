@@ -29,7 +29,7 @@ from ..messaging.payload import (
 )
 from ..messaging.payload_headers import GlobalTimeDistributionPayload
 from ..peer import Peer
-from ..requestcache import RandomNumberCache, RequestCache
+from ..requestcache import RandomNumberCache
 from .network import Network
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..contact.protocol import IntroductionRequest, IntroductionResponse
     from ..messaging.address import Address
     from ..messaging.interfaces.endpoint import Endpoint
+    from ..requestcache import RequestCache
 
 __all__ = ["NatKind", "NatReport", "Observation", "Reachability", "ReachabilityProbe", "classify", "is_carrier_grade",
            "judge"]
@@ -171,6 +172,7 @@ class _Question(RandomNumberCache):
     """An introduction request to a server."""
 
     name = "reachability"
+    timed_by_task = False
 
     def __init__(self, request_cache: RequestCache, server: Address, timeout: float,
                  answer: Future[Observation | None]) -> None:
@@ -198,12 +200,6 @@ class ReachabilityProbe(Community):
         self.community_id = entropy.randbytes(20)
         super().__init__(CommunitySettings(my_peer=Peer(default_eccrypto.generate_key("curve25519")),
                                            endpoint=endpoint, network=Network()))
-        self.request_cache = RequestCache()
-
-    async def unload(self) -> None:
-        """Forget the questions in flight, then unload like any community."""
-        await self.request_cache.shutdown()
-        await super().unload()
 
     async def observe(self, server: Address, timeout: float) -> Observation | None:
         """Ask a server, again if need be; ``None`` if it does not answer within ``timeout`` seconds."""

@@ -8,14 +8,15 @@ import shutil
 import time
 import unittest
 import uuid
-from asyncio import ensure_future, gather
+from asyncio import gather
 from collections import Counter
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
-from inspect import isawaitable, iscoroutine, signature
+from inspect import isawaitable, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from ..community import Community
 from ..messaging.interfaces.lan_addresses.interfaces import get_providers
 from ..messaging.payload_headers import BinMemberAuthenticationPayload
 from ..overlay import Overlay
@@ -226,8 +227,9 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
             self._patch_overlay(overlay)
 
     def _patch_overlay(self, overlay: Any) -> None:
-        if overlay is not None and type(overlay) not in self.production_overlay_classes:
-            overlay.on_packet = partial(_call_handler, overlay)
+        if isinstance(overlay, Community) and type(overlay) not in self.production_overlay_classes:
+            overlay.message_table.strict = True
+            overlay.on_packet = partial(_receive, overlay)  # type: ignore[method-assign]  # on this instance
 
     # Traffic
 
@@ -342,15 +344,10 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         return self.my_peer(i).public_key
 
 
-def _call_handler(overlay: Any, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:  # noqa: ARG001 - as on_packet
-    """Handle ``packet`` as ``Community.on_packet`` does, but let every exception out."""
+def _receive(overlay: Any, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:
+    """Handle ``packet`` as ``Community.on_packet`` does, whatever its prefix is."""
     source_address, data = packet
-    handler = overlay.decode_map[data[_MESSAGE_ID_AT]]
-    if handler is None:
-        raise AssertionError(f"{type(overlay).__name__} has no handler for message {data[_MESSAGE_ID_AT]}")
-    result = handler(source_address, data)
-    if iscoroutine(result):
-        overlay.register_anonymous_task("on_packet", ensure_future(result))
+    overlay.message_table.receive(source_address, data, warn_unknown)
 
 
 def _message_id(message_class: type[Payload]) -> int:

@@ -2,7 +2,7 @@
 
 The loops of the standard library show what is ready to run and which timers are set. Nothing more will happen within a
 time span when nothing is ready, no timer is due in that span and no call runs in an executor. What other threads or
-sockets do cannot be foreseen: while sockets are open, and on loops that show nothing, the tasks are watched instead.
+sockets do cannot be foreseen: while sockets are open, and on loops that show nothing, tasks and timers are watched.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _next_timer(loop: Any, deadline: float) -> float:
 
     A sleeping task awaits a future that is an argument of the timer's callback.
     """
-    due = [timer for timer in loop._scheduled if timer.when() <= deadline and not timer.cancelled()]
+    due = [timer for timer in getattr(loop, "_scheduled", ()) if timer.when() <= deadline and not timer.cancelled()]
     if due:
         ignored = {id(getattr(task, "_fut_waiter", None)) for task in asyncio.all_tasks() if is_background_task(task)}
         due = [timer for timer in due if not timer._args or id(timer._args[0]) not in ignored]
@@ -105,10 +105,14 @@ def _next_timer(loop: Any, deadline: float) -> float:
 
 
 async def _until_tasks_end(deadline: float) -> None:
-    """Return when twice in a row no task but the caller's and those in the background was found, or at ``deadline``."""
+    """Return at ``deadline``, or when twice in a row nothing was pending before it.
+
+    What counts are tasks, without the caller's and those in the background, and timers, where the loop shows them.
+    """
     loop = asyncio.get_running_loop()
     quiet = 0
     while quiet < 2 and loop.time() < deadline:
         await asyncio.sleep(POLL_INTERVAL)
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        quiet = 0 if any(not is_background_task(task) for task in others) else quiet + 1
+        pending = any(not is_background_task(task) for task in others) or _next_timer(loop, deadline) <= deadline
+        quiet = 0 if pending else quiet + 1

@@ -145,6 +145,24 @@ def test_loops_that_show_nothing(passing: Callable[..., float], seconds: float, 
     assert outcome == pytest.approx(elapsed, abs=0.0101)
 
 
+@pytest.mark.parametrize(("seconds", "elapsed"), [(0.035, 0.06), (0.5, 0.52), (99.0, 0.02)])
+def test_timers_beside_open_sockets(passing: Callable[..., float], seconds: float, elapsed: float,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the timers of requests are; those of tasks in the background are not waited for."""
+    import ipv8.test.quiescence as module
+
+    monkeypatch.setattr(module, "_has_sockets", lambda _: True)
+    managers: list[TaskManager] = []
+
+    def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        managers.append(TaskManager())
+        managers[0].start_timer(seconds, int)
+        start(loop, pauses(99), "X:discover_lan_addresses")
+
+    assert passing(scenario, timeout=1) == pytest.approx(elapsed, abs=0.0101)
+    managers[0].cancel_all_pending_tasks()
+
+
 async def test_drain() -> None:
     done: list[int] = []
     loop = asyncio.get_running_loop()

@@ -74,6 +74,7 @@ def test_circles_are_found() -> None:
 
 def test_the_package_works_inside_another_one(tmp_path: Path) -> None:
     (tmp_path / "pyipv8").symlink_to(ROOT, target_is_directory=True)
-    run = subprocess.run([sys.executable, "-c", OTHER_HOME, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True,
+    command = [sys.executable, "-c", OTHER_HOME, str(tmp_path)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True,
                          timeout=50, check=False)
     assert run.stdout.strip() == "complete", run.stderr
