@@ -38,7 +38,7 @@ class RawCommunity(Community):
         header_size = len(self.get_prefix()) + 1
         fields = json.loads(data[header_size:])
         message = bytes.fromhex(fields["message"])
-        public_key = self.crypto.key_from_public_bin(bytes.fromhex(fields["public_key"]))
+        public_key = self.crypto.key_from_network(bytes.fromhex(fields["public_key"]))
         valid = self.crypto.is_valid_signature(public_key, message, bytes.fromhex(fields["signature"]))
         print("From", source_address, "comes", message, "with a", "valid" if valid else "bad", "signature")
         self.received.set()

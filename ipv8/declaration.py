@@ -180,7 +180,8 @@ class Message(Generic[S, Source, P]):
             fmt = None if isinstance(kind, TypeVar) else type_map(kind)
         except Exception:  # noqa: BLE001 - then it is not the type of a field
             return
-        if fmt is not None and (self.signed or fmt not in {"ipv4", "ip_address", "address"}):
+        is_address = isinstance(fmt, str) and fmt in {"ipv4", "ip_address", "address"}
+        if fmt is not None and (self.signed or not is_address):
             wanted = "peer" if self.signed else "source address"
             msg = f"{self.__name__} must have a parameter for the {wanted} in front of {self._source.name}"
             raise TypeError(msg)
@@ -191,13 +192,11 @@ class Message(Generic[S, Source, P]):
             msg = f"{self.__name__} can have no field {parameter.name}: all payloads use that name. Choose another one"
             raise TypeError(msg)
         try:
-            sendable = type_map(kind) != type_map(list[str])
+            type_map(kind)
         except NotImplementedError:
-            sendable = False
-        if not sendable:
             shown = kind.__qualname__ if type(kind) is type else kind
             msg = f"{self.__name__}: no format for the type {shown} of {parameter.name}: use {ALLOWED_TYPES}"
-            raise TypeError(msg)
+            raise TypeError(msg) from None
         default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
         keyword = parameter.kind is parameter.KEYWORD_ONLY
         return parameter.name, kind, dataclasses.field(default=default, kw_only=keyword)

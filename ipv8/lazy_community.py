@@ -313,7 +313,7 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
     def _verify_signature(self, auth: BinMemberAuthenticationPayload, data: bytes) -> tuple[bool, bytes]:
         """Whether the key of ``auth`` signed ``data``, and ``data`` cut so that the payloads start at offset 23."""
         try:
-            key = self.crypto.key_from_public_bin(auth.public_key_bin)
+            key = self.crypto.key_from_network(auth.public_key_bin)
         except ValueError as e:
             raise UnusableKeyError(str(e)) from e
         if not self.signature_guard.affords_key(key):

@@ -162,11 +162,11 @@ class SignatureGuard:
         """Whether a signature by ``key`` from ``host`` may be verified now; ``familiar`` is a known peer's address."""
         if not familiar and self.is_tired_of(host):
             return False
-        return not getattr(key, "is_costly", False) or self.affords(host, _cost(key), familiar)
+        return not key.is_costly or self.affords(host, _cost(key), familiar)
 
     def affords_key(self, key: PublicKey) -> bool:
         """Whether a signature by ``key`` may be verified now, for who does not know where it comes from."""
-        return not getattr(key, "is_costly", False) or self.dear.take(None, _cost(key))
+        return not key.is_costly or self.dear.take(None, _cost(key))
 
     def is_tired_of(self, host: str) -> bool:
         """Whether so many forgeries came from ``host`` that only peers which are known to be there are listened to."""
@@ -194,7 +194,7 @@ def _load_key(overlay: Overlay[Any], key_bin: bytes, dear: bool, host: str) -> P
     if guard.is_tired_of(host) or (dear and not guard.affords(host, DEAR_SECONDS_PER_KEY)):
         return RateLimitedError(host)
     try:
-        return overlay.crypto.key_from_public_bin(key_bin)
+        return overlay.crypto.key_from_network(key_bin)
     except ValueError as e:
         if not isinstance(e, UnsupportedCurveError):  # which is no fault of the sender
             guard.forged(host)
@@ -342,7 +342,7 @@ def verify_ahead(overlay: Overlay[Any], prefix: bytes, packets: Sequence[tuple[A
             continue
         peer = peers.get(data[KEY_OFFSET:KEY_OFFSET + int.from_bytes(data[HEADER_SIZE:KEY_OFFSET], "big")])
         if (peer is not None and source_address in peer.addresses.values()
-                and not getattr(peer.public_key, "is_costly", False)):
+                and not peer.public_key.is_costly):
             jobs.append((data, peer.public_key))
     pool = _workers()
     if len(jobs) < AHEAD_MINIMUM or pool is None:

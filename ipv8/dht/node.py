@@ -354,7 +354,7 @@ class DHTNode(Community):
         entry = parse(value)
         if entry is None or entry.version > clock.time() + MAX_VERSION_LEAD:
             return
-        signer = None if entry.public_key is None else self.crypto.key_from_public_bin(entry.public_key).key_to_hash()
+        signer = None if entry.public_key is None else self.crypto.key_from_network(entry.public_key).key_to_hash()
         storage.put(key, value, id_=signer, version=entry.version, max_age=max_age, source=source)
 
     @receive_response(StoreResponsePayload, "store")

@@ -8,6 +8,7 @@ from importlib import import_module
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from ..keyvault.crypto import default_eccrypto
 from ..messaging.lazy_payload import VariablePayload, VariablePayloadWID, vp_compile
 from ..messaging.serialization import Packer, PackError
 
@@ -197,5 +198,5 @@ class NodePacker(Packer["Node", Any]):
         if stop > len(data):
             raise PackError(f"the key of a node lacks {stop - len(data)} bytes")
         with suppress(ValueError):  # one bad entry does not take the others with it: they are told apart by lengths
-            unpack_list.append(self._node_class(data[start:stop], address))
+            unpack_list.append(self._node_class(default_eccrypto.key_from_network(data[start:stop]), address))
         return stop

@@ -57,7 +57,7 @@ def parse(value: bytes) -> Entry | None:
         return None
     try:
         payload, end = default_serializer.unpack_serializable(SignedStrPayload, value, 1)
-        key = default_eccrypto.key_from_public_bin(payload.public_key)
+        key = default_eccrypto.key_from_network(payload.public_key)
     except (PackError, ValueError):
         return None
     start = len(value) - key.get_signature_length()

@@ -80,11 +80,9 @@ class StandInProvider:
 @contextmanager
 def stand_in_signatures() -> Iterator[StandInProvider]:
     """Let curve25519 keys that are made inside a ``with`` block sign with the stand-in."""
-    real = provider.current()
-    stand_in = StandInProvider(real)
-    provider._chosen = stand_in
+    stand_in = StandInProvider(provider.current())
     try:
-        yield stand_in
+        with provider.use(stand_in):
+            yield stand_in
     finally:
-        provider._chosen = real
         stand_in.close()
