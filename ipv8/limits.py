@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -17,11 +18,11 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 
-class BoundedDict(dict[K, V]):
+class BoundedDict(OrderedDict[K, V]):
     """A dictionary of at most ``capacity`` keys, oldest first; setting a key makes it the newest.
 
     Reading a key does not change its place; :meth:`touch` makes it the newest. Setting one key more than ``capacity``
-    evicts the oldest.
+    evicts the oldest. The cost of a call does not depend on how many keys there are.
 
     :param capacity: how many keys are kept, at least 1.
     :param on_evict: called with the key and the value that were evicted, after they are gone. It is not called for
@@ -38,26 +39,37 @@ class BoundedDict(dict[K, V]):
         self.capacity = capacity
         self.on_evict = on_evict
 
+    # A plain dictionary keeps the places of deleted keys for a while, and finds its oldest key by a search past them.
+
     def __setitem__(self, key: K, value: V) -> None:
-        self.pop(key, None)
-        super().__setitem__(key, value)
-        if len(self) > self.capacity:
-            self.evict_oldest()
+        if key in self:
+            self.move_to_end(key)
+            super().__setitem__(key, value)
+        else:
+            super().__setitem__(key, value)
+            if len(self) > self.capacity:
+                self.evict_oldest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.capacity, self.on_evict), None, None, iter(self.items())
+
+    def copy(self) -> BoundedDict[K, V]:
+        """A table of the same capacity with the same items."""
+        other = type(self)(self.capacity, self.on_evict)
+        other.update(self)
+        return other
 
     def evict_oldest(self) -> tuple[K, V]:
         """Remove the oldest key and return it with its value; ``KeyError`` if there is none."""
-        for oldest in self:
-            value = self.pop(oldest)
-            if self.on_evict is not None:
-                self.on_evict(oldest, value)
-            return oldest, value
-        raise KeyError("the table is empty")
+        oldest, value = self.popitem(last=False)
+        if self.on_evict is not None:
+            self.on_evict(oldest, value)
+        return oldest, value
 
     def touch(self, key: K) -> V:
         """Make ``key`` the newest and return its value; ``KeyError`` if it is not there."""
-        value = self.pop(key)
-        super().__setitem__(key, value)
-        return value
+        self.move_to_end(key)
+        return self[key]
 
     def setdefault(self, key: K, default: V) -> V:
         """The value of ``key``, set to ``default`` first if it is not there."""

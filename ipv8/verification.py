@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from . import clock
 from .keyvault.backend.handle import UnsupportedCurveError
 from .keyvault.crypto import ECCrypto
 from .keyvault.encoding import EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
@@ -282,10 +281,10 @@ def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, ke
         return known
     addresses = known.addresses
     if addresses.get(source_address.__class__) == source_address:
-        known.last_response, known.last_heard = clock.time(), clock.monotonic()
+        known.heard_now()
         return known
     if not known.proven or known.address_frozen or not addresses or source_address in addresses.values():
-        known.last_response, known.last_heard = clock.time(), clock.monotonic()
+        known.heard_now()
         known.add_address(source_address)
         return known
     overlay.on_unconfirmed_address(known, source_address)

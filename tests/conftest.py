@@ -38,19 +38,24 @@ def load_vectors() -> Callable[[str], Any]:
 
 
 class ManualClock:
-    """Time that passes when a test says so."""
+    """Time that passes when a test says so; the wall clock can also be set."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
+        self.wall_offset = 0.0
 
     def time(self) -> float:
-        return self.now
+        return self.now + self.wall_offset
 
     def monotonic(self) -> float:
         return self.now
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+    def step_wall(self, seconds: float) -> None:
+        """Set the wall clock forwards (or backwards, with a negative number); monotonic time stays."""
+        self.wall_offset += seconds
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

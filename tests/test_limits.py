@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -76,6 +78,17 @@ def test_the_oldest_key_of_a_bounded_dict_is_evicted() -> None:
     assert table.evict_oldest() == ("f", 7)
     with pytest.raises(KeyError):
         table.evict_oldest()
+
+
+def test_copies_of_a_bounded_dict_are_bounded() -> None:
+    table: BoundedDict[str, int] = BoundedDict(2)
+    table["a"], table["b"] = 1, 2
+    for other in (table.copy(), copy.copy(table), copy.deepcopy(table), pickle.loads(pickle.dumps(table))):
+        assert type(other) is BoundedDict
+        assert other == table
+        other["c"] = 3
+        assert dict(other) == {"b": 2, "c": 3}
+    assert dict(table) == {"a": 1, "b": 2}
 
 
 def test_a_table_without_room_is_refused() -> None:

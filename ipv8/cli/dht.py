@@ -18,7 +18,7 @@ __all__ = ["add_arguments", "run"]
 FOUND, NOT_FOUND = 0, 1
 
 ENOUGH_NODES = 8
-"""So many known nodes are worth starting with; with fewer, more are waited for."""
+"""The number of known nodes with which the action starts; with fewer, it waits for more."""
 POLL_INTERVAL = 0.05
 KEY_DIGITS = 40
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_key(text: str) -> bytes:
-    """The 20 bytes of a key: 40 hex digits, or text that zero bytes are appended to, if it is short enough."""
+    """The 20 bytes of a key: 40 hex digits, or at most 20 bytes of text, to which zero bytes are appended."""
     if len(text) == KEY_DIGITS:
         return parse_mid(text)
     key = text.encode()
@@ -60,14 +60,14 @@ def parse_key(text: str) -> bytes:
 
 
 def parse_mid(text: str) -> bytes:
-    """The 20 bytes that 40 hex digits stand for."""
+    """The 20 bytes that are given as 40 hex digits."""
     if len(text) != KEY_DIGITS or not set(text) <= set(hexdigits):
         raise argparse.ArgumentTypeError(f"{text!r} is not {KEY_DIGITS} hex digits")
     return bytes.fromhex(text)
 
 
 def parse_address(text: str) -> Address:
-    """The address that ``HOST:PORT`` or ``[IPV6]:PORT`` stands for."""
+    """The address that is given as ``IP:PORT`` or ``[IPV6]:PORT``."""
     from ipaddress import ip_address
 
     from ..messaging.address import UDPv4Address, UDPv6Address
@@ -83,7 +83,7 @@ def parse_address(text: str) -> Address:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run ``ipv8 dht``; 0 if the thing that was looked for is there, 1 if it is not."""
+    """Run ``ipv8 dht``; 0 if what was looked for was found, 1 if not."""
     logging.basicConfig(level=logging.ERROR)
     report = asyncio.run(_run(arguments))
     if arguments.json:
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Be a node for long enough to do what is asked for."""
+    """Run a node until the action is done."""
     from ..community import CommunitySettings
     from ..dht import DHTError
     from ..dht.discovery import DHTDiscoveryCommunity
@@ -127,7 +127,7 @@ def _node_count(overlay: DHTDiscoveryCommunity) -> int:
 
 
 async def _join(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -> None:
-    """Get to know nodes: enough of them, or as many as there are."""
+    """Find nodes until there are enough, or until the time is over."""
     from ..bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
     from ..configuration import DISPERSY_BOOTSTRAPPER
     from ..peerdiscovery.discovery import RandomWalk
@@ -148,7 +148,7 @@ async def _join(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -
 
 
 async def _act(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Do what is asked for, and report on it."""
+    """Do the action and return a report."""
     if arguments.action == "get":
         values = await overlay.find_values(arguments.key)
         return {"found": bool(values), "key": arguments.key.hex(),

@@ -329,7 +329,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             self.drops.count(DropCounter.UNSOLICITED)
             return
         known.add_address(source_address)
-        known.last_response, known.last_heard = clock.time(), now
+        known.heard_now()
         if not isinstance(source_address, RelayedAddress):
             known.addresses.pop(RelayedAddress, None)
             known.path = contact.nat.path_to(source_address, self.address_in_lan_subnets(source_address[0]))

@@ -81,7 +81,7 @@ class PingRequestCache(NumberCacheWithName):
 
     def finish(self) -> None:
         """Note that the answer arrived now."""
-        self.peer.last_response, self.peer.last_heard = clock.time(), clock.monotonic()
+        self.peer.heard_now()
         self.peer.pings.append(clock.monotonic() - self._started_at)
 
 

@@ -154,7 +154,7 @@ class TrackerPing(NumberCacheWithName):
         """Note that the peer answered now: it is proven to be at the address at which it was asked."""
         self._pending.pop(self.address, None)
         self.peer.add_address(self.address)
-        self.peer.last_response, self.peer.last_heard = clock.time(), clock.monotonic()
+        self.peer.heard_now()
         self.peer.pings.append(clock.monotonic() - self._asked_at)
         self.network.mark_proven(self.peer)
 
@@ -283,7 +283,7 @@ class EndpointServer(Community):
         if isinstance(received, Refusal):
             return received
         peer, _, payload = received
-        peer.last_response, peer.last_heard = clock.time(), clock.monotonic()
+        peer.heard_now()
         if new_style or payload.supports_new_style:
             peer.new_style_intro = True
         prefix = data[:MESSAGE_ID_OFFSET]

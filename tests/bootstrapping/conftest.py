@@ -25,6 +25,7 @@ class BootstrappedOverlay(TaskManager):
     def __init__(self, port: int = 8090) -> None:
         super().__init__()
         self.network = Network()
+        self.endpoint: Any = None
         self.my_peer = Peer(b"LibNaCLPK:" + b"0" * 64)
         self.my_estimated_lan = UDPv4Address("192.168.1.1", port)
         self.ipv6_address: Address | None = None

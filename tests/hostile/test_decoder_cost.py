@@ -364,7 +364,7 @@ BLOBS: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("load", [
     OpenSSLPK, OpenSSLSK, default_eccrypto.key_from_network, ECCrypto(strict=True).key_from_public_bin,
-    DUAL.pem_to_bin,  # type: ignore[list-item]  # a method with another result
+    DUAL.pem_to_bin,
 ], ids=["public", "private", "network", "strict", "pem_to_bin"])
 @pytest.mark.parametrize("blob", BLOBS.values(), ids=BLOBS)
 def test_keys(load: Callable[[bytes], Any], blob: Callable[[int], bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from abc import ABC, abstractmethod
+from math import inf
 
 from .... import clock
 
@@ -17,10 +18,13 @@ class AddressProvider(ABC):
     :param verbose: print the traceback of what goes wrong in a lookup.
     """
 
+    #: When the addresses were last looked up, in seconds since the Unix epoch; 0 if they never were.
+    addresses_ts = clock.WallTime("_looked_up_at")
+
     def __init__(self, verbose: bool = False) -> None:
         self.verbose = verbose
         self.addresses: set[str] = set()
-        self.addresses_ts = 0.0
+        self._looked_up_at = -inf
 
     @abstractmethod
     def get_addresses(self) -> set[str]:
@@ -33,8 +37,8 @@ class AddressProvider(ABC):
 
     def discover_addresses(self, min_interval: float = 10.0) -> None:
         """Look the addresses up unless that was done in the last ``min_interval`` seconds."""
-        if clock.time() - self.addresses_ts > min_interval:
-            self.addresses_ts = clock.time()  # Threads that ask meanwhile do not start a second lookup.
+        if clock.monotonic() - self._looked_up_at > min_interval:
+            self.addresses_ts = clock.time()  # so that other threads do not start a second lookup meanwhile
             self.addresses = self.get_addresses()
             self.addresses_ts = clock.time()
 
