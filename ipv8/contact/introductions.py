@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import clock, entropy
 from ..limits import TokenBuckets
-from ..messaging.address import RelayedAddress, UDPv4Address
+from ..messaging.address import UDPv4Address, has_network_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +61,7 @@ class PendingIntroductions:
 
     def __init__(self) -> None:
         self._pending: dict[int, tuple[Address, float]] = {}
+        self._relayed: set[int] = set()
         self._waiting: Counter[Address] = Counter()
 
     def __len__(self) -> int:
@@ -78,6 +79,12 @@ class PendingIntroductions:
         self._pending[identifier] = (address, now)
         self._waiting[address] += 1
         return identifier
+
+    def note_relayed(self, address: Address) -> None:
+        """The newest request, if it is one to ``address``, goes by relay, and is answered by the same way."""
+        identifier = next(reversed(self._pending), None)
+        if identifier is not None and self.asked(identifier) == address:
+            self._relayed.add(identifier)
 
     def waits_for(self, address: Address) -> bool:
         """Whether a request to ``address`` has not been answered yet."""
@@ -99,7 +106,7 @@ class PendingIntroductions:
         address = self.asked(identifier)
         if address is None:
             return False
-        by_relay = isinstance(address, RelayedAddress) and isinstance(source_address, RelayedAddress)
+        by_relay = identifier in self._relayed and not has_network_address(source_address)
         if address != source_address and address not in peer.addresses.values() and not by_relay:
             return False
         self._forget(identifier)
@@ -115,6 +122,7 @@ class PendingIntroductions:
 
     def _forget(self, identifier: int) -> None:
         address, _ = self._pending.pop(identifier)
+        self._relayed.discard(identifier)
         self._waiting[address] -= 1
         if not self._waiting[address]:
             del self._waiting[address]

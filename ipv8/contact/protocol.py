@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from .. import clock
 from ..lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, receive_from
 from ..limits import TokenBuckets
-from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address, has_network_address
 from ..messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from ..messaging.interfaces.network_stats import DropCounter
 from ..messaging.payload import (
@@ -169,7 +169,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         """A random peer to introduce, if possible one that has proved to be where it seems to be."""
         available = [peer for peer in sample_peers(self.get_peers())
                      if peer != exclude and (new_style or isinstance(peer.address, UDPv4Address))
-                     and not isinstance(peer.address, RelayedAddress)]
+                     and has_network_address(peer.address)]
         proven = [peer for peer in available if peer.proven]
         return self._introductions.ledger.choose(proven or available, exclude) if available else None
 
@@ -214,7 +214,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         new_style = new_style or ":" in socket_address[0]  # the old style has no room for it
         global_time = self.claim_global_time() % 65536
         other = self.network.get_verified_by_address(socket_address)
-        if introduction is None and not isinstance(socket_address, RelayedAddress):
+        if introduction is None and has_network_address(socket_address):
             introduction = self.get_peer_for_introduction(exclude=other, new_style=new_style)
         lan, wan = (NOWHERE, NOWHERE) if introduction is None else self._introduced_addresses(introduction)
         introduced_new_style = introduction is not None and introduction.new_style_intro
@@ -311,7 +311,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def _admit_newcomer(self, address: Address) -> bool:
         """Note how somebody who was unknown came to us; whether there may be another one who came that way."""
-        if isinstance(address, RelayedAddress):
+        if not has_network_address(address):
             return self._has_room_for_relayed(address)
         if self.endpoint.mapped_address is not None and not self._introductions.pending.waits_for(address):
             self._introductions.detours.note(address, PeerPath.MAPPED)
@@ -359,7 +359,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             return
         known.add_address(source_address)
         known.last_response = clock.time()
-        if not isinstance(source_address, RelayedAddress):
+        if has_network_address(source_address):
             known.addresses.pop(RelayedAddress, None)
             in_lan = self.address_in_lan_subnets(source_address[0])
             known.path = self._introductions.detours.path(source_address, in_lan)
@@ -378,7 +378,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
                                  payload: IntroductionResponse) -> None:
         """Learn about our own address and about the introduced peer (spec 05 section 5.4)."""
         self._learn_own_address(peer, payload.destination_address)
-        if peer.new_style_intro and not isinstance(peer.address, RelayedAddress):
+        if peer.new_style_intro and has_network_address(peer.address):
             self._learn_other_interface(peer, payload)
         self.network.add_verified_peer(peer)
         self.network.discover_services(peer, [self.community_id])
@@ -409,7 +409,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         family = theirs.__class__
         interface = FAST_ADDR_TO_INTERFACE.get(family)
         if (family is peer.address.__class__ or theirs == peer.address or interface is None
-                or interface not in (getattr(self.endpoint, "interfaces", None) or ())):
+                or interface not in self.endpoint.interfaces):
             return
         self.network.discover_address(peer, theirs, self.community_id, True)
         mine = self.my_peer.addresses.get(family) or self.guess_address(interface)

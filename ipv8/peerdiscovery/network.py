@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from .. import clock
-from ..messaging.address import RelayedAddress
+from ..messaging.address import has_network_address
 from ..messaging.serialization import PackError, default_serializer
 from ..peer import NO_ADDRESS
 from .graph.addresses import NOT_INTRODUCED, WalkableAddress
@@ -341,7 +341,7 @@ class Network(NetworkTables):
             peers = tuple(self._by_key.values())
         entries = []
         for peer in peers:
-            if peer.address != NO_ADDRESS and not isinstance(peer.address, RelayedAddress):
+            if peer.address != NO_ADDRESS and has_network_address(peer.address):
                 try:
                     entries.append(default_serializer.pack("address", peer.address))
                 except (PackError, struct.error, ValueError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import clock
-from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.address import UDPv4Address, UDPv6Address
 from ...messaging.serialization import PackError, default_serializer
 from ...peerdiscovery.graph.crowd import subnet_of
 from ..bootstrapper_interface import Bootstrapper
@@ -197,8 +197,6 @@ def _select(addresses: Iterable[Address]) -> list[Address]:
     crowds: Counter[bytes] = Counter()
     for address in dict.fromkeys(addresses):
         if not isinstance(address, (UDPv4Address, UDPv6Address)) or not address.port:
-            continue
-        if isinstance(address, RelayedAddress):
             continue
         subnet = subnet_of(address.ip)
         if crowds[subnet] < MAX_REMEMBERED_PER_SUBNET:

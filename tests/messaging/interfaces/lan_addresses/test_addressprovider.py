@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ipv8 import clock
 from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
 
 
@@ -33,6 +34,35 @@ def test_lookups_have_a_minimum_interval(manual_clock: Any) -> None:
     manual_clock.advance(100)
     assert provider.get_addresses_buffered() == {"1.2.3.4"}
     assert provider.lookups == 3
+
+
+class TwoClocks:
+    """Wall time that is set while the monotonic clock goes on."""
+
+    def __init__(self) -> None:
+        self.wall = 1_700_000_000.0
+        self.seconds = 0.0
+
+    def time(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize("step", [-1e6, 1e6])
+def test_setting_the_clock_changes_no_interval(step: float) -> None:
+    provider, clocks = Counting(), TwoClocks()
+    with clock.use(clocks):
+        provider.discover_addresses()
+        assert provider.lookups == 1
+        clocks.wall += step
+        provider.discover_addresses()
+        assert provider.lookups == 1
+        clocks.seconds += 10.5
+        provider.discover_addresses()
+    assert provider.lookups == 2
+    assert provider.addresses_ts == clocks.wall
 
 
 @pytest.mark.parametrize("verbose", [False, True])
