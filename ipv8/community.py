@@ -128,12 +128,9 @@ class Community(IntroductionProtocol):
 
     def _set_anonymity(self) -> None:
         """Ask the endpoint to send the packets of this overlay through tunnels."""
-        set_anonymity = getattr(self.endpoint, "set_anonymity", None)
-        if set_anonymity is None:
+        if self.endpoint.set_anonymity(self._prefix, True) is False:
             self.logger.warning("%s asks for anonymity, but its endpoint has no tunnels: it is not anonymous",
                                 type(self).__name__)
-        else:
-            set_anonymity(self._prefix, True)
 
     def _register_handlers(self) -> None:
         """Fill the message table."""
@@ -141,6 +138,7 @@ class Community(IntroductionProtocol):
             self.add_message_handler(payload_class, handler)
         if self.relay:
             self.add_message_handler(RelayPayload, self.on_relay)
+            self._start_relaying(self._prefix)
         for msg_id in DEPRECATED_MESSAGES:
             self.add_message_handler(msg_id, self.on_deprecated_message)
         declarations = {name for base in type(self).__mro__ for name, value in vars(base).items()
@@ -173,7 +171,7 @@ class Community(IntroductionProtocol):
         """
         table = self._get_message_table()
         if table.handlers[message_id_of(msg_num)] == self.on_relay:
-            self.relay = False  # an overlay that has a message of this number needs it more
+            self._stop_relaying()  # an overlay that has a message of this number needs it more
             table.handlers[message_id_of(msg_num)] = None
         msg_id = table.add(msg_num, callback)
         reception = table.reception(msg_id)
@@ -241,9 +239,10 @@ class Community(IntroductionProtocol):
             introduction.introduced_by)
         if introducer is None or not introducer.proven or self.address_in_lan_subnets(address[0]):
             return
-        way = self._way_by_relay(introducer, address)
-        if way is not None:
-            self._send_by_relay(way, self.create_introduction_request(way, new_style=True))
+        if self._may_ask_to_carry(introducer, address):
+            request = self.create_introduction_request(address, new_style=True)
+            self._contact_parts.introductions.note_relayed(address, clock.monotonic())
+            self._send_envelope(introducer, address, request)
 
     def send_introduction_request(self, peer: Peer) -> None:
         """Ask ``peer`` for the address of another peer."""

@@ -61,7 +61,7 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         EndpointListener.__init__(self, settings.endpoint)
         TaskManager.__init__(self)
         self.logger = logging.getLogger(type(self).__name__)
-        self.drops = DropCounter()
+        self.drops: DropCounter = DropCounter()
         self.network = settings.network
         self.my_peer = settings.my_peer
         self.community_id = settings.community_id

@@ -30,8 +30,8 @@ from ipv8.messaging.serialization import PackError
 from ipv8.peer import Peer
 from ipv8.requestcache import NumberCacheWithName, RequestCache
 from ipv8.verification import (
-    DEAR_SECONDS_AT_ONCE,
-    DEAREST_SECONDS_PER_SIGNATURE,
+    COSTLIEST_SECONDS_PER_SIGNATURE,
+    COSTLY_SECONDS_AT_ONCE,
     BadSignatureError,
     PacketDecodingError,
     RateLimitedError,
@@ -358,7 +358,7 @@ def test_classic_handlers_have_a_budget_for_dear_keys_too(strict: Any, make_over
     author = BinMemberAuthenticationPayload(sender.my_peer.public_key.key_to_bin())
     packet = sender._ez_pack(sender.get_prefix(), 1, (author, GlobalTimeDistributionPayload(7), First(5)))
     strict._ez_unpack_auth(First, packet)
-    strict.signature_guard.dear.take(None, DEAR_SECONDS_AT_ONCE - DEAREST_SECONDS_PER_SIGNATURE)
+    strict.signature_guard.costly.take(None, COSTLY_SECONDS_AT_ONCE - COSTLIEST_SECONDS_PER_SIGNATURE)
     with pytest.raises(RateLimitedError):
         strict._ez_unpack_auth(First, packet)
 

@@ -235,7 +235,7 @@ async def _resolve(host: str, port: int, timeout: float) -> tuple[str, list[Any]
 
 async def _ask(probe: ReachabilityProbe, name: str, address: Address, timeout: float) -> ServerReport:
     family = _family(address)
-    if not probe.endpoint.interfaces[INTERFACES[family]].is_open():  # type: ignore[attr-defined]  # is a dispatcher
+    if not probe.endpoint.interfaces[INTERFACES[family]].is_open():
         return ServerReport(name, address, problem=f"this machine has no {family}")
     seen = await probe.observe(address, timeout)
     if seen is None:

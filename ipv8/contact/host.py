@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 from ..messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ..messaging.address import Address
     from ..messaging.interfaces.endpoint import Endpoint
     from ..peer import Peer
     from ..peerdiscovery.network import Network
 
-__all__ = ["Members", "interfaces_of", "other_interface"]
+__all__ = ["Members", "other_interface"]
 
 
 class Members(Protocol):
@@ -33,12 +31,6 @@ class Members(Protocol):
         """The verified peers of the overlay."""
 
 
-def interfaces_of(endpoint: Endpoint) -> Mapping[str, object]:
-    """The interfaces of an endpoint that has several, by name (``"UDPIPv4"``); empty for any other endpoint."""
-    interfaces: Mapping[str, object] | None = getattr(endpoint, "interfaces", None)
-    return interfaces or {}
-
-
 def other_interface(endpoint: Endpoint, in_use: Address, told: Address) -> str | None:
     """The name of the interface by which a peer can be reached at another address than the one in use.
 
@@ -48,6 +40,6 @@ def other_interface(endpoint: Endpoint, in_use: Address, told: Address) -> str |
     :returns: ``None`` if ``told`` is nothing new or we have no interface for it.
     """
     name = FAST_ADDR_TO_INTERFACE.get(type(told))
-    if type(told) is type(in_use) or told == in_use or name not in interfaces_of(endpoint):
+    if type(told) is type(in_use) or told == in_use or name not in endpoint.interfaces:
         return None
     return name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .. import entropy
 from ..limits import BoundedDict, ExpiringDict, TokenBuckets
-from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ..messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address, has_network_address
 from ..messaging.inet import HOST_BITS, network_of, parse_host
 
 if TYPE_CHECKING:
@@ -70,10 +70,12 @@ NOWHERE = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - what the wire says for "no 
 class PendingIntroductions:
     """The introduction requests that were sent and not answered: they tell which responses were asked for."""
 
-    __slots__ = ("_pending", "_waiting")
+    __slots__ = ("_newest", "_pending", "_relayed", "_waiting")
 
     def __init__(self) -> None:
         self._pending: ExpiringDict[int, Address] = ExpiringDict(PENDING_LIMIT, PENDING_LIFETIME, self._stop_waiting)
+        self._newest: int | None = None
+        self._relayed: set[int] = set()
         self._waiting: Counter[Address] = Counter()
 
     def new(self, address: Address, now: float) -> int:
@@ -83,8 +85,15 @@ class PendingIntroductions:
         while self._pending.get(identifier, now=now) is not None:
             identifier = entropy.randbits(16)
         self._pending.set(identifier, address, now)
+        self._newest = identifier
         self._waiting[address] += 1
         return identifier
+
+    def note_relayed(self, address: Address, now: float) -> None:
+        """The newest request, if it is one to ``address``, goes by relay, and is answered by the same way."""
+        newest = self._newest
+        if newest is not None and self._pending.get(newest, now=now) == address:
+            self._relayed.add(newest)
 
     def waits_for(self, address: Address, now: float) -> bool:
         """Whether a request to ``address`` has not been answered yet."""
@@ -103,14 +112,15 @@ class PendingIntroductions:
         address = self._pending.get(identifier, now=now)
         if address is None:
             return None
-        by_relay = isinstance(address, RelayedAddress) and isinstance(source_address, RelayedAddress)
+        by_relay = identifier in self._relayed and not has_network_address(source_address)
         if address != source_address and address not in peer.addresses.values() and not by_relay:
             return None
         self._pending.pop(identifier, now=now)
         self._stop_waiting(identifier, address)
         return address
 
-    def _stop_waiting(self, _: int, address: Address) -> None:
+    def _stop_waiting(self, identifier: int, address: Address) -> None:
+        self._relayed.discard(identifier)
         self._waiting[address] -= 1
         if not self._waiting[address]:
             del self._waiting[address]
@@ -183,6 +193,10 @@ class Introductions:
         """Whether a request to ``address`` has not been answered yet."""
         return self._pending.waits_for(address, now)
 
+    def note_relayed(self, address: Address, now: float) -> None:
+        """The newest request, if it is one to ``address``, goes by relay."""
+        self._pending.note_relayed(address, now)
+
     def may_confirm(self, address: Address, now: float) -> bool:
         """Whether to send a request to ``address`` to find out who is there: not if one is on its way already."""
         return (self._confirmations.take(network_of(address[0], *HOST_BITS), now=now)
@@ -247,7 +261,7 @@ class Introductions:
         """
         available = [peer for peer in sample_peers(self._members.get_peers())
                      if peer != requester and (new_style or isinstance(peer.address, UDPv4Address))
-                     and not isinstance(peer.address, RelayedAddress)]
+                     and has_network_address(peer.address)]
         proven = [peer for peer in available if peer.proven]
         return self._ledger.choose(proven or available, requester) if available else None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import clock
 from ..lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, receive_from
-from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address, has_network_address
 from ..messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from ..messaging.interfaces.network_stats import DropCounter
 from ..messaging.payload import (
@@ -26,7 +26,7 @@ from ..messaging.payload import (
 from ..messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ..overlay import Settings
 from ..util import Computed
-from .host import interfaces_of, other_interface
+from .host import other_interface
 from .introductions import (
     NOWHERE,
     Decision,
@@ -129,7 +129,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def my_preferred_address(self) -> Address:
         """Our address on the best interface: IPv6 before IPv4."""
-        interfaces = interfaces_of(self.endpoint)
+        interfaces = self.endpoint.interfaces
         if not interfaces:
             return self.my_estimated_wan
         for address_class, interface in FAST_ADDR_TO_INTERFACE.items():
@@ -185,7 +185,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
         new_style = new_style or ":" in socket_address[0]  # the old style has no room for it
         global_time = self.claim_global_time() % 65536
         other = self.network.get_verified_by_address(socket_address)
-        if introduction is None and not isinstance(socket_address, RelayedAddress):
+        if introduction is None and has_network_address(socket_address):
             introduction = self.get_peer_for_introduction(exclude=other, new_style=new_style)
         lan, wan = (NOWHERE, NOWHERE) if introduction is None else told_addresses(
             introduction, self.my_estimated_wan, self.address_is_lan)
@@ -284,7 +284,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def _admit_newcomer(self, address: Address, now: float) -> bool:
         """Note how a peer that was unknown came to us; whether another one may come that way."""
-        if isinstance(address, RelayedAddress):
+        if not has_network_address(address):
             return self._has_room_for_relayed(address)
         contact = self._contact_parts
         if self.endpoint.mapped_address is not None and not contact.introductions.waits_for(address, now):
@@ -330,7 +330,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             return
         known.add_address(source_address)
         known.heard_now()
-        if not isinstance(source_address, RelayedAddress):
+        if has_network_address(source_address):
             known.addresses.pop(RelayedAddress, None)
             known.path = contact.nat.path_to(source_address, self.address_in_lan_subnets(source_address[0]))
         elif known.address == source_address:
@@ -356,7 +356,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             self.my_peer.address = own
             if isinstance(own, UDPv4Address) and not is_lan:
                 self.my_estimated_wan = own
-        if peer.new_style_intro and not isinstance(peer.address, RelayedAddress):
+        if peer.new_style_intro and has_network_address(peer.address):
             self._learn_other_interface(peer, payload)
         self.network.add_verified_peer(peer)
         self.network.discover_services(peer, [self.community_id])

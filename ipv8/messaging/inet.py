@@ -12,7 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from struct import Struct
 
 __all__ = ["HOST_BITS", "classic_ipv4_to_bytes", "ipv4_to_bytes", "ipv4_to_text", "ipv6_to_bytes", "ipv6_to_text",
-           "is_global", "network_of", "parse_host"]
+           "is_global", "is_orchid", "network_of", "parse_host"]
 
 HOST_BITS = (32, 64)
 """Prefix lengths of one host, for IPv4 and IPv6: a host with one IPv6 address has all of its /64 (RFC 6177)."""
@@ -94,6 +94,12 @@ def ipv6_to_bytes(text: str) -> bytes:
     except AddressValueError:
         pass
     raise OSError(f"not an IPv6 address: {text[:64]!r}")
+
+
+
+def is_orchid(packed: bytes) -> bool:
+    """Whether 16 bytes are an address of 2001:20::/28, which stands for a hash and is routed nowhere (RFC 7343)."""
+    return packed.startswith(b"\x20\x01\x00") and packed[3] >> 4 == 2
 
 
 def parse_host(host: str) -> IPv4Address | IPv6Address | None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from .. import clock
-from ..messaging.address import RelayedAddress
+from ..messaging.address import has_network_address
 from ..messaging.serialization import PackError, default_serializer
 from ..peer import NO_ADDRESS
 from .graph.addresses import NOT_INTRODUCED, WalkableAddress
@@ -292,7 +292,7 @@ class Network(NetworkTables):
         entries = []
         for peer in self._by_key.values():
             address = peer.address
-            if address != NO_ADDRESS and not isinstance(address, RelayedAddress):
+            if address != NO_ADDRESS and has_network_address(address):
                 try:
                     entries.append(default_serializer.pack("address", address))
                 except (PackError, struct.error, ValueError):

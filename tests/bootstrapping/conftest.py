@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.interfaces.gate import Route
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 from ipv8.taskmanager import TaskManager
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from ipv8.messaging.address import Address
 
 PREFIX = b"\x00\x02" + bytes(range(20))
+
+
+class Entrance:
+    """The endpoint of an overlay, and its gate, as far as packets enter there."""
+
+    def __init__(self, overlay: BootstrappedOverlay) -> None:
+        self.overlay = overlay
+        self.gate = self
+
+    def is_open(self) -> bool:
+        return True
+
+    def receive(self, packet: tuple[Address, bytes], route: Route) -> None:
+        assert route is Route.SOCKET
+        self.overlay.on_packet(packet)
 
 
 class BootstrappedOverlay(TaskManager):
@@ -33,6 +49,7 @@ class BootstrappedOverlay(TaskManager):
         self.peers: list[Peer] = []
         self.walks: list[Address] = []
         self.packets: list[tuple[Address, bytes]] = []
+        self.endpoint = Entrance(self)
         self.wanted: Callable[[], None] = lambda: None
 
     def get_prefix(self) -> bytes:

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from ipv8.contact.host import interfaces_of, other_interface
+from ipv8.contact.host import other_interface
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
-from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
-from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 
 A, B, IPV6 = UDPv4Address("1.2.3.4", 5), UDPv4Address("6.7.8.9", 10), UDPv6Address("2001:db8::7", 7)
 
@@ -19,15 +17,6 @@ class Several:
 
     def __init__(self, *names: str) -> None:
         self.interfaces: Any = dict.fromkeys(names)
-
-
-def test_an_endpoint_may_have_interfaces() -> None:
-    assert list(interfaces_of(DispatcherEndpoint(["UDPIPv4", "UDPIPv6"]))) == ["UDPIPv4", "UDPIPv6"]
-    assert interfaces_of(UDPEndpoint()) == {}
-    several: Any = Several("UDPIPv4")
-    assert list(interfaces_of(several)) == ["UDPIPv4"]
-    several.interfaces = None
-    assert interfaces_of(several) == {}
 
 
 @pytest.mark.parametrize(("in_use", "told", "names", "expected"), [

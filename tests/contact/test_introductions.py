@@ -92,10 +92,14 @@ class TestPending:
         pending = PendingIntroductions()
         assert pending.settle(pending.new(A, 0.0), B, peer, 0.0) == A, "it is known at the address that was asked"
 
-    def test_a_relayed_peer_answers_from_another_relayed_address(self, peer: Peer) -> None:
+    def test_a_request_that_went_by_relay_is_answered_by_relay(self, peer: Peer) -> None:
         pending = PendingIntroductions()
-        assert pending.settle(pending.new(RELAYED, 0.0), B, peer, 0.0) is None
-        assert pending.settle(pending.new(RELAYED, 0.0), ALSO_RELAYED, peer, 0.0) == RELAYED
+        identifier = pending.new(A, 0.0)
+        pending.note_relayed(B, 0.0)  # which is not where the request goes
+        assert pending.settle(identifier, ALSO_RELAYED, peer, 0.0) is None
+        pending.note_relayed(A, 0.0)
+        assert pending.settle(identifier, B, peer, 0.0) is None
+        assert pending.settle(identifier, ALSO_RELAYED, peer, 0.0) == A
 
     def test_a_request_waits_until_it_is_answered_or_expires(self, peer: Peer) -> None:
         pending = PendingIntroductions()

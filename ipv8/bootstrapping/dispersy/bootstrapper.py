@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from math import inf
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from ... import clock, entropy
 from ...messaging.address import UDPv4Address, UDPv6Address
 from ...messaging.interfaces.dispatcher.endpoint import guess_interface
+from ...messaging.interfaces.endpoint import Endpoint
 from ...peerdiscovery.discovery import as_introducing
 from ..bootstrapper_interface import Bootstrapper
 from ..resolver import shared_resolver
@@ -42,14 +42,11 @@ FAMILIES = {"UDPIPv4": AF_INET, "UDPIPv6": AF_INET6}
 def _has_interface_for(endpoint: object, address: Address) -> bool:
     """Whether ``endpoint`` can send to ``address``; ``True`` if that is not known."""
     needed = guess_interface(address)
-    if needed is None:
+    if needed is None or not isinstance(endpoint, Endpoint):
         return True
-    # Both attributes are optional, and endpoints that wrap another one pass them on, which no isinstance() sees.
-    interfaces = getattr(endpoint, "interfaces", None)
-    if isinstance(interfaces, Mapping):
-        return needed in interfaces
-    family = getattr(endpoint, "SOCKET_FAMILY", None)
-    return family not in FAMILIES.values() or family == FAMILIES[needed]
+    if endpoint.interfaces:
+        return needed in endpoint.interfaces
+    return endpoint.SOCKET_FAMILY in {None, FAMILIES[needed]}
 
 
 class DispersyBootstrapper(Bootstrapper):

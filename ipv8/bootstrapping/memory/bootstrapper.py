@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import clock
-from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.address import UDPv4Address, UDPv6Address, has_network_address
 from ...messaging.inet import network_of
 from ...messaging.serialization import PackError, default_serializer
 from ..bootstrapper_interface import Bootstrapper
@@ -205,7 +205,7 @@ def _select(addresses: Iterable[Address]) -> list[Address]:
     for address in dict.fromkeys(addresses):
         if not isinstance(address, (UDPv4Address, UDPv6Address)) or not address.port:
             continue
-        if isinstance(address, RelayedAddress):
+        if not has_network_address(address):
             continue
         network = network_of(address.ip)
         if per_network[network] < MAX_REMEMBERED_PER_SUBNET:

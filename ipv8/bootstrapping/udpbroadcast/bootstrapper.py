@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ... import clock
 from ...limits import TokenBuckets
 from ...messaging.address import UDPv4Address
+from ...messaging.interfaces.gate import Route
 from ..bootstrapper_interface import Bootstrapper
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
     """A socket for announcements, in addition to the endpoint of ``overlay``.
 
     A node that announces itself is contacted from the endpoint of the overlay. Packets of the overlay that arrive at
-    this socket are handed to the overlay.
+    this socket enter by the gate of that endpoint.
     """
 
     def __init__(self, overlay: Community) -> None:
@@ -88,7 +89,9 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
             if not self._is_own(source) and self._walks.take(source.ip):
                 self.overlay.walk_to(source)
         elif data.startswith(prefix):
-            self.overlay.on_packet((source, data))
+            endpoint = self.overlay.endpoint
+            if endpoint.is_open():
+                endpoint.gate.receive((source, data), Route.SOCKET)
 
     def _is_own(self, source: UDPv4Address) -> bool:
         if self._transport is None or self._transport.get_extra_info("sockname")[1] != source.port:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import entropy
-from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.address import UDPv4Address, UDPv6Address
 from ...messaging.interfaces.endpoint import Endpoint, EndpointListener
 from ...messaging.interfaces.network_stats import DropCounter
 
@@ -31,11 +31,11 @@ __all__ = [
 ]
 
 internet: dict[Address, MockEndpoint] = {}
-"""Everything that packets can be sent to; closed endpoints stay in it."""
+"""All endpoints by address; closed ones stay in it."""
 
 
 async def crash_event_loop(forwarded_exception: BaseException) -> None:
-    """Raise the argument, so that the event loop's exception handler gets it when this runs as a task."""
+    """Raise the argument, so that the event loop's exception handler is called with it when this runs as a task."""
     raise forwarded_exception
 
 
@@ -63,7 +63,7 @@ class Link:
 
 
 class Nat(Enum):
-    """Which packets an address translator lets in, by the terms of RFC 4787 section 5."""
+    """Which packets an address translator lets in, in the terms of RFC 4787 section 5."""
 
     ADDRESS_RESTRICTED = "from IP addresses that something was sent to"
     PORT_RESTRICTED = "from addresses that something was sent to"
@@ -77,8 +77,7 @@ class MockEndpoint(Endpoint):
     :param wan_address: the address on the Internet, which all packets come from.
 
     What a listener raises goes to the event loop's exception handler, or to the caller if no loop runs, so that it
-    fails the test. ``link`` and ``nat``,
-    of the instance or the class, make the network less than perfect.
+    fails the test. ``link`` and ``nat``, of the instance or the class, add loss, delay and address translation.
     """
 
     SEND_INET_EXCEPTION_TO_LOOP = True
@@ -117,20 +116,21 @@ class MockEndpoint(Endpoint):
     def send(self, socket_address: Address, packet: bytes) -> None:
         """Deliver ``packet`` to the endpoint with this address in a later round of the running event loop.
 
-        It is lost if there is none at this port of a host that has others, which peers behind a NAT may be looked for.
+        It is lost if the host has no endpoint at this port: peers behind a NAT are looked for at other ports, too.
 
         :raises AssertionError: if there is no such host, in the event loop as well if ``SEND_INET_EXCEPTION_TO_LOOP``.
         """
         if not self._open:
             self.drops.count(DropCounter.SEND_CLOSED)
             return
-        target = internet.get(socket_address)
-        if isinstance(socket_address, RelayedAddress):
-            socket_address.carry(packet)
+        kind = type(socket_address)
+        if kind in self.routes:
+            self.routes[kind](socket_address, packet)
             return
+        target = internet.get(socket_address)
         if target is None:
             if any(address[0] == socket_address[0] for address in internet):
-                self.drops.count(DropCounter.SEND_FAILED)  # the host is there, and nobody listens at this port
+                self.drops.count(DropCounter.SEND_FAILED)
                 return
             error = AssertionError(f"nothing in this process has the address {socket_address}")
             if self.SEND_INET_EXCEPTION_TO_LOOP:
@@ -255,7 +255,7 @@ class AutoMockEndpoint(MockEndpoint):
 class MockEndpointListener(EndpointListener):
     """Keeps all packets that an endpoint delivers, in ``received_packets``.
 
-    :param endpoint: the endpoint, where the listener registers itself.
+    :param endpoint: the endpoint; the listener registers itself with it.
     """
 
     def __init__(self, endpoint: Endpoint, main_thread: bool = False) -> None:

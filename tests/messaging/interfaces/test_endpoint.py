@@ -241,10 +241,20 @@ def test_drops_of_a_prefix_include_those_of_its_overlays() -> None:
     endpoint.add_listener(general)
     assert endpoint.prefix_listeners(PREFIX) == [own, other]
     assert endpoint.prefix_listeners(OTHER) == []
-    own.drops = DropCounter(bad_signature=2)  # type: ignore[attr-defined]  # as overlays have it
+    own.drops = DropCounter(bad_signature=2)  # as overlays have it
     endpoint.drops.count("short")
     assert endpoint.get_drops() == {"short": 1}
     assert endpoint.get_drops(PREFIX) == {"short": 1, "bad_signature": 2}
+
+
+def test_an_endpoint_has_no_optional_abilities_unless_it_says_so() -> None:
+    endpoint = FakeEndpoint()
+    assert dict(endpoint.interfaces) == {}
+    abilities: list[object] = [endpoint.SOCKET_FAMILY, endpoint.mapped_address, endpoint.source_filter, endpoint.trace]
+    assert abilities == [None] * 4
+    assert endpoint.bytes_up == endpoint.bytes_down == 0
+    assert endpoint.set_anonymity(PREFIX, True) is False
+    assert Recorder(endpoint).drops == {}
 
 
 def test_listeners_can_be_copied() -> None:

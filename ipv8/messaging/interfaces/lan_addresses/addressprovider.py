@@ -1,4 +1,4 @@
-"""What finds addresses of this machine (spec 03 section 7.1)."""
+"""The base of all that finds addresses of this machine (spec 03 section 7.1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["AddressProvider"]
 
 
 class AddressProvider(ABC):
-    """Remembers the addresses that a subclass can look up.
+    """Keeps the addresses that a subclass looks up.
 
     :param verbose: print the traceback of what goes wrong in a lookup.
     """
@@ -28,10 +28,10 @@ class AddressProvider(ABC):
 
     @abstractmethod
     def get_addresses(self) -> set[str]:
-        """Look the addresses up, which may block for long; call it from a thread."""
+        """Look the addresses up, which may take long; call it from a thread."""
 
     def on_exception(self) -> None:
-        """Account for the exception that is being handled."""
+        """Print the exception that is being handled, if the provider is verbose."""
         if self.verbose:
             traceback.print_exc(file=sys.stderr)
 
@@ -43,7 +43,7 @@ class AddressProvider(ABC):
             self.addresses_ts = clock.time()
 
     def get_addresses_buffered(self) -> set[str]:
-        """The addresses of the last lookup; as long as there are none, a new one is tried every 10 seconds."""
+        """The addresses of the last lookup; while there are none, another lookup is made every 10 seconds."""
         if not self.addresses:
             self.discover_addresses()
         return self.addresses

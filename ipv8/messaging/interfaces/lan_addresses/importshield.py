@@ -24,13 +24,13 @@ class Platform(Enum):
 
 
 class conditional_import_shield:  # noqa: N801 - public name of the ecosystem
-    """Run the imports of a ``with`` block if this is the right platform, and survive if they fail.
+    """Run the imports of a ``with`` block if this is the right platform, and go on if they fail.
 
     :param platf: the platform that the block is for.
     :param verbose: print the traceback of what goes wrong.
 
-    On another platform the relative imports in the block fail before they load anything, which leaves the block.
-    Exceptions stay inside, except for those that end the program, such as ``KeyboardInterrupt``. The module that uses
+    On another platform the first relative import in the block fails before it loads anything, and ends the block.
+    Exceptions are suppressed, except those that end the program, such as ``KeyboardInterrupt``. The module that uses
     the shield must not import from several threads at once.
     """
 
