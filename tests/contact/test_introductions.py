@@ -94,12 +94,13 @@ class TestPending:
 
     def test_a_request_that_went_by_relay_is_answered_by_relay(self, peer: Peer) -> None:
         pending = PendingIntroductions()
-        identifier = pending.new(A, 0.0)
+        stranger = UDPv4Address("99.9.9.9", 9)
+        identifier = pending.new(stranger, 0.0)
         pending.note_relayed(B, 0.0)  # which is not where the request goes
         assert pending.settle(identifier, ALSO_RELAYED, peer, 0.0) is None
-        pending.note_relayed(A, 0.0)
+        pending.note_relayed(stranger, 0.0)
         assert pending.settle(identifier, B, peer, 0.0) is None
-        assert pending.settle(identifier, ALSO_RELAYED, peer, 0.0) == A
+        assert pending.settle(identifier, ALSO_RELAYED, peer, 0.0) == stranger
 
     def test_a_request_waits_until_it_is_answered_or_expires(self, peer: Peer) -> None:
         pending = PendingIntroductions()
