@@ -474,10 +474,16 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             self.drops.count(DropCounter.RATE_LIMITED)
         return allowed
 
+    def is_acquainted(self, address: Address) -> bool:
+        """Whether somebody at ``address`` is known, and may have punctures sent: a peer or a bootstrap server.
+
+        Subclasses may know others.
+        """
+        return self.network.get_verified_by_address(address) is not None or address in self.network.blacklist
+
     def _pay_puncture(self, source_address: Address, target: Address, size: int) -> bool:
         """Whether the budget has another puncture, after ``size`` more bytes came from its source."""
-        acquainted = (self.network.get_verified_by_address(source_address) is not None
-                      or source_address in self.network.blacklist)
+        acquainted = self.is_acquainted(source_address)
         return self._introductions.punctures.allow(source_address[0], target, acquainted, size)
 
     def _is_open(self, address: Address) -> bool:
