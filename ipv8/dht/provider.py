@@ -1,4 +1,4 @@
-"""The DHT in the service of hidden services: introduction points by info hash (spec 07 section 13)."""
+"""Introduction points of hidden services in the DHT, by info hash (spec 07 section 13)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["DHTCommunityProvider", "DHTIntroPointPayload"]
 
 KEY_PREFIX = b"LibNaCLPK:"
-"""What serialized curve25519 keys begin with; it is left out of the payload."""
+"""The first bytes of serialized curve25519 keys, which payloads leave out."""
 
 
 @vp_compile
 class DHTIntroPointPayload(VariablePayload):
-    """Where an introduction point is, and when it was seen; both keys are without their prefix, 64 bytes."""
+    """The address of an introduction point, and when it was seen; both keys are without their prefix, 64 bytes."""
 
     names = ["address", "last_seen", "intro_pk", "seeder_pk"]  # noqa: RUF012 - payload classes use plain lists
     format_list = ["ip_address", "I", "varlenH", "varlenH"]  # noqa: RUF012 - payload classes use plain lists
@@ -46,7 +46,7 @@ class DHTCommunityProvider:
         self.port = port
 
     async def peer_lookup(self, mid: bytes, peer: Peer | None = None) -> None:
-        """Open the way to the owner of a key, if it is found."""
+        """Find the owner of a key, if possible, and have it send a puncture to us."""
         try:
             await self._community().connect_peer(mid, peer)
         except DHTError as e:
@@ -64,17 +64,17 @@ class DHTCommunityProvider:
 
     @staticmethod
     def _decode(data: bytes) -> Any:
-        """The introduction point that a value describes, if it does: anybody may store anything under the key."""
-        tunnel = import_module("ipv8.messaging.anonymization.tunnel")
+        """The introduction point that a value describes; ``None`` for other values, which anybody may store."""
+        tunnel = import_module("..messaging.anonymization.tunnel", __package__)
         try:
             payload, _ = default_serializer.unpack_serializable(DHTIntroPointPayload, data)
             return tunnel.IntroductionPoint(Peer(KEY_PREFIX + payload.intro_pk, payload.address),
                                             KEY_PREFIX + payload.seeder_pk, tunnel.PEER_SOURCE_DHT, payload.last_seen)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not ours
+        except Exception:  # noqa: BLE001 - values of others may be wrong in any way
             return None
 
     async def announce(self, info_hash: bytes, intro_point: Any) -> None:
-        """Let others find an ``IntroductionPoint``."""
+        """Store an ``IntroductionPoint``, so that others find it."""
         payload = DHTIntroPointPayload(intro_point.peer.address, intro_point.last_seen,
                                        intro_point.peer.public_key.key_to_bin()[len(KEY_PREFIX):],
                                        intro_point.seeder_pk[len(KEY_PREFIX):])
