@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time as _time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,8 @@ class SystemClock:
     time = staticmethod(_time.time)
     monotonic = staticmethod(_time.monotonic)
 
+
+ClockT = TypeVar("ClockT", bound=Clock)
 
 _current: Clock = SystemClock()
 
@@ -63,7 +65,7 @@ def install(clock: Clock) -> Clock:
 
 
 @contextmanager
-def use(clock: Clock) -> Iterator[Clock]:
+def use(clock: ClockT) -> Iterator[ClockT]:
     """Use ``clock`` inside a ``with`` block."""
     previous = install(clock)
     try:

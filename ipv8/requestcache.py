@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from abc import ABCMeta
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
@@ -50,6 +52,11 @@ class NumberCache:
         self._prefix = prefix
         self._number = number
         self._managed_futures: list[tuple[Future[Any], Any]] = []
+
+    @cached_property
+    def _logger(self) -> logging.Logger:
+        """For subclasses: the logger with the name of the class."""
+        return logging.getLogger(type(self).__name__)
 
     @property
     def prefix(self) -> str:
@@ -99,7 +106,7 @@ class NumberCache:
         return f"<{type(self).__name__} {self._prefix}-{self._number}>"
 
 
-class RandomNumberCache(NumberCache):
+class RandomNumberCache(NumberCache, metaclass=ABCMeta):
     """A cache that picks an unpredictable free number, so that strangers cannot answer requests they did not see.
 
     :raises RuntimeError: if no free number is found.
@@ -118,13 +125,13 @@ class RandomNumberCache(NumberCache):
         raise RuntimeError(f"No free number found for {prefix!r}: too many requests are in flight")
 
 
-class NumberCacheWithName(NumberCache):
+class NumberCacheWithName(NumberCache, CacheWithName):
     """A cache whose class attribute ``name`` is its prefix, for look-ups by class."""
 
     name: str
 
 
-class RandomNumberCacheWithName(RandomNumberCache):
+class RandomNumberCacheWithName(RandomNumberCache, CacheWithName):
     """A cache with a random number whose class attribute ``name`` is its prefix, for look-ups by class."""
 
     name: str

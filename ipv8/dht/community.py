@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .. import clock, entropy
+from ..reexports import reexports
 from ..taskmanager import task
 from . import DHTError
 from .churn import PingChurn
@@ -308,3 +309,21 @@ class DHTCommunity(DHTFinder):
         self.renew_token_secret()
         horizon = clock.time() - TOKEN_EXPIRATION_TIME
         self.tokens.drop_older(horizon)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..community import Community as Community, CommunitySettings as CommunitySettings
+    from ..lazy_community import lazy_wrapper as lazy_wrapper, lazy_wrapper_wd as lazy_wrapper_wd
+    from ..messaging.address import Address as Address, UDPv4Address as UDPv4Address, UDPv6Address as UDPv6Address
+    from ..messaging.serialization import ListOf as ListOf, Serializer as Serializer
+    from ..peerdiscovery.network import Network as Network
+    from ..requestcache import RandomNumberCache as RandomNumberCache, RequestCache as RequestCache
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "..community": "Community CommunitySettings",
+        "..lazy_community": "lazy_wrapper lazy_wrapper_wd",
+        "..messaging.address": "Address UDPv4Address UDPv6Address",
+        "..messaging.serialization": "ListOf Serializer",
+        "..peerdiscovery.network": "Network",
+        "..requestcache": "RandomNumberCache RequestCache",
+    })

@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from .. import clock
+from ..reexports import reexports
 from . import DHTError
 from .community import MAX_NODES_IN_FIND, PING_INTERVAL, TARGET_NODES, DHTCommunity, gather_without_errors
 from .node import AMPLIFICATION, MAX_ANSWER, PUNCTURE_COST, as_many_as_fit
@@ -237,3 +238,13 @@ def _nearest(nodes: Iterable[Node]) -> list[Node]:
         if counts[family] <= TARGET_NODES:
             chosen.append(node)
     return chosen
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..lazy_community import lazy_wrapper as lazy_wrapper, lazy_wrapper_wd as lazy_wrapper_wd
+    from .payload import PingRequestPayload as PingRequestPayload, PingResponsePayload as PingResponsePayload
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "..lazy_community": "lazy_wrapper lazy_wrapper_wd",
+        ".payload": "PingRequestPayload PingResponsePayload",
+    })

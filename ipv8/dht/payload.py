@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..messaging.lazy_payload import VariablePayload, VariablePayloadWID, vp_compile
 from ..messaging.serialization import Packer, PackError
+from ..reexports import reexports
 
 if TYPE_CHECKING:
     from ..messaging.address import Address
@@ -199,3 +200,9 @@ class NodePacker(Packer["Node", Any]):
         with suppress(ValueError):  # one bad entry does not take the others with it: they are told apart by lengths
             unpack_list.append(self._node_class(data[start:stop], address))
         return stop
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..messaging.serialization import Serializer as Serializer
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..messaging.serialization": "Serializer"})

@@ -12,6 +12,7 @@ from ..messaging.address import UDPv6Address
 from ..messaging.inet import classic_ipv4_to_bytes, ipv6_to_bytes
 from ..messaging.packers import Cache
 from ..peer import Peer
+from ..reexports import reexports
 from .trie import Trie
 
 if TYPE_CHECKING:
@@ -148,9 +149,9 @@ class Node(Peer):
         horizon = clock.time() - ACTIVE_SECONDS
         return NODE_STATUS_GOOD if self.last_contact > horizon else NODE_STATUS_UNKNOWN
 
-    def distance(self, other: Node | bytes) -> int:
+    def distance(self, other_node: Node | bytes) -> int:
         """How far this node is from another one, or from an id."""
-        return distance(self.id, other if isinstance(other, bytes) else other.id)
+        return distance(self.id, other_node if isinstance(other_node, bytes) else other_node.id)
 
 
 class Bucket:
@@ -312,3 +313,9 @@ class RoutingTable:
             bit = bits[depth:depth + 1]
             far, near = branch.children.get("0" if bit == "1" else "1"), branch.children.get(bit)
             remaining += [(depth + 1, child) for child in (far, near) if child is not None]
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..messaging.address import Address as Address
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..messaging.address": "Address"})

@@ -21,6 +21,7 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
+from ..reexports import reexports
 from .address import Address, DomainAddress, UDPv4Address, UDPv6Address
 from .lazy_payload import VariablePayload, VariablePayloadWID, go_by_lists
 from .serializable import FormatListType, Serializable
@@ -285,3 +286,9 @@ def overwrite_dataclass(old_dataclass: Callable[..., Any]) -> Callable[..., Any]
         return made
 
     return decorate
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .lazy_payload import vp_compile as vp_compile
+else:
+    __getattr__, __dir__ = reexports(__name__, {".lazy_payload": "vp_compile"})

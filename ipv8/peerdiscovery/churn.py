@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import clock, entropy
 from ..peer import PING_SAMPLES
+from ..reexports import reexports
 from .discovery import DiscoveryStrategy
 
 if TYPE_CHECKING:
@@ -89,3 +90,9 @@ class RandomChurn(DiscoveryStrategy[Any]):
             if len(self._pinged) > MAX_PINGED:
                 del self._pinged[next(iter(self._pinged))]
             self.overlay.send_ping(peer)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..overlay import Overlay as Overlay
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..overlay": "Overlay"})

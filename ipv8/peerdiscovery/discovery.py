@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import clock, entropy
+from ..reexports import reexports
 from .graph.crowd import FAIR_SHARE
 from .network import Network
 
@@ -336,3 +337,9 @@ class EdgeWalk(DiscoveryStrategy[OverlayType]):
         del self.last_edge_responses[edge[0]]
         if len(edge) > 1:
             self.complete_edges.append(edge)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..overlay import Overlay as Overlay
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..overlay": "Overlay"})

@@ -71,11 +71,11 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
             self._transport.close()
             self._transport = None
 
-    def send(self, address: Address, data: bytes) -> None:
+    def send(self, socket_address: Address, data: bytes) -> None:
         """Send a datagram if the socket is open; that it cannot be sent is no error."""
         if self._transport is not None:
             try:
-                self._transport.sendto(data, tuple(address))
+                self._transport.sendto(data, tuple(socket_address))
             except OSError:
                 return
 
@@ -124,12 +124,12 @@ class UDPBroadcastBootstrapper(Bootstrapper):
                     self.beacon(overlay.get_prefix())
         return self.initialized
 
-    def beacon(self, prefix: bytes) -> None:
+    def beacon(self, service_prefix: bytes) -> None:
         """Start to announce the overlay with this prefix on every port, unless a sweep is under way."""
         if self.overlay is None or self.sweep_rate <= 0 or self.overlay.is_pending_task_active(self._task_name):
             return
         self.last_bootstrap = clock.time()
-        self.overlay.register_task(self._task_name, self._sweep, prefix)
+        self.overlay.register_task(self._task_name, self._sweep, service_prefix)
 
     async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
         """Announce the overlay again if it is time to; the result is always empty, as others answer by contacts."""
