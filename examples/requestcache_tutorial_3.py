@@ -1,9 +1,9 @@
-"""Step 3: two peers count to ten together, by requests and responses that carry the number of a cache.
+"""Step 3: two peers count to ten, with requests and responses that contain the number of a cache.
 
 Every community has a request cache, which is shut down when the community is unloaded.
 
-Every request but the first is sent twice. That gives two responses, but only the first one finds the cache, so nothing
-is counted twice: neither a network that duplicates packets nor an attacker who replays them does harm.
+Every request but the first is sent twice. Of the two responses, only the first one finds the cache, so that nothing is
+counted twice. Packets that the network duplicates, or that an attacker replays, do no harm.
 """
 
 from __future__ import annotations

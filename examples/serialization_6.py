@@ -1,4 +1,4 @@
-"""No payloads at all: a message that the community packs, signs and checks itself."""
+"""A message without payloads: the community packs, signs and verifies it itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RawCommunity(Community):
             "public_key": self.my_peer.public_key.key_to_bin().hex(),
             "signature": self.my_peer.key.signature(message).hex(),  # type: ignore[attr-defined]  # one's own key is private
         }
-        # The prefix makes the packet come to this community, the byte behind it makes it come to this handler.
+        # The prefix selects the community, and the byte after it selects the handler.
         packet = self.get_prefix() + b"\x01" + json.dumps(fields).encode()
         self.endpoint.send(address, packet)
 

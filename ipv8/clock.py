@@ -17,7 +17,7 @@ from __future__ import annotations
 import time as _time
 from contextlib import contextmanager
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,8 @@ class SystemClock:
     time = staticmethod(_time.time)
     monotonic = staticmethod(_time.monotonic)
 
+
+ClockT = TypeVar("ClockT", bound=Clock)
 
 _current: Clock = SystemClock()
 
@@ -109,7 +111,7 @@ def install(clock: Clock) -> Clock:
 
 
 @contextmanager
-def use(clock: Clock) -> Iterator[Clock]:
+def use(clock: ClockT) -> Iterator[ClockT]:
     """Use ``clock`` inside a ``with`` block."""
     previous = install(clock)
     try:

@@ -12,6 +12,7 @@ from .declaration import Message
 from .message_table import MessageTable, message_id_of
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
+from .reexports import reexports
 from .requestcache import RequestCache
 from .util import Computed
 from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET
@@ -271,3 +272,40 @@ class Community(IntroductionProtocol):
     def get_peers(self) -> list[Peer]:
         """The verified peers of this overlay."""
         return self.network.get_peers_for_service(self.community_id)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .lazy_community import (
+        EZPackOverlay as EZPackOverlay,
+        lazy_wrapper as lazy_wrapper,
+        lazy_wrapper_unsigned as lazy_wrapper_unsigned,
+    )
+    from .messaging.address import Address as Address, UDPv4LANAddress as UDPv4LANAddress
+    from .messaging.interfaces.dispatcher.endpoint import INTERFACES as INTERFACES
+    from .messaging.payload import (
+        IntroductionRequestPayload as IntroductionRequestPayload,
+        IntroductionResponsePayload as IntroductionResponsePayload,
+        NewIntroductionRequestPayload as NewIntroductionRequestPayload,
+        NewIntroductionResponsePayload as NewIntroductionResponsePayload,
+        NewPuncturePayload as NewPuncturePayload,
+        NewPunctureRequestPayload as NewPunctureRequestPayload,
+        PuncturePayload as PuncturePayload,
+        PunctureRequestPayload as PunctureRequestPayload,
+    )
+    from .messaging.payload_headers import (
+        BinMemberAuthenticationPayload as BinMemberAuthenticationPayload,
+        GlobalTimeDistributionPayload as GlobalTimeDistributionPayload,
+    )
+    from .overlay import Settings as Settings
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        ".lazy_community": "EZPackOverlay lazy_wrapper lazy_wrapper_unsigned",
+        ".messaging.address": "Address UDPv4LANAddress",
+        ".messaging.interfaces.dispatcher.endpoint": "INTERFACES",
+        ".messaging.payload":
+            "IntroductionRequestPayload IntroductionResponsePayload NewIntroductionRequestPayload "
+            "NewIntroductionResponsePayload NewPuncturePayload NewPunctureRequestPayload PuncturePayload "
+            "PunctureRequestPayload",
+        ".messaging.payload_headers": "BinMemberAuthenticationPayload GlobalTimeDistributionPayload",
+        ".overlay": "Settings",
+    })

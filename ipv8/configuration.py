@@ -20,7 +20,9 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .reexports import reexports
 
 __all__ = [
     "DISPERSY_BOOTSTRAPPER",
@@ -388,21 +390,21 @@ class ConfigBuilder:
         """Listen on the UDP ``port``; if it is in use when the node starts, on the next free one."""
         return self._set_in_interface(interface, "port", port)
 
-    def set_log_level(self, level: str) -> ConfigBuilder:
+    def set_log_level(self, log_level: str) -> ConfigBuilder:
         """Log messages of this level of the ``logging`` module and above.
 
         :raises ConfigurationError: if there is no such level.
         """
-        _require(level in LOG_LEVELS, f"unknown log level {level!r}{did_you_mean(level, LOG_LEVELS)}")
-        return self._set("logger", {"level": level})
+        _require(log_level in LOG_LEVELS, f"unknown log level {log_level!r}{did_you_mean(log_level, LOG_LEVELS)}")
+        return self._set("logger", {"level": log_level})
 
-    def set_working_directory(self, path: str | os.PathLike[str]) -> ConfigBuilder:
-        """Keep databases and similar files below ``path``."""
-        return self._set("working_directory", path)
+    def set_working_directory(self, folder_path: str | os.PathLike[str]) -> ConfigBuilder:
+        """Keep databases and similar files below ``folder_path``."""
+        return self._set("working_directory", folder_path)
 
-    def set_walker_interval(self, seconds: float) -> ConfigBuilder:
-        """Let every walker take a step each ``seconds``."""
-        return self._set("walker_interval", seconds)
+    def set_walker_interval(self, interval: float) -> ConfigBuilder:
+        """Let every walker take a step each ``interval`` seconds."""
+        return self._set("walker_interval", interval)
 
     def set_port_mapping(self, enabled: bool = True) -> ConfigBuilder:
         """Ask the router to forward the UDP port of IPv4 while the node runs.
@@ -475,3 +477,9 @@ class ConfigBuilder:
         others = [other for other in self.config.get("overlays", ())
                   if allow_duplicate or other["class"] != overlay_class]
         return self._set("overlays", [*others, block])
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .keyvault.crypto import default_eccrypto as default_eccrypto
+else:
+    __getattr__, __dir__ = reexports(__name__, {".keyvault.crypto": "default_eccrypto"})

@@ -69,15 +69,15 @@ class CorruptDatabaseException(DatabaseException, sqlite3.DatabaseError):
     """The file is damaged or not an SQLite database. It is not changed."""
 
 
-def db_call(func: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenate[DatabaseT, P], T]:
+def db_call(f: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenate[DatabaseT, P], T]:
     """Decorator for methods of a :class:`Database`: hold the lock of its file; return ``None`` if it is not open."""
-    @wraps(func)
+    @wraps(f)
     def locked(self: DatabaseT, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._lock:
             if self._connection is None:
                 return None  # type: ignore[return-value]  # methods declare what an open database returns
             try:
-                return func(self, *args, **kwargs)
+                return f(self, *args, **kwargs)
             except sqlite3.DatabaseError as e:
                 self._raise_if_corrupt(e)
                 raise

@@ -26,6 +26,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Union, cast
 
 from .expressions import Expression, get_attribute, has_attribute
+from .reexports import reexports
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -129,13 +130,13 @@ class CommunityLoader:
         self.community_launchers: dict[str, tuple[CommunityLauncher[Any, Any], bool]] = {}
         self._logger = logging.getLogger(type(self).__name__)
 
-    def get_launcher(self, name: str) -> CommunityLauncher[Any, Any]:
-        """The launcher called ``name``; ``KeyError`` if there is none."""
-        return self.community_launchers[name][0]
+    def get_launcher(self, launcher_name: str) -> CommunityLauncher[Any, Any]:
+        """The launcher called ``launcher_name``; ``KeyError`` if there is none."""
+        return self.community_launchers[launcher_name][0]
 
-    def has_launched(self, name: str) -> bool:
-        """Whether the launcher called ``name`` is registered and has been launched."""
-        return name in self.community_launchers and self.community_launchers[name][1]
+    def has_launched(self, launcher_name: str) -> bool:
+        """Whether the launcher called ``launcher_name`` is registered and has been launched."""
+        return launcher_name in self.community_launchers and self.community_launchers[launcher_name][1]
 
     def set_launcher(self, launcher: CommunityLauncher[Any, Any]) -> None:
         """Register ``launcher``. It replaces one of the same name, unless that has been launched already."""
@@ -174,7 +175,7 @@ class CommunityLoader:
                     self.community_launchers[name] = (launcher, True)
             schedule.done(name)
 
-    def _launch(self, launcher: CommunityLauncher[Any, Any], overlay_provider: Any, session: Any) -> None:
+    def _launch(self, launcher: CommunityLauncher[Any, Any], ipv8: Any, session: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} does not know how to launch: use IPv8CommunityLoader")
 
 
@@ -221,20 +222,20 @@ class _Schedule:
 class IPv8CommunityLoader(CommunityLoader):
     """Launches into an object with ``endpoint``, ``network``, ``overlays`` and ``strategies``, such as the service."""
 
-    def _launch(self, launcher: CommunityLauncher[Any, Any], overlay_provider: _OverlayProvider, session: Any) -> None:
-        launcher.prepare(overlay_provider, session)
+    def _launch(self, launcher: CommunityLauncher[Any, Any], ipv8: _OverlayProvider, session: Any) -> None:
+        launcher.prepare(ipv8, session)
         overlay_class = launcher.get_overlay_class()
         strategies = launcher.get_walk_strategies()
-        my_peer = launcher.get_my_peer(overlay_provider, session)
+        my_peer = launcher.get_my_peer(ipv8, session)
         extra = launcher.get_kwargs(session)
         community = overlay_class(overlay_class.settings_class(
-            my_peer=my_peer, endpoint=overlay_provider.endpoint, network=overlay_provider.network, **extra))
-        overlay_provider.overlays.append(community)
+            my_peer=my_peer, endpoint=ipv8.endpoint, network=ipv8.network, **extra))
+        ipv8.overlays.append(community)
         for strategy_class, arguments, target_peers in strategies:
-            overlay_provider.strategies.append((strategy_class(community, **arguments), target_peers))
+            ipv8.strategies.append((strategy_class(community, **arguments), target_peers))
         for bootstrapper_class, arguments in launcher.get_bootstrappers(session):
             cast("Community", community).bootstrappers.append(bootstrapper_class(**arguments))
-        launcher.finalize(overlay_provider, session, community)
+        launcher.finalize(ipv8, session, community)
 
 
 class _OverlayProvider(Protocol):
@@ -288,21 +289,21 @@ def name(str_name: str) -> Decorator:
     return decorate
 
 
-def after(*launcher_names: str) -> Decorator:
+def after(*launcher_name: str) -> Decorator:
     """Launch after the launchers with these names."""
     def decorate(cls: LauncherT, /) -> LauncherT:
         inner = cls.not_before
-        return _override(cls, "not_before", lambda self: [*inner(self), *launcher_names])
+        return _override(cls, "not_before", lambda self: [*inner(self), *launcher_name])
     return decorate
 
 
-def precondition(expression: str | Callable[[Any], Any]) -> Decorator:
-    """Launch only if ``expression`` is true as well.
+def precondition(str_condition: str | Callable[[Any], Any]) -> Decorator:
+    """Launch only if ``str_condition`` is true as well.
 
-    :param expression: text over ``session`` and ``self`` (the launcher) as :class:`~ipv8.expressions.Expression`
+    :param str_condition: text over ``session`` and ``self`` (the launcher) as :class:`~ipv8.expressions.Expression`
         allows it, or a function that gets the session.
     """
-    condition = _condition(expression)
+    condition = _condition(str_condition)
 
     def decorate(cls: LauncherT, /) -> LauncherT:
         inner = cls.should_launch
@@ -311,73 +312,80 @@ def precondition(expression: str | Callable[[Any], Any]) -> Decorator:
     return decorate
 
 
-def overlay(module_or_class: ClassSource, class_name: str | None = None) -> Decorator:
+def overlay(str_module_or_class: ClassSource, str_definition: str | None = None) -> Decorator:
     """The overlay to launch: a class, a function that returns it, or a module (or its name) and the name of the class.
 
     Functions are called and modules are imported when the overlay is launched.
     """
     def decorate(cls: LauncherT, /) -> LauncherT:
-        if isinstance(module_or_class, str):
-            _remember_import(cls, module_or_class)
-        return _override(cls, "get_overlay_class", lambda _: _resolve(module_or_class, class_name))
+        if isinstance(str_module_or_class, str):
+            _remember_import(cls, str_module_or_class)
+        return _override(cls, "get_overlay_class", lambda _: _resolve(str_module_or_class, str_definition))
     return decorate
 
 
-def walk_strategy(module_or_class: ClassSource, class_name: str | None = None, target_peers: int = 20,
+def walk_strategy(str_module_or_class: ClassSource, str_definition: str | None = None, target_peers: int = 20,
                   kw_args: dict[str, Any] | None = None) -> Decorator:
     """Let a strategy walk for the overlay; the class is looked up at once.
 
-    :param module_or_class: as for :func:`overlay`.
+    :param str_module_or_class: as for :func:`overlay`.
     :param target_peers: the number of peers from which on the strategy takes no steps; -1 for any number.
     :param kw_args: keyword arguments of its constructor.
     """
     def decorate(cls: LauncherT, /) -> LauncherT:
-        if isinstance(module_or_class, str):
-            _remember_import(cls, module_or_class)
-        entry = (_resolve(module_or_class, class_name), kw_args or {}, target_peers)
+        if isinstance(str_module_or_class, str):
+            _remember_import(cls, str_module_or_class)
+        entry = (_resolve(str_module_or_class, str_definition), kw_args or {}, target_peers)
         inner = cls.get_walk_strategies
         return _override(cls, "get_walk_strategies", lambda self: [*inner(self), entry])
     return decorate
 
 
-def bootstrapper(module_or_class: ClassSource, class_name: str | None = None,
+def bootstrapper(str_module_or_class: ClassSource, str_definition: str | None = None,
                  kw_args: dict[str, Any] | None = None) -> Decorator:
     """Add a bootstrapper, which finds the first peers of the overlay; the class is looked up at once.
 
-    :param module_or_class: as for :func:`overlay`.
+    :param str_module_or_class: as for :func:`overlay`.
     :param kw_args: keyword arguments of its constructor.
     """
     def decorate(cls: LauncherT, /) -> LauncherT:
-        if isinstance(module_or_class, str):
-            _remember_import(cls, module_or_class)
-        entry = (_resolve(module_or_class, class_name), kw_args or {})
+        if isinstance(str_module_or_class, str):
+            _remember_import(cls, str_module_or_class)
+        entry = (_resolve(str_module_or_class, str_definition), kw_args or {})
         inner = cls.get_bootstrappers
         return _override(cls, "get_bootstrappers", lambda self, session: [*inner(self, session), entry])
     return decorate
 
 
-def set_in_session(attribute: str) -> Decorator:
+def set_in_session(attribute_name: str) -> Decorator:
     """Store the overlay as an attribute of the session after the launch."""
     def decorate(cls: LauncherT, /) -> LauncherT:
         inner = cls.finalize
 
         def finalize(self: Any, ipv8: Any, session: Any, community: Any) -> None:
             inner(self, ipv8, session, community)
-            setattr(session, attribute, community)
+            setattr(session, attribute_name, community)
 
         return _override(cls, "finalize", finalize)
     return decorate
 
 
-def kwargs(**expressions: str | Callable[[Any], Any]) -> Decorator:
+def kwargs(**kw_args: str | Callable[[Any], Any]) -> Decorator:
     """Set attributes of the overlay's settings to values that are computed at launch.
 
-    :param expressions: for each attribute an expression or a function as for :func:`precondition`.
+    :param kw_args: for each attribute an expression or a function as for :func:`precondition`.
     """
-    values = {attribute: _condition(expression) for attribute, expression in expressions.items()}
+    values = {attribute: _condition(expression) for attribute, expression in kw_args.items()}
 
     def decorate(cls: LauncherT, /) -> LauncherT:
         inner = cls.get_kwargs
         return _override(cls, "get_kwargs", lambda self, session: {
             **inner(self, session), **{attribute: value(self, session) for attribute, value in values.items()}})
     return decorate
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .keyvault.crypto import default_eccrypto as default_eccrypto
+    from .peer import Peer as Peer
+else:
+    __getattr__, __dir__ = reexports(__name__, {".keyvault.crypto": "default_eccrypto", ".peer": "Peer"})

@@ -13,6 +13,7 @@ from .messaging.interfaces.endpoint import EndpointListener
 from .messaging.interfaces.lan_addresses.interfaces import get_providers
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.serialization import Serializer
+from .reexports import reexports
 from .taskmanager import TaskManager
 from .verification import SignatureGuard
 
@@ -142,3 +143,9 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
     def get_peer_for_introduction(self, exclude: Peer | None = None) -> Peer | None:  # noqa: ARG002 - for overrides
         """A peer to introduce to a node that asks for one, other than ``exclude``; none by default."""
         return None
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .messaging.interfaces.endpoint import Endpoint as Endpoint
+else:
+    __getattr__, __dir__ = reexports(__name__, {".messaging.interfaces.endpoint": "Endpoint"})

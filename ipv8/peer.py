@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from . import clock
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from .reexports import reexports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -254,3 +255,10 @@ class Peer:
         return f"Peer<{host}:{port}, {b64encode(self.mid).decode()}>"
 
     __repr__ = __str__
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .keyvault.keys import Key as Key
+    from .messaging.address import Address as Address
+else:
+    __getattr__, __dir__ = reexports(__name__, {".keyvault.keys": "Key", ".messaging.address": "Address"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from abc import ABCMeta
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, overload
 
@@ -60,6 +62,11 @@ class NumberCache:
         self._number = number
         self._managed_futures: list[tuple[Future[Any], Any]] = []
 
+    @cached_property
+    def _logger(self) -> logging.Logger:
+        """For subclasses: the logger with the name of the class."""
+        return logging.getLogger(type(self).__name__)
+
     @property
     def prefix(self) -> str:
         """The kind of request."""
@@ -108,7 +115,7 @@ class NumberCache:
         return f"<{type(self).__name__} {self._prefix}-{self._number}>"
 
 
-class RandomNumberCache(NumberCache):
+class RandomNumberCache(NumberCache, metaclass=ABCMeta):
     """A cache with a random free number: who has not seen the request cannot know what to answer to.
 
     :raises RuntimeError: if no free number is found.
@@ -127,13 +134,13 @@ class RandomNumberCache(NumberCache):
         raise RuntimeError(f"No free number found for {prefix!r}: too many requests are in flight")
 
 
-class NumberCacheWithName(NumberCache):
+class NumberCacheWithName(NumberCache, CacheWithName):
     """A cache whose class attribute ``name`` is its prefix, for look-ups by class."""
 
     name: str
 
 
-class RandomNumberCacheWithName(RandomNumberCache):
+class RandomNumberCacheWithName(RandomNumberCache, CacheWithName):
     """A cache with a random number whose class attribute ``name`` is its prefix, for look-ups by class."""
 
     name: str

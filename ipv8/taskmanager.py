@@ -16,6 +16,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from . import clock
+from .reexports import reexports
 from .util import current_loop, succeed
 
 if TYPE_CHECKING:
@@ -47,17 +48,17 @@ async def _run(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return await result if isinstance(result, Coroutine) else result
 
 
-async def delay_runner(delay: float, func: Callable[..., Any], *args: Any) -> Any:
-    """Wait ``delay`` seconds, then call ``func`` and return what it returns."""
+async def delay_runner(delay: float, delayed_task: Callable[..., Any], *args: Any) -> Any:
+    """Wait ``delay`` seconds, then call ``delayed_task`` and return what it returns."""
     await asyncio.sleep(delay)
-    return await _run(func, args)
+    return await _run(delayed_task, args)
 
 
-async def interval_runner(delay: float, interval: float, func: Callable[..., Any], *args: Any) -> None:
-    """Wait ``delay`` seconds, then call ``func`` again and again, each time ``interval`` seconds after its last end."""
+async def interval_runner(delay: float, interval: float, interval_task: Callable[..., Any], *args: Any) -> None:
+    """Wait ``delay`` seconds, then call ``interval_task`` again and again, ``interval`` seconds after its last end."""
     await asyncio.sleep(delay)
     while True:
-        await _run(func, args)
+        await _run(interval_task, args)
         await asyncio.sleep(interval)
 
 
@@ -402,3 +403,9 @@ def task(func: Callable[Concatenate[ManagerT, P], Coroutine[Any, Any, T]],
         return self.register_anonymous_task(func.__name__, running, ignore=(Exception,))
 
     return start
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .util import coroutine as coroutine
+else:
+    __getattr__, __dir__ = reexports(__name__, {".util": "coroutine"})

@@ -1,87 +1,61 @@
-"""Names for annotations, as releases up to 3.0 had them (spec 01 section 6).
+"""Names for annotations, which releases up to 3.0 of the ecosystem had in this module.
 
-A name is imported from its own module when it is first asked for. So importing this module loads nothing and is never
-part of an import circle. New code imports the classes from their own modules.
+New code imports the classes from the modules where they live.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .messaging.address import Address
+from .reexports import reexports
 
-    from .bootstrapping.bootstrapper_interface import Bootstrapper
-    from .community import Community
-    from .configuration import ConfigBuilder
-    from .database import Database
-    from .keyvault.keys import Key, PrivateKey, PublicKey
-    from .messaging.address import Address
-    from .messaging.interfaces.endpoint import Endpoint, EndpointListener
-    from .messaging.payload import Payload
-    from .messaging.serialization import Serializable
-    from .overlay import Overlay
-    from .peer import Peer
-    from .peerdiscovery.discovery import DiscoveryStrategy
-    from .peerdiscovery.network import Network
-    from .requestcache import NumberCache, RequestCache
-    from .service import IPv8
-    from .taskmanager import TaskManager
+__all__ = ["Address", "LazyWrappedHandler", "LazyWrappedUnsignedHandler", "LazyWrappedWDataHandler",
+           "LazyWrappedWDataUnsignedHandler", "MessageHandlerFunction"]
 
-    MessageHandlerFunction = Callable[[Address, bytes], object]
+MessageHandlerFunction = Callable[[Address, bytes], object]
+"""What ``Community.add_message_handler`` takes: source address and packet."""
+LazyWrappedHandler = Callable[..., object]
+"""A method for ``lazy_wrapper``: overlay, peer and payloads."""
+LazyWrappedUnsignedHandler = Callable[..., object]
+"""A method for ``lazy_wrapper_unsigned``: overlay, source address and payloads."""
+LazyWrappedWDataHandler = Callable[..., object]
+"""A method for ``lazy_wrapper_wd``: overlay, peer, payloads and packet."""
+LazyWrappedWDataUnsignedHandler = Callable[..., object]
+"""A method for ``lazy_wrapper_unsigned_wd``: overlay, source address, payloads and packet."""
 
-__all__ = ["Address", "Bootstrapper", "Community", "ConfigBuilder", "Database", "DiscoveryStrategy", "Endpoint",
-           "EndpointListener", "IPv8", "Key", "MessageHandlerFunction", "Network", "NumberCache", "Overlay", "Payload",
-           "Peer", "PrivateKey", "PublicKey", "RequestCache", "Serializable", "TaskManager"]
-
-
-if not TYPE_CHECKING:  # type checkers would take every name for one of this module
-    def __getattr__(name: str) -> Any:  # noqa: C901 - one case for each module
-        """Import a name when it is first asked for."""
-        match name:
-            case "Bootstrapper":
-                from .bootstrapping import bootstrapper_interface as home
-            case "Community":
-                from . import community as home
-            case "ConfigBuilder":
-                from . import configuration as home
-            case "Database":
-                from . import database as home
-            case "Key" | "PrivateKey" | "PublicKey":
-                from .keyvault import keys as home
-            case "Address":
-                from .messaging import address as home
-            case "Endpoint" | "EndpointListener":
-                from .messaging.interfaces import endpoint as home
-            case "Payload":
-                from .messaging import payload as home
-            case "Serializable":
-                from .messaging import serialization as home
-            case "Overlay":
-                from . import overlay as home
-            case "Peer":
-                from . import peer as home
-            case "DiscoveryStrategy":
-                from .peerdiscovery import discovery as home
-            case "Network":
-                from .peerdiscovery import network as home
-            case "NumberCache" | "RequestCache":
-                from . import requestcache as home
-            case "IPv8":
-                from . import service as home
-            case "TaskManager":
-                from . import taskmanager as home
-            case "MessageHandlerFunction":
-                from collections.abc import Callable
-
-                from .messaging.address import Address
-                return Callable[[Address, bytes], object]
-            case _:
-                raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(home, name)
-        return value
-
-
-def __dir__() -> list[str]:
-    """The names that can be asked for, imported or not."""
-    return sorted({*globals(), *__all__})
+if TYPE_CHECKING:  # programs import these from here
+    from .bootstrapping.bootstrapper_interface import Bootstrapper as Bootstrapper
+    from .community import Community as Community
+    from .configuration import ConfigBuilder as ConfigBuilder
+    from .database import Database as Database
+    from .dht.community import DHTCommunity as DHTCommunity
+    from .keyvault.keys import Key as Key, PrivateKey as PrivateKey, PublicKey as PublicKey
+    from .messaging.interfaces.endpoint import Endpoint as Endpoint, EndpointListener as EndpointListener
+    from .messaging.serialization import Payload as Payload, Serializable as Serializable
+    from .overlay import Overlay as Overlay
+    from .peer import Peer as Peer
+    from .peerdiscovery.discovery import DiscoveryStrategy as DiscoveryStrategy
+    from .peerdiscovery.network import Network as Network
+    from .requestcache import NumberCache as NumberCache, RequestCache as RequestCache
+    from .service import IPv8 as IPv8
+    from .taskmanager import TaskManager as TaskManager
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        ".bootstrapping.bootstrapper_interface": "Bootstrapper",
+        ".community": "Community",
+        ".configuration": "ConfigBuilder",
+        ".database": "Database",
+        ".dht.community": "DHTCommunity",
+        ".keyvault.keys": "Key PrivateKey PublicKey",
+        ".messaging.interfaces.endpoint": "Endpoint EndpointListener",
+        ".messaging.serialization": "Payload Serializable",
+        ".overlay": "Overlay",
+        ".peer": "Peer",
+        ".peerdiscovery.discovery": "DiscoveryStrategy",
+        ".peerdiscovery.network": "Network",
+        ".requestcache": "NumberCache RequestCache",
+        ".service": "IPv8",
+        ".taskmanager": "TaskManager",
+    })

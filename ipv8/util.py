@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 import warnings
+from asyncio import get_event_loop, get_running_loop
 from functools import wraps
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
@@ -48,17 +49,19 @@ def current_loop() -> AbstractEventLoop:
     So overlays can be made in synchronous code (spec 04 section 6). A new loop is made for a main thread in which none
     was ever installed.
 
-    :raises RuntimeError: if there is no loop and none was made.
+    Tests of programs replace ``asyncio.get_running_loop`` for their own code: that has no effect here.
+
+    :raises RuntimeError: if there is no loop and none is made.
     """
     try:
-        return asyncio.get_running_loop()
+        return get_running_loop()
     except RuntimeError:
         pass
     with warnings.catch_warnings():
         # Some releases of Python warn that they will not make a loop in future, some even if one is installed.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return asyncio.get_event_loop()
+            return get_event_loop()
         except RuntimeError as e:
             raise RuntimeError("There is no event loop here: do this inside of a coroutine, or install a loop with "
                                "asyncio.set_event_loop before") from e
@@ -121,7 +124,7 @@ def create_event_with_signals(*signals: signal.Signals) -> asyncio.Event:
     It must be called in the main thread while the event loop runs. The handlers stay installed.
     """
     event = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop = get_running_loop()
     for number in signals or _STOP_SIGNALS:
         if sys.platform == "win32":
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(event.set))
@@ -142,4 +145,4 @@ async def run_forever() -> None:
             if sys.platform == "win32":
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             else:
-                asyncio.get_running_loop().remove_signal_handler(number)
+                get_running_loop().remove_signal_handler(number)

@@ -838,10 +838,10 @@ def test_a_clock_that_is_set_makes_no_task_overdue(run_virtually: Callable[..., 
                 await sleep(890)
                 running: Any = manager.register_task("t", forever)
                 assert running.start_time == 1000.0
-                wall.wall += 1e6  # type: ignore[attr-defined]  # of this clock
+                wall.wall += 1e6
                 await sleep(20)
                 assert not caplog.records
-                wall.wall -= 2e6  # type: ignore[attr-defined]  # of this clock
+                wall.wall -= 2e6
                 await sleep(600)
                 assert "Task 't' has been pending" in caplog.text
 

@@ -13,6 +13,7 @@ from ..messaging.address import UDPv4Address, UDPv6Address
 from ..messaging.inet import is_global
 from ..messaging.serialization import ListOf
 from ..peerdiscovery.network import Network
+from ..reexports import reexports
 from ..requestcache import RequestCache
 from ..util import fail
 from . import DHTError
@@ -498,3 +499,17 @@ class DHTCommunity(Community):
         """Make tokens with a new secret, and drop received tokens that are too old."""
         self.token_issuer.renew()
         self.tokens.drop_expired()
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..lazy_community import lazy_wrapper as lazy_wrapper, lazy_wrapper_wd as lazy_wrapper_wd
+    from ..messaging.address import Address as Address
+    from ..messaging.serialization import Serializer as Serializer
+    from ..requestcache import RandomNumberCache as RandomNumberCache
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "..lazy_community": "lazy_wrapper lazy_wrapper_wd",
+        "..messaging.address": "Address",
+        "..messaging.serialization": "Serializer",
+        "..requestcache": "RandomNumberCache",
+    })

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from ..reexports import reexports
 from . import DHTError
 from .answers import connect_answer
 from .community import TARGET_NODES, DHTCommunity, gather_without_errors
@@ -201,3 +202,13 @@ async def _answer_or(ping: asyncio.Future[Node | None], patience: float,
     finally:
         if lookup is not None:
             lookup.cancel()
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..lazy_community import lazy_wrapper as lazy_wrapper, lazy_wrapper_wd as lazy_wrapper_wd
+    from .payload import PingRequestPayload as PingRequestPayload, PingResponsePayload as PingResponsePayload
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "..lazy_community": "lazy_wrapper lazy_wrapper_wd",
+        ".payload": "PingRequestPayload PingResponsePayload",
+    })

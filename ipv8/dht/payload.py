@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..keyvault.crypto import default_eccrypto
 from ..messaging.lazy_payload import VariablePayload, VariablePayloadWID, vp_compile
 from ..messaging.serialization import Packer, PackError
+from ..reexports import reexports
 
 if TYPE_CHECKING:
     from ..messaging.address import Address
@@ -200,3 +201,9 @@ class NodePacker(Packer["Node", Any]):
         with suppress(ValueError):  # the length is known, so the entries behind a bad one can be read
             unpack_list.append(self.node_class(default_eccrypto.key_from_network(data[start:stop]), address))
         return stop
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..messaging.serialization import Serializer as Serializer
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..messaging.serialization": "Serializer"})

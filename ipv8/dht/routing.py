@@ -13,6 +13,7 @@ from ..messaging.address import UDPv6Address
 from ..messaging.inet import classic_ipv4_to_bytes, ipv6_to_bytes
 from ..messaging.packers import Cache
 from ..peer import Peer
+from ..reexports import reexports
 from .diversity import has_room
 from .moments import NEVER, Moment, age
 from .payload import NodePacker
@@ -366,3 +367,9 @@ class RoutingTable:
 
 
 NodePacker.node_class = Node  # the wire knows nothing of clocks, so it cannot import this class
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..messaging.address import Address as Address
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..messaging.address": "Address"})

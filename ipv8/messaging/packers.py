@@ -115,9 +115,9 @@ class NestedPayload(Packer["Serializable", "type[Serializable]"]):
     def __init__(self, serializer: Formats) -> None:
         self.serializer = serializer
 
-    def pack(self, data: Serializable) -> bytes:
+    def pack(self, serializable: Serializable) -> bytes:
         """Pack a payload after its length."""
-        packed = self.serializer.pack_serializable(data)
+        packed = self.serializer.pack_serializable(serializable)
         return _LENGTH.pack(len(packed)) + packed
 
     def unpack(self, data: bytes, offset: int, unpack_list: list[Any], *args: type[Serializable]) -> int:
@@ -154,9 +154,9 @@ class Bits(Packer[Any, Any]):
 class Raw(Packer[bytes, Any]):
     """All bytes up to the end of the data."""
 
-    def pack(self, data: bytes) -> bytes:
+    def pack(self, packable: bytes) -> bytes:
         """Return the bytes as they are."""
-        return data
+        return packable
 
     def unpack(self, data: bytes, offset: int, unpack_list: list[Any], *_: Any) -> int:
         """Append the rest of the data."""
@@ -246,15 +246,15 @@ class Address(Packer["AnyAddress", Any]):
     def __init__(self, ip_only: bool = False) -> None:
         self.ip_only = ip_only
 
-    def pack(self, data: AnyAddress) -> bytes:
+    def pack(self, address: AnyAddress) -> bytes:
         """Pack ``(host, port)``. The text of ``host`` decides on the type."""
         try:
-            return _pack_ip_address(data)
+            return _pack_ip_address(address)
         except PackError:
             if self.ip_only:
                 raise
-        host = data[0].encode()
-        return pack(f">BH{len(host)}sH", ADDRESS_TYPE_DOMAIN_NAME, len(host), host, data[1])
+        host = address[0].encode()
+        return pack(f">BH{len(host)}sH", ADDRESS_TYPE_DOMAIN_NAME, len(host), host, address[1])
 
     def unpack(self, data: bytes, offset: int, unpack_list: list[Any], *_: Any) -> int:
         """Append a ``UDPv4Address``, a ``UDPv6Address`` or a ``DomainAddress``."""

@@ -19,6 +19,7 @@ import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin
 
+from ..reexports import reexports
 from .annotations import (
     ALLOWED_TYPES,
     constructor_by_fields,
@@ -193,3 +194,9 @@ def overwrite_dataclass(old_dataclass: Callable[..., Any]) -> Callable[..., Any]
         return made
 
     return decorate
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .lazy_payload import vp_compile as vp_compile
+else:
+    __getattr__, __dir__ = reexports(__name__, {".lazy_payload": "vp_compile"})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .. import clock, entropy
 from ..limits import BoundedDict
 from ..peer import PING_SAMPLES
+from ..reexports import reexports
 from .discovery import DiscoveryStrategy
 
 if TYPE_CHECKING:
@@ -86,3 +87,9 @@ class RandomChurn(DiscoveryStrategy[Any]):
             if pinged is None or pinged + self.ping_interval < now:
                 self._pinged[address] = now
                 self.overlay.send_ping(peer)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..overlay import Overlay as Overlay
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..overlay": "Overlay"})

@@ -15,6 +15,7 @@ from ..messaging.interfaces.network_stats import DropCounter
 from ..messaging.payload import IntroductionRequestPayload
 from ..messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ..messaging.readers import Refusal
+from ..reexports import reexports
 from ..requestcache import NumberCacheWithName, RandomNumberCache
 from ..verification import KEY_OFFSET, recognise, try_verify
 from .churn import RandomChurn
@@ -261,3 +262,22 @@ class DiscoveryCommunity(Community):
         self.request_cache.pop(PingRequestCache, payload.identifier)
         cache.finish()
         self.network.mark_proven(cache.peer)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..keyvault.crypto import default_eccrypto as default_eccrypto
+    from ..lazy_community import PacketDecodingError as PacketDecodingError, retrieve_cache as retrieve_cache
+    from ..messaging.payload import (
+        IntroductionResponsePayload as IntroductionResponsePayload,
+        NewIntroductionResponsePayload as NewIntroductionResponsePayload,
+    )
+    from ..messaging.serialization import PackError as PackError, Serializable as Serializable
+    from ..peer import Peer as Peer
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "..keyvault.crypto": "default_eccrypto",
+        "..lazy_community": "PacketDecodingError retrieve_cache",
+        "..messaging.payload": "IntroductionResponsePayload NewIntroductionResponsePayload",
+        "..messaging.serialization": "PackError Serializable",
+        "..peer": "Peer",
+    })

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 
 from .. import clock, entropy
 from ..limits import BoundedDict
+from ..reexports import reexports
 from .network import Network
 
 if TYPE_CHECKING:
@@ -373,3 +374,9 @@ class EdgeWalk(DiscoveryStrategy[OverlayType]):
         del self.last_edge_responses[edge[0]]
         if len(edge) > 1:
             self.complete_edges.append(edge)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..overlay import Overlay as Overlay
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..overlay": "Overlay"})

@@ -12,7 +12,7 @@ from ipv8.test.dht.base import TestDHTBase as BaseCase
 from ipv8.test.mocking.ipv8 import MockIPv8
 
 
-class ExampleCase(BaseCase):
+class ExampleCase(BaseCase[DHTCommunity]):
     """What a user writes."""
 
     async def asyncSetUp(self) -> None:

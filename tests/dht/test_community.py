@@ -395,7 +395,7 @@ async def test_values_from_the_future_are_not_stored(make_nodes: Any, dht: Any, 
     one, = make_nodes(1)
     storage = one.get_storage(one.my_peer)
     value = one.serialize_value(b"data")
-    manual_clock.advance(-3601)
+    manual_clock.step_wall(-3601)
     one.add_value(KEY, value, storage)
     assert not storage.get(KEY)
     manual_clock.advance(1)

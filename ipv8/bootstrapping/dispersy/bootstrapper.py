@@ -13,6 +13,7 @@ from ...messaging.address import UDPv4Address, UDPv6Address
 from ...messaging.interfaces.dispatcher.endpoint import guess_interface
 from ...messaging.interfaces.endpoint import Endpoint
 from ...peerdiscovery.discovery import as_introducing
+from ...reexports import reexports
 from ..bootstrapper_interface import Bootstrapper
 from ..resolver import shared_resolver
 
@@ -167,3 +168,9 @@ class DispersyBootstrapper(Bootstrapper):
                     on_address(address)
 
         await asyncio.gather(*(resolve(name) for name in self.dns_addresses if name not in self._resolved))
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ...messaging.address import Address as Address
+else:
+    __getattr__, __dir__ = reexports(__name__, {"...messaging.address": "Address"})

@@ -73,11 +73,11 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
             self._transport.close()
             self._transport = None
 
-    def send(self, address: Address, data: bytes) -> None:
+    def send(self, socket_address: Address, data: bytes) -> None:
         """Send a datagram if the socket is open; nothing is raised if it cannot be sent."""
         if self._transport is not None:
             try:
-                self._transport.sendto(data, tuple(address))
+                self._transport.sendto(data, tuple(socket_address))
             except OSError:
                 return
 
@@ -132,12 +132,12 @@ class UDPBroadcastBootstrapper(Bootstrapper):
                     self.beacon(overlay.get_prefix())
         return self.initialized
 
-    def beacon(self, prefix: bytes) -> None:
+    def beacon(self, service_prefix: bytes) -> None:
         """Start to send an announcement of the overlay with this prefix to every port, unless a sweep is running."""
         if self.overlay is None or self.sweep_rate <= 0 or self.overlay.is_pending_task_active(self._task_name):
             return
         self.last_bootstrap = clock.time()
-        self.overlay.register_task(self._task_name, self._sweep, prefix)
+        self.overlay.register_task(self._task_name, self._sweep, service_prefix)
 
     async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
         """Start a sweep if ``bootstrap_timeout`` is over.

@@ -33,6 +33,10 @@ class StatisticsEndpoint(EndpointListener, Endpoint):
     :param endpoint: the endpoint that does the work; attributes that are not here are taken from it.
     """
 
+    IDS_INTRODUCTION = IDS_INTRODUCTION
+    IDS_PUNCTURE = IDS_PUNCTURE
+    IDS_DEPRECATED = IDS_DEPRECATED
+
     observes_only = True
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -232,8 +236,8 @@ class StatisticsEndpoint(EndpointListener, Endpoint):
     def is_excluded(self, identifier: int, include_introduction: bool, include_puncture: bool,
                     include_deprecated: bool) -> bool:
         """Whether a message id belongs to a group whose flag is not set."""
-        groups = ((IDS_INTRODUCTION, include_introduction), (IDS_PUNCTURE, include_puncture),
-                  (IDS_DEPRECATED, include_deprecated))
+        groups = ((self.IDS_INTRODUCTION, include_introduction), (self.IDS_PUNCTURE, include_puncture),
+                  (self.IDS_DEPRECATED, include_deprecated))
         return any(identifier in ids and not included for ids, included in groups)
 
 

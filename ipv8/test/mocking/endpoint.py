@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+from asyncio import ensure_future, get_running_loop
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AddressTester",
     "AutoMockEndpoint",
-    "Link",
     "MockEndpoint",
     "MockEndpointListener",
-    "Nat",
+    "MockLink",
+    "MockNAT",
     "crash_event_loop",
     "internet",
 ]
@@ -40,7 +40,7 @@ async def crash_event_loop(forwarded_exception: BaseException) -> None:
 
 
 @dataclass
-class Link:
+class MockLink:
     """How packets that an endpoint sends travel; chance is drawn from ``ipv8.entropy``.
 
     :param loss: the probability that a packet is lost.
@@ -59,11 +59,11 @@ class Link:
         self.trace.append((source, destination, packet))
         if self.loss and entropy.random() < self.loss:
             return
-        asyncio.get_running_loop().call_later(self.latency + self.jitter * entropy.random(), arrive)
+        get_running_loop().call_later(self.latency + self.jitter * entropy.random(), arrive)
 
 
-class Nat(Enum):
-    """Which packets an address translator lets in, in the terms of RFC 4787 section 5."""
+class MockNAT(Enum):
+    """Which packets an address translator lets in, by the terms of RFC 4787 section 5."""
 
     ADDRESS_RESTRICTED = "from IP addresses that something was sent to"
     PORT_RESTRICTED = "from addresses that something was sent to"
@@ -82,8 +82,8 @@ class MockEndpoint(Endpoint):
 
     SEND_INET_EXCEPTION_TO_LOOP = True
 
-    link: Link | None = None
-    nat: Nat | None = None
+    link: MockLink | None = None
+    nat: MockNAT | None = None
 
     def __init__(self, lan_address: Address, wan_address: Address) -> None:
         super().__init__()
@@ -134,21 +134,21 @@ class MockEndpoint(Endpoint):
                 return
             error = AssertionError(f"nothing in this process has the address {socket_address}")
             if self.SEND_INET_EXCEPTION_TO_LOOP:
-                asyncio.ensure_future(crash_event_loop(error))  # noqa: RUF006 - its end is reported because nobody has it
+                ensure_future(crash_event_loop(error))  # noqa: RUF006 - its end is reported because nobody has it
             raise error
         self.bytes_up += len(packet)
         source = self.wan_address if self.nat is None else self._map(socket_address)
         if self.link is None and target.nat is None:
-            asyncio.get_running_loop().call_soon(target.notify_listeners, (source, packet))
+            get_running_loop().call_soon(target.notify_listeners, (source, packet))
         else:
-            (self.link or Link()).carry(source, socket_address, packet,
-                                        lambda: target._enter(source, socket_address, packet))
+            (self.link or MockLink()).carry(source, socket_address, packet,
+                                            lambda: target._enter(source, socket_address, packet))
 
     def _map(self, destination: Address) -> Address:
         """The source address that ``destination`` sees; from now on the translator lets its answers in."""
         if destination not in self._mappings:
             source = self.wan_address
-            if self.nat is Nat.SYMMETRIC:
+            if self.nat is MockNAT.SYMMETRIC:
                 kind = UDPv6Address if isinstance(source, UDPv6Address) else UDPv4Address
                 while source in internet:
                     source = kind(self.wan_address[0], entropy.randint(1024, 65535))
@@ -158,7 +158,7 @@ class MockEndpoint(Endpoint):
 
     def _enter(self, source: Address, destination: Address, packet: bytes) -> None:
         """Deliver what arrives at ``destination``, if the translator lets it in."""
-        if self.nat is Nat.ADDRESS_RESTRICTED:
+        if self.nat is MockNAT.ADDRESS_RESTRICTED:
             admitted = any(source[0] == known[0] for known in self._mappings)
         else:
             admitted = self.nat is None or self._mappings.get(source) == destination
@@ -174,7 +174,7 @@ class MockEndpoint(Endpoint):
     def _on_listener_error(self, listener: object, error: Exception) -> None:
         self.drops.count(DropCounter.LISTENER_ERROR)
         try:
-            loop = asyncio.get_running_loop()
+            loop = get_running_loop()
         except RuntimeError:
             raise error from None
         loop.call_exception_handler({"message": f"{type(listener).__name__} failed to handle a packet",

@@ -9,6 +9,7 @@ from inspect import isawaitable
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any
 
+from ....reexports import reexports
 from ..endpoint import Endpoint, EndpointListener
 from ..network_stats import DropCounter
 from ..udp.endpoint import UDPEndpoint, UDPv4Address, UDPv6Address, UDPv6Endpoint
@@ -31,7 +32,7 @@ FAST_ADDR_TO_INTERFACE: dict[type[Any], str] = {UDPv4Address: "UDPIPv4", UDPv6Ad
 MAX_GUESSES = 4096
 """IP texts whose kind is remembered; the least recently used is evicted first."""
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def guess_interface(socket_address: Any) -> str | None:
@@ -50,7 +51,7 @@ def _guess(ip: str) -> str | None:
         except (OSError, ValueError):
             continue
         return name
-    _logger.debug("Not an IP address: %r", ip)
+    logger.debug("Not an IP address: %r", ip)
     return None
 
 
@@ -250,3 +251,10 @@ class DispatcherEndpoint(Endpoint):
         """Close all interfaces."""
         results = [endpoint.close() for endpoint in self.interfaces.values()]
         await asyncio.gather(*(result for result in results if result is not None))
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ....util import maybe_coroutine as maybe_coroutine
+    from ...address import Address as Address
+else:
+    __getattr__, __dir__ = reexports(__name__, {"...address": "Address", "....util": "maybe_coroutine"})

@@ -6,6 +6,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ....reexports import reexports
 from .any_os.ifaddr import IfAddr
 from .any_os.netifaces import Netifaces, netifaces
 from .any_os.testnet1 import TestNet1
@@ -43,3 +44,9 @@ def _rank(found: tuple[frozenset[str], ...]) -> tuple[str, ...]:
 
 def _rank_key(address: str, votes: int) -> Any:
     return -votes, address.startswith(("fe80:", "169.254.")), address
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .importshield import Platform as Platform, conditional_import_shield as conditional_import_shield
+else:
+    __getattr__, __dir__ = reexports(__name__, {".importshield": "Platform conditional_import_shield"})

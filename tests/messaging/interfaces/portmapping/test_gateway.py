@@ -48,5 +48,5 @@ def test_a_gateway_that_runs_on_is_believed(uptime: float, elapsed: float, speed
     with clock.use(Clock()) as now:
         tracker = EpochTracker()
         tracker.note(int(uptime * speed))
-        now.now += elapsed  # type: ignore[attr-defined]  # as above
+        now.now += elapsed
         assert tracker.is_plausible(int((uptime + elapsed) * speed))
