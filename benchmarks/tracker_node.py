@@ -1,8 +1,8 @@
 """The tracker of the case ``tracker``: that of this tree, or a stand-in for a library without one.
 
-The ``pyipv8`` wheel has no tracker program. :class:`StandIn` was written for this comparison by the rules of spec 05
-section 12, with the public ``Community`` of the wheel. It does what the rules ask for, except asking peers whether they
-are still there, which would only take time.
+The ``pyipv8`` wheel has no tracker program. :class:`StandIn` was written for this comparison by the rules of
+doc/protocol/trackers.md section 3, with the public ``Community`` of the wheel. It does what the rules ask for, except
+asking peers whether they are still there, which would only take time.
 
 Run it as a program with the kind of its key: ``own``, which is ``very-low`` by those rules and curve25519 for the
 tracker of this library, or ``curve25519``. It prints its port, then its processor time in seconds for each line on

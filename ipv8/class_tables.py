@@ -1,4 +1,4 @@
-"""The classes that a configuration may name; each is imported when it is first needed (spec 06 section 3).
+"""The classes that a configuration may name; each is imported when it is first needed (doc/configuration.md).
 
 Programs extend the three tables in place, by way of ``ipv8_service``::
 

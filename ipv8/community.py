@@ -1,4 +1,7 @@
-"""The overlay that users subclass: message table, introductions and punctures (spec 04 section 4, spec 05)."""
+"""The overlay that users subclass: message table, introductions and punctures.
+
+See doc/overlay_tutorial.md and doc/protocol/discovery.md.
+"""
 
 from __future__ import annotations
 

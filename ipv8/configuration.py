@@ -1,4 +1,4 @@
-"""The configuration of a node as plain data: interfaces, keys and overlays (spec 06 section 1).
+"""The configuration of a node as plain data: interfaces, keys and overlays (doc/configuration.md).
 
 A configuration is a dictionary of JSON types, so it can be stored, edited and sent. A program that does not store it
 may also use ``os.PathLike`` objects for paths and other iterables for lists. Edit a copy of the default configuration
@@ -293,7 +293,7 @@ def validate_configuration(config: Mapping[str, Any], *,
 
     The names of overlay classes and strategies are checked by the service, as programs have classes of their own.
 
-    :param config: the configuration dictionary (spec 06 section 1.1).
+    :param config: the configuration dictionary.
     :param bootstrappers: the names that a bootstrapper's ``class`` may have; ``None`` allows all.
     :raises ConfigurationError: (a ``ValueError`` and an ``AssertionError``) for the first mistake.
     """

@@ -1,4 +1,4 @@
-"""SQLite files with a schema version and delayed commits (spec 06 section 4).
+"""SQLite files with a schema version and delayed commits.
 
 Text comes out of the database as bytes.
 """

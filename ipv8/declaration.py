@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["BoundMessage", "Message", "message"]
 
 HIGHEST_ID = 230
-"""The ids above are used by every overlay (spec 02 section 1.5)."""
+"""The ids above are used by every overlay (doc/protocol/packets.md section 5)."""
 
 P = ParamSpec("P")
 S = TypeVar("S")

@@ -1,4 +1,4 @@
-"""A small evaluator for the expressions of launchers (spec 06 sections 2.3 and 12).
+"""A small evaluator for the expressions of launchers (doc/configuration.md).
 
 An expression may contain literals, f-strings, names, attributes, subscripts, slices, calls, boolean operators,
 comparisons, conditional expressions and arithmetic. It may not contain lambdas, comprehensions, unpacking, assignments

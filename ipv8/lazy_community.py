@@ -1,4 +1,4 @@
-"""Sending payloads and decorating the methods that receive them (spec 02 section 7)."""
+"""Sending payloads and decorating the methods that receive them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Launching overlays in a running program, each after those that it needs (spec 06 section 2).
+"""Launching overlays in a running program, each after those that it needs (doc/configuration.md).
 
 A configuration describes a whole node as data. A launcher describes one overlay as code: when to start it, with which
 key and settings, and what to do afterwards::

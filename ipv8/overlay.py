@@ -1,4 +1,4 @@
-"""The base of everything that sends and receives packets of a peer on an endpoint (spec 04 section 3)."""
+"""The base of everything that sends and receives packets of a peer on an endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A peer: its public key, its addresses and when it was heard of (spec 04 section 7)."""
+"""A peer: its public key, its addresses and when it was heard of (doc/protocol/packets.md section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of requests until they time out, found by the identifier of the answer (spec 04 section 9)."""
+"""The state of requests until they time out, found by the identifier of the answer (doc/request_cache.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The node: sockets, keys, overlays and the walkers that find their peers (spec 06 section 3).
+"""The node: sockets, keys, overlays and the walkers that find their peers (doc/configuration.md).
 
 From a configuration::
 
@@ -480,7 +480,8 @@ def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0
         builder.add_overlay(
             name, "my peer", [WalkerDefinition(Strategy.RandomWalk, peers, {"timeout": RUNNER_WALK_TIMEOUT})],
             default_bootstrap_defs if bootstrappers is None else bootstrappers,
-            # A limit at or below the target divides the network into groups that are full (spec 06 section 10).
+            # A limit at or below the target divides the network into groups that are full (doc/protocol/discovery.md
+            # section 7.3).
             {"max_peers": peers + peers // 2} if 0 <= default_limit <= peers else {},
             [("started",)] if issubclass(overlay_class, _Startable) else [])
     if key_file is not None:

@@ -1,4 +1,4 @@
-"""What an overlay does in the background: named tasks, and timers, that end with their owner (spec 04 section 8).
+"""What an overlay does in the background: named tasks, and timers, that end with their owner (doc/tasks.md).
 
 All waiting is done with ``asyncio.sleep`` and the timers of the event loop, so it follows the time of a virtual loop.
 """

@@ -1,4 +1,4 @@
-"""Small helpers for event loops, futures and bytes, for use everywhere in the library (spec 04 section 10)."""
+"""Small helpers for event loops, futures and bytes, for use everywhere in the library."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Computed(Generic[T]):
 def current_loop() -> AbstractEventLoop:
     """The running event loop or, outside of one, the loop that ``asyncio.set_event_loop`` installed in this thread.
 
-    So overlays can be made in synchronous code (spec 04 section 6). A new loop is made for a main thread in which none
+    So overlays can be made in synchronous code. A new loop is made for a main thread in which none
     was ever installed.
 
     Tests of programs replace ``asyncio.get_running_loop`` for their own code: that has no effect here.

@@ -1,4 +1,4 @@
-"""From the bytes of a signed packet to the peer that sent it (spec 02 section 1.3, spec 04 section 5).
+"""From the bytes of a signed packet to the peer that sent it (doc/protocol/packets.md sections 3 and 6).
 
 All that can be wrong with a packet is the sender's fault and ends in a :class:`PacketDecodingError`, which names the
 counter it belongs to. At most one signature is verified for a packet. None is verified if the source of the packet is
@@ -68,7 +68,7 @@ COSTLY_SECONDS_AT_ONCE_PER_IP = 1.0
 """Processor time for keys of costly curves from one IP address."""
 
 COSTLY_SECONDS_PER_SIGNATURE = ((42, 0.0003), (60, 0.0004), (104, 0.0012))
-"""Largest signature in bytes, and seconds that it takes to verify one (spec 01 section 9)."""
+"""Largest signature in bytes, and seconds that it takes to verify one (doc/protocol/keys.md section 6)."""
 
 COSTLIEST_SECONDS_PER_SIGNATURE = 0.0025
 """Seconds for larger signatures, which are those of sect571."""
@@ -77,10 +77,10 @@ COSTLY_SECONDS_PER_KEY = 0.00002
 """Seconds that it takes to load a key of a costly curve; most of that is to check whether its point is on the curve."""
 
 CHEAP_KEY = b"LibNaCLPK:"
-"""How curve25519 keys start (spec 01 section 2.2)."""
+"""How curve25519 keys start (doc/protocol/keys.md section 2.1)."""
 
 DER_SEQUENCE = 0x30
-"""How all other keys start, which are in DER (spec 01 section 3.3)."""
+"""How all other keys start, which are in DER (doc/protocol/keys.md section 3.2)."""
 
 ALGORITHM_SIZE = 5
 DER_ALGORITHMS = frozenset(tlv(OBJECT_IDENTIFIER, kind)[:ALGORITHM_SIZE] for kind in (EC_PUBLIC_KEY, ED25519))
@@ -88,7 +88,7 @@ DER_ALGORITHMS = frozenset(tlv(OBJECT_IDENTIFIER, kind)[:ALGORITHM_SIZE] for kin
 
 CHEAP_KEY_SIZE = 74
 CHEAP_SIGNATURE_SIZE = 64
-"""Bytes of a curve25519 key and of its signatures (spec 01 section 2)."""
+"""Bytes of a curve25519 key and of its signatures (doc/protocol/keys.md section 2)."""
 
 SMALLEST_DER_KEY = 44
 """Bytes of an Ed25519 key in DER (RFC 8410); those of the other curves are longer."""
@@ -97,7 +97,7 @@ NOBODY = ""
 """The host of packets without a source address: programs may pass packets that did not come from an endpoint."""
 
 MAX_KEY_SIZE = 512
-"""More than any key has (spec 01 section 3.1)."""
+"""More than any key has (doc/protocol/keys.md section 3.1)."""
 
 SPARE_CORES = min(4, os.cpu_count() or 1) - 1
 """How many further threads verify bursts."""

@@ -78,7 +78,7 @@ def public(overlay: Any) -> Peer:
 
 
 class Component(Community):
-    """Made without the constructor of ``Community``, as some programs do (spec 04 section 12)."""
+    """Made without the constructor of ``Community``, as some programs do."""
 
     def __init__(self, settings: Any) -> None:
         settings.community_id = b"component"

@@ -1,4 +1,4 @@
-"""The interface of bootstrappers, which find the first peers of an overlay (spec 05 section 11.1)."""
+"""The interface of bootstrappers, which find the first peers of an overlay (doc/peer_discovery.md)."""
 
 from __future__ import annotations
 

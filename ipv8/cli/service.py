@@ -1,4 +1,4 @@
-"""The node as a program: ``python -m ipv8_service`` and ``scripts/ipv8_plugin.py`` (spec 06 section 9)."""
+"""The node as a program: ``python -m ipv8_service`` and ``scripts/ipv8_plugin.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP interface of a tracker; needs ``aiohttp``, which is an extra (spec 11 section 13.3).
+"""The HTTP interface of a tracker; needs ``aiohttp``, which is an extra (doc/peer_discovery.md).
 
 =================  ===================================================================
 ``GET /services``  JSON: for each service id, in hex, the peers in text form

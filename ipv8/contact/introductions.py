@@ -282,7 +282,7 @@ def told_addresses(peer: Peer, own_wan: Address, is_own_host: Callable[[str], bo
 
 
 def addresses_to_try(lan: Address, wan: Address, own_lan: Address, own_wan: Address) -> list[Address]:
-    """The addresses at which an introduced peer is tried, in order (spec 05 section 5.4, step 5).
+    """The addresses at which an introduced peer is tried, in order (doc/protocol/discovery.md section 5.3).
 
     :param lan: its LAN address, as a response says it; ``wan`` likewise.
     :param own_lan: our own LAN address; ``own_wan`` is where others see us. A peer that is seen at the same host as we

@@ -246,7 +246,10 @@ class Nat:
         return AddressMapping.NONE if result.address == own else AddressMapping.ENDPOINT_INDEPENDENT
 
     def connection_type(self, own: Address, now: float) -> str:
-        """What requests tell of the mapping: "unknown", "public" or "symmetric-NAT" (spec 05 section 3.1)."""
+        """What requests tell of the mapping: "unknown", "public" or "symmetric-NAT".
+
+        See doc/protocol/discovery.md section 3.1.
+        """
         return CONNECTION_TYPES.get(self.mapping(own, now), "unknown")
 
     # Where peers are

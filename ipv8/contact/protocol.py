@@ -1,4 +1,6 @@
-"""A community's side of introductions and punctures: the eight messages of every community (spec 05 sections 3 to 6).
+"""A community's side of introductions and punctures: the eight messages of every community.
+
+See doc/protocol/discovery.md sections 3 to 6.
 
 What to do is decided by the parts in :class:`ipv8.contact.parts.Contact`, which know neither sockets nor overlays.
 """
@@ -99,7 +101,10 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     @Computed
     def nat_type(self) -> str:
-        """The connection type that requests tell: "unknown", "public" or "symmetric-NAT" (spec 05 section 3.1)."""
+        """The connection type that requests tell: "unknown", "public" or "symmetric-NAT".
+
+        See doc/protocol/discovery.md section 3.1.
+        """
         return self._contact_parts.nat.connection_type(self.my_estimated_lan, clock.monotonic())
 
     def introduction_handlers(self) -> dict[type[Payload], Callable[[Address, bytes], Any]]:
@@ -151,7 +156,9 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def create_introduction_request(self, socket_address: Address, extra_bytes: bytes = b"", new_style: bool = False,
                                     prefix: bytes | None = None) -> bytes:
-        """A signed request to the node at ``socket_address``; its answer is expected from now on (spec 05 section 4.1).
+        """A signed request to the node at ``socket_address``; its answer is expected from now on.
+
+        See doc/protocol/discovery.md section 4.2.
 
         :param extra_bytes: data of the application.
         :param new_style: whether the receiver is known to understand messages 231 to 234.
@@ -175,7 +182,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
     def create_introduction_response(self, lan_socket_address: Address, socket_address: Address, identifier: int,
                                      introduction: Peer | None = None, extra_bytes: bytes = b"",
                                      prefix: bytes | None = None, new_style: bool = False) -> bytes:
-        """A signed answer that introduces a peer, who is asked to puncture (spec 05 section 4.2).
+        """A signed answer that introduces a peer, who is asked to puncture (doc/protocol/discovery.md section 4.3).
 
         :param lan_socket_address: the LAN address of the requester that the introduced peer is told, unless both have
             the same public address: then the introduced peer is told the true LAN address, which it needs.
@@ -211,7 +218,10 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def create_puncture_request(self, lan_walker: Address, wan_walker: Address, identifier: int,
                                 prefix: bytes | None = None, new_style: bool = False) -> bytes:
-        """An unsigned request to open the way for a node that is about to walk (spec 05 section 4.3)."""
+        """An unsigned request to open the way for a node that is about to walk.
+
+        See doc/protocol/discovery.md section 4.4.
+        """
         old_style = not new_style and isinstance(lan_walker, UDPv4Address) and isinstance(wan_walker, UDPv4Address)
         payload_class = PunctureRequestPayload if old_style else NewPunctureRequestPayload
         payload = payload_class(lan_walker, wan_walker, identifier)
@@ -219,7 +229,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def create_puncture(self, lan_walker: Address, wan_walker: Address, identifier: int,
                         new_style: bool = False) -> bytes:
-        """A signed packet whose only purpose is to pass our own NAT (spec 05 section 4.4)."""
+        """A signed packet whose only purpose is to pass our own NAT (doc/protocol/discovery.md section 4.5)."""
         payload = (NewPuncturePayload(lan_walker, wan_walker, identifier) if new_style else
                    PuncturePayload(ipv4_or_none(lan_walker), ipv4_or_none(wan_walker), identifier))
         return self._pack_timed(payload, self.claim_global_time())
@@ -251,7 +261,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def on_introduction_request(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                 payload: IntroductionRequest) -> None:
-        """Admit the peer and introduce another one to it (spec 05 section 5.1)."""
+        """Admit the peer and introduce another one to it (doc/protocol/discovery.md section 5.1)."""
         now = clock.monotonic()
         decision, victim = self._contact_parts.introductions.admit(peer, now)
         if decision is not Decision.ADMIT:
@@ -347,7 +357,7 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def on_introduction_response(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                  payload: IntroductionResponse) -> None:
-        """Learn about our own address and about the introduced peer (spec 05 section 5.4)."""
+        """Learn about our own address and about the introduced peer (doc/protocol/discovery.md section 5.2)."""
         contact = self._contact_parts
         now = clock.monotonic()
         is_lan = self.address_in_lan_subnets(payload.destination_address[0])
@@ -373,7 +383,10 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
             observer.on_introduction(peer, targets)
 
     def _learn_other_interface(self, peer: Peer, payload: IntroductionResponse) -> None:
-        """Prepare contact on the other address family that ``peer`` says it has (spec 05 section 6.5)."""
+        """Prepare contact on the other address family that ``peer`` says it has.
+
+        See doc/protocol/discovery.md section 6.5.
+        """
         theirs = payload.source_wan_address
         interface = other_interface(self.endpoint, peer.address, theirs)
         if interface is None:
@@ -445,7 +458,10 @@ class IntroductionProtocol(RelayProtocol[CommunitySettings]):
 
     def on_puncture_request(self, source_address: Address, dist: GlobalTimeDistributionPayload,
                             payload: PunctureRequest, new_style: bool = False) -> None:
-        """Send a puncture (spec 05 section 5.2), and, if a NAT may need it, the same again a little later."""
+        """Send a puncture, and, if a NAT may need it, the same again a little later.
+
+        See doc/protocol/discovery.md section 5.4.
+        """
         packet = self.create_puncture(self.my_estimated_lan, payload.wan_walker_address, payload.identifier,
                                       new_style=new_style)
         target = puncture_target(payload.lan_walker_address, payload.wan_walker_address, self.my_estimated_wan)

@@ -1,4 +1,4 @@
-"""A distributed hash table for values and for the addresses of peers (spec 07)."""
+"""A distributed hash table for values and for the addresses of peers (doc/protocol/dht.md)."""
 
 from __future__ import annotations
 

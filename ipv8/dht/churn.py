@@ -1,4 +1,4 @@
-"""Finding out which nodes are gone (spec 07 section 11)."""
+"""Finding out which nodes are gone (doc/protocol/dht.md section 6.5)."""
 
 from __future__ import annotations
 

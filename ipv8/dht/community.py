@@ -1,4 +1,7 @@
-"""The DHT as applications use it: the messages of its nodes, and storing and finding values (spec 07 section 10)."""
+"""The DHT as applications use it: the messages of its nodes, and storing and finding values.
+
+See doc/protocol/dht.md sections 8 and 9.
+"""
 
 # ruff: noqa: ARG002 - handlers take what messages bring
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The record of a lookup, as applications see it (spec 07 section 10.3)."""
+"""The record of a lookup, as applications see it (doc/protocol/dht.md section 8)."""
 
 from __future__ import annotations
 

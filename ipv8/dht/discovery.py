@@ -1,4 +1,4 @@
-"""Reaching the owner of a key through the DHT (spec 07 section 12)."""
+"""Reaching the owner of a key through the DHT (doc/protocol/dht.md section 10)."""
 
 # ruff: noqa: ARG002 - handlers take what messages bring
 from __future__ import annotations

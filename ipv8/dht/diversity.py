@@ -1,4 +1,4 @@
-"""Limits on what one host or one network may occupy (spec 07 section 17.2).
+"""Limits on what one host or one network may occupy (doc/protocol/dht.md section 13).
 
 They are for globally routable addresses only. Other addresses cost nothing, and many networks of nodes have no others.
 """

@@ -1,4 +1,4 @@
-"""Carrying out lookups: the part of them that sends requests and waits (spec 07 section 10.7)."""
+"""Carrying out lookups: the part of them that sends requests and waits (doc/protocol/dht.md section 8)."""
 
 from __future__ import annotations
 

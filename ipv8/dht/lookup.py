@@ -1,7 +1,7 @@
 """Finding the nodes nearest to a key, or the values of a key: a state machine without sockets, tasks or clocks.
 
 Its user carries out what :meth:`Lookup.poll` returns, tells it what came of that, and polls again when something
-happened or the :attr:`Lookup.deadline` has passed (spec 07 sections 10.7 and 19.2). All times are seconds of one clock
+happened or the :attr:`Lookup.deadline` has passed (doc/protocol/dht.md section 8). All times are seconds of one clock
 that never goes back.
 """
 

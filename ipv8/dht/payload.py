@@ -1,4 +1,4 @@
-"""The messages of the DHT, and the content of values (spec 07 sections 4 and 5)."""
+"""The messages of the DHT, and the content of values (doc/protocol/dht.md sections 3 and 4)."""
 
 # ruff: noqa: RUF012 - payload classes are declared with plain lists
 from __future__ import annotations

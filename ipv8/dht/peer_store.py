@@ -1,4 +1,4 @@
-"""The addresses of peers that nodes store for each other (spec 07 section 12)."""
+"""The addresses of peers that nodes store for each other (doc/protocol/dht.md section 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Introduction points of hidden services in the DHT, by info hash (spec 07 section 13)."""
+"""Introduction points of hidden services in the DHT, by info hash (doc/protocol/dht.md section 11)."""
 
 from __future__ import annotations
 

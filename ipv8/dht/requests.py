@@ -1,4 +1,4 @@
-"""Requests that wait for an answer (spec 07 section 10.2), and receiving requests and answers."""
+"""Requests that wait for an answer (doc/protocol/dht.md section 3.1), and receiving requests and answers."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class Requester:
 def _seen_at(peer: Peer, source_address: Address) -> Peer:
     """The sender of a packet at the address that the packet came from.
 
-    A known peer may prefer another address, but a request is answered where it came from (spec 07 B13).
+    A known peer may prefer another address, but a request is answered where it came from.
     """
     return peer if peer.address == source_address else Peer(peer.public_key, source_address)
 

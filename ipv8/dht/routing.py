@@ -1,4 +1,4 @@
-"""Who is where in the key space: nodes, buckets and the table of them (spec 07 sections 3 and 8)."""
+"""Who is where in the key space: nodes, buckets and the table of them (doc/protocol/dht.md sections 2 and 6)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ _IPV6_PARTS: Cache[str, bytes] = Cache(_ipv6_part)
 
 
 def calc_node_id(address: Address, mid: bytes) -> bytes:
-    """The 20-byte id of a node at ``address`` whose public key has the SHA-1 hash ``mid`` (spec 07 section 3.1)."""
+    """The 20-byte id of a node at ``address`` whose public key has the SHA-1 hash ``mid``.
+
+    See doc/protocol/dht.md section 2.1.
+    """
     parts = _IPV6_PARTS if isinstance(address, UDPv6Address) else _IPV4_PARTS
     return parts[address[0]] + mid[:17]
 

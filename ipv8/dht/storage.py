@@ -1,4 +1,4 @@
-"""The values that a node stores, and limits on them (spec 07 section 9)."""
+"""The values that a node stores, and limits on them (doc/protocol/dht.md section 9.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long to wait for answers, and how often to ask: what was measured so far (spec 07 section 19.2).
+"""How long to wait for answers, and how often to ask: what was measured so far (doc/protocol/dht.md section 8.2).
 
 All times are given in seconds of one clock that never goes back.
 """

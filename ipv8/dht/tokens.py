@@ -1,4 +1,7 @@
-"""Write tokens: proof that the sender of a store-request received an answer at its address (spec 07 section 3.4)."""
+"""Write tokens: proof that the sender of a store-request received an answer at its address.
+
+See doc/protocol/dht.md section 5.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A prefix tree over strings (spec 07 section 7)."""
+"""A prefix tree over strings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values as they are stored: unsigned ones, and those that their publisher signed (spec 07 section 5)."""
+"""Values as they are stored: unsigned ones, and those that their publisher signed (doc/protocol/dht.md section 4)."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def newest(entries: Iterable[tuple[bytes, bytes | None, int]]) -> list[DHTValue]
 
 
 def normalise_key(key: bytes) -> bytes:
-    """A key as it is on the wire: with zero bytes appended, or cut, to 20 bytes (spec 07 section 3.3)."""
+    """A key as it is on the wire: with zero bytes appended, or cut, to 20 bytes (doc/protocol/dht.md section 2.3)."""
     return key[:KEY_SIZE].ljust(KEY_SIZE, b"\x00")
 
 

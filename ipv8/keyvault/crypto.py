@@ -1,4 +1,4 @@
-"""Making, loading and using keys (spec 01 section 5.4)."""
+"""Making, loading and using keys (doc/keys.md)."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class ECCrypto:
 
     :param curves: the curves of the public keys that are loaded, such as :data:`STANDARD_CURVES`. By default these are
         all curves of the interpreter's OpenSSL.
-    :param strict: whether only public keys are loaded that nodes generate (spec 01 section 10 item 4). Then bytes after
-        the key, PEM, and points that key generation does not give raise ``ValueError``. Loading an EC key then takes as
-        long as a verification.
+    :param strict: whether only public keys are loaded that nodes generate (doc/protocol/keys.md section 5.3). Then
+        bytes after the key, PEM, and points that key generation does not give raise ``ValueError``. Loading an EC key
+        then takes as long as a verification.
     """
 
     def __init__(self, curves: Collection[str] | None = None, strict: bool = False) -> None:
@@ -129,8 +129,8 @@ class ECCrypto:
     def key_from_network(self, data: bytes) -> PublicKey:
         """Load a public key that came in a packet, or in anything else that others made.
 
-        Only the binary forms are accepted (spec 01 sections 2.2 and 3.3). PEM is for files: no node sends it. Apart
-        from that, this is :meth:`key_from_public_bin`.
+        Only the binary forms are accepted (doc/protocol/keys.md sections 2.1 and 3.2). PEM is for files: no node sends
+        it. Apart from that, this is :meth:`key_from_public_bin`.
         """
         if isinstance(data, bytes) and not data.startswith((PUBLIC_PREFIX, DER_START)):
             raise ValueError("not the binary form of a public key")
@@ -166,7 +166,7 @@ class ECCrypto:
         _require_data(signature)
         try:
             return ec_key.verify(signature, data)
-        except Exception:  # every failure means an invalid signature (spec 01 section 5.4)
+        except Exception:  # every failure means an invalid signature
             logger.debug("verification by %r failed", ec_key, exc_info=True)
             return False
 

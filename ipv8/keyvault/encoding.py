@@ -1,4 +1,4 @@
-"""DER and PEM forms of keys and ECDSA signatures (spec 01 sections 3, 4).
+"""DER and PEM forms of keys and ECDSA signatures (doc/protocol/keys.md sections 3 and 4.2).
 
 Private keys, and the Ed25519 keys of PEM files, are read and written by pyasn1, see :mod:`ipv8.keyvault.asn1`. Public
 keys and signatures come in packets. For one of them pyasn1 takes about 100 microseconds, several times as long as
@@ -134,7 +134,10 @@ def _point(content: bytes) -> bytes:
 
 
 def decode_public(data: bytes) -> PublicParts:
-    """Read a ``SubjectPublicKeyInfo`` at the start of ``data`` (spec 01 section 3.3). Bytes after it are ignored."""
+    """Read a ``SubjectPublicKeyInfo`` at the start of ``data``. Bytes after it are ignored.
+
+    See doc/protocol/keys.md section 3.2.
+    """
     info = Reader(data).enter(SEQUENCE)
     algorithm = _read_algorithm(info)
     if algorithm == ED25519:
@@ -155,7 +158,10 @@ def encode_public(curve: bytes, point: bytes) -> bytes:
 
 
 def decode_private(data: bytes) -> PrivateParts:
-    """Read a SEC1 or PKCS#8 private key at the start of ``data`` (spec 01 section 3.2). Bytes after it are ignored."""
+    """Read a SEC1 or PKCS#8 private key at the start of ``data``. Bytes after it are ignored.
+
+    See doc/protocol/keys.md section 3.3.
+    """
     from . import asn1
 
     if _version(data) == b"\1":
@@ -233,7 +239,10 @@ def encode_signature(signature: bytes, width: int) -> bytes | None:
 
 
 def decode_signature(der: bytes, width: int) -> bytes:
-    """``r || s`` of an ``ECDSA-Sig-Value``, each padded with zero bytes to ``width`` (spec 01 section 3.4)."""
+    """``r || s`` of an ``ECDSA-Sig-Value``, each padded with zero bytes to ``width``.
+
+    See doc/protocol/keys.md section 3.4.
+    """
     pair = Reader(der).enter(SEQUENCE)
     return b"".join(pair.read(INTEGER).lstrip(b"\0").rjust(width, b"\0") for _ in range(2))
 

@@ -1,4 +1,6 @@
-"""Private keys in files (spec 06 section 3.1). The key of a node is its identity, which must not leak or get lost.
+"""Private keys in files. The key of a node is its identity, which must not leak or get lost.
+
+See doc/protocol/keys.md section 4.
 
 A file has the binary form of a key, and only its owner may read it. It is written under another name first, and then
 renamed. So there is never a part of a key under the final name, whenever the process ends.
@@ -36,7 +38,7 @@ def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
     """Read the private key in a file.
 
     PEM and DER have only one half of a curve25519 key, the one for signatures. The key that is loaded from them has
-    another member id than the whole key (spec 01 section 4). There is a warning about this.
+    another member id than the whole key (doc/protocol/keys.md section 4.2). There is a warning about this.
 
     :raises PrivateKeyFileError: if the content is not a private key. The message says what it looks like.
     :raises OSError: if the file cannot be read; ``FileNotFoundError`` if it does not exist.

@@ -1,4 +1,4 @@
-"""The interfaces of keys (spec 01 section 5.1).
+"""The interfaces of keys (doc/keys.md).
 
 Keys are immutable, so tables, overlays and threads can share one object. Two keys are equal if they have the same
 canonical public encoding, and both or none of them have the secret.
@@ -116,7 +116,7 @@ class PublicKey(Key, ABC):
 
     @property
     def is_costly(self) -> bool:
-        """Whether verifying takes several times as long as with curve25519 (spec 01 section 9).
+        """Whether verifying takes several times as long as with curve25519 (doc/protocol/keys.md section 6).
 
         By default, all other curves are costly. Overlays have a separate budget for such signatures.
         """

@@ -1,4 +1,4 @@
-"""Socket addresses (spec 03 section 1): what serializers, peers and endpoints have in common.
+"""Socket addresses (doc/endpoints.md): what serializers, peers and endpoints have in common.
 
 The classes are named tuples, so they compare and hash equal to plain tuples of the same content and to one another;
 only their class tells them apart. They are also importable from ``ipv8.messaging.interfaces.udp.endpoint``.

@@ -1,4 +1,4 @@
-"""Payloads that are described by two lists, of formats and of names (spec 02 section 3)."""
+"""Payloads that are described by two lists, of formats and of names (doc/serialization.md)."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def vp_compile(vp_definition: type[P]) -> type[P]:
 
     What is sent and how it is read follow from the class as it is now: a ``to_pack_list`` or ``from_unpack_list`` of
     its own is replaced, and a subclass without the decorator can override ``fix_pack_*`` and ``fix_unpack_*`` methods,
-    but those that it adds do not count (spec 02 section 3.2).
+    but those that it adds do not count.
     """
     cls = vp_definition
     before = inspect.signature(cls).parameters

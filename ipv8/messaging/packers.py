@@ -1,4 +1,4 @@
-"""The formats of fields, one class for each (spec 02 sections 2.1 to 2.6).
+"""The formats of fields, one class for each (doc/protocol/serialization.md sections 2 to 8).
 
 A packer does not know payloads. ``pack`` returns the bytes of its arguments. ``unpack`` appends what it reads to a list
 and returns the offset after it. ``wire_layout`` describes the same format, so that the serializer can read and write
@@ -6,7 +6,7 @@ whole payloads without calling the packers one by one.
 
 Integers are big-endian, but arrays are little-endian. ``pack`` and ``unpack`` raise what the conversion raises
 (``struct.error``, ``ValueError``, ``OSError``, ...). If a body of variable size is cut off, ``unpack`` yields what is
-there and returns the offset where the body should have ended (spec 02 section 2.2). The serializer refuses such data.
+there and returns the offset where the body should have ended. The serializer refuses such data.
 """
 
 from __future__ import annotations
@@ -110,7 +110,10 @@ PACKED_BITS: dict[tuple[Any, ...], int] = {bits: byte for byte, bits in enumerat
 
 
 class NestedPayload(Packer["Serializable", "type[Serializable]"]):
-    """A payload inside a payload: the length in bytes (``H``), then the payload (spec 02 section 2.4)."""
+    """A payload inside a payload: the length in bytes (``H``), then the payload.
+
+    See doc/protocol/serialization.md section 7.
+    """
 
     def __init__(self, serializer: Formats) -> None:
         self.serializer = serializer
@@ -238,7 +241,9 @@ class VarLenUtf8(VarLen):
 
 
 class Address(Packer["AnyAddress", Any]):
-    """A type byte; then an IPv4 address, an IPv6 address or a host name; then a port (spec 02 section 2.3).
+    """A type byte; then an IPv4 address, an IPv6 address or a host name; then a port.
+
+    See doc/protocol/serialization.md section 5.
 
     :param ip_only: do not accept host names.
     """
@@ -342,7 +347,7 @@ class ListOf(Packer[Any, Any]):
 
 
 class DefaultArray(Packer[Any, Any]):
-    """A number of numbers, after their number. All is little-endian (spec 02 section 2.5).
+    """A number of numbers, after their number. All is little-endian (doc/protocol/serialization.md section 8).
 
     :param format_str: the type code of the module ``array``, or ``?`` for truth values of a byte each.
     :param length_format: the ``struct`` format of the number of numbers, without byte order.

@@ -1,4 +1,4 @@
-"""Payloads that are described by the annotations of a dataclass (spec 02 section 4).
+"""Payloads that are described by the annotations of a dataclass (doc/serialization.md).
 
 ::
 

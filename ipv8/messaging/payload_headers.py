@@ -1,4 +1,4 @@
-"""What stands in front of the payloads of a message (spec 02 sections 1.3, 1.4 and 5)."""
+"""What stands in front of the payloads of a message (doc/protocol/packets.md sections 3 and 4)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Neighbouring fields of a fixed size, and the header of a variable field after them, are read by one call of ``struct``.
 Values are converted afterwards. No field is read beyond the end of the data, so cut or false data are refused, and
-nothing larger than the data is ever allocated (spec 02 section 11, numbers 2, 4 and 10).
+nothing larger than the data is ever allocated.
 """
 
 from __future__ import annotations

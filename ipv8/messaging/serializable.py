@@ -1,4 +1,4 @@
-"""What can be sent: the base classes of all payloads (spec 02 section 2.8)."""
+"""What can be sent: the base classes of all payloads (doc/serialization.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The serializer: payloads to bytes and back (spec 02 section 2)."""
+"""The serializer: payloads to bytes and back (doc/protocol/serialization.md)."""
 
 from __future__ import annotations
 

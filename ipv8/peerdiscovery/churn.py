@@ -1,4 +1,4 @@
-"""Finding out which peers have gone (spec 05 section 8.3)."""
+"""Finding out which peers have gone (doc/protocol/discovery.md section 9)."""
 
 from __future__ import annotations
 

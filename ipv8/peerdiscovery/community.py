@@ -1,4 +1,7 @@
-"""The overlay that all nodes share, which tells what peers run and whether they are there (spec 05 section 9)."""
+"""The overlay that all nodes share, which tells what peers run and whether they are there.
+
+See doc/protocol/discovery.md section 8.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strategies that find more peers for an overlay, one step at a time (spec 05 section 8)."""
+"""Strategies that find more peers for an overlay, one step at a time (doc/protocol/discovery.md section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How the rest of the network sees this node: its outside addresses and what its NAT does (spec 05 sections 3 and 12).
+"""How the rest of the network sees this node: its outside addresses and what its NAT does.
+
+See doc/protocol/discovery.md section 3 and doc/protocol/trackers.md section 3.
 
 Every bootstrap server says in its answer from where the question came. Answers of several servers, all asked from one
 socket, show whether there is a NAT, and whether it uses the same outside address for everybody: the terms are those of

@@ -1,4 +1,4 @@
-"""What a node knows about peers: their addresses, their services, and who introduced them (spec 05 section 7)."""
+"""What a node knows about peers: their addresses, their services, and who introduced them (doc/peer_discovery.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages of the discovery community (spec 05 section 9)."""
+"""The messages of the discovery community (doc/protocol/discovery.md section 8)."""
 
 from __future__ import annotations
 

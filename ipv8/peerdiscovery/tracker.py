@@ -1,4 +1,6 @@
-"""A bootstrap server: introduces the peers of any overlay to one another and joins none (spec 05 section 12).
+"""A bootstrap server: introduces the peers of any overlay to one another and joins none.
+
+See doc/protocol/trackers.md section 3.
 
 A tracker is the first contact of a node. The node sends an introduction request with the prefix of its overlay, and the
 response has the same prefix and the address of another peer that asked for that overlay before. The tracker remembers

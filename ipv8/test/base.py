@@ -1,4 +1,4 @@
-"""The base class of test cases for overlays. The nodes are in one process, without sockets (spec 06 section 5)."""
+"""The base class of test cases for overlays. The nodes are in one process, without sockets (doc/testing.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test case for users: short names for the parts of a DHT (spec 07 section 14.1)."""
+"""The test case for users: short names for the parts of a DHT (doc/testing.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nodes of the DHT do for one another (spec 07 sections 10 and 14.3)."""
+"""What nodes of the DHT do for one another (doc/protocol/dht.md sections 6 to 9)."""
 
 from __future__ import annotations
 

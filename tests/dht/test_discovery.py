@@ -1,4 +1,4 @@
-"""Storing peers, and connecting to the owners of keys (spec 07 sections 12 and 14.3)."""
+"""Storing peers, and connecting to the owners of keys (doc/protocol/dht.md section 10)."""
 
 from __future__ import annotations
 

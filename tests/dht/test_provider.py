@@ -1,4 +1,4 @@
-"""Introduction points in the DHT (spec 07 section 13)."""
+"""Introduction points in the DHT (doc/protocol/dht.md section 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes, buckets and routing tables (spec 07 section 8)."""
+"""Nodes, buckets and routing tables (doc/protocol/dht.md section 6)."""
 
 from __future__ import annotations
 

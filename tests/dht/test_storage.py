@@ -1,4 +1,4 @@
-"""Stored values and their limits (spec 07 sections 9 and 17.2)."""
+"""Stored values and their limits (doc/protocol/dht.md sections 9.4 and 13)."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def all_addresses(peer: Peer) -> set[Any]:
 
 
 class Model(PeerObserver):
-    """What spec 05 section 7 says, as simple as it can be said."""
+    """What a network does, in the simplest way."""
 
     def __init__(self) -> None:
         self.addresses: dict[Any, WalkableAddress] = {}

@@ -1,4 +1,7 @@
-"""Finding first peers by bootstrap servers with well-known addresses, called trackers (spec 05 section 11.2)."""
+"""Finding first peers by bootstrap servers with well-known addresses, called trackers.
+
+See doc/protocol/trackers.md section 2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding first peers among those of the last run, without any server (spec 05 section 15)."""
+"""Finding first peers among those of the last run, without any server."""
 
 from __future__ import annotations
 

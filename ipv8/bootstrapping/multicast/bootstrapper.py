@@ -1,4 +1,4 @@
-"""Finding first peers by multicast in the local network, with one packet (spec 05 section 15)."""
+"""Finding first peers by multicast in the local network, with one packet (doc/protocol/trackers.md section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding first peers by broadcasts in the local network (spec 05 section 11.3)."""
+"""Finding first peers by broadcasts in the local network (doc/protocol/trackers.md section 5)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The curve25519 "dual" key: an X25519 key for encryption, and an independent Ed25519 key for signatures.
 
-See spec 01 section 2.
+See doc/protocol/keys.md section 2.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ _SIGN = slice(PREFIX_SIZE + HALF_SIZE, BLOB_SIZE)
 
 
 class DualPublicKey(PublicHandle):
-    """A public key, made of 74 bytes that start with ``LibNaCLPK:``. The halves can be any bytes (spec 01 section 7).
+    """A public key, made of 74 bytes that start with ``LibNaCLPK:``. The halves can be any bytes.
+
+    See doc/protocol/keys.md section 5.
 
     A key that was loaded from PEM has no X25519 half. Its binary form has the verify key in this place as well.
     """
@@ -53,7 +55,7 @@ class DualPublicKey(PublicHandle):
         return key
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Whether this is an Ed25519 signature of the message by this key (spec 01 section 2.4)."""
+        """Whether this is an Ed25519 signature of the message by this key (doc/protocol/keys.md section 2.4)."""
         return len(signature) == SIGNATURE_SIZE and self._verify(self.verify_key, signature, message)
 
     def is_sound(self) -> bool:
@@ -101,7 +103,7 @@ class DualPrivateKey(PrivateHandle):
 
     @property
     def private_der(self) -> bytes:
-        """The seed only. PEM has no place for the X25519 half (spec 01 section 4)."""
+        """The seed only. PEM has no place for the X25519 half (doc/protocol/keys.md section 4.2)."""
         return encoding.encode_ed25519_private(self.seed)
 
     def sign(self, message: bytes) -> bytes:
@@ -109,7 +111,7 @@ class DualPrivateKey(PrivateHandle):
         return self._signer.sign(message)
 
     def shared(self, peer: bytes) -> bytes:
-        """The result of X25519, hashed by HSalsa20 (spec 01 section 2.5)."""
+        """The result of X25519, hashed by HSalsa20 (doc/protocol/keys.md section 2.5)."""
         if self.crypt_sk is None:
             raise ValueError("this key has no X25519 half: it was loaded from PEM, which has only the signing key")
         if len(peer) != HALF_SIZE:

@@ -1,4 +1,7 @@
-"""EC keys on the named curves of OpenSSL. Most are on the binary curves, ``sect...`` (spec 01 section 3)."""
+"""EC keys on the named curves of OpenSSL. Most are on the binary curves, ``sect...``.
+
+See doc/protocol/keys.md section 3.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ DER_OVERHEAD = 16
 
 
 def _digest(message: bytes) -> bytes:
-    # SHA-1 is part of the wire format (spec 01 section 3.4).
+    # SHA-1 is part of the wire format (doc/protocol/keys.md section 3.4).
     return hashlib.sha1(message, usedforsecurity=False).digest()
 
 
@@ -53,7 +56,7 @@ class EllipticPublicKey(PublicHandle):
         return self.public_bin
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Whether this is ``r || s`` of the SHA-1 of the message (spec 01 section 3.4)."""
+        """Whether this is ``r || s`` of the SHA-1 of the message (doc/protocol/keys.md section 3.4)."""
         # The order of a curve can have a few bits more than its field.
         der = encoding.encode_signature(signature, self._width + 1)
         return der is not None and self._library.verify(self._key, der, _digest(message))
@@ -106,7 +109,7 @@ class EllipticPrivateKey(PrivateHandle):
         return self.private_bin
 
     def sign(self, message: bytes) -> bytes:
-        """``r || s`` of the SHA-1 of the message, different each time (spec 01 section 3.4)."""
+        """``r || s`` of the SHA-1 of the message, different each time (doc/protocol/keys.md section 3.4)."""
         room = self.signature_length + DER_OVERHEAD
         der = self._library.sign(self._key, _digest(message), room)
         return encoding.decode_signature(der, self.signature_length // 2)

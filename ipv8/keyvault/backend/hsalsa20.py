@@ -1,4 +1,7 @@
-"""HSalsa20 of a block of zero bytes: the key derivation of ``crypto_box`` in NaCl (spec 01 section 2.5)."""
+"""HSalsa20 of a block of zero bytes: the key derivation of ``crypto_box`` in NaCl.
+
+See doc/protocol/keys.md section 2.5.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From bytes to handles of keys (spec 01 section 7). Errors are ``ValueError``, and no text has a part of a key.
+"""From bytes to handles of keys. Errors are ``ValueError``, and no text has a part of a key.
+
+See doc/protocol/keys.md section 5.
 
 OpenSSL is searched for when the first EC key is loaded. Most programs load none.
 """

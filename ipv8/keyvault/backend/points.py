@@ -1,4 +1,4 @@
-"""Points on curve25519 that key generation does not give (spec 01 section 9 item 3; RFC 7748 section 6.1)."""
+"""Points on curve25519 that key generation does not give (doc/protocol/keys.md section 6; RFC 7748 section 6.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The class of private keys of all kinds (spec 01 section 5.3)."""
+"""The class of private keys of all kinds (doc/keys.md)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class OpenSSLSK(PrivateKey, OpenSSLPK):
         return True
 
     def key_to_bin(self) -> bytes:
-        """The secret: 74 bytes for curve25519, else DER of SEC1 (spec 01 sections 2.1, 3.2)."""
+        """The secret: 74 bytes for curve25519, else DER of SEC1 (doc/protocol/keys.md sections 2.2 and 3.3)."""
         return self.ec.private_bin
 
     def key_to_hash(self) -> bytes:
@@ -60,7 +60,10 @@ class OpenSSLSK(PrivateKey, OpenSSLPK):
         return self._public.key_to_hash()
 
     def key_to_pem(self) -> bytes:
-        """The secret as PEM. For a curve25519 key, this does not have the X25519 half (spec 01 section 4)."""
+        """The secret as PEM. For a curve25519 key, this does not have the X25519 half.
+
+        See doc/protocol/keys.md section 4.2.
+        """
         return encoding.encode_pem(self.ec.private_label, self.ec.private_der)
 
     def signature(self, msg: bytes) -> bytes:
@@ -68,7 +71,7 @@ class OpenSSLSK(PrivateKey, OpenSSLPK):
         return self.ec.sign(msg if type(msg) is bytes else as_bytes(msg, "message"))
 
     def diffie_hellman(self, peer_pub_bytes: bytes) -> bytes:
-        """The secret that this key and another one have in common, 32 bytes (spec 01 section 2.5).
+        """The secret that this key and another one have in common, 32 bytes (doc/protocol/keys.md section 2.5).
 
         :param peer_pub_bytes: ``get_crypt_pk()`` of the other key, 32 bytes.
         """

@@ -1,4 +1,4 @@
-"""The class of public keys of all kinds (spec 01 section 5.2)."""
+"""The class of public keys of all kinds (doc/keys.md)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class OpenSSLPK(PublicKey):
         return mid
 
     def key_to_pem(self) -> bytes:
-        """The PEM form. For a curve25519 key, this has only the verify key (spec 01 section 4)."""
+        """The PEM form. For a curve25519 key, this has only the verify key (doc/protocol/keys.md section 4.2)."""
         return encoding.encode_pem("PUBLIC KEY", self.ec.public_der)
 
     def pem_to_bin(self, pem: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What every endpoint offers and what listens to endpoints (spec 03 sections 2 and 3)."""
+"""What every endpoint offers and what listens to endpoints (doc/endpoints.md)."""
 
 from __future__ import annotations
 

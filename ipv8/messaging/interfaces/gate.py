@@ -251,7 +251,7 @@ class Gate:
                 self.owner._on_listener_error(listener, e)
 
     def wants(self, listener: EndpointListener, data: bytes) -> bool:
-        """Whether a listener, which was one, may still be given a packet (spec 03 section 2.2)."""
+        """Whether a listener, which was one, may still be given a packet."""
         return data[:self.prefixlen] in self.entries or listener in self.listeners
 
     def _unclaimed(self, data: bytes, route: Route) -> Sequence[EndpointListener]:

@@ -1,4 +1,4 @@
-"""Counters: traffic per message id (spec 03 section 6.1) and dropped packets per reason."""
+"""Counters: traffic per message id (doc/endpoints.md) and dropped packets per reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts the traffic of overlays per message id (spec 03 section 6.2)."""
+"""Counts the traffic of overlays per message id (doc/endpoints.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A test case with short names for the parts of a DHT (spec 07 section 14.1)."""
+"""A test case with short names for the parts of a DHT (doc/testing.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An overlay that makes its own endpoint, key and network (spec 06 section 6)."""
+"""An overlay that makes its own endpoint, key and network (doc/testing.md)."""
 
 from __future__ import annotations
 

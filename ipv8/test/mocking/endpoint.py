@@ -1,4 +1,4 @@
-"""Endpoints that exchange packets inside one process (spec 03 section 8)."""
+"""Endpoints that exchange packets inside one process (doc/testing.md)."""
 
 from __future__ import annotations
 

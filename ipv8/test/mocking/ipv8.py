@@ -1,4 +1,4 @@
-"""A node for tests, with a mock endpoint (spec 06 section 6)."""
+"""A node for tests, with a mock endpoint (doc/testing.md)."""
 
 from __future__ import annotations
 

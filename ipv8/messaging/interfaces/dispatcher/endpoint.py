@@ -1,4 +1,4 @@
-"""Several endpoints, one for each kind of address, that are used as one (spec 03 section 5)."""
+"""Several endpoints, one for each kind of address, that are used as one (doc/endpoints.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of all that finds addresses of this machine (spec 03 section 7.1)."""
+"""The base of all that finds addresses of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports that may fail because they are meant for another operating system (spec 03 section 7.4)."""
+"""Imports that may fail because they are meant for another operating system."""
 
 from __future__ import annotations
 

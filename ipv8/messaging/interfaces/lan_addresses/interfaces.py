@@ -1,4 +1,4 @@
-"""The addresses of this machine, the most likely ones first (spec 03 section 7.2)."""
+"""The addresses of this machine, the most likely ones first."""
 
 from __future__ import annotations
 

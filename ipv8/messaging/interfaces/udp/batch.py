@@ -1,4 +1,4 @@
-"""Reading many datagrams by one call of the operating system (spec 03 section 10 item 1).
+"""Reading many datagrams by one call of the operating system.
 
 ``recvmmsg`` of Linux is called through ctypes. It writes into one anonymous memory map, whose slices are ``bytes``. The
 addresses of senders are looked up in the form in which the kernel writes them. So a datagram of a burst takes little

@@ -1,4 +1,4 @@
-"""UDP sockets as endpoints, and the address classes (spec 03 sections 1 and 4)."""
+"""UDP sockets as endpoints, and the address classes (doc/endpoints.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optional budgets and bans per source, applied before anything looks into a packet (spec 03 section 10)."""
+"""Optional budgets and bans per source, applied before anything looks into a packet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A datagram transport that reads bursts and sends directly to the socket (spec 03 sections 9.2 and 10).
+"""A datagram transport that reads bursts and sends directly to the socket.
 
 asyncio's own transport reads one datagram in each round of the event loop, so a burst overflows the socket's buffer
 although the processor is idle. This one reads up to a fixed number of datagrams each time the socket is readable.
