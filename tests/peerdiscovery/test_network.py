@@ -543,8 +543,12 @@ def test_the_peers_by_key_may_be_edited(network: Network, peers: list[Peer]) -> 
 def test_a_peer_under_a_wrong_key_is_verified_under_its_own(network: Network, peers: list[Peer]) -> None:
     network.verified_by_public_key_bin[b"wrong"] = peers[0]
     assert network.get_verified_by_public_key_bin(key(1)) is peers[0]
+    network.verified_by_public_key_bin[b"wrong too"] = peers[0]
     del network.verified_by_public_key_bin[b"wrong"]
+    del network.verified_by_public_key_bin[b"wrong too"]
     assert network.verified_peers == {peers[0]}
+    peers[0].address = UDPv4Address("9.9.9.9", 9)
+    assert network.get_verified_by_address(("9.9.9.9", 9)) is peers[0]
     network.remove_peer(peers[0])
     assert network.verified_peers == set()
     assert network.verified_by_public_key_bin == {}
