@@ -95,6 +95,8 @@ class Endpoint(ABC):
     """The address family of the endpoint's only socket."""
     interfaces: Mapping[str, Endpoint] = MappingProxyType({})
     """The endpoints by name that this one consists of."""
+    keeps_ways_open: bool = True
+    """Whether peers behind this endpoint are asked for signs of life, so that NATs keep the ways to them open."""
     bytes_up: int = 0
     """Bytes that were sent."""
     bytes_down: int = 0
