@@ -352,7 +352,8 @@ def test_an_overlay_may_be_stricter_about_signatures(make_overlay: Any) -> None:
     assert overlay.drops == {"bad_signature": 1}
 
 
-def test_classic_handlers_have_a_budget_for_dear_keys_too(strict: Any, make_overlay: Any, manual_clock: Any) -> None:
+def test_classic_handlers_have_a_budget_for_costly_keys_too(strict: Any, make_overlay: Any,
+                                                            manual_clock: Any) -> None:
     sender = make_overlay(Strict)
     sender.my_peer = Peer(default_eccrypto.generate_key("high"))
     author = BinMemberAuthenticationPayload(sender.my_peer.public_key.key_to_bin())

@@ -314,6 +314,20 @@ class TestLimits:
         assert [to for to, _ in alice.endpoint.sent] == [peer.address]
         assert not carol.heard
 
+    async def test_who_is_reached_by_relay_is_no_carrier(self, three: tuple[Any, Any, Any]) -> None:
+        alice, bob, carol = await connect(three)
+        carrier = as_seen_by(alice, bob)
+        carrier.addresses.clear()
+        carrier.address = RelayedAddress(*home(bob))
+        alice.endpoint.sent.clear()
+        alice.ez_send(as_seen_by(alice, carol), Word("hello"))
+        alice.network.discover_address(carrier, UDPv4Address("88.8.8.8", 8), Talk.community_id, True)
+        alice.on_walk_failed(UDPv4Address("88.8.8.8", 8))
+        await settle()
+        assert [to for to, _ in alice.endpoint.sent] == [home(carol)]
+        assert alice.endpoint.drops == {DropCounter.SEND_NO_ROUTE: 1}
+        assert not carol.heard
+
     async def test_strangers_and_private_addresses_are_not_asked_for(self, three: tuple[Any, Any, Any]) -> None:
         alice, bob, _ = three
         alice.on_walk_failed(UDPv4Address("77.7.7.7", 7))

@@ -14,7 +14,7 @@ from ...limits import TokenBuckets
 from .gate import Gate
 from .lan_addresses.interfaces import get_lan_addresses
 from .network_stats import DropCounter
-from .routes import PREFIX_LENGTH, SOCKET, Routes
+from .routes import PREFIX_LENGTH, SOCKET, RouteTable
 
 if TYPE_CHECKING:
     import threading
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..address import Address
     from .routes import Route
-    from .trace import Trace
+    from .trace import TraceFunction
     from .udp.filter import SourceFilter
 
 __all__ = [
@@ -108,7 +108,7 @@ class Endpoint(ABC):
         self._log_budget = TokenBuckets(LOG_RATE, LOG_BURST, capacity=64)
         self.drops = drops
         self.gate = Gate(self, prefixlen, drops)
-        self.routes = Routes(drops)
+        self.routes = RouteTable(drops)
 
     # Listeners
 
@@ -203,12 +203,12 @@ class Endpoint(ABC):
         self.gate.source_filter = value
 
     @property
-    def trace(self) -> Trace | None:
+    def trace(self) -> TraceFunction | None:
         """Called with a ``PacketEvent`` for each packet in and out; ``None``, which costs nothing, calls nothing."""
         return self.gate.trace
 
     @trace.setter
-    def trace(self, value: Trace | None) -> None:
+    def trace(self, value: TraceFunction | None) -> None:
         self.gate.trace = value
 
     def get_drops(self, prefix: bytes | None = None) -> dict[str, int]:
@@ -232,8 +232,8 @@ class Endpoint(ABC):
             self.gate.deliver_to(listener, packet)
 
     def _on_listener_error(self, listener: object, error: Exception) -> None:
-        """Account for what ``listener`` raised: a bug on this side, so its traceback is logged."""
-        self.drops.count(DropCounter.LISTENER_ERROR)
+        """Count and log, with its traceback, what ``listener`` raised: that is a bug on this side."""
+        self.gate.drops.count(DropCounter.LISTENER_ERROR)
         if self._log_budget.take(type(listener).__name__):
             self._logger.error("%s failed to handle a packet", type(listener).__name__, exc_info=error)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..address import Address
     from .endpoint import Endpoint, EndpointListener
-    from .trace import Receive, Trace
+    from .trace import Receive, TraceFunction
     from .udp.filter import SourceFilter
 
 __all__ = ["FIRST_BASE_MESSAGE", "Burst", "Entry", "Gate", "Packet", "Route", "SharedObject"]
@@ -87,7 +87,7 @@ class _Common:
         self.objects: dict[type[Any], Any] = {}
         self.route = SOCKET
         self.source_filter: SourceFilter | None = None
-        self.trace: Trace | None = None
+        self.trace: TraceFunction | None = None
 
 
 class Gate:
@@ -311,12 +311,12 @@ class Gate:
         self._arrange_all()
 
     @property
-    def trace(self) -> Trace | None:
+    def trace(self) -> TraceFunction | None:
         """Called for each packet that is received, and for each that the endpoint is asked to send."""
         return self._common.trace
 
     @trace.setter
-    def trace(self, value: Trace | None) -> None:
+    def trace(self, value: TraceFunction | None) -> None:
         self._common.trace = value
         self._arrange_all()
 
@@ -339,7 +339,7 @@ class Gate:
         if self._common.main is self:
             self._arrange_sending(trace)
 
-    def _arrange_sending(self, trace: Trace | None) -> None:
+    def _arrange_sending(self, trace: TraceFunction | None) -> None:
         methods = vars(self.owner)
         if self._traced_send is not None and methods.get("send") is self._traced_send:
             del methods["send"]
@@ -368,7 +368,8 @@ class Gate:
         return found
 
     def release(self) -> None:
-        """Forget the burst, and let shared objects end threads and the like, because the endpoint closes."""
+        """Forget the burst, and release the shared objects unless another interface of the endpoint is still open."""
         self._common.burst.packets = ()
-        for found in self._common.objects.values():
-            found.release()
+        if not self._common.main.owner.is_open():
+            for found in self._common.objects.values():
+                found.release()

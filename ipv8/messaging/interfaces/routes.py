@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..address import Address
 
-__all__ = ["DEFAULT_ROUTES", "SOCKET", "Carriers", "Carry", "Route", "Routes", "Sender"]
+__all__ = ["DEFAULT_ROUTES", "SOCKET", "Carriers", "Carry", "Route", "RouteTable", "Sender"]
 
 PREFIX_LENGTH = 22
 """Bytes in front of the message id: two of version and the 20 of a community id."""
@@ -87,7 +87,7 @@ class Carriers:
                 yield carry
 
 
-class Routes(dict[type[Any], Sender]):
+class RouteTable(dict[type[Any], Sender]):
     """What sends to each class of addresses that sockets do not send to, by exact class.
 
     :param drops: where packets are counted that could not be sent.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .gate import Gate
     from .routes import Route
 
-__all__ = ["DELIVERED", "SENT", "PacketEvent", "Trace", "traced_receive", "traced_send"]
+__all__ = ["DELIVERED", "SENT", "PacketEvent", "TraceFunction", "traced_receive", "traced_send"]
 
 DELIVERED = "delivered"
 SENT = "sent"
@@ -45,13 +45,13 @@ class PacketEvent(NamedTuple):
     the error that ``send`` raised."""
 
 
-Trace = Callable[[PacketEvent], object]
+TraceFunction = Callable[[PacketEvent], object]
 """Called with each event; what it raises is logged."""
 
 Receive = Callable[["tuple[Address, bytes]", "Route"], None]
 
 
-def traced_receive(gate: Gate, receive: Receive, trace: Trace) -> Receive:
+def traced_receive(gate: Gate, receive: Receive, trace: TraceFunction) -> Receive:
     """What does the same as ``receive``, and tells ``trace`` of each packet."""
     inside: Counter[str] = Counter()
     """The drops of packets that the packet contained which is being handled: they have events of their own."""
@@ -73,7 +73,7 @@ def traced_receive(gate: Gate, receive: Receive, trace: Trace) -> Receive:
     return receive_and_tell
 
 
-def traced_send(gate: Gate, send: Callable[..., None], trace: Trace) -> Callable[..., None]:
+def traced_send(gate: Gate, send: Callable[..., None], trace: TraceFunction) -> Callable[..., None]:
     """What does the same as ``send`` of the endpoint that owns ``gate``, and tells ``trace`` of each packet."""
 
     def send_and_tell(socket_address: Any, packet: Any, *args: Any, **kwargs: Any) -> None:
@@ -98,7 +98,8 @@ def _added(before: dict[str, int], after: dict[str, int], sending: bool) -> Coun
                     if count > 0 and reason.startswith(SENDING_REASONS) is sending})
 
 
-def _emit(gate: Gate, trace: Trace, outgoing: bool, route: Route, packet: tuple[Address, Any], verdict: str) -> None:
+def _emit(gate: Gate, trace: TraceFunction, outgoing: bool, route: Route, packet: tuple[Address, Any],
+          verdict: str) -> None:
     address, given = packet
     data = given if isinstance(given, (bytes, bytearray, memoryview)) else b""
     length = gate.prefixlen

@@ -188,6 +188,7 @@ class MockEndpoint(Endpoint):
     def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - kept for programs that pass it
         """Stop to send and receive; the addresses stay taken."""
         self._open = False
+        self.gate.release()
 
     def reset_byte_counters(self) -> None:
         """Count sent and received bytes from 0 again."""

@@ -57,6 +57,7 @@ class SimulatedEndpoint(Endpoint):
         if self._running:
             self._running = False
             self.host.unbind(self, self._port)
+            self.gate.release()
 
     def assert_open(self) -> None:
         """Do nothing if the endpoint is open.

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from ipv8.messaging.interfaces.gate import FIRST_BASE_MESSAGE, Burst, Entry, Gate, Route
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.messaging.interfaces.udp.filter import SourceFilter
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 
@@ -264,8 +266,22 @@ def test_one_object_of_a_class_belongs_to_an_endpoint(endpoint: Endpoint) -> Non
     assert AutoMockEndpoint().gate.shared(Kept) is not kept
     endpoint.gate.announce([PACKET])
     endpoint.gate.release()
-    assert kept.released == 1
     assert not endpoint.gate.burst.packets
+    assert kept.released == 0, "the endpoint is still open"
+    endpoint.close()
+    assert kept.released == 1
+
+
+async def test_shared_objects_are_released_when_the_last_interface_closes() -> None:
+    dispatcher = DispatcherEndpoint(["UDPIPv4"], UDPIPv4={"ip": "127.0.0.1"})
+    second = UDPEndpoint(0, "127.0.0.1")
+    dispatcher.add_interface("second", second)
+    assert await dispatcher.open()
+    kept = dispatcher.gate.shared(Kept)
+    second.close()
+    assert kept.released == 0
+    await dispatcher.close()
+    assert kept.released == 1
 
 
 def test_gates_may_have_all_but_listeners_in_common(collect: type[Collector]) -> None:

@@ -17,7 +17,7 @@ from ipv8.messaging.address import (
 )
 from ipv8.messaging.inet import ipv6_to_bytes, is_orchid
 from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.messaging.interfaces.routes import DEFAULT_ROUTES, Carriers, Route, Routes
+from ipv8.messaging.interfaces.routes import DEFAULT_ROUTES, Carriers, Route, RouteTable
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 
@@ -113,7 +113,7 @@ def test_overlays_leave_and_are_not_held_alive() -> None:
 
 
 def test_every_kind_without_network_address_has_a_route_from_the_start() -> None:
-    routes = Routes(DropCounter())
+    routes = RouteTable(DropCounter())
     assert routes.keys() >= KINDS_WITHOUT_NETWORK_ADDRESS
     assert routes.route_to(SOMEBODY) is Route.RELAY
     assert routes.route_to(UDPv6Address(*SOMEBODY)) is routes.route_to(None) is Route.SOCKET

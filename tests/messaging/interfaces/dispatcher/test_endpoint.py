@@ -212,6 +212,21 @@ async def test_packets_of_all_interfaces_enter_by_one_gate(two: tuple[Dispatcher
     assert ipv4.drops == ipv6.drops == {}
 
 
+async def test_a_listener_that_fails_is_counted(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                collect: type[Collector], caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher, ipv4, ipv6 = two
+    await dispatcher.open()
+    bad, good = collect(dispatcher), collect(dispatcher)
+    bad.hook = lambda _: 1 / 0  # type: ignore[assignment]  # it fails
+    dispatcher.add_prefix_listener(bad, PREFIX)
+    dispatcher.add_prefix_listener(good, PREFIX)
+    for interface in (ipv4, ipv6):
+        interface.notify_listeners((("1.2.3.4", 5), PREFIX + b"\x01"))
+    assert len(good.packets) == 2
+    assert dispatcher.drops == {DropCounter.LISTENER_ERROR: 2}
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_a_closed_interface_delivers_nothing(two: tuple[DispatcherEndpoint, Interface, Interface],
                                                    collect: type[Collector]) -> None:
     dispatcher, ipv4, ipv6 = two
