@@ -103,6 +103,7 @@ class PeerKeeper(EndpointListener, PeerObserver):
         self._departures = Departures()
         self._answers = TokenBuckets(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE)
         self._timer: Timer | None = None
+        #: When the timer is due; ``None`` without one.
         self._due: float | None = None
         self._table = MessageTable(self)
         self._table.add(LivenessPingPayload, self._on_ping)
@@ -164,7 +165,9 @@ class PeerKeeper(EndpointListener, PeerObserver):
 
     def _set_timer(self) -> None:
         due = self._liveness.deadline()
-        if due is None or not self._overlays or (self._timer is not None and self._due is not None and self._due <= due):
+        if due is None or not self._overlays:
+            return
+        if self._due is not None and self._due <= due:
             return
         self._cancel_timer()
         self._due = due

@@ -214,7 +214,8 @@ class Liveness:
             self._pinged[watch.nonce] = watch
         self._schedule(watch, now + PATIENCE[watch.unanswered])
         watch.unanswered += 1
-        return Probe(watch.peer, watch.asked_at, ProbeKind.PING if by_ping else ProbeKind.INTRODUCTION, watch.nonce, last)
+        kind = ProbeKind.PING if by_ping else ProbeKind.INTRODUCTION
+        return Probe(watch.peer, watch.asked_at, kind, watch.nonce, last)
 
     def _spread(self, interval: float) -> float:
         return interval * (1.0 - JITTER * entropy.random())

@@ -93,7 +93,8 @@ def goodbye(author: Any, receiver: bytes, time: float, key: Any = None) -> bytes
     body = [BinMemberAuthenticationPayload(author.my_peer.public_key.key_to_bin()),
             GoodbyePayload(receiver, int(time * 1000))]
     packet = LIVENESS_PREFIX + b"\x03" + default_serializer.pack_serializable_list(body)
-    return packet + (key or author.my_peer.key).signature(packet)
+    signature: bytes = (key or author.my_peer.key).signature(packet)
+    return packet + signature
 
 
 # In a simulated network, with NATs
@@ -174,6 +175,7 @@ async def test_overlays_of_one_endpoint_and_network_share_a_keeper() -> None:
     first = make(endpoint, network=network)
     second = make(endpoint, OtherClub, key=first.my_peer.key, network=network)
     (keeper,) = endpoint.prefix_listeners(LIVENESS_PREFIX)
+    assert isinstance(keeper, PeerKeeper)
     assert len(keeper) == 2
     await first.unload()
     assert endpoint.prefix_listeners(LIVENESS_PREFIX) == [keeper]

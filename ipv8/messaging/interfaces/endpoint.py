@@ -283,6 +283,7 @@ class EndpointListener(ABC):
         self._use_main_thread = main_thread
         self.endpoint = endpoint
         self._my_estimated_lan: Address | None = None
+        self._lan_is_guessed = False
         self.my_estimated_wan: Address = self.my_estimated_lan
 
     @property
@@ -297,11 +298,26 @@ class EndpointListener(ABC):
             return ("::1" if self.is_ipv6_listener else "0.0.0.0", 0)  # noqa: S104 - "unknown", not a bind
         if self._my_estimated_lan is None:
             self._my_estimated_lan = self._get_lan_address()
+            self._lan_is_guessed = True
         return self._my_estimated_lan
 
     @my_estimated_lan.setter
     def my_estimated_lan(self, value: Address) -> None:
         self._my_estimated_lan = value
+        self._lan_is_guessed = False
+
+    def follow_interfaces(self) -> None:
+        """Guess the own address in the local network anew if it was guessed, as the interfaces may have changed.
+
+        The address that others see follows as long as it is the same, which means that nothing translates it.
+        """
+        if not self._lan_is_guessed or self._my_estimated_lan is None or not self.endpoint.is_open():
+            return
+        before, now = self._my_estimated_lan, self._get_lan_address()
+        if now != before:
+            self._my_estimated_lan = now
+            if self.my_estimated_wan == before:
+                self.my_estimated_wan = now
 
     @property
     def is_ipv6_listener(self) -> bool:
