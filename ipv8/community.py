@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import clock, entropy
+from .contact.keeper import PeerKeeper
 from .contact.protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
 from .declaration import Message
 from .message_table import MessageTable, message_id_of
@@ -64,6 +65,7 @@ class Community(IntroductionProtocol):
 
     _message_table: MessageTable | None = None
     _request_cache: RequestCache | None = None
+    _keeper: PeerKeeper | None = None
 
     def __init__(self, settings: CommunitySettings) -> None:
         community_id = getattr(self, "community_id", None)
@@ -94,6 +96,10 @@ class Community(IntroductionProtocol):
         self._message_table = MessageTable(self)
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
         self._register_handlers()
+        if getattr(settings, "keep_alive", True) and not self.anonymize:
+            self._keeper = PeerKeeper.of(self.endpoint, self.network)
+            if self._keeper is not None:
+                self._keeper.join(self)
 
     def _get_message_table(self) -> MessageTable:
         # Made here for overlays that did not run the constructor of this class.
@@ -159,13 +165,25 @@ class Community(IntroductionProtocol):
         return self._prefix
 
     async def unload(self) -> None:
-        """Unload the bootstrappers, give up all requests, stop listening and end all tasks."""
+        """Say goodbye if this is the last overlay of its key, give up all requests, stop listening and end all tasks.
+
+        The network forgets that this node runs the overlay, and the peers that no other overlay of the node has.
+        """
         async with AsyncExitStack() as unloading:  # each of these steps, whatever the others raise
             unloading.push_async_callback(super().unload)
             if isinstance(self.request_cache, RequestCache):
                 unloading.push_async_callback(self.request_cache.shutdown)
+            unloading.callback(self._leave_network)
             while self.bootstrappers:
                 unloading.callback(self.bootstrappers.pop().unload)
+            if self._keeper is not None:
+                unloading.callback(self._keeper.leave, self)  # first, as it says goodbye to the peers
+
+    def _leave_network(self) -> None:
+        """Let the network forget that this node runs the overlay."""
+        self.network.unregister_service_provider(self.community_id, self)
+        if self.my_peer.mid in self.network.blacklist_mids:
+            self.network.blacklist_mids.remove(self.my_peer.mid)  # once, as each overlay of the key has added it
 
     def add_message_handler(self, msg_num: int | type[Payload], callback: Callable[..., Any]) -> None:
         """Call ``callback(source_address, data)`` with each packet of a message; it may return a coroutine.

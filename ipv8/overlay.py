@@ -78,6 +78,7 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         loop = asyncio.get_running_loop()
         for provider in tuple(get_providers()):
             await loop.run_in_executor(None, provider.discover_addresses)
+        self.follow_interfaces()
 
     async def unload(self) -> None:
         """Stop listening and end all tasks."""
