@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asyncio import ensure_future
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from . import clock, entropy
 from .contact.keeper import PeerKeeper
@@ -22,9 +22,9 @@ from .util import Computed
 from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncio import Future
+    from collections.abc import Callable, Coroutine, Iterable
 
-    from .bootstrapping.bootstrapper_interface import Bootstrapper
     from .message_table import Handler
     from .messaging.address import Address
     from .messaging.serialization import Payload
@@ -46,6 +46,24 @@ DEPRECATED_MESSAGES = {
     243: "authorize", 242: "revoke", 241: "subjective-set", 240: "missing-subjective-set", 239: "on-missing-message",
     238: "undo-own", 237: "undo-other", 236: "dynamic-settings", 235: "missing-last-message",
 }
+
+
+class PeerSource(Protocol):
+    """What an overlay needs of a bootstrapper (``ipv8.bootstrapping.bootstrapper_interface``)."""
+
+    initialized: bool
+
+    def initialize(self, overlay: Any) -> Future[bool] | Coroutine[Any, Any, bool]:
+        """Connect to the service for ``overlay``."""
+
+    async def get_addresses(self, overlay: Any, timeout: float) -> Iterable[Address]:
+        """Addresses for ``overlay`` to walk to."""
+
+    def keep_alive(self, overlay: Any) -> None:
+        """Make the service remember this node."""
+
+    def unload(self) -> None:
+        """Stop everything."""
 
 
 class Community(IntroductionProtocol):
@@ -91,7 +109,7 @@ class Community(IntroductionProtocol):
             self._set_anonymity()
         self.network.register_service_provider(community_id, self)
         self.network.blacklist_mids.append(self.my_peer.mid)
-        self.bootstrappers: list[Bootstrapper] = []
+        self.bootstrappers: list[PeerSource] = []
 
         self._message_table = MessageTable(self)
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
@@ -226,7 +244,7 @@ class Community(IntroductionProtocol):
         for bootstrapper in self.bootstrappers:
             self.register_anonymous_task(f"bootstrap {bootstrapper!r}", self._bootstrap, bootstrapper)
 
-    async def _bootstrap(self, bootstrapper: Bootstrapper) -> None:
+    async def _bootstrap(self, bootstrapper: PeerSource) -> None:
         """Walk to the addresses that one bootstrapper knows."""
         initialization = ensure_future(bootstrapper.initialize(self))
         try:

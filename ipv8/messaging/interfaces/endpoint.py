@@ -306,7 +306,7 @@ class EndpointListener(ABC):
         self._my_estimated_lan = value
         self._lan_is_guessed = False
 
-    def follow_interfaces(self) -> None:
+    def _follow_interfaces(self) -> None:
         """Guess the own address in the local network anew if it was guessed, as the interfaces may have changed.
 
         The address that others see follows as long as it is the same, which means that nothing translates it.
