@@ -110,7 +110,9 @@ class DHTCommunity(Community):
         own_settings = copy(settings)
         own_settings.network = Network()
         own_settings.network.blacklist.extend(shared.blacklist)
+        own_settings.keep_alive = False  # the routing tables look after the nodes
         super().__init__(own_settings)
+        self._shared_network = shared
         shared.register_service_provider(self.community_id, self)
         shared.blacklist_mids.append(self.my_peer.mid)
         self.request_cache = RequestCache()
@@ -169,6 +171,9 @@ class DHTCommunity(Community):
             await self.request_cache.shutdown()
             await super().unload()
         finally:
+            self._shared_network.unregister_service_provider(self.community_id, self)
+            if self.my_peer.mid in self._shared_network.blacklist_mids:
+                self._shared_network.blacklist_mids.remove(self.my_peer.mid)
             if self.snapshot is not None:
                 await self.snapshot.close()
 
