@@ -1,7 +1,7 @@
-"""What refusing costs: malformed datagrams against a valid unsigned message, bad signatures and keys against good ones.
+"""What refusing costs: malformed datagrams and a valid unsigned message, bad signatures and good ones, bad keys.
 
-All are handed to the endpoint's listeners as if they had just been received. Log lines are written as a service
-writes them, but to nowhere.
+All are given to the listeners of an endpoint, as if they had just been received. Log lines are formatted as in a
+service, but not stored.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SOURCE = UDPv4Address("127.0.0.2", 2000)
-SIGNERS = {level: UDPv4Address(f"127.0.1.{number}", 2000)  # apart, as budgets may be by source
+SIGNERS = {level: UDPv4Address(f"127.0.1.{number}", 2000)  # different, because there may be a budget for each source
            for number, level in enumerate(("curve25519", "very-low", "high"), 1)}
 VALID = "valid unsigned"
 KEY_SOURCE = UDPv4Address("127.0.2.1", 2000)
-FIRST = 50  # before any budget for signature verification is used up
+FIRST = 50  # so many signatures that no budget for verification is used up
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the cost of each shape, and how the dearest ones compare with what is valid."""
+    """Yield the cost of each shape, and how the most expensive ones compare with a valid message."""
     with Path(os.devnull).open("w") as nowhere:
         logging.basicConfig(level=logging.INFO, stream=nowhere)
         yield from asyncio.run(_measure())
@@ -43,14 +43,14 @@ async def _measure() -> list[Figure]:
     await victim.endpoint.open()
 
     def deliver(data: bytes, source: UDPv4Address = SOURCE) -> None:
-        with suppress(IndexError):  # what a library fails with is part of the cost of the shape
+        with suppress(IndexError):  # an error that a library raises is part of the cost of the shape
             victim.endpoint.notify_listeners((source, data))
 
     valid = sender.ezr_pack(UnsignedMessage.msg_id, UnsignedMessage(1, BODY), sig=False)
     costs = microseconds_side_by_side(deliver, {VALID: valid, **malformed(sender, Random(1))})
     figures = [Figure(name, cost) for name, cost in costs.items()]
-    dearest = max(cost for name, cost in costs.items() if name != VALID)
-    figures.append(Figure("dearest shape, in valid unsigned messages", dearest / costs[VALID], "x"))
+    highest = max(cost for name, cost in costs.items() if name != VALID)
+    figures.append(Figure("dearest shape, in valid unsigned messages", highest / costs[VALID], "x"))
 
     for level, source in SIGNERS.items():
         signer = make_overlay(level=level)
