@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any, ClassVar
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from ipv8.community import Community
 from ipv8.declaration import message
 from ipv8.lazy_community import lazy_wrapper
-from ipv8.messaging.address import Address  # noqa: TC001 - resolved at run time
+from ipv8.messaging.address import Address, UDPv4Address
 from ipv8.messaging.payload_dataclass import DataClassPayload, type_from_format
 from ipv8.peer import Peer
 from ipv8.test.mocking.endpoint import internet
@@ -56,6 +57,29 @@ class Classic(Community):
         self.got.append((peer, payload))
 
 
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
+class Rich(Community):
+    community_id = b"rich".ljust(20, b"\x00")
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self.got: list[Any] = []
+
+    @message(1)
+    def drew(self, peer: Peer, points: list[Point], colours: dict[str, Colour], title: str | None,
+             tags: list[str], seen_at: list[Address], scale: tuple[float, str] = (1.0, "cm")) -> None:
+        self.got.append((peer, points, colours, title, tags, seen_at, scale))
+
+
 async def settle() -> None:
     import asyncio
 
@@ -74,6 +98,16 @@ async def test_fields_are_the_parameters(make_overlay: Any) -> None:
     await settle()
     assert theirs.got == [(ours.my_peer, "hello", False), (ours.my_peer, "HELLO", True)]
     assert internet
+
+
+async def test_fields_may_be_composed_of_others(make_overlay: Any) -> None:
+    ours, theirs = make_overlay(Rich), make_overlay(Rich)
+    seen_at = [UDPv4Address("1.2.3.4", 5)]
+    ours.drew.send(where(theirs), [Point(1, 2)], {"a": Colour.RED}, None, ["x", "y"], seen_at)
+    ours.drew.send(where(theirs), [], {}, "title", [], [], scale=(2.5, "km"))
+    await settle()
+    assert theirs.got == [(ours.my_peer, [Point(1, 2)], {"a": Colour.RED}, None, ["x", "y"], seen_at, (1.0, "cm")),
+                          (ours.my_peer, [], {}, "title", [], [], (2.5, "km"))]
 
 
 async def test_a_payload_class_may_be_received_whole(make_overlay: Any) -> None:

@@ -1,4 +1,4 @@
-"""Keys of each kind: generate, sign, verify, load, and derive the public half."""
+"""Keys of each kind: generating, signing, verifying, loading, and getting the public key."""
 
 from __future__ import annotations
 

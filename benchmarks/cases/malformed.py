@@ -1,4 +1,4 @@
-"""What refusing costs: malformed datagrams against a valid unsigned message, bad signatures and keys against good ones.
+"""What refusing costs: malformed datagrams and a valid unsigned message, bad signatures and good ones, bad keys.
 
 All are delivered as the socket of the library delivers what it has received. Log lines are written as a service
 writes them, but to nowhere.
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     Deliver = Callable[..., None]
 
 SOURCE = UDPv4Address("127.0.0.2", 2000)
-SIGNERS = {level: UDPv4Address(f"127.0.1.{number}", 2000)  # apart, as budgets may be by source
+SIGNERS = {level: UDPv4Address(f"127.0.1.{number}", 2000)  # different, because there may be a budget for each source
            for number, level in enumerate(("curve25519", "very-low", "high"), 1)}
 VALID = "valid unsigned"
 KEY_SOURCE = UDPv4Address("127.0.2.1", 2000)
-FIRST = 50  # before any budget for signature verification is used up
+FIRST = 50  # so many signatures that no budget for verification is used up
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the cost of each shape, and how the dearest ones compare with what is valid."""
+    """Yield the cost of each shape, and how the most expensive ones compare with a valid message."""
     with Path(os.devnull).open("w") as nowhere:
         logging.basicConfig(level=logging.INFO, stream=nowhere)
         yield from asyncio.run(_measure())
@@ -48,8 +48,8 @@ async def _measure() -> list[Figure]:
     valid = sender.ezr_pack(UnsignedMessage.msg_id, UnsignedMessage(1, BODY), sig=False)
     costs = microseconds_side_by_side(deliver, {VALID: valid, **malformed(sender, Random(1))})
     figures = [Figure(name, cost) for name, cost in costs.items()]
-    dearest = max(cost for name, cost in costs.items() if name != VALID)
-    figures.append(Figure("dearest shape, in valid unsigned messages", dearest / costs[VALID], "x"))
+    highest = max(cost for name, cost in costs.items() if name != VALID)
+    figures.append(Figure("dearest shape, in valid unsigned messages", highest / costs[VALID], "x"))
 
     for level, source in SIGNERS.items():
         signer = make_overlay(level=level)

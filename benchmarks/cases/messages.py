@@ -1,4 +1,4 @@
-"""Whole messages without a socket: pack, and decode up to the handler's call."""
+"""Whole messages without a socket: packing, and decoding up to the call of the handler."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def _measure() -> list[Figure]:
     for name, sender, source in (("of a peer", friend, SOURCE), ("of a stranger", stranger, ELSEWHERE),
                                  ("of a stranger, very-low", legacy, ELSEWHERE)):
         packets = [(source, sender.ezr_pack(Message.msg_id, Message(number, BODY))) for number in range(DISTINCT)]
-        # Once each, and few: verifying is too dear to be done for ever, and may have a budget.
+        # Each of them once, and only a few: verifying takes long, and there may be a budget for it.
         figures.append(Figure(f"decode signed {name}", microseconds_over(receiver.on_packet, packets)))
     for overlay in (receiver, stranger, friend, legacy):
         await overlay.unload()

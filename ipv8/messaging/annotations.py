@@ -97,7 +97,7 @@ def _format(t: Any, around: frozenset[type[Any]]) -> FormatListType:
         return t
     if origin in {typing.Union, types.UnionType}:
         return _optional(t, arguments, around)
-    if origin is dict and _is_key(arguments[0]):
+    if origin is dict and arguments and _is_key(arguments[0]):
         return DictFormat(_inside(arguments[0], around), _inside(arguments[1], around))
     if origin in {list, tuple, set} and arguments and () not in arguments:
         return _collection(t, origin, arguments, around)

@@ -127,7 +127,9 @@ def names_its_item(error: BaseException) -> bool:
 
 
 def add_field(error: BaseException, field: str) -> None:
-    """Make an error of :func:`pack_error` name the field around the one that it names."""
+    """Make an error of :func:`pack_error` name the field around the one that it names; ``field`` may be empty."""
+    if not field:
+        return
     text, _, inner = str(error).rpartition(_FIELD) if _FIELD in str(error) else (str(error), "", "")
     # The place in a list, such as [2], follows the name of the list.
     error.args = (_with_field(text, f"{field} > {inner}" if inner[:1] not in {"", "["} else field + inner),)

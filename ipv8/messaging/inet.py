@@ -116,7 +116,7 @@ def _parse_host(host: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(host.partition("%")[0])
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def network_of(host: str, ipv4_bits: int = 24, ipv6_bits: int = 48) -> bytes:

@@ -185,7 +185,7 @@ class Field(NamedTuple):
     """What a serializer knows of an entry of a format list.
 
     :param name: the format, as error messages show it.
-    :param packer: reads and writes where there is no layout.
+    :param packer: reads and writes what the layouts do not.
     :param arguments: further arguments for the ``unpack`` of the packer.
     :param reading: the layout to read by; ``None`` if the packer has to do it.
     :param writing: the layout to write by; ``None`` if the packer has to do it.

@@ -24,7 +24,7 @@ _MISSING: Any = object()
 
 
 def _single(name: str) -> Callable[[Any], tuple[Any, ...]]:
-    """``attrgetter`` gives a bare value for one name: this gives a tuple."""
+    """As ``attrgetter``, which returns no tuple for one name."""
     get = attrgetter(name)
     return lambda payload: (get(payload),)
 
@@ -32,28 +32,29 @@ def _single(name: str) -> Callable[[Any], tuple[Any, ...]]:
 class VariablePayload(FlatPayload):
     """A payload with an attribute for each of ``names``, packed as ``format_list`` says.
 
-    There is one name a format, but eight for ``bits``. Methods ``fix_pack_<name>(self, value)`` and class methods
-    ``fix_unpack_<name>(cls, value)`` translate between the attribute and the value on the wire.
+    There is one name for each format, but eight for ``bits``. Methods ``fix_pack_<name>(self, value)`` and class
+    methods ``fix_unpack_<name>(cls, value)`` convert between the attribute and the value that is sent.
 
-    Arguments are taken by position and then by name; too few, too many and unknown ones raise ``KeyError``. If the
-    class also derives from a hand-written payload with a constructor, that one gets the arguments that it names.
+    Arguments are taken by position first, then by name. Missing, surplus and unknown arguments raise ``KeyError``. If
+    the class also derives from a hand-written payload with a constructor, that constructor gets the arguments that it
+    names.
     """
 
     __slots__ = ()
 
     names: ClassVar[list[str]] = []
 
-    # Parameters of the hand-written constructor behind this class, each with whether it may be left out.
+    # The parameters of the hand-written constructor after this class, each with whether it can be left out.
     _mixed_in: ClassVar[tuple[tuple[str, bool], ...] | None] = None
     _none_is_fixed: ClassVar[bool] = True
-    # Those of the methods that translate values which count; ``None``: all that there are.
+    # The names of the methods that convert values; ``None``: all that there are.
     _fixes: ClassVar[frozenset[str] | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if isinstance(cls.__dict__.get("names"), list) and "__match_args__" not in cls.__dict__:
             cls.__match_args__ = tuple(cls.names)  # type: ignore[attr-defined,misc]  # match reads it
-        constructor = super(VariablePayload, cls).__init__  # noqa: UP008 - the one behind this class
+        constructor = super(VariablePayload, cls).__init__  # noqa: UP008 - that of the class after this one
         if isinstance(constructor, FunctionType):
             cls._mixed_in = tuple(
                 (parameter.name, parameter.default is not parameter.empty)
@@ -65,11 +66,11 @@ class VariablePayload(FlatPayload):
         names: Any = self.names
         if len(args) != len(names) or kwargs or self._mixed_in is not None:
             names, args = self._arrange(args, kwargs)
-        for name, value in zip(names, args):  # noqa: B905 - equally long by now
+        for name, value in zip(names, args):  # noqa: B905 - equally long
             setattr(self, name, value)
 
     def _arrange(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[str], tuple[Any, ...]]:
-        """Serve the hand-written constructor; the names that are left, and a value for each."""
+        """Call the hand-written constructor, and return the names that are left, with a value for each."""
         remaining = iter(args)
 
         def take(name: str) -> Any:
@@ -132,7 +133,7 @@ class VariablePayload(FlatPayload):
 
     @classmethod
     def _fixed(cls, prefix: str) -> list[tuple[int, str]]:
-        """Which values are translated, and by which methods."""
+        """Which values are converted, and by which methods."""
         methods = [(index, prefix + name) for index, name in enumerate(cls.names)]
         counted = cls._fixes
         return [entry for entry in methods if (hasattr(cls, entry[1]) if counted is None else entry[1] in counted)]
@@ -156,12 +157,12 @@ class VariablePayload(FlatPayload):
 
     @classmethod
     def _constructor(cls) -> Callable[..., Any]:
-        """What takes the values of all ``names`` by position and gives an object."""
+        """What takes the values of all ``names`` by position and returns an object."""
         return cls
 
 
 class VariablePayloadWID(VariablePayload):
-    """A payload that is the last one of the message ``msg_id``."""
+    """A payload with a message id: it is the last payload of the message ``msg_id``."""
 
     __slots__ = ()
 
@@ -169,24 +170,24 @@ class VariablePayloadWID(VariablePayload):
 
 
 def vp_compile(vp_definition: type[P]) -> type[P]:
-    """Give a ``VariablePayload`` class a constructor that takes exactly its names, at the speed of a hand-written one.
+    """Give a ``VariablePayload`` class a constructor that takes exactly its names. It is as fast as a hand-written one.
 
-    Defaults come from the constructor that the class had before, of which nothing else remains: it is not run. Wrong
-    arguments raise ``TypeError``.
+    Defaults are those of the constructor that the class had before, which is not run any more. Wrong arguments raise
+    ``TypeError``.
 
-    What is sent and how it is read follow from the class as it is now: a ``to_pack_list`` or ``from_unpack_list`` of
-    its own is replaced, and a subclass without the decorator can override ``fix_pack_*`` and ``fix_unpack_*`` methods,
-    but those that it adds do not count.
+    Only the formats and names of the class say what is sent. A ``to_pack_list`` or ``from_unpack_list`` of the class is
+    replaced. A subclass without the decorator can override methods ``fix_pack_*`` and ``fix_unpack_*``, but those that
+    it adds are not used.
     """
     cls = vp_definition
     before = inspect.signature(cls).parameters
     defaults = [before[name].default if name in before else inspect.Parameter.empty for name in cls.names]
     given = [default for default in defaults if default is not inspect.Parameter.empty]
     if inspect.Parameter.empty in defaults[len(defaults) - len(given) :]:
-        raise TypeError(f"{cls.__name__}: every field behind the first one with a default needs a default too")
-    # The standard library writes the code; the defaults are set afterwards, since it takes no mutable ones.
+        raise TypeError(f"{cls.__name__}: every field after the first one with a default needs a default too")
+    # The standard library writes the code. The defaults are set afterwards, because it does not accept mutable ones.
     template = dataclasses.make_dataclass(cls.__name__, cls.names, eq=False, repr=False,
-                                          namespace={"__doc__": "Given, lest it be made of the signature."})
+                                          namespace={"__doc__": "So that none is made of the signature."})
     constructor = vars(template)["__init__"]
     constructor.__defaults__ = tuple(given)
     constructor.__annotations__ = {}
@@ -201,7 +202,7 @@ def vp_compile(vp_definition: type[P]) -> type[P]:
 
 
 def go_by_lists(cls: type[VariablePayload]) -> None:
-    """Let the formats and names of a class alone say what is sent: methods of its own that do so are replaced."""
+    """Let only the formats and names of a class say what is sent. Methods of the class that do so are replaced."""
     cls.to_pack_list = FlatPayload.to_pack_list  # type: ignore[method-assign]  # on purpose
     cls.from_unpack_list = vars(FlatPayload)["from_unpack_list"]  # type: ignore[method-assign]  # on purpose
 

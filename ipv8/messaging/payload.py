@@ -1,6 +1,6 @@
 """The messages of the base protocol: introductions and punctures (doc/protocol/discovery.md section 3).
 
-The first four are in the hand-written style and know IPv4 only; the last four carry IPv6 addresses too.
+The first four are written by hand and have only IPv4 addresses. The last four can also have IPv6 addresses.
 """
 
 # ruff: noqa: RUF012 - the lists that describe a payload are never changed
@@ -36,26 +36,26 @@ _CONNECTION_BITS = {"public": (1, 0), "symmetric-NAT": (1, 1)}
 
 
 def encode_connection_type(conn_type: str) -> tuple[int, int]:
-    """Two bits for the name of a kind of connection; (0, 0) for names that have none."""
+    """Two bits for a type of connection; (0, 0) for names that have none."""
     return _CONNECTION_BITS.get(conn_type, (0, 0))
 
 
 def decode_connection_type(bit_0: int, bit_1: int) -> str:
-    """Name for two bits."""
+    """The name of a type of connection for two bits."""
     return _CONNECTION_TYPES[bool(bit_0), bool(bit_1)]
 
 
 class IntroductionRequestPayload(FlatPayload):
-    """Asks a peer for the address of another one.
+    """Asks a peer for the address of another peer.
 
-    :param destination_address: where the request is sent to, as the sender sees it.
-    :param source_lan_address: address of the sender in its own network.
-    :param source_wan_address: address of the sender as the internet sees it.
-    :param advice: whether an introduction is wanted. Compatible with deployed nodes, the flag is inverted in payloads
-        that were received, and nothing may depend on it.
+    :param destination_address: the address that the request is sent to, as the sender sees it.
+    :param source_lan_address: the address of the sender in its own network.
+    :param source_wan_address: the address of the sender on the Internet.
+    :param advice: whether an introduction is wanted. For compatibility, the flag is inverted in payloads that were
+        received. Do not rely on it.
     :param connection_type: "unknown", "public" or "symmetric-NAT".
-    :param identifier: links the response to the request; taken modulo 65536.
-    :param extra_bytes: whatever the overlay adds.
+    :param identifier: is repeated in the response; taken modulo 65536.
+    :param extra_bytes: what the overlay adds.
     :param supports_new_style: whether the sender understands the messages with IPv6 addresses.
     """
 
@@ -97,17 +97,17 @@ class IntroductionRequestPayload(FlatPayload):
 class IntroductionResponsePayload(FlatPayload):
     """Answers a request with the addresses of another peer.
 
-    :param destination_address: where the response is sent to.
-    :param source_lan_address: address of the sender in its own network.
-    :param source_wan_address: address of the sender as the internet sees it.
-    :param lan_introduction_address: address of the introduced peer in its own network, ``0.0.0.0:0`` for none.
-    :param wan_introduction_address: address of the introduced peer on the internet, ``0.0.0.0:0`` for none.
+    :param destination_address: the address that the response is sent to.
+    :param source_lan_address: the address of the sender in its own network.
+    :param source_wan_address: the address of the sender on the Internet.
+    :param lan_introduction_address: the address of the introduced peer in its own network; ``0.0.0.0:0`` for none.
+    :param wan_introduction_address: the address of the introduced peer on the Internet; ``0.0.0.0:0`` for none.
     :param connection_type: "unknown", "public" or "symmetric-NAT".
     :param identifier: that of the request; taken modulo 65536.
-    :param extra_bytes: whatever the overlay adds.
+    :param extra_bytes: what the overlay adds.
     :param supports_new_style: whether the sender understands the messages with IPv6 addresses.
-    :param intro_supports_new_style: whether the introduced peer does.
-    :param peer_limit_reached: whether the sender has all the peers that it wants.
+    :param intro_supports_new_style: whether the introduced peer understands them.
+    :param peer_limit_reached: whether the sender has as many peers as it wants.
     """
 
     msg_id = 245
@@ -157,11 +157,11 @@ class IntroductionResponsePayload(FlatPayload):
 
 
 class PunctureRequestPayload(FlatPayload):
-    """Asks a peer to open its NAT for somebody.
+    """Asks a peer to open its NAT for another peer.
 
-    :param lan_walker_address: address of that somebody in its own network.
-    :param wan_walker_address: address of that somebody on the internet.
-    :param identifier: that of the introduction request which this follows from; taken modulo 65536.
+    :param lan_walker_address: the address of the other peer in its own network.
+    :param wan_walker_address: the address of the other peer on the Internet.
+    :param identifier: that of the introduction request of the other peer; taken modulo 65536.
     """
 
     msg_id = 250
@@ -179,8 +179,8 @@ class PunctureRequestPayload(FlatPayload):
 class PuncturePayload(FlatPayload):
     """Opens the NAT of the sender for the receiver.
 
-    :param source_lan_address: address of the sender in its own network.
-    :param source_wan_address: address of the sender as the internet sees it.
+    :param source_lan_address: the address of the sender in its own network.
+    :param source_wan_address: the address of the sender on the Internet.
     :param identifier: that of the puncture request; taken modulo 65536.
     """
 
@@ -198,7 +198,7 @@ class PuncturePayload(FlatPayload):
 
 @vp_compile
 class NewIntroductionRequestPayload(VariablePayloadWID):
-    """An introduction request whose addresses may be IPv6."""
+    """An introduction request with IPv4 or IPv6 addresses."""
 
     msg_id = 234
     format_list = ["ip_address", "ip_address", "ip_address", "H", "bits", "raw"]
@@ -226,7 +226,7 @@ class NewIntroductionRequestPayload(VariablePayloadWID):
 
 @vp_compile
 class NewIntroductionResponsePayload(VariablePayloadWID):
-    """An introduction response whose addresses may be IPv6."""
+    """An introduction response with IPv4 or IPv6 addresses."""
 
     msg_id = 233
     format_list = ["ip_address", "ip_address", "ip_address", "ip_address", "ip_address", "H", "bits", "raw"]
@@ -256,7 +256,7 @@ class NewIntroductionResponsePayload(VariablePayloadWID):
 
 @vp_compile
 class NewPunctureRequestPayload(VariablePayloadWID):
-    """A puncture request whose addresses may be IPv6."""
+    """A puncture request with IPv4 or IPv6 addresses."""
 
     msg_id = 232
     format_list = ["ip_address", "ip_address", "H"]
@@ -269,7 +269,7 @@ class NewPunctureRequestPayload(VariablePayloadWID):
 
 @vp_compile
 class NewPuncturePayload(VariablePayloadWID):
-    """A puncture whose addresses may be IPv6."""
+    """A puncture with IPv4 or IPv6 addresses."""
 
     msg_id = 231
     format_list = ["ip_address", "ip_address", "H"]

@@ -1,4 +1,4 @@
-"""What stands in front of the payloads of a message (doc/protocol/packets.md sections 3 and 4)."""
+"""The payloads before the others of a message (doc/protocol/packets.md sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["BinMemberAuthenticationPayload", "GlobalTimeDistributionPayload"]
 class BinMemberAuthenticationPayload(FlatPayload):
     """The public key of the sender of a signed message.
 
-    :param public_key_bin: the key in its binary form.
+    :param public_key_bin: the binary form of the key.
     """
 
     format_list: ClassVar[list[FormatListType]] = ["varlenH"]
@@ -28,7 +28,7 @@ class BinMemberAuthenticationPayload(FlatPayload):
 class GlobalTimeDistributionPayload(FlatPayload):
     """The Lamport clock of the sender.
 
-    :param global_time: unsigned, 64 bits.
+    :param global_time: a number of 64 bits, not negative.
     """
 
     format_list: ClassVar[list[FormatListType]] = ["Q"]

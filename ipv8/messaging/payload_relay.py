@@ -1,4 +1,4 @@
-"""The message that a peer of both carries between two peers who cannot reach each other."""
+"""The message for two peers that cannot reach each other. A third peer forwards it."""
 
 # ruff: noqa: RUF012 - the lists that describe a payload are never changed
 
@@ -16,11 +16,11 @@ __all__ = ["RelayPayload"]
 
 @vp_compile
 class RelayPayload(VariablePayloadWID):
-    """A packet for somebody else, in an envelope that its author signed and nobody changes on its way.
+    """A packet for another peer. The author signs this message, and the peer that forwards it does not change it.
 
-    :param destination: whom it is for: the overlay address of a key, or where its owner is, as the carrier has told.
-    :param counter: higher in each envelope that the author makes, and never twice the same.
-    :param packet: a whole packet of any overlay, as it would have been sent to the destination itself.
+    :param destination: the overlay address of a key, or the address of its owner as the forwarding peer told it.
+    :param counter: higher in each message of the author, so never the same.
+    :param packet: a whole packet of any overlay, as it would have been sent to the destination directly.
     """
 
     msg_id = 230

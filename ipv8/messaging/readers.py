@@ -35,7 +35,7 @@ REST: Any = object()
 
 
 class Segment(NamedTuple):
-    """Neighbouring fields of a fixed size, and a field of a variable size after them; one of both may be missing.
+    """Neighbouring fields of a fixed size, and a field of a variable size after them; either may be missing.
 
     :param unpack_from: reads the fixed fields, and the header of the variable one.
     :param size: the number of bytes that this reads.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
 from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import DomainAddress, UDPv4Address, UDPv6Address
-from .annotations import describe_dataclass
 from .cache import Cache
 from .errors import SurplusError, UnpackError
 from .layouts import WHOLE, Description, Field, Formats, Layout, Nested, Own, Rest, entry_name, number_of_values
@@ -105,14 +103,15 @@ class Serializer(Formats):
 
     def pack(self, fmt: FormatListType, item: Any) -> bytes:
         """Pack one value of a format with one argument. Errors are those of the packer."""
-        packed: bytes = self.field(fmt).packer.pack(item)
+        packer = self._packers[fmt] if isinstance(fmt, str) else self._packer_and_class(fmt)[0]
+        packed: bytes = packer.pack(item)
         return packed
 
     def unpack(self, fmt: FormatListType, data: bytes, offset: int = 0) -> tuple[Any, int]:
         """The first value of a format at ``offset``, and the offset after it. Errors are those of the packer."""
-        field = self.field(fmt)
+        packer, arguments = (self._packers[fmt], ()) if isinstance(fmt, str) else self._packer_and_class(fmt)
         values: list[Any] = []
-        stop = field.packer.unpack(data, offset, values, *field.arguments)
+        stop = packer.unpack(data, offset, values, *arguments)
         return values[0], stop
 
     def pack_serializable(self, serializable: Serializable) -> bytes:
@@ -163,13 +162,16 @@ class Serializer(Formats):
 
     def field(self, entry: Any) -> Field:
         """The field for an entry of a format list; ``KeyError`` if this serializer does not have the format."""
-        if isinstance(entry, CompositeFormat):
-            layout = entry.layout(self._layout_inside)
-            return Field(str(entry), _Composed(layout), (), layout, layout)
-        name, arguments = format_and_class(entry)
-        packer = self._packers[name]
+        packer, arguments = self._packer_and_class(entry)
         return Field(entry_name(entry), packer, arguments, layout_to_read(packer, *arguments),
                      layout_to_write(packer, *arguments))
+
+    def _packer_and_class(self, entry: FormatListType) -> tuple[Any, tuple[Any, ...]]:
+        """The packer for an entry of a format list, and the class of the payloads, if there is one."""
+        if isinstance(entry, CompositeFormat):
+            return _Composed(entry.layout(self._layout_inside)), ()
+        name, arguments = format_and_class(entry)
+        return self._packers[name], arguments
 
     def _layout_inside(self, entry: Any) -> Layout:
         """The layout for an entry inside a composed format."""
@@ -185,7 +187,9 @@ class Serializer(Formats):
         if payload_class is None:
             raise TypeError("use the class of the payload instead of 'payload', and [class] instead of 'payload-list'")
         name = payload_class.__name__
-        if not hasattr(payload_class, "format_list") and is_dataclass(payload_class):
+        if not hasattr(payload_class, "format_list") and hasattr(payload_class, "__dataclass_fields__"):
+            from .annotations import describe_dataclass  # programs without dataclass payloads do not need it
+
             return describe_dataclass(payload_class)
         entries, names = payload_class.format_list, getattr(payload_class, "names", None)
         items, values = methodcaller("to_pack_list"), None

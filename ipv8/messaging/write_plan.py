@@ -80,7 +80,7 @@ class Depth:
 
     def _writer(self, entry: Any) -> Callable[..., bytes]:
         field = self.formats.field(entry)
-        if field.writing is not None and (field.packer is None or _has_payloads(field.writing)):
+        if field.writing is not None and _has_payloads(field.writing):
             return field_writer(field.writing, self.inside)
         write: Callable[..., bytes] = field.packer.pack
         return write
@@ -209,7 +209,7 @@ def _write_payloads(encoders: Encoders, count: Struct) -> WriteField:
 
 
 class Segment(NamedTuple):
-    """Neighbouring fields of a fixed size, and a field of a variable size after them; one of both may be missing.
+    """Neighbouring fields of a fixed size, and a field of a variable size after them; either may be missing.
 
     :param pack: packs the fixed fields, and the length of a body.
     :param span: which values are those of the fixed fields.

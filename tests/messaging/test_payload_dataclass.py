@@ -214,6 +214,9 @@ def test_type_map(annotation: Any, fmt: Any) -> None:
         Address | int | None,
         list,
         typing.List,  # noqa: UP006 - the old spelling
+        typing.Dict,  # noqa: UP006 - the old spelling
+        typing.Tuple,  # noqa: UP006 - the old spelling
+        typing.Optional,
         list[object],
         list[type_from_format("raw")],
         type_from_format("bits") | None,
