@@ -100,15 +100,12 @@ class PeerKeeper(EndpointListener, PeerObserver):
         self.signature_guard = SignatureGuard.of(endpoint)
         self._overlays: list[KeptOverlay] = []
         self._liveness = Liveness(lambda peer: peer.silent_since, self._needs)
-        self._departures = Departures()
-        self._answers = TokenBuckets(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE)
+        self._departures: Departures | None = None
+        self._answers: TokenBuckets | None = None
         self._timer: Timer | None = None
         #: When the timer is due; ``None`` without one.
         self._due: float | None = None
-        self._table = MessageTable(self)
-        self._table.add(LivenessPingPayload, self._on_ping)
-        self._table.add(LivenessPongPayload, self._on_pong)
-        self._table.add(GoodbyePayload, self._on_goodbye)
+        self._table: MessageTable | None = None
 
     def __len__(self) -> int:
         """The number of overlays that have joined."""
@@ -205,6 +202,11 @@ class PeerKeeper(EndpointListener, PeerObserver):
 
     def on_packet(self, packet: tuple[Address, bytes]) -> None:
         """Handle a message of the keeper's prefix."""
+        if self._table is None:  # made for the first of them, as many nodes get none
+            self._table = MessageTable(self)
+            self._table.add(LivenessPingPayload, self._on_ping)
+            self._table.add(LivenessPongPayload, self._on_pong)
+            self._table.add(GoodbyePayload, self._on_goodbye)
         self._table.receive(*packet)
 
     def register_anonymous_task(self, basename: str, user_task: Any, *args: Any, **kwargs: Any) -> Any:
@@ -225,6 +227,8 @@ class PeerKeeper(EndpointListener, PeerObserver):
         if isinstance(payload, Refusal):
             return payload
         peer = self.network.get_verified_by_address(source_address)
+        if self._answers is None:
+            self._answers = TokenBuckets(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE)
         if peer is None:
             self.drops.count(DropCounter.UNSOLICITED)
         elif not self._answers.take(network_of(source_address[0], *HOST_BITS)):
@@ -257,6 +261,8 @@ class PeerKeeper(EndpointListener, PeerObserver):
         if isinstance(payload, Refusal):
             return payload
         peer = self.network.get_verified_by_public_key_bin(key.key_to_bin())
+        if self._departures is None:
+            self._departures = Departures()
         if not self._departures.accept(key.key_to_hash(), payload.time, clock.time()):
             self.drops.count(DropCounter.REPLAYED)
         elif peer is not None:

@@ -9,7 +9,7 @@ doc/protocol/liveness.md.
 from __future__ import annotations
 
 from enum import Enum
-from heapq import heapify, heappop, heappush
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import entropy
@@ -76,16 +76,16 @@ class Lost(NamedTuple):
 
 
 class _Watch:
-    """What is known of the liveness of one peer."""
+    """What is known of the answers of one peer, from the first time that it is asked."""
 
-    __slots__ = ("answers_pings", "asked_at", "due", "interval", "nonce", "peer", "unanswered")
+    __slots__ = ("answers_pings", "asked_at", "interval", "nonce", "peer", "sent", "unanswered")
 
-    def __init__(self, peer: Peer, due: float) -> None:
+    def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.due = due
         self.interval = KEEP_ALIVE_INTERVAL
         self.unanswered = 0
         self.nonce = 0
+        self.sent = 0.0
         self.asked_at: Address | None = None
         self.answers_pings: bool | None = None
 
@@ -93,7 +93,8 @@ class _Watch:
 class Liveness:
     """When each peer is to be probed, and which of them are lost.
 
-    All times are seconds of one monotonic clock. The cost of a call is logarithmic in the number of peers.
+    All times are seconds of one monotonic clock. Peers are looked at once a second at most, all those together that are
+    due in the same second. The cost of a call does not depend on the number of other peers.
 
     :param heard: tells when a peer was heard of for the last time; ``-inf`` if never.
     :param needed: tells whether some overlay of this node still has the peer. Others are not probed.
@@ -102,64 +103,60 @@ class Liveness:
     def __init__(self, heard: Callable[[Peer], float], needed: Callable[[Peer], bool]) -> None:
         self._heard = heard
         self._needed = needed
+        #: The second in which each peer is looked at next, and the peers of each of these seconds.
+        self._due: dict[Peer, int] = {}
+        self._seconds: dict[int, list[Peer]] = {}
         self._watches: dict[Peer, _Watch] = {}
         self._pinged: dict[int, _Watch] = {}
-        self._queue: list[tuple[float, int, _Watch]] = []
-        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._watches)
+        return len(self._due)
 
     def __contains__(self, peer: object) -> bool:
-        return peer in self._watches
+        return peer in self._due
 
     def watch(self, peer: Peer, now: float) -> None:
         """Begin to look after ``peer``, which has just become one; nothing if that was done before."""
-        if peer not in self._watches:
-            watch = self._watches[peer] = _Watch(peer, now)
-            self._schedule(watch, now + self._spread(watch.interval))
+        if peer not in self._due:
+            self._schedule(peer, now + self._spread(KEEP_ALIVE_INTERVAL))
 
     def forget(self, peer: Peer) -> None:
         """Do not look after ``peer`` any more."""
+        second = self._due.pop(peer, None)
+        if second is not None:
+            peers = self._seconds[second]
+            peers.remove(peer)
+            if not peers:
+                del self._seconds[second]
         watch = self._watches.pop(peer, None)
         if watch is not None:
             self._pinged.pop(watch.nonce, None)
-            watch.due = -1.0  # its place in the queue is void
-            if len(self._queue) > 2 * len(self._watches) + 64:
-                self._queue = [entry for entry in self._queue if entry[0] == entry[2].due]
-                heapify(self._queue)
 
     def clear(self) -> None:
         """Do not look after any peer."""
-        self._watches.clear()
-        self._pinged.clear()
-        self._queue.clear()
-
-    def probe_now(self, peer: Peer, now: float) -> Probe:
-        """Ask ``peer`` now, whenever it was heard of; it is looked after from now on."""
-        self.watch(peer, now)
-        watch = self._watches[peer]
-        watch.unanswered = 0
-        self._pinged.pop(watch.nonce, None)
-        return self._probe(watch, now)
+        for table in (self._due, self._seconds, self._watches, self._pinged):
+            table.clear()
 
     def deadline(self) -> float | None:
         """When :meth:`tick` is to be called next; ``None`` if there is nothing to wait for."""
-        while self._queue and self._queue[0][0] != self._queue[0][2].due:
-            heappop(self._queue)
-        return self._queue[0][0] if self._queue else None
+        return float(min(self._seconds)) if self._seconds else None
 
     def tick(self, now: float) -> list[Probe | Lost]:
         """What is to be done at ``now``. Lost peers are forgotten."""
         actions: list[Probe | Lost] = []
-        deadline = self.deadline()
-        while deadline is not None and deadline <= now:
-            watch = heappop(self._queue)[2]
-            action = self._look_at(watch, now)
-            if action is not None:
-                actions.append(action)
-            deadline = self.deadline()
+        for second in sorted(second for second in self._seconds if second <= now):
+            for peer in list(self._seconds[second]):
+                action = self._look_at(peer, now)
+                if action is not None:
+                    actions.append(action)
         return actions
+
+    def probe_now(self, peer: Peer, now: float) -> Probe:
+        """Ask ``peer`` now, whenever it was heard of; it is looked after from now on."""
+        watch = self._watch_of(peer)
+        watch.unanswered = 0
+        self._pinged.pop(watch.nonce, None)
+        return self._probe(watch, now)
 
     def answered(self, nonce: int, source: Address) -> Peer | None:
         """The peer that answered a ping with ``nonce`` from where it was sent to; ``None`` if there is no such ping."""
@@ -172,22 +169,30 @@ class Liveness:
 
     def pinged_by(self, peer: Peer) -> None:
         """Note that ``peer`` sends pings, so that it answers them too."""
-        watch = self._watches.get(peer)
-        if watch is not None:
-            watch.answers_pings = True
+        if peer in self._due:
+            self._watch_of(peer).answers_pings = True
 
-    def _look_at(self, watch: _Watch, now: float) -> Probe | Lost | None:
-        peer = watch.peer
+    def _watch_of(self, peer: Peer) -> _Watch:
+        watch = self._watches.get(peer)
+        if watch is None:
+            watch = self._watches[peer] = _Watch(peer)
+        return watch
+
+    def _look_at(self, peer: Peer, now: float) -> Probe | Lost | None:
+        watch = self._watches.get(peer)
         silent_since = self._heard(peer)
-        if watch.unanswered and silent_since >= watch.due - PATIENCE[watch.unanswered - 1]:
+        if watch is not None and watch.unanswered and silent_since >= watch.sent:
             self._adapt(watch)
         if not self._needed(peer):
-            watch.unanswered = 0
-            self._schedule(watch, now + REST_INTERVAL)
+            if watch is not None:
+                watch.unanswered = 0
+            self._schedule(peer, now + REST_INTERVAL)
             return None
-        if not watch.unanswered and silent_since + watch.interval * (1 - JITTER) > now:
-            self._schedule(watch, silent_since + self._spread(watch.interval))
+        interval = KEEP_ALIVE_INTERVAL if watch is None else watch.interval
+        if not (watch is not None and watch.unanswered) and silent_since + interval * (1 - JITTER) > now:
+            self._schedule(peer, silent_since + self._spread(interval))
             return None
+        watch = self._watch_of(peer)
         self._pinged.pop(watch.nonce, None)
         if watch.unanswered == len(PATIENCE):
             self.forget(peer)
@@ -210,9 +215,10 @@ class Liveness:
         by_ping = not last and (watch.answers_pings or (first and watch.answers_pings is None))
         watch.nonce = entropy.randbits(64)
         watch.asked_at = watch.peer.address
+        watch.sent = now
         if by_ping:
             self._pinged[watch.nonce] = watch
-        self._schedule(watch, now + PATIENCE[watch.unanswered])
+        self._schedule(watch.peer, now + PATIENCE[watch.unanswered])
         watch.unanswered += 1
         kind = ProbeKind.PING if by_ping else ProbeKind.INTRODUCTION
         return Probe(watch.peer, watch.asked_at, kind, watch.nonce, last)
@@ -220,10 +226,16 @@ class Liveness:
     def _spread(self, interval: float) -> float:
         return interval * (1.0 - JITTER * entropy.random())
 
-    def _schedule(self, watch: _Watch, due: float) -> None:
-        watch.due = due
-        self._count += 1
-        heappush(self._queue, (due, self._count, watch))
+    def _schedule(self, peer: Peer, due: float) -> None:
+        second = ceil(due)
+        before = self._due.get(peer)
+        if before is not None:
+            peers = self._seconds[before]
+            peers.remove(peer)
+            if not peers:
+                del self._seconds[before]
+        self._due[peer] = second
+        self._seconds.setdefault(second, []).append(peer)
 
 
 class Departures:
