@@ -116,6 +116,11 @@ def _random_walk() -> type[Any]:
     return RandomWalk
 
 
+def _random_churn() -> type[Any]:
+    from .peerdiscovery.churn import RandomChurn
+    return RandomChurn
+
+
 def _dispersy_bootstrapper() -> type[Any]:
     from .bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
     return DispersyBootstrapper
@@ -144,6 +149,9 @@ _WALKERS = ClassTable({
     "EdgeWalk": _edge_walk,
     "RandomWalk": _random_walk,
 })
+_GENERAL_STRATEGIES = ClassTable({"RandomChurn": _random_churn})
+"""Strategies for any overlay that are no walkers."""
+
 _BOOTSTRAPPERS = ClassTable({
     "DispersyBootstrapper": _dispersy_bootstrapper,
     "UDPBroadcastBootstrapper": _udp_broadcast_bootstrapper,

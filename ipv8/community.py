@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from asyncio import ensure_future
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from . import clock, entropy
+from .contact.keeper import PeerKeeper
 from .contact.protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
 from .declaration import Message
 from .message_table import MessageTable, message_id_of
@@ -21,9 +22,9 @@ from .util import Computed
 from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncio import Future
+    from collections.abc import Callable, Coroutine, Iterable
 
-    from .bootstrapping.bootstrapper_interface import Bootstrapper
     from .message_table import Handler
     from .messaging.address import Address
     from .messaging.serialization import Payload
@@ -47,6 +48,24 @@ DEPRECATED_MESSAGES = {
 }
 
 
+class PeerSource(Protocol):
+    """What an overlay needs of a bootstrapper (``ipv8.bootstrapping.bootstrapper_interface``)."""
+
+    initialized: bool
+
+    def initialize(self, overlay: Any) -> Future[bool] | Coroutine[Any, Any, bool]:
+        """Connect to the service for ``overlay``."""
+
+    async def get_addresses(self, overlay: Any, timeout: float) -> Iterable[Address]:
+        """Addresses for ``overlay`` to walk to."""
+
+    def keep_alive(self, overlay: Any) -> None:
+        """Make the service remember this node."""
+
+    def unload(self) -> None:
+        """Stop everything."""
+
+
 class Community(IntroductionProtocol):
     """An overlay of all peers that use the same 20-byte ``community_id``.
 
@@ -64,6 +83,7 @@ class Community(IntroductionProtocol):
 
     _message_table: MessageTable | None = None
     _request_cache: RequestCache | None = None
+    _keeper: PeerKeeper | None = None
 
     def __init__(self, settings: CommunitySettings) -> None:
         community_id = getattr(self, "community_id", None)
@@ -89,11 +109,15 @@ class Community(IntroductionProtocol):
             self._set_anonymity()
         self.network.register_service_provider(community_id, self)
         self.network.blacklist_mids.append(self.my_peer.mid)
-        self.bootstrappers: list[Bootstrapper] = []
+        self.bootstrappers: list[PeerSource] = []
 
         self._message_table = MessageTable(self)
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
         self._register_handlers()
+        if getattr(settings, "keep_alive", True) and not self.anonymize:
+            self._keeper = PeerKeeper.of(self.endpoint, self.network)
+            if self._keeper is not None:
+                self._keeper.join(self)
 
     def _get_message_table(self) -> MessageTable:
         # Made here for overlays that did not run the constructor of this class.
@@ -159,13 +183,25 @@ class Community(IntroductionProtocol):
         return self._prefix
 
     async def unload(self) -> None:
-        """Unload the bootstrappers, give up all requests, stop listening and end all tasks."""
+        """Say goodbye if this is the last overlay of its key, give up all requests, stop listening and end all tasks.
+
+        The network forgets that this node runs the overlay, and the peers that no other overlay of the node has.
+        """
         async with AsyncExitStack() as unloading:  # each of these steps, whatever the others raise
             unloading.push_async_callback(super().unload)
             if isinstance(self.request_cache, RequestCache):
                 unloading.push_async_callback(self.request_cache.shutdown)
+            unloading.callback(self._leave_network)
             while self.bootstrappers:
                 unloading.callback(self.bootstrappers.pop().unload)
+            if self._keeper is not None:
+                unloading.callback(self._keeper.leave, self)  # first, as it says goodbye to the peers
+
+    def _leave_network(self) -> None:
+        """Let the network forget that this node runs the overlay."""
+        self.network.unregister_service_provider(self.community_id, self)
+        if self.my_peer.mid in self.network.blacklist_mids:
+            self.network.blacklist_mids.remove(self.my_peer.mid)  # once, as each overlay of the key has added it
 
     def add_message_handler(self, msg_num: int | type[Payload], callback: Callable[..., Any]) -> None:
         """Call ``callback(source_address, data)`` with each packet of a message; it may return a coroutine.
@@ -208,7 +244,7 @@ class Community(IntroductionProtocol):
         for bootstrapper in self.bootstrappers:
             self.register_anonymous_task(f"bootstrap {bootstrapper!r}", self._bootstrap, bootstrapper)
 
-    async def _bootstrap(self, bootstrapper: Bootstrapper) -> None:
+    async def _bootstrap(self, bootstrapper: PeerSource) -> None:
         """Walk to the addresses that one bootstrapper knows."""
         initialization = ensure_future(bootstrapper.initialize(self))
         try:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .messaging.address import Address
     from .messaging.interfaces.endpoint import Endpoint
     from .peer import Peer
-    from .peerdiscovery.discovery import DiscoveryStrategy
     from .peerdiscovery.network import Network
 
 __all__ = ["Overlay", "Settings", "SettingsClass"]
@@ -78,6 +77,7 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         loop = asyncio.get_running_loop()
         for provider in tuple(get_providers()):
             await loop.run_in_executor(None, provider.discover_addresses)
+        self._follow_interfaces()
 
     async def unload(self) -> None:
         """Stop listening and end all tasks."""
@@ -111,7 +111,7 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         if global_time > self.global_time:
             self.my_peer.update_clock(global_time)
 
-    def get_available_strategies(self) -> dict[str, type[DiscoveryStrategy[Any]]]:
+    def get_available_strategies(self) -> dict[str, type[Any]]:
         """The discovery strategies that a configuration may name for this overlay, by name."""
         return {}
 

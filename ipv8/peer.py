@@ -168,6 +168,12 @@ class Peer:
             self._addresses[type(address)] = address
             self._address = address
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if max(self.known_since, self.last_heard) > clock.monotonic():
+            # The peer was pickled before the machine was restarted, when monotonic time was another one.
+            self.creation_time, self.last_response = self._creation_time, self._last_response
+
     @property
     def pings(self) -> deque[float]:
         """The last round trip times in seconds, at most 5, the newest at the end."""

@@ -25,7 +25,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from . import clock
-from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS, tunnel_endpoint_class
+from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _GENERAL_STRATEGIES, _WALKERS, tunnel_endpoint_class
 from .configuration import (
     BootstrapperDefinition,
     ConfigBuilder,
@@ -218,10 +218,10 @@ class IPv8:
         own = overlay.get_available_strategies()
         for walker in block["walkers"]:
             name = walker["strategy"]
-            strategy_class = _WALKERS.get(name) or own.get(name)
+            strategy_class = _WALKERS.get(name) or own.get(name) or _GENERAL_STRATEGIES.get(name)
             if strategy_class is None or not _is_strategy(strategy_class):
                 raise RuntimeError(f"{block['class']} has no discovery strategy {name!r}"
-                                   f"{did_you_mean(name, [*_WALKERS, *own])}")
+                                   f"{did_you_mean(name, [*_WALKERS, *own, *_GENERAL_STRATEGIES])}")
             self.strategies.append((strategy_class(overlay, **walker["init"]), walker["peers"]))
         for method, *arguments in block["on_start"]:
             self.on_start.append((getattr(overlay, method), tuple(arguments)))

@@ -1244,3 +1244,55 @@ def test_an_introduction_looks_at_few_of_many(make_overlay: Any, monkeypatch: py
     overlay.get_peer_for_introduction()
     overlay.get_new_introduction()
     assert 0 < len(looked_at) < 300
+
+
+async def test_an_overlay_that_is_left_is_freed_and_not_announced(make_overlay: Any) -> None:
+    import gc
+    import weakref
+
+    class Left(Community):
+        community_id = b"an overlay to leave."
+
+    overlay = make_overlay(Left)
+    network, mid = overlay.network, overlay.my_peer.mid
+    assert network.service_overlays == {overlay.community_id: overlay}
+    await overlay.unload()
+    assert network.service_overlays == {}
+    assert mid not in network.blacklist_mids
+    assert overlay.endpoint.prefix_listeners(overlay.get_prefix()) == []
+
+    class Brief(Community):
+        community_id = b"an overlay, a moment"
+
+    brief = Brief(CommunitySettings(my_peer=overlay.my_peer, endpoint=overlay.endpoint, network=network))
+    brief.get_new_introduction()
+    await brief.unload()
+    reference = weakref.ref(brief)
+    del brief
+    await asyncio.sleep(0)
+    gc.collect()
+    assert reference() is None
+
+
+async def test_the_lan_address_follows_the_interfaces_unless_it_was_set(monkeypatch: pytest.MonkeyPatch,
+                                                                        make_overlay: Any) -> None:
+    import ipv8.messaging.interfaces.endpoint as module
+
+    class Roaming(Community):
+        community_id = b"an overlay on the go"
+
+    hosts = ["10.11.12.13"]
+    monkeypatch.setattr(module, "get_lan_addresses", lambda: hosts)
+    overlay = make_overlay(Roaming)
+    port = overlay.endpoint.get_address()[1]
+    overlay._my_estimated_lan = None
+    overlay.my_estimated_wan = overlay.my_estimated_lan
+    assert overlay.my_estimated_lan == ("10.11.12.13", port)
+    hosts[:] = ["192.168.77.5"]
+    await overlay.discover_lan_addresses()
+    assert overlay.my_estimated_lan == ("192.168.77.5", port)
+    assert overlay.my_estimated_wan == ("192.168.77.5", port), "nothing translates the address"
+    overlay.my_estimated_lan = ("1.1.1.1", 1)
+    hosts[:] = ["10.0.0.1"]
+    await overlay.discover_lan_addresses()
+    assert overlay.my_estimated_lan == ("1.1.1.1", 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ipv8 import clock
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging import address as address_classes
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
@@ -287,6 +288,21 @@ def test_zero_is_never() -> None:
     peer.last_response = 0
     assert peer.last_response == 0
     assert peer.last_heard == -inf
+
+
+def test_a_pickled_peer_has_the_same_age_after_a_restart_of_the_machine(manual_clock: Any) -> None:
+    peer = Peer(PUBLIC, IPV4, intro=False)
+    manual_clock.advance(60)
+    for duplicate in (copy.copy(peer), copy.deepcopy(peer), pickle.loads(pickle.dumps(peer))):
+        assert duplicate == peer
+        assert (duplicate.last_heard, duplicate.known_since) == (peer.last_heard, peer.known_since)
+    pickled = pickle.dumps(peer)
+    restarted = type(manual_clock)(100.0)
+    restarted.step_wall(manual_clock.time() - restarted.time())
+    with clock.use(restarted):
+        loaded = pickle.loads(pickled)
+        assert loaded.last_heard == loaded.known_since == restarted.monotonic() - 60
+        assert loaded.last_response == loaded.creation_time == peer.last_response
 
 
 def test_silence(manual_clock: Any) -> None:

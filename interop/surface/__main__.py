@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from interop import environment
@@ -10,6 +11,8 @@ from interop.surface.listed import LIST, find, read_list, stale, unlisted
 
 def main() -> int:
     """Compare both libraries; 1 if the list has to be changed."""
+    what = (__doc__ or "").partition(": ")[2]
+    argparse.ArgumentParser(prog="python -m interop.surface", description=what).parse_args()
     entries = read_list(LIST.read_text(encoding="utf-8"))
     found = find(environment.theirs(), environment.ours())
     new, old = unlisted(found, entries), stale(found, entries)

@@ -19,8 +19,8 @@ __all__ = ["NameResolver", "look_up", "shared_resolver"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which the addresses of a name are remembered.
-ANSWER_LIFETIME = 300.0
+#: Seconds for which the addresses of a name are remembered: a server that moves is found within a minute.
+ANSWER_LIFETIME = 45.0
 #: Seconds for which it is remembered that a name could not be resolved.
 FAILURE_LIFETIME = 10.0
 #: Names of which addresses are remembered, and likewise failures; the oldest is evicted first.

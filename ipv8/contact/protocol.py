@@ -64,6 +64,8 @@ class CommunitySettings(Settings):
     anonymize: bool = False
     #: Whether packets of peers that cannot reach each other are carried, for others and for this overlay.
     relay: bool = True
+    #: Whether the ways to the peers are kept open, and peers that are gone are noticed, without the overlay's doing.
+    keep_alive: bool = True
 
 
 class IntroductionProtocol(RelayProtocol[CommunitySettings]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .. import clock, entropy
 from ..limits import BoundedDict
@@ -22,13 +22,21 @@ __all__ = ["DiscoveryStrategy", "PingingOverlay", "RandomChurn"]
 MAX_PINGED = 5000
 
 
-class PingingOverlay(Protocol):
+class AskingOverlay(Protocol):
     """What churn needs of an overlay."""
 
     network: Network
 
     def get_peers(self) -> list[Peer]:
         """The verified peers of this overlay."""
+
+    def send_introduction_request(self, peer: Peer) -> None:
+        """Send a message to ``peer`` that any node of the overlay answers."""
+
+
+@runtime_checkable
+class PingingOverlay(Protocol):
+    """An overlay that has a smaller message for that."""
 
     def send_ping(self, peer: Peer) -> None:
         """Ask ``peer`` for an answer that shows that it is there."""
@@ -40,13 +48,14 @@ class RandomChurn(DiscoveryStrategy[Any]):
     A peer is removed only if it was pinged since it was last heard of. A peer that was never heard of directly counts
     as heard of when its object was made.
 
+    :param overlay: any overlay. If it has no ``send_ping``, peers are sent introduction requests.
     :param sample_size: peers to look at in each step.
     :param ping_interval: seconds between two pings to a peer, at least.
     :param inactive_time: seconds of silence after which a peer is pinged.
     :param drop_time: seconds of silence after which a peer that was pinged is removed.
     """
 
-    def __init__(self, overlay: PingingOverlay, sample_size: int = 8, ping_interval: float = 10.0,
+    def __init__(self, overlay: AskingOverlay | PingingOverlay, sample_size: int = 8, ping_interval: float = 10.0,
                  inactive_time: float = 27.5, drop_time: float = 57.5) -> None:
         super().__init__(overlay)
         self.sample_size = sample_size
@@ -86,7 +95,10 @@ class RandomChurn(DiscoveryStrategy[Any]):
             now = clock.monotonic()
             if pinged is None or pinged + self.ping_interval < now:
                 self._pinged[address] = now
-                self.overlay.send_ping(peer)
+                if isinstance(self.overlay, PingingOverlay):
+                    self.overlay.send_ping(peer)
+                else:
+                    self.overlay.send_introduction_request(peer)
 
 
 if TYPE_CHECKING:  # programs import these from here

@@ -255,6 +255,22 @@ class Network(NetworkTables):
         """Note that ``overlay`` of this node offers the service."""
         self.service_overlays[service_id] = overlay
 
+    def unregister_service_provider(self, service_id: Service, overlay: LocalOverlay) -> None:
+        """Note that ``overlay`` of this node does not offer the service any more; nothing if another one does.
+
+        The service and the addresses that were introduced for it are forgotten. While this node offers other services,
+        so are the peers that offer none of them.
+        """
+        if self.service_overlays.get(service_id) is not overlay:
+            return
+        del self.service_overlays[service_id]
+        for peer in self._services.forget_service(service_id):
+            if self.service_overlays and self.get_services_for_peer(peer).isdisjoint(self.service_overlays):
+                self.remove_peer(peer)
+        self._book.forget_service(service_id)
+        self._neighborhoods.forget_service(service_id)
+        self.reverse_service_lookup.pop(service_id, None)
+
     def discover_services(self, peer: Peer, services: Iterable[Service]) -> None:
         """Note that ``peer``, verified or not, offers ``services`` as well."""
         new = self._services.add(peer.key_bin, services, MAX_SERVICES_PER_PEER, self.service_overlays)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ipv8 import clock
 from ipv8.messaging.address import UDPv4Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery import churn as churn_module, discovery
@@ -176,3 +177,22 @@ def test_subclass_may_judge_otherwise(overlay: Overlay, manual_clock: Any) -> No
     peer = join(overlay, 1, 0, manual_clock.now)
     Impatient(overlay).take_step()
     assert overlay.pinged == [peer]
+
+
+class WithoutPings:
+    def __init__(self) -> None:
+        self.network = Network()
+        self.asked: list[Peer] = []
+
+    def get_peers(self) -> list[Peer]:
+        return []
+
+    def send_introduction_request(self, peer: Peer) -> None:
+        self.asked.append(peer)
+
+
+def test_an_overlay_without_pings_sends_introduction_requests() -> None:
+    overlay: Any = WithoutPings()
+    peer = join(overlay, 1, 30, clock.time())
+    RandomChurn(overlay).take_step()
+    assert overlay.asked == [peer]

@@ -543,8 +543,12 @@ def test_the_peers_by_key_may_be_edited(network: Network, peers: list[Peer]) -> 
 def test_a_peer_under_a_wrong_key_is_verified_under_its_own(network: Network, peers: list[Peer]) -> None:
     network.verified_by_public_key_bin[b"wrong"] = peers[0]
     assert network.get_verified_by_public_key_bin(key(1)) is peers[0]
+    network.verified_by_public_key_bin[b"wrong too"] = peers[0]
     del network.verified_by_public_key_bin[b"wrong"]
+    del network.verified_by_public_key_bin[b"wrong too"]
     assert network.verified_peers == {peers[0]}
+    peers[0].address = UDPv4Address("9.9.9.9", 9)
+    assert network.get_verified_by_address(("9.9.9.9", 9)) is peers[0]
     network.remove_peer(peers[0])
     assert network.verified_peers == set()
     assert network.verified_by_public_key_bin == {}
@@ -973,3 +977,49 @@ def test_any_number_of_services_can_be_asked_for(monkeypatch: pytest.MonkeyPatch
         for number, service in enumerate(services, 1):
             assert network.get_walkable_addresses(service) == [("9.9.9.9", number)]
             assert network.unproven_peer_to_drop(service, 5) == make_peer(number)
+
+
+class TestLeavingAnOverlay:
+    def test_nothing_of_it_is_left(self) -> None:
+        network = Network()
+        left: Any = object()
+        kept: Any = object()
+        network.register_service_provider(SERVICE, left)
+        network.register_service_provider(OTHER_SERVICE, kept)
+        both, only = (Peer(b"LibNaCLPK:" + bytes(63) + bytes([n]), UDPv4Address("1.2.3.4", n)) for n in (1, 2))
+        for peer in (both, only):
+            network.add_verified_peer(peer)
+            network.discover_services(peer, [SERVICE])
+        network.discover_services(both, [OTHER_SERVICE])
+        network.discover_address(both, UDPv4Address("5.6.7.8", 9), SERVICE)
+        network.get_walkable_addresses(SERVICE)
+        network.get_peers_for_service(SERVICE)
+
+        network.unregister_service_provider(SERVICE, left)
+
+        assert network.service_overlays == {OTHER_SERVICE: kept}
+        assert network.verified_peers == {both}
+        assert network.get_services_for_peer(both) == {OTHER_SERVICE}
+        assert UDPv4Address("5.6.7.8", 9) not in network._all_addresses
+        assert SERVICE not in network.reverse_service_lookup
+        assert network.get_peers_for_service(SERVICE) == []
+
+    def test_the_last_overlay_leaves_its_peers(self) -> None:
+        network = Network()
+        overlay: Any = object()
+        network.register_service_provider(SERVICE, overlay)
+        peer = Peer(b"LibNaCLPK:" + bytes(64), UDPv4Address("1.2.3.4", 5))
+        network.add_verified_peer(peer)
+        network.discover_services(peer, [SERVICE])
+        network.unregister_service_provider(SERVICE, overlay)
+        assert network.verified_peers == {peer}
+        assert network.get_services_for_peer(peer) == set()
+
+    def test_another_overlay_with_the_same_id_stays(self) -> None:
+        network = Network()
+        first: Any = object()
+        second: Any = object()
+        network.register_service_provider(SERVICE, first)
+        network.register_service_provider(SERVICE, second)
+        network.unregister_service_provider(SERVICE, first)
+        assert network.service_overlays == {SERVICE: second}

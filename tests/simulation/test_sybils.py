@@ -15,7 +15,7 @@ def test_honest_nodes_keep_honest_peers(first: str) -> None:
         ((seconds, peers),) = eclipse(sim, 14, first, times=(90.0,), identities=20, hosts=40)
         assert sim.time == seconds + 60.0 * (first == "honest")
         assert len(sim.nodes) == 14 + 280
-    assert sum(count >= 10 for count in peers) >= 0.95 * 14
+    assert sum(count >= 10 for count in peers) >= 13, "one of them may be unlucky"
 
 
 def test_one_machine_of_an_attacker_does_not_fill_a_node() -> None:

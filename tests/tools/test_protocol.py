@@ -23,13 +23,14 @@ import pytest
 from ipv8.bootstrapping.multicast.wire import ANNOUNCEMENT, ANSWER, Datagram, decode, encode
 from ipv8.configuration import DISPERSY_BOOTSTRAPPER
 from ipv8.contact.carriage import RELAYED_PORT, overlay_host
+from ipv8.contact.keeper import LIVENESS_PREFIX
 from ipv8.dht import payload as dht
 from ipv8.dht.community import DHTCommunity
 from ipv8.dht.provider import DHTIntroPointPayload
 from ipv8.dht.routing import calc_node_id
 from ipv8.dht.values import parse
 from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging import payload as base, payload_relay as relay
+from ipv8.messaging import payload as base, payload_liveness as liveness, payload_relay as relay
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
@@ -201,8 +202,28 @@ def made(name: str) -> bytes:
         data = encode(datagrams[name])
         assert decode(data) == datagrams[name]
         return data
+    if name in LIVENESS:
+        return liveness_packet(name)
     assert name == "relay envelope"
     return relay_envelope()
+
+
+LIVENESS: dict[str, Any] = {
+    "liveness ping": liveness.LivenessPingPayload(0x1122334455667788),
+    "liveness pong": liveness.LivenessPongPayload(0x1122334455667788),
+    "goodbye": liveness.GoodbyePayload(bytes.fromhex(VECTORS["discovery.json"]["keys"]["C"]["mid"]), 1_700_000_000_000),
+}
+
+
+def liveness_packet(name: str) -> bytes:
+    payload = LIVENESS[name]
+    packet = LIVENESS_PREFIX + bytes((payload.msg_id,))
+    if name != "goodbye":
+        return packet + serializer().pack_serializable(payload)
+    author = default_eccrypto.key_from_private_bin(
+        bytes.fromhex(VECTORS["discovery.json"]["keys"]["A"]["private_bin"]))
+    packet += serializer().pack_serializable_list([BinMemberAuthenticationPayload(author.pub().key_to_bin()), payload])
+    return packet + author.signature(packet)
 
 
 @cache
@@ -213,11 +234,12 @@ def serializer() -> Serializer:
     return made
 
 
-CLASSES: dict[str, Any] = {name: getattr(module, name) for module in (base, relay, discovery, dht)
+CLASSES: dict[str, Any] = {name: getattr(module, name) for module in (base, relay, discovery, dht, liveness)
                            for name in module.__all__ if hasattr(getattr(module, name), "format_list")}
 CLASSES |= {"GlobalTimeDistributionPayload": GlobalTimeDistributionPayload,
             "DHTIntroPointPayload": DHTIntroPointPayload}
 UNSIGNED = {3, 4, 232, 250}
+UNSIGNED_LIVENESS = {1, 2}
 ANY: list[Any] = [base.IntroductionRequestPayload, base.IntroductionResponsePayload, base.PunctureRequestPayload,
        base.PuncturePayload, base.NewIntroductionRequestPayload, base.NewIntroductionResponsePayload,
        base.NewPunctureRequestPayload, base.NewPuncturePayload]
@@ -231,13 +253,16 @@ def decode_packet(packet: bytes) -> list[Any]:
     community_id, message, start = packet[2:22], packet[22], 23
     end = len(packet)
     is_dht = community_id == DHTCommunity.community_id
-    if is_dht or message not in UNSIGNED:
+    is_liveness = packet.startswith(LIVENESS_PREFIX)
+    if is_dht or message not in (UNSIGNED_LIVENESS if is_liveness else UNSIGNED):
         author, start = serializer().unpack_serializable(BinMemberAuthenticationPayload, packet, start)
         key = default_eccrypto.key_from_public_bin(author.public_key_bin)
         end -= key.get_signature_length()
         assert key.verify(packet[end:], packet[:end])
     if is_dht:
         classes = [cls for name, cls in CLASSES.items() if name in dht.__all__ and getattr(cls, "msg_id", 0) == message]
+    elif is_liveness:
+        classes = [type(payload) for payload in LIVENESS.values() if payload.msg_id == message]
     elif message == relay.RelayPayload.msg_id:
         classes = [relay.RelayPayload]
     else:
@@ -256,7 +281,7 @@ def decode_example(example: Example) -> list[Any]:
         return [parse(example.data)]
     elif kind in CLASSES:
         return serializer().unpack_serializable_list([CLASSES[kind]], example.data)
-    elif example.place.endswith("/packet") or kind == "relay envelope":
+    elif example.place.endswith("/packet") or kind in {"relay envelope", *LIVENESS}:
         return decode_packet(example.data)
     return []
 
@@ -297,6 +322,9 @@ def test_every_message_has_an_example() -> None:
 TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 
 LAYOUTS: dict[tuple[str, str], list[Any]] = {
+    ("liveness", "3.1"): [liveness.LivenessPingPayload],
+    ("liveness", "3.2"): [liveness.LivenessPongPayload],
+    ("liveness", "3.3"): [liveness.GoodbyePayload],
     ("packets", "4"): [GlobalTimeDistributionPayload],
     ("discovery", "3.1"): [base.IntroductionRequestPayload],
     ("discovery", "3.2"): [base.NewIntroductionRequestPayload],

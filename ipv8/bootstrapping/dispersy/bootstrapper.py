@@ -57,7 +57,7 @@ class DispersyBootstrapper(Bootstrapper):
     """Walks to every known bootstrap server. A server answers with the address of a peer of the same overlay.
 
     The known addresses are walked to at once. Names are resolved meanwhile, for IPv4 and IPv6, and each address that is
-    found is walked to. Names that could not be resolved are tried again in every later round. An address is left out if
+    found is walked to. Names are resolved again in every round, as servers may move. An address is left out if
     the endpoint of the overlay has no interface for its family.
 
     While no peer has ever answered, rounds follow each other sooner, after 1, 2, 4, ... seconds, up to the usual pause:
@@ -86,10 +86,11 @@ class DispersyBootstrapper(Bootstrapper):
         self._fruitless_rounds = 0
         self._has_joined = False
         self._jitter: float | None = None
-        self._resolved: set[tuple[str, int]] = set()
+        self._given: set[Address] = set(self.ip_addresses)
+        self._resolved: dict[tuple[str, int], list[Address]] = {}
 
     async def resolve_dns_bootstrap_addresses(self) -> None:
-        """Resolve the names that have not been resolved yet, and add their addresses to ``ip_addresses``."""
+        """Resolve the names, and put their addresses into ``ip_addresses``, in place of earlier ones of each name."""
         await self._resolve(lambda _: None)
 
     async def initialize(self, overlay: Community) -> bool:
@@ -159,18 +160,28 @@ class DispersyBootstrapper(Bootstrapper):
             overlay.walk_to(address)
 
     async def _resolve(self, on_address: Callable[[Address], None]) -> None:
+        """Resolve all names; the resolver remembers answers for a while. ``on_address`` is told of each new address."""
         resolver = shared_resolver()
 
         async def resolve(name: tuple[str, int]) -> None:
             addresses = await resolver.resolve(*name)
             if addresses:
-                self._resolved.add(name)
-            for address in addresses:
-                if address not in self.ip_addresses:
-                    self.ip_addresses.append(address)
-                    on_address(address)
+                self._replace(name, [*addresses], on_address)
 
-        await asyncio.gather(*(resolve(name) for name in self.dns_addresses if name not in self._resolved))
+        await asyncio.gather(*map(resolve, self.dns_addresses))
+
+    def _replace(self, name: tuple[str, int], addresses: list[Address], on_address: Callable[[Address], None]) -> None:
+        """Use other addresses of the server with this name from now on."""
+        before = self._resolved.get(name, [])
+        self._resolved[name] = addresses
+        for address in addresses:
+            if address not in self.ip_addresses:
+                self.ip_addresses.append(address)
+                on_address(address)
+        in_use = {address for others in self._resolved.values() for address in others}
+        for address in before:
+            if address not in in_use and address not in self._given and address in self.ip_addresses:
+                self.ip_addresses.remove(address)
 
 
 if TYPE_CHECKING:  # programs import these from here

@@ -95,6 +95,8 @@ class Endpoint(ABC):
     """The address family of the endpoint's only socket."""
     interfaces: Mapping[str, Endpoint] = MappingProxyType({})
     """The endpoints by name that this one consists of."""
+    keeps_ways_open: bool = True
+    """Whether peers behind this endpoint are asked for signs of life, so that NATs keep the ways to them open."""
     bytes_up: int = 0
     """Bytes that were sent."""
     bytes_down: int = 0
@@ -281,6 +283,7 @@ class EndpointListener(ABC):
         self._use_main_thread = main_thread
         self.endpoint = endpoint
         self._my_estimated_lan: Address | None = None
+        self._lan_is_guessed = False
         self.my_estimated_wan: Address = self.my_estimated_lan
 
     @property
@@ -295,11 +298,26 @@ class EndpointListener(ABC):
             return ("::1" if self.is_ipv6_listener else "0.0.0.0", 0)  # noqa: S104 - "unknown", not a bind
         if self._my_estimated_lan is None:
             self._my_estimated_lan = self._get_lan_address()
+            self._lan_is_guessed = True
         return self._my_estimated_lan
 
     @my_estimated_lan.setter
     def my_estimated_lan(self, value: Address) -> None:
         self._my_estimated_lan = value
+        self._lan_is_guessed = False
+
+    def _follow_interfaces(self) -> None:
+        """Guess the own address in the local network anew if it was guessed, as the interfaces may have changed.
+
+        The address that others see follows as long as it is the same, which means that nothing translates it.
+        """
+        if not self._lan_is_guessed or self._my_estimated_lan is None or not self.endpoint.is_open():
+            return
+        before, now = self._my_estimated_lan, self._get_lan_address()
+        if now != before:
+            self._my_estimated_lan = now
+            if self.my_estimated_wan == before:
+                self.my_estimated_wan = now
 
     @property
     def is_ipv6_listener(self) -> bool:

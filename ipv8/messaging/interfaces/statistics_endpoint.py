@@ -99,6 +99,11 @@ class StatisticsEndpoint(EndpointListener, Endpoint):
         return self.endpoint.SOCKET_FAMILY
 
     @property
+    def keeps_ways_open(self) -> bool:  # type: ignore[override]  # others assign it
+        """Whether peers behind the other endpoint are asked for signs of life."""
+        return self.endpoint.keeps_ways_open
+
+    @property
     def interfaces(self) -> Mapping[str, Endpoint]:  # type: ignore[override]  # others assign it
         """The other endpoint's."""
         return self.endpoint.interfaces

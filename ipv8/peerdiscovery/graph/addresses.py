@@ -96,6 +96,12 @@ class AddressBook:
         if record is not None:
             self._unindex(address, record)
 
+    def forget_service(self, service: bytes) -> None:
+        """Remove the records of the addresses that were told for ``service``, and do not track it any more."""
+        for address in [address for address, record in self.records.items() if record.services == service]:
+            self.forget(address)
+        self._tracked.pop(service, None)
+
     def introductions(self, key: bytes) -> list[Address]:
         """The addresses that the peer with ``key`` told about, the oldest first.
 

@@ -200,6 +200,11 @@ class ServiceNeighborhoods:
             if service in tracked:
                 tracked[service].discard(peer)
 
+    def forget_service(self, service: bytes) -> None:
+        """Do not keep a service up to date any more."""
+        self._all.pop(service, None)
+        self._unproven.pop(service, None)
+
     def prove(self, peer: Peer) -> None:
         """Count ``peer`` as a proven one, at its present address: an earlier one may have been false."""
         for unproven in self._unproven.values():

@@ -103,6 +103,13 @@ class PeerServices:
         services: set[bytes] = dict.pop(self.per_peer, key, set())
         self._all_removed(key, services)
 
+    def forget_service(self, service: bytes) -> list[Peer]:
+        """Remove a service from all peers; the verified peers that offered it."""
+        offered_by = list(self.offering.get(service, ()))
+        for services in [services for services in self.per_peer.values() if service in services]:
+            services.discard(service)
+        return offered_by
+
     def verify(self, peer: Peer) -> None:
         """Note that ``peer`` is verified now."""
         self._unverified_pairs -= self._unverified.pop(peer.key_bin, 0)

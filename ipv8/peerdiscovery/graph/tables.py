@@ -62,8 +62,8 @@ class _PeersByKey(ObservedDict[bytes, "Peer"]):
         super().__init__()
         self._tables = tables
 
-    def item_added(self, key: bytes, value: Peer) -> None:
-        if key not in self._tables._locations:
+    def item_added(self, key: bytes, value: Peer) -> None:  # noqa: ARG002 - a hook
+        if value.key_bin not in self._tables._locations:
             self._tables._enter(value)
 
     def item_removed(self, key: bytes, value: Peer) -> None:  # noqa: ARG002 - a hook

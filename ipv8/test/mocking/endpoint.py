@@ -81,6 +81,7 @@ class MockEndpoint(Endpoint):
     """
 
     SEND_INET_EXCEPTION_TO_LOOP = True
+    keeps_ways_open = False
 
     link: MockLink | None = None
     nat: MockNAT | None = None
