@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from functools import wraps
 from pathlib import Path
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
@@ -94,6 +94,9 @@ class Database(ABC):
     :raises DatabaseException: if ``file_path`` is not a ``str``.
     """
 
+    #: Seconds that a call waits, in its thread, while another program has locked the file.
+    busy_timeout: ClassVar[float] = 5.0
+
     def __init__(self, file_path: str) -> None:
         self._assert(isinstance(file_path, str), f"The path of a database must be a str, not {file_path!r}")
         self._logger = logging.getLogger(type(self).__name__)
@@ -156,7 +159,7 @@ class Database(ABC):
     def _connect(self) -> None:
         if not self._file_path.startswith(":"):
             Path(self._file_path).parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(self._file_path, check_same_thread=False)
+        self._connection = sqlite3.connect(self._file_path, timeout=self.busy_timeout, check_same_thread=False)
         self._connection.text_factory = bytes
         self._cursor = self._connection.cursor()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from hashlib import sha1
+from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING
 
 from ..limits import BoundedDict, ExpiringDict, TokenBuckets
 from ..messaging.inet import HOST_BITS, network_of
+from ..messaging.interfaces.network_stats import DropCounter
 from .answers import Room
 from .moments import Moment
-from .routing import Node, calc_node_id
+from .routing import NODE_LIMIT_INTERVAL, NODE_LIMIT_QUERIES, Node, calc_node_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,10 @@ MAX_PROVEN_ADDRESSES = 4096
 """Addresses that somebody answered from; the oldest is evicted first."""
 PROOF_SECONDS = 1800.0
 """Seconds for which such an answer proves that the address is right."""
+MAX_REMEMBERED_REQUESTS = 128
+"""Requests of one node that are not accepted again; the oldest is forgotten first."""
+
+DIGEST_SIZE = 8
 
 
 class Admission:
@@ -36,32 +41,60 @@ class Admission:
     Of the requests of one node, ten in five seconds are answered (:data:`~ipv8.dht.routing.NODE_LIMIT_QUERIES`). Nodes
     of a routing table are counted by their :class:`Node` in the table, others by one that is kept here.
 
+    A signature does not say to whom a request was sent, or when. So others can send it again, and from any address. At
+    another host than that of the node, it counts for that host only; at the same host, it counts once. Requests with a
+    token, which the node can have got at its address only, have ten in five seconds of their own.
+
     :param signer_size: bytes of the key and the signature of this node in a packet.
     """
 
     def __init__(self, signer_size: int) -> None:
         self._signer_size = signer_size
         self._hosts = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
-        self._visitors: BoundedDict[bytes, Node] = BoundedDict(MAX_VISITORS)
+        self._with_token = TokenBuckets(NODE_LIMIT_QUERIES / NODE_LIMIT_INTERVAL, NODE_LIMIT_QUERIES)
+        self._visitors: BoundedDict[tuple[bytes, bytes], Node] = BoundedDict(MAX_VISITORS)
         self._proven: ExpiringDict[Address, bool] = ExpiringDict(MAX_PROVEN_ADDRESSES, PROOF_SECONDS)
 
-    def allows(self, key_bin: bytes, address: Address, table: RoutingTable | None) -> bool:
-        """Whether to look at a request that claims to come from the owner of ``key_bin`` at ``address``.
+    # Before the signature is verified
+
+    def refusal(self, key_bin: bytes, address: Address, data: bytes, table: RoutingTable | None,
+                has_token: Callable[[bytes], bool] = lambda _mid: False) -> str | None:
+        """Why a request is not looked at that claims to come from the owner of ``key_bin`` at ``address``.
 
         Nothing is counted yet: the signature has not been verified.
 
         :param table: the routing table for the family of the address, if there is one.
+        :param has_token: whether the request has a token for the owner of a key, whose mid is given, at this address.
+        :returns: a reason of ``DropCounter``; ``None`` if the request is to be looked at.
         """
         if not self._hosts.holds(network_of(address[0], *HOST_BITS)):
-            return False
-        known = self._visitors.get(key_bin)
-        if known is None and table is not None:
-            known = table.get(calc_node_id(address, sha1(key_bin, usedforsecurity=False).digest()))
-        return known is None or not known.blocked
+            return DropCounter.RATE_LIMITED
+        mid = sha1(key_bin, usedforsecurity=False).digest()
+        node = self._known(key_bin, mid, address, table)
+        if node is None:
+            return None
+        if node.recent_requests and _digest(data) in node.recent_requests:
+            return DropCounter.REPLAYED
+        if node.blocked and not (self._with_token.holds(key_bin) and has_token(mid)):
+            return DropCounter.RATE_LIMITED
+        return None
 
-    def charge(self, address: Address) -> None:
-        """Count a request, whose signature is right, for the host of its address."""
+    def _known(self, key_bin: bytes, mid: bytes, address: Address, table: RoutingTable | None) -> Node | None:
+        """What the requests of a node at this host are counted by; ``None`` if it has sent none lately."""
+        host = network_of(address[0], *HOST_BITS)
+        listed = None if table is None else table.get(calc_node_id(address, mid))
+        if listed is not None and listed.key_bin == key_bin and network_of(listed.address[0], *HOST_BITS) == host:
+            return listed
+        return self._visitors.get((key_bin, host))
+
+    # Afterwards
+
+    def charge(self, peer: Peer, address: Address, data: bytes, table: RoutingTable | None) -> None:
+        """Count a request, whose signature is right, for the host of its address, and do not accept it again."""
         self._hosts.take(network_of(address[0], *HOST_BITS))
+        node = self._known(peer.key_bin, peer.mid, address, table)
+        if node is not None:
+            node.recent_requests = (node.recent_requests + _digest(data))[-MAX_REMEMBERED_REQUESTS * DIGEST_SIZE:]
 
     def take(self, peer: Peer, table: RoutingTable, admit: Callable[[Node], Node | None] | None = None) -> Node | None:
         """Count a request of ``peer`` that is to be answered; ``None``, and not counted, if there were too many.
@@ -70,29 +103,31 @@ class Admission:
         :param admit: adds a node to the table if there is room, and returns the object in the table.
         :returns: the node by which the requests of ``peer`` are counted.
         """
-        node = self._node_of(peer, table)
-        if node.blocked:
+        known = self._known(peer.key_bin, peer.mid, peer.address, table)
+        if known is not None and known.blocked:
             return None
-        listed = table.get(node.id) if admit is None else admit(node)
-        if listed is not None:
-            node = listed
-            self._visitors.pop(node.key_bin, None)
+        if known is not None and known.address == peer.address:
+            node = known
         else:
-            self._visitors[node.key_bin] = node
+            node = Node(peer.public_key, peer.address)
+            if known is not None:
+                node.last_queries.extend(known.last_queries)
+                node.recent_requests = known.recent_requests
+        host = network_of(peer.address[0], *HOST_BITS)
+        listed = table.get(node.id) if admit is None else admit(node)
+        if listed is not None and listed == node and network_of(listed.address[0], *HOST_BITS) == host:
+            node = listed
+            self._visitors.pop((peer.key_bin, host), None)
+        else:
+            self._visitors[peer.key_bin, host] = node
         node.last_queries.append(Moment.now())
         return node
 
-    def _node_of(self, peer: Peer, table: RoutingTable) -> Node:
-        listed = table.get(calc_node_id(peer.address, peer.mid))
-        if listed is not None and listed == peer:
-            return listed
-        visitor = self._visitors.get(peer.key_bin)
-        if visitor is not None and visitor.address == peer.address:
-            return visitor
-        node = Node(peer.public_key, peer.address)
-        if visitor is not None:
-            node.last_queries.extend(visitor.last_queries)
-        return node
+    def take_with_token(self, peer: Peer) -> bool:
+        """Count a request that has a token, for which :meth:`take` had no room; whether it is to be answered."""
+        return self._with_token.take(peer.key_bin)
+
+    # Proofs
 
     def prove(self, address: Address) -> None:
         """Note that somebody received a packet of this node at ``address``."""
@@ -105,3 +140,7 @@ class Admission:
     def room(self, address: Address, request_size: int) -> Room:
         """How much the answer to a request of ``request_size`` bytes from ``address`` may hold."""
         return Room.of(request_size, self.is_proven(address), self._signer_size)
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=DIGEST_SIZE).digest()

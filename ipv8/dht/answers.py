@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..messaging.address import UDPv6Address
+from .diversity import is_spread, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ MAX_VALUES_IN_FIND = 8
 """Values of one answer."""
 MAX_NODES_IN_FIND = 8
 """Nodes of one answer."""
+MAX_NODES_CONSIDERED = 128
+"""Nodes that those of an answer are chosen of, where the nearest ones are in few networks."""
 MAX_ANSWER = 1400
 """Bytes of a packet that passes most networks in one piece."""
 AMPLIFICATION = 3
@@ -97,11 +100,17 @@ def connect_answer(stored: Sequence[Node], room: Room) -> list[Node]:
 
 
 def _nodes_to_tell(asking: Node, target: bytes, table: RoutingTable) -> list[Node]:
-    """The nodes nearest to ``target``; those that never answered only if there are not enough others."""
+    """The nodes nearest to ``target``; those that never answered only if there are not enough others.
+
+    They are spread over networks, also if very many near nodes are in few networks.
+    """
     near = table.closest_nodes(target, exclude_node=asking, max_nodes=2 * MAX_NODES_IN_FIND)
-    if near and near[0].id != target:
-        near.sort(key=lambda node: not node.last_response)
-    return sorted(near[:MAX_NODES_IN_FIND], key=lambda node: node.distance(target))
+    if near and near[0].id == target:
+        return near[:MAX_NODES_IN_FIND]
+    if len(near) == 2 * MAX_NODES_IN_FIND and not is_spread(near, MAX_NODES_IN_FIND):
+        near = table.closest_nodes(target, exclude_node=asking, max_nodes=MAX_NODES_CONSIDERED)
+    near.sort(key=lambda node: not node.last_response)
+    return sorted(spread(near, MAX_NODES_IN_FIND), key=lambda node: node.distance(target))
 
 
 def _as_many_as_fit(nodes: Iterable[Node], size: int) -> list[Node]:

@@ -6,22 +6,17 @@ See doc/protocol/dht.md sections 8 and 9.
 # ruff: noqa: ARG002 - handlers take what messages bring
 from __future__ import annotations
 
-from contextlib import suppress
-from copy import copy
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .. import clock
-from ..community import Community, CommunitySettings
-from ..messaging.address import UDPv4Address, UDPv6Address
-from ..messaging.inet import is_global
-from ..messaging.serialization import ListOf
-from ..peerdiscovery.network import Network
+from ..messaging.address import UDPv6Address
 from ..reexports import reexports
-from ..requestcache import RequestCache
 from ..util import fail
 from . import DHTError
 from .admission import Admission
 from .answers import MAX_NODES_IN_FIND, MAX_VALUES_IN_FIND, find_answer
+from .base import DHTBase, DHTSettings
 from .churn import PingChurn
 from .crawl import MAX_CRAWL_NODES, MAX_CRAWL_REQUESTS, MAX_CRAWL_TASKS, Crawl
 from .driver import Driver, gather_without_errors
@@ -67,10 +62,11 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Iterable
 
+    from ..community import CommunitySettings
     from ..messaging.address import Address
-    from ..messaging.serialization import Serializer
     from ..peer import Peer
     from ..peerdiscovery.discovery import DiscoveryStrategy
+    from .crawl import Response
     from .persistence import Snapshot
 
 __all__ = ["DHT_ENTRY_STR", "DHT_ENTRY_STR_SIGNED", "MAX_CRAWL_NODES", "MAX_CRAWL_REQUESTS", "MAX_CRAWL_TASKS",
@@ -84,14 +80,7 @@ __all__ = ["DHT_ENTRY_STR", "DHT_ENTRY_STR_SIGNED", "MAX_CRAWL_NODES", "MAX_CRAW
 NOWHERE = (("0.0.0.0", 0), ("::1", 0))  # noqa: S104 - what the wire says for "no address"
 
 
-class DHTSettings(CommunitySettings):
-    """What a DHT is built from."""
-
-    #: The path of a file in which values and nodes survive a restart.
-    dht_database: str | None = None
-
-
-class DHTCommunity(Community):
+class DHTCommunity(DHTBase):
     """A distributed hash table: values of at most 170 bytes under keys of 20 bytes.
 
     Other keys are padded with zero bytes or cut, as on the wire.
@@ -100,26 +89,8 @@ class DHTCommunity(Community):
     requests, ``token_issuer`` makes tokens, ``finder`` and ``replicator`` carry out lookups and stores.
     """
 
-    community_id = bytes.fromhex("8d0be1845d74d175f178197cad001591d04d73cc")
-    settings_class: ClassVar[type[Any]] = DHTSettings
-    relayable = False  # others are told the addresses of nodes
-
     def __init__(self, settings: CommunitySettings) -> None:
-        shared = settings.network
-        # Nodes are no peers of other overlays: there may be thousands of them, and they come and go.
-        own_settings = copy(settings)
-        own_settings.network = Network()
-        own_settings.network.blacklist.extend(shared.blacklist)
-        own_settings.keep_alive = False  # the routing tables look after the nodes
-        super().__init__(own_settings)
-        self._shared_network = shared
-        shared.register_service_provider(self.community_id, self)
-        shared.blacklist_mids.append(self.my_peer.mid)
-        self.request_cache = RequestCache()
-        #: The nodes that this one knows, by the class of their addresses.
-        self.routing_tables: dict[type[Any], RoutingTable] = {}
-        #: The values that this node stores, by the class of the addresses of the nodes that sent them.
-        self.storages: dict[type[Any], Storage] = {}
+        super().__init__(settings)
         #: When which token was received, by the id of the node that sent it.
         self.tokens = ReceivedTokens()
         self.token_issuer = TokenIssuer()
@@ -128,11 +99,11 @@ class DHTCommunity(Community):
         self.measurements = Measurements()
         self.requester = Requester(self, self.measurements, self.admission)
         self.driver = Driver()
-        self.finder = Finder(self.driver, self.requester, self.measurements, self.my_peer.mid,
-                             lambda value: self.unserialize_value(value))  # noqa: PLW0108 - programs may replace it
+        self.finder = Finder(self.driver, self.measurements, self.my_peer.mid, self._ask, self.requester.send_again,
+                             self._read)
         self.replicator = Replicator(self.driver, self.requester, self.tokens, self.measurements)
         self.publications = Publications()
-        self._value_reader = ValueReader()
+        self._value_reader = ValueReader(self.signature_guard)
         self._value_signer = ValueSigner(self.my_peer.key)  # type: ignore[arg-type]  # our own key is a private one
         self._exploration = Exploration()
         for payload_class, handler in (
@@ -149,78 +120,35 @@ class DHTCommunity(Community):
             ("look_around", self._look_around, 10),
         ):
             self.register_task(name, maintenance, interval=interval)
-        self.register_task("republish", self.publications.store_due, self._publish, interval=60)
+        self.register_task("republish", self.publications.store_due, self._store, interval=60)
         # Programs also build a DHT from plain CommunitySettings, which take any setting.
         path = getattr(settings, "dht_database", DHTSettings.dht_database)
         self.snapshot = self._restore(path) if path else None
 
     def _restore(self, path: str) -> Snapshot:
         """Read a database, contact the nodes in it, and write to it from now on."""
-        from .persistence import CONTACT_INTERVAL, SAVE_INTERVAL, Snapshot
+        from .persistence import SAVE_INTERVAL, Snapshot
 
         snapshot = Snapshot(path, self.storages, self.routing_tables)
-        for number, address in enumerate(snapshot.restore(self.unserialize_value)):
-            self.register_anonymous_task("contact", self.walk_to, address, delay=number * CONTACT_INTERVAL)
+        self.register_task("restore", snapshot.restore, self._read, self.walk_to)
         self.register_task("save", snapshot.save, interval=SAVE_INTERVAL)
         return snapshot
 
     async def unload(self) -> None:
-        """End all lookups and requests, stop, and write the database if there is one."""
-        await self.driver.stop()
-        try:
-            await self.request_cache.shutdown()
-            await super().unload()
-        finally:
-            self._shared_network.unregister_service_provider(self.community_id, self)
-            if self.my_peer.mid in self._shared_network.blacklist_mids:
-                self._shared_network.blacklist_mids.remove(self.my_peer.mid)
-            if self.snapshot is not None:
-                await self.snapshot.close()
+        """End all lookups and requests, stop, and write the database if there is one.
 
-    def get_serializer(self) -> Serializer:
-        """The serializer of a community, with a format for lists of nodes."""
-        serializer = super().get_serializer()
-        serializer.add_packer("node-list", ListOf(NodePacker(serializer)))
-        return serializer
+        The network that was given forgets that this node runs a DHT.
+        """
+        async with AsyncExitStack() as unloading:  # each of these steps, whatever the others raise
+            if self.snapshot is not None:
+                unloading.push_async_callback(self.snapshot.close)
+            unloading.push_async_callback(super().unload)
+            unloading.callback(self._leave_shared_network)
+            unloading.push_async_callback(self.driver.stop)
 
     def get_available_strategies(self) -> dict[str, type[DiscoveryStrategy[Any]]]:
         """The strategies that a configuration may name for this overlay."""
         return {"PingChurn": PingChurn}
-
-    # Address families
-
-    def get_address_class(self, node: Peer) -> type[Any]:
-        """The class of the address of ``node``, by which address families are told apart."""
-        return type(node.address) if isinstance(node.address, tuple) else UDPv4Address
-
-    def get_my_node_id(self, node: Peer) -> bytes:
-        """The id of this node as ``node`` sees it."""
-        return self._id_in(self.get_address_class(node))
-
-    def _id_in(self, family: type[Any]) -> bytes:
-        return calc_node_id(self.my_peer.addresses.get(family) or self.my_estimated_wan, self.my_peer.mid)
-
-    def get_routing_table(self, node: Peer) -> RoutingTable:
-        """The routing table for the address family of ``node``."""
-        family = self.get_address_class(node)
-        if family not in self.routing_tables:
-            self.routing_tables[family] = RoutingTable(self._id_in(family))
-        return self.routing_tables[family]
-
-    def get_storage(self, node: Peer) -> Storage:
-        """The storage for the address family of ``node``."""
-        family = self.get_address_class(node)
-        if family not in self.storages:
-            self.storages[family] = Storage(self._id_in(family))
-        return self.storages[family]
-
-    def _follow_own_address(self) -> None:
-        """Order nodes and values anew if the address of this node, and so its id, has changed."""
-        for family, table in self.routing_tables.items():
-            if table.my_node_id != self._id_in(family):
-                self.routing_tables[family] = table.around(self._id_in(family))
-        for family, storage in self.storages.items():
-            storage.move(self._id_in(family))
 
     # Getting to know nodes
 
@@ -246,19 +174,14 @@ class DHTCommunity(Community):
             if stored is not None:
                 self.ping(stored)
 
-    def admit(self, node: Node) -> Node | None:
-        """Add ``node`` to its routing table if there is room for it and for its network; the object in the table."""
-        if node.mid == self.my_peer.mid:
-            return None
-        return self.get_routing_table(node).admit(node, diverse=self._is_public())
-
-    def _is_public(self) -> bool:
-        """Whether this node has a global address, so that other nodes need one too."""
-        return is_global(self.my_estimated_wan[0])
-
     def get_requesting_node(self, peer: Peer) -> Node | None:
-        """Count a request of ``peer``, and take it for a node; ``None`` if it has sent too many lately."""
-        return self.admission.take(peer, self.get_routing_table(peer), self.admit)
+        """Count a request of ``peer``, and take it for a node; ``None`` if it has sent too many lately.
+
+        Programs call this to add nodes that they know. They may even add this node itself, with its private key: then
+        it stores values, and finds them, without any other.
+        """
+        admit = self.get_routing_table(peer).add if peer.key.has_secret_key() else self.admit
+        return self.admission.take(peer, self.get_routing_table(peer), admit)
 
     def is_acquainted(self, address: Address) -> bool:
         """Whether somebody at ``address`` is known; nodes that have answered are, whether or not they are peers."""
@@ -291,19 +214,28 @@ class DHTCommunity(Community):
 
     @receive_request(StoreRequestPayload)
     def on_store_request(self, peer: Peer, payload: StoreRequestPayload, data: bytes) -> None:
-        """Message 3."""
-        if (self.get_requesting_node(peer) is None
-                or len(payload.values) > MAX_VALUES_IN_STORE
-                or any(len(value) > MAX_ENTRY_SIZE for value in payload.values)
-                or not self.check_token(peer, payload.token)):
+        """Message 3. It is answered only if all values are stored."""
+        if (len(payload.values) > MAX_VALUES_IN_STORE or any(len(value) > MAX_ENTRY_SIZE for value in payload.values)):
             return
-        self.admission.prove(peer.address)
+        has_token = self.check_token(peer, payload.token)
+        if self.get_requesting_node(peer) is None and not (has_token and self.admission.take_with_token(peer)):
+            return
+        if has_token:
+            self.admission.prove(peer.address)
+            if self._keep(peer, payload):
+                self.ez_send(peer, StoreResponsePayload(payload.identifier))
+
+    def _keep(self, peer: Peer, payload: StoreRequestPayload) -> bool:
+        """Store the values that ``peer`` has sent; whether all of them are stored."""
         max_age = lifetime(payload.target, self.get_routing_table(peer))
-        storage = self.get_storage(peer)
-        with storage.charged_to(peer.address[0]):
-            for value in payload.values if max_age else ():
+        if not max_age or not payload.values:
+            return False
+        storage, host = self.get_storage(peer), peer.address[0]
+        readable = self._value_reader.affordable(payload.values, host, was_asked=False)
+        with storage.charged_to(host):
+            for value in readable:
                 self.add_value(payload.target, value, storage, max_age)
-        self.ez_send(peer, StoreResponsePayload(payload.identifier))
+        return len(readable) == len(payload.values) and all(storage.holds(payload.target, value) for value in readable)
 
     @receive_response(StoreResponsePayload, "store")
     def on_store_response(self, request: Request, payload: StoreResponsePayload) -> None:
@@ -330,8 +262,9 @@ class DHTCommunity(Community):
         self.tokens.note(node.id, payload.token)
         self.admit(node)
         wants_nodes = bool(request.params and request.params[0])
-        has_values = payload.values and not wants_nodes
-        request.resolve({"values": payload.values} if has_values else {"nodes": payload.nodes})
+        values = [] if wants_nodes else self._value_reader.affordable(payload.values[:MAX_VALUES_IN_FIND],
+                                                                      node.address[0], was_asked=True)
+        request.resolve({"values": values} if values else {"nodes": payload.nodes})
 
     def request_puncture(self, node: Node, peer: Peer, payload: Any) -> None:
         """Have ``node`` send a puncture to ``peer``, who sent ``payload``."""
@@ -344,7 +277,7 @@ class DHTCommunity(Community):
 
     def check_token(self, node: Peer, token: bytes) -> bool:
         """Whether ``node`` got this token from us lately, at the address that it has now."""
-        return self.token_issuer.accepts(node, token)
+        return self.token_issuer.accepts(node.address, node.mid, token)
 
     # Values
 
@@ -355,6 +288,10 @@ class DHTCommunity(Community):
     def unserialize_value(self, value: bytes) -> tuple[bytes, bytes | None, int] | None:
         """Data, public key of the signer and version of a value; ``None`` if it is invalid."""
         return self._value_reader.read(value)
+
+    def _read(self, value: bytes) -> tuple[bytes, bytes | None, int] | None:
+        """What the parts of the DHT call, as programs may replace :meth:`unserialize_value` in an object."""
+        return self.unserialize_value(value)
 
     def post_process_values(self, values: Iterable[bytes]) -> list[DHTValue]:
         """The newest valid value of each signer, then the valid unsigned ones."""
@@ -409,13 +346,50 @@ class DHTCommunity(Community):
     def _evaluate(self, target: bytes, offset: int, crawls: list[Crawl], options: LookupOptions) -> list[DHTValue]:
         """The values that were found or are stored here; those that nodes lack are sent to these."""
         own = [value for storage in self.storages.values() for value in storage.get(target, offset)]
-        findings = Findings(crawls, own, self.unserialize_value)
-        self.finder.distrust(findings.senders_of_invalid_values())
+        findings = Findings(crawls, own, self._read)
+        self.finder.distrust(findings.senders_of_malformed_values())
         for crawl in crawls if options.cache and not self.driver.stopped else ():
-            values, nodes = findings.repair(crawl)
-            if values and nodes:
+            for values, nodes in findings.repairs(crawl, self.finder.may_cache):
                 self.register_anonymous_task("repair", self._repair, target, values, nodes)
         return self.post_process_values(findings.values)
+
+    # Parts of a lookup, for programs that call or override them
+
+    def _send_find_request(self, node: Node, target: bytes, force_nodes: bool,
+                           offset: int = 0) -> Future[Response | None]:
+        """Ask ``node`` for the values of a key, or for the nodes near to it.
+
+        All find-requests of lookups are sent by this method.
+
+        :returns: the future of ``{"values": [...]}`` or ``{"nodes": [...]}``, or of ``None`` if there is no answer.
+        """
+        return self.requester.find(node, target, force_nodes, offset)
+
+    def _ask(self, node: Node, target: bytes, force_nodes: bool, offset: int) -> Future[Response | None]:
+        """What lookups call, as programs may replace :meth:`_send_find_request` in an object."""
+        return self._send_find_request(node, target, force_nodes, offset)
+
+    async def _contact_node(self, crawl: Crawl, node: Node, puncture_node: Node | None) -> None:
+        """Ask one node for what ``crawl`` looks for, and add its answer to ``crawl``.
+
+        :param puncture_node: who is asked first to make ``node`` send a puncture.
+        """
+        if puncture_node is not None:
+            await self._send_find_request(puncture_node, node.id, crawl.force_nodes)
+        response = await self._send_find_request(node, crawl.target, crawl.force_nodes, crawl.offset)
+        if response is not None:
+            self.get_routing_table(node).admit(node, diverse=self._is_public())
+            crawl.add_response(node, response)
+
+    async def _find(self, crawl: Crawl, debug: bool = False) -> Any:
+        """Carry out one lookup: a list of the nodes that answered, or of the values that were found.
+
+        :param debug: also return ``crawl``.
+        """
+        options = LookupOptions()
+        nodes = await self.finder.finish([crawl], options, self._is_public())
+        result = list(nodes) if crawl.force_nodes else self._evaluate(crawl.target, crawl.offset, [crawl], options)
+        return (result, crawl) if debug else result
 
     # Storing
 
@@ -434,9 +408,9 @@ class DHTCommunity(Community):
         key = normalise_key(key)
         if republish:
             self.publications.add(key, data, value)
-        return await self._publish(key, value)
+        return await self._store(key, value)
 
-    async def _publish(self, key: bytes, value: bytes) -> list[Node]:
+    async def _store(self, key: bytes, value: bytes) -> list[Node]:
         nodes = await self.find_nodes(key)
         stored = await self.store_on_nodes(key, [value], StoreTargets.nearest(nodes, TARGET_NODES))
         if not stored:

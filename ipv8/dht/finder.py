@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import clock
-from ..limits import ExpiringDict
+from ..limits import ExpiringDict, TokenBuckets
 from .crawl import MAX_CRAWL_TASKS, Crawl
+from .diversity import network_to_charge
 from .findings import merge_results
 from .lookup import Ask, Lookup, OpenWay, Surroundings
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from .crawl import Response
     from .driver import Driver
     from .lookup import Action, LookupOptions
-    from .requests import Request, Requester
     from .routing import Node, RoutingTable
     from .timing import Measurements
     from .values import ReadValue
+
+    Find = Callable[[Node, bytes, bool, int], asyncio.Future[Response | None]]
 
 __all__ = ["Finder"]
 
@@ -34,25 +36,32 @@ PAGED_NODES = 2
 """Nodes that are asked for further values of one key."""
 
 DISTRUST_SECONDS = 600.0
-"""Seconds for which lookups leave out a node that sent an invalid value."""
+"""Seconds for which lookups leave out a node that sent a malformed value."""
 MAX_DISTRUSTED = 1024
 """Nodes that lookups leave out; the oldest is evicted first."""
 
+CACHED_PER_SECOND, CACHED_AT_ONCE = 1 / 30, 8.0
+"""Values from the nodes of one network that are stored on other nodes: a /24 of IPv4 or a /48 of IPv6."""
+
 
 class Finder:
-    """Carries out lookups, and remembers which nodes sent invalid values.
+    """Carries out lookups, and remembers which nodes sent malformed values.
 
     :param my_mid: the mid of this node.
+    :param find: sends a find-request; its arguments are those of :meth:`~ipv8.dht.requests.Requester.find`.
+    :param send_again: sends the same request again, if its answer has not arrived.
     :param read: reads a value, ``None`` if it is invalid.
     """
 
-    def __init__(self, driver: Driver, requester: Requester, measurements: Measurements, my_mid: bytes,
-                 read: ReadValue) -> None:
+    def __init__(self, driver: Driver, measurements: Measurements, my_mid: bytes, find: Find,
+                 send_again: Callable[[asyncio.Future[Any]], None], read: ReadValue) -> None:
         self._driver = driver
-        self._requester = requester
         self._measurements = measurements
         self._my_mid = my_mid
+        self._find = find
+        self._send_again = send_again
         self._read = read
+        self._cached = TokenBuckets(CACHED_PER_SECOND, CACHED_AT_ONCE)
         self._distrusted: ExpiringDict[bytes, bool] = ExpiringDict(MAX_DISTRUSTED, DISTRUST_SECONDS)
 
     def distrust(self, nodes: Iterable[Node]) -> None:
@@ -63,6 +72,10 @@ class Finder:
     def is_distrusted(self, node: Node) -> bool:
         """Whether lookups leave out ``node``."""
         return node.key_bin in self._distrusted
+
+    def may_cache(self, sender: Node) -> bool:
+        """Whether a value from ``sender`` may be stored on another node now; counts it."""
+        return self._cached.take(network_to_charge(sender.address[0]))
 
     @staticmethod
     def begin(target: bytes, tables: Iterable[RoutingTable], force_nodes: bool, offset: int = 0) -> list[Crawl]:
@@ -89,13 +102,14 @@ class Finder:
         return sorted(dict.fromkeys(nodes), key=lambda node: node.distance(crawl.target))
 
     async def _run(self, lookup: Lookup) -> None:
-        asked: dict[Node, Request] = {}
+        asked: dict[Node, asyncio.Future[Response | None]] = {}
         await self._driver.run(lookup, partial(self._perform, lookup, asked))
 
-    def _perform(self, lookup: Lookup, asked: dict[Node, Request], action: Action, wake: Callable[[], None]) -> None:
+    def _perform(self, lookup: Lookup, asked: dict[Node, asyncio.Future[Response | None]], action: Action,
+                 wake: Callable[[], None]) -> None:
         """Do what a lookup says.
 
-        :param asked: the find-request for the target that each node was sent.
+        :param asked: the answer of each node to the find-request for the target.
         """
         def on_answer(future: asyncio.Future[Response | None]) -> None:
             response = None if future.cancelled() else future.result()
@@ -112,13 +126,12 @@ class Finder:
 
         node, crawl = action.node, lookup.crawl
         if isinstance(action, Ask):
-            asked[node] = self._requester.find(node, crawl.target, crawl.force_nodes, crawl.offset)
-            asked[node].future.add_done_callback(on_answer)
+            asked[node] = self._find(node, crawl.target, crawl.force_nodes, crawl.offset)
+            asked[node].add_done_callback(on_answer)
         elif isinstance(action, OpenWay):
-            request = self._requester.find(action.helper, node.id, force_nodes=True)
-            request.future.add_done_callback(on_helper_answer)
+            self._find(action.helper, node.id, True, 0).add_done_callback(on_helper_answer)
         else:
-            self._requester.send_again(asked[node])
+            self._send_again(asked[node])
 
     async def _read_on(self, crawl: Crawl) -> None:
         """Ask for further values where there may be more than one answer holds."""
@@ -131,7 +144,7 @@ class Finder:
             now = clock.monotonic()
             if self._measurements.pacer.free_at(node, now) > now:
                 return
-            future = self._requester.find(node, crawl.target, force_nodes=False, offset=offset).future
+            future = self._find(node, crawl.target, False, offset)
             await asyncio.wait([future])
             response: Response = (None if future.cancelled() else future.result()) or {}
             values = response.get("values", [])

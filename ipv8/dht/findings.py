@@ -1,12 +1,15 @@
-"""What the answers to a lookup of values hold: the values, who sent invalid ones, and who lacks some."""
+"""What the answers to a lookup of values hold: the values, who sent malformed ones, and who lacks some."""
 
 from __future__ import annotations
 
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from .diversity import network_to_charge
+from .values import is_malformed, key_for
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .crawl import Crawl
     from .routing import Node
@@ -16,9 +19,6 @@ __all__ = ["FindResultType", "Findings", "merge_results"]
 
 FindResultType = tuple[Any, ...]
 """Nodes or values."""
-
-KNOWN_TYPES = frozenset({b"", b"\x00", b"\x01"})
-"""First bytes of values that every node can check; values of other types may be those of a newer version."""
 
 
 def merge_results(results: tuple[Iterable[Any], ...]) -> tuple[Any, ...]:
@@ -48,23 +48,64 @@ class Findings:
         """The valid values, each once."""
         return [value for value, entry in self._entries.items() if entry is not None]
 
-    def senders_of_invalid_values(self) -> Iterator[Node]:
-        """The nodes that have sent values which no node that checks values stores."""
+    def senders_of_malformed_values(self) -> Iterator[Node]:
+        """The nodes that have sent values which no node can read, and so none stores."""
         for crawl in self._crawls:
             for node, response in crawl.responses:
-                if any(self._entries[value] is None and value[:1] in KNOWN_TYPES
-                       for value in response.get("values", ())):
+                if any(self._entries[value] is None and is_malformed(value) for value in response.get("values", ())):
                     yield node
 
-    def repair(self, crawl: Crawl) -> tuple[list[bytes], list[Node]]:
-        """Values that the lookup has found, and the nodes that lack them.
+    def repairs(self, crawl: Crawl, may_cache: Callable[[Node], bool]) -> list[tuple[list[bytes], list[Node]]]:
+        """Which values to store on which nodes.
 
-        These are the nodes that have older values of the same signers, and the nearest node that has none.
+        Nodes that have older values of a signer get the newest one. The nearest node without values gets those that
+        were found, within limits: whoever stores values of others uses up what it may store itself.
+
+        :param may_cache: whether a value of this sender may be stored on another node; counts it.
         """
-        current = [value for value in crawl.values if self._is_current(value)]
-        behind = [node for node, response in crawl.responses if any(map(self._is_old, response.get("values", ())))]
+        lacking: dict[tuple[bytes, ...], list[Node]] = {}
+        for node, response in crawl.responses:
+            newer = tuple(self._newer_than(response.get("values", ()), crawl.values))
+            if newer:
+                lacking.setdefault(newer, []).append(node)
         candidate = crawl.cache_candidate
-        return current, list(dict.fromkeys(behind if candidate is None else [candidate, *behind]))
+        cached = () if candidate is None else tuple(self._to_cache(crawl, candidate, may_cache))
+        if candidate is not None and cached:
+            lacking.setdefault(cached, []).append(candidate)
+        return [(list(values), nodes) for values, nodes in lacking.items()]
+
+    def _newer_than(self, values: Iterable[bytes], found: Iterable[bytes]) -> Iterator[bytes]:
+        """The newest values of the signers of old ones among ``values``."""
+        signers = {entry[1] for entry in (self._entries[value] for value in values if self._is_old(value)) if entry}
+        for value in found if signers else ():
+            entry = self._entries[value]
+            if entry is not None and entry[1] in signers and not self._is_old(value):
+                yield value
+
+    def _to_cache(self, crawl: Crawl, candidate: Node, may_cache: Callable[[Node], bool]) -> Iterator[bytes]:
+        """The values to store on ``candidate``, which has none.
+
+        These are the one of the key's owner, those that nodes of several networks have sent, and one that only a node
+        has sent which ``candidate`` told of.
+        """
+        told = {node for sender, response in crawl.responses if sender == candidate
+                for node in response.get("nodes", ())}
+        senders: dict[bytes, list[Node]] = {}
+        for node, response in crawl.responses:
+            for value in response.get("values", ()):
+                senders.setdefault(value, []).append(node)
+        others = 1
+        for value in filter(self._is_current, crawl.values):
+            entry = self._entries[value]
+            if entry is not None and entry[1] is not None and key_for(entry[1]) == crawl.target:
+                yield value
+                continue
+            is_confirmed = len({network_to_charge(node.address[0]) for node in senders[value]}) > 1
+            if not is_confirmed and (not others or told.isdisjoint(senders[value])):
+                continue
+            if any(map(may_cache, senders[value])):
+                others -= not is_confirmed
+                yield value
 
     def _is_current(self, value: bytes) -> bool:
         return self._entries[value] is not None and not self._is_old(value)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..messaging.inet import is_global
 from .crawl import MAX_CRAWL_REQUESTS, MAX_CRAWL_TASKS, Crawl, Response
 from .diversity import PlaceCounter, is_contactable
+from .payload import MAX_NODES_READ
 from .routing import NODE_STATUS_BAD
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ TARGET_NODES = 8
 """Nodes nearest to a key that store its values."""
 MAX_CONTACTS_WHILE_IMPROVING = 48
 """Nodes that a lookup contacts as long as it finds nearer ones."""
-MAX_NODES_PER_RESPONSE = 16
-"""Nodes of one answer that are read."""
 MAX_CANDIDATES = 256
 """Nodes that a lookup keeps; the farthest one is dropped first."""
 NODE_PATIENCE_WITH_PUNCTURE = 3
@@ -125,8 +124,9 @@ class Surroundings:
 class Lookup:
     """One lookup in one routing table.
 
-    It ends when the :data:`TARGET_NODES` nearest nodes that did not fail have all answered. A lookup of values also
-    ends when enough nodes have sent some.
+    It ends when the :data:`TARGET_NODES` nearest nodes that did not fail have all answered; of these nodes, only a few
+    may be in one network, and those between them must have answered too. A lookup of values also ends when enough of
+    them have sent some.
 
     :param crawl: the record of the lookup.
     :param start: the nodes to begin with.
@@ -143,7 +143,7 @@ class Lookup:
         self.deadline: float | None = None
         self._family: type | None = None
         self._surroundings = surroundings
-        self._places = PlaceCounter()
+        self._contacted = PlaceCounter.for_contacts()
         self._candidates: dict[bytes, Candidate] = {}
         self._ordered: list[Candidate] = []
         self._contacts = 0
@@ -195,7 +195,7 @@ class Lookup:
             valid = frozenset(filter(self._surroundings.is_valid, response["values"]))
             if valid:
                 self._answers[node.key_bin] = valid
-        for other in response.get("nodes", ())[:MAX_NODES_PER_RESPONSE]:
+        for other in response.get("nodes", ())[:MAX_NODES_READ]:
             if self._is_acceptable(other, node):
                 self._add(other, node)
         self._settle()
@@ -262,20 +262,37 @@ class Lookup:
         return actions
 
     def _frontier(self) -> list[Candidate]:
-        """The nearest candidates that have not failed; those that may not be contacted fail here."""
+        """The nearest candidates that have not failed; those that may not be contacted fail here.
+
+        They end with the last of the nodes that the key has its places on.
+        """
         frontier: list[Candidate] = []
+        places = PlaceCounter.for_places()
+        taken = 0
         for candidate in self._ordered:
             if candidate.state is State.FRESH and candidate.node.key_bin in self._surroundings.taken:
                 candidate.state = State.FAILED
             elif not candidate.admitted:
-                candidate.admitted = self._places.take(candidate.node.address[0])
+                candidate.admitted = self._contacted.take(candidate.node.address[0])
                 if not candidate.admitted:
                     candidate.state = State.FAILED
             if candidate.state in {State.FRESH, State.WAITING, State.ANSWERED}:
                 frontier.append(candidate)
-                if len(frontier) == TARGET_NODES:
+                taken += places.take(candidate.node.address[0])
+                if taken == TARGET_NODES:
                     break
         return frontier
+
+    def _holders(self) -> list[Candidate]:
+        """The nodes that the key should have its places on, as far as is known."""
+        places = PlaceCounter.for_places()
+        found: list[Candidate] = []
+        for candidate in self._ordered:
+            if candidate.state is not State.FAILED and places.take(candidate.node.address[0]):
+                found.append(candidate)
+                if len(found) == TARGET_NODES:
+                    break
+        return found
 
     def _limit(self) -> int:
         """How many answers to wait for at a time: more when the last answer named no nearer node."""
@@ -289,8 +306,8 @@ class Lookup:
         quorum = self.options.quorum
         if len(self._answers) < quorum:
             return False
-        keys = [candidate.node.key_bin for candidate in self._ordered if candidate.state is not State.FAILED]
-        answers = [self._answers[key] for key in keys[:TARGET_NODES] if key in self._answers]
+        keys = [candidate.node.key_bin for candidate in self._holders()]
+        answers = [self._answers[key] for key in keys if key in self._answers]
         return len(answers) > quorum or any(answers.count(values) >= quorum for values in answers)
 
     def _contact(self, candidate: Candidate, now: float) -> list[Action]:

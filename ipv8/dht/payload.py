@@ -35,6 +35,9 @@ __all__ = [
 
 _LENGTH = Struct(">H")
 
+MAX_NODES_READ = 16
+"""Nodes of one list that are read; the others are skipped."""
+
 
 class _Message(VariablePayloadWID):
     """The first field of all messages: a number that the requester chooses and the response repeats."""
@@ -190,6 +193,8 @@ class NodePacker(Packer["Node", Any]):
     def unpack(self, data: bytes, offset: int, unpack_list: list[Any], *_: Any) -> int:
         """Append the ``Node`` at ``offset``, or nothing if its key is none, and return the offset behind it.
 
+        Behind the first :data:`MAX_NODES_READ` nodes of a list, nothing is appended: loading keys takes time.
+
         :raises PackError: if the data end before, or the address is not an IP address.
         """
         address, offset = self.serializer.unpack("ip_address", data, offset)
@@ -198,6 +203,8 @@ class NodePacker(Packer["Node", Any]):
         stop: int = start + length
         if stop > len(data):
             raise PackError(f"the key of a node lacks {stop - len(data)} bytes")
+        if len(unpack_list) >= MAX_NODES_READ:
+            return stop
         with suppress(ValueError):  # the length is known, so the entries behind a bad one can be read
             unpack_list.append(self.node_class(default_eccrypto.key_from_network(data[start:stop]), address))
         return stop

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import DHTError
+from .diversity import spread
 from .lookup import TARGET_NODES
 from .routing import distance
 
@@ -40,13 +41,20 @@ class StoreTargets(list["Node"]):
 
     @classmethod
     def nearest(cls, nodes: Iterable[Node], count: int) -> StoreTargets:
-        """The first ``count`` nodes of each address family as targets, the others as spares."""
-        targets = cls()
-        counts: dict[type, int] = defaultdict(int)
+        """The first ``count`` nodes of each address family as targets, the others as spares.
+
+        Of one network there are only a few targets, unless the nodes of others do not suffice.
+
+        :param nodes: those of each family are ordered by their distances.
+        """
+        families: dict[type, list[Node]] = {}
         for node in nodes:
-            family = type(node.address)
-            counts[family] += 1
-            (targets if counts[family] <= count else targets.spares).append(node)
+            families.setdefault(type(node.address), []).append(node)
+        targets = cls()
+        for family in families.values():
+            chosen = spread(family, count)
+            targets += chosen
+            targets.spares += [node for node in family if node not in chosen]
         return targets
 
     def include(self, own_id: bytes, key: bytes) -> bool:

@@ -15,16 +15,20 @@ from ..verification import NotAdmittedError
 from . import DHTError
 from .moments import Moment, age
 from .payload import FindRequestPayload, PingRequestPayload, StoreRequestPayload
+from .tokens import TOKEN_SIZE
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable
 
     from ..messaging.address import Address
+    from ..messaging.lazy_payload import VariablePayload
     from ..messaging.serialization import Payload
     from ..requestcache import RequestCache
+    from ..verification import Admit
     from .admission import Admission
     from .community import DHTCommunity
+    from .crawl import Response
     from .routing import Node
     from .timing import Measurements
 
@@ -62,6 +66,8 @@ class Request(RandomNumberCache):
     :param consume_errors: whether the result is ``None``, instead of a ``DHTError``, if there is no answer.
     :param timeout: seconds to wait for an answer.
     """
+
+    timed_by_task = False
 
     def __init__(self, community: Sender, msg_type: str, node: Node, params: list[Any] | None = None,
                  consume_errors: bool = False, timeout: float = REQUEST_TIMEOUT) -> None:
@@ -117,17 +123,21 @@ class Requester:
         self._overlay = overlay
         self._measurements = measurements
         self._admission = admission
+        self._waiting: dict[Future[Any], Request] = {}
 
     def send(self, request: Request, payload: Payload) -> Future[Any]:
         """Send ``payload``, which has the number of ``request``; the future of the answer."""
         request.payload = payload
         if self._overlay.request_cache.add(request) is not None:
+            self._waiting[request.future] = request
+            request.future.add_done_callback(self._waiting.pop)
             self._deliver(request, payload)
         return request.future
 
-    def send_again(self, request: Request) -> None:
-        """Send the same packet again, unless it has been answered."""
-        if request.payload is not None and not request.future.done():
+    def send_again(self, future: Future[Any]) -> None:
+        """Send the packet again to which ``future`` is the answer, unless it has been answered."""
+        request = self._waiting.get(future)
+        if request is not None and request.payload is not None and not future.done():
             self._deliver(request, request.payload)
 
     def _deliver(self, request: Request, payload: Payload) -> None:
@@ -140,12 +150,11 @@ class Requester:
         node.last_ping_sent = Moment.now()
         return self.send(request, PingRequestPayload(request.number))
 
-    def find(self, node: Node, target: bytes, force_nodes: bool, offset: int = 0) -> Request:
+    def find(self, node: Node, target: bytes, force_nodes: bool, offset: int = 0) -> Future[Response | None]:
         """Ask ``node`` for the values of ``target``, or the nodes near to it; the result is a response or ``None``."""
         request = Request(self._overlay, "find", node, [force_nodes], consume_errors=True, timeout=FIND_TIMEOUT)
-        self.send(request, FindRequestPayload(request.number, self._overlay.my_estimated_lan, target, offset,
-                                              force_nodes))
-        return request
+        return self.send(request, FindRequestPayload(request.number, self._overlay.my_estimated_lan, target, offset,
+                                                     force_nodes))
 
     def store(self, node: Node, token: bytes, key: bytes, values: list[bytes]) -> Future[Node]:
         """Ask ``node`` to store values."""
@@ -176,28 +185,48 @@ def _seen_at(peer: Peer, source_address: Address) -> Peer:
     return peer if peer.address == source_address else Peer(peer.public_key, source_address)
 
 
-def _allows_request(overlay: DHTCommunity, source_address: Address, _data: bytes, key_bin: bytes, _start: int) -> bool:
-    if overlay.admission.allows(key_bin, source_address, overlay.routing_tables.get(type(source_address))):
-        return True
-    overlay.drops.count(DropCounter.RATE_LIMITED)
-    return False
+TOKEN_START, TOKEN_END = IDENTIFIER_SIZE, IDENTIFIER_SIZE + TOKEN_SIZE
+"""Where the token is in the messages that have one."""
 
 
-def receive_request(payload_class: type[Payload]) -> Callable[[Callable[..., None]], MessageHandler]:
+def _admit_request(has_token: bool) -> Admit:
+    """What decides about requests before their signatures are verified.
+
+    :param has_token: whether the requests have a token.
+    """
+    def admit(overlay: DHTCommunity, source_address: Address, data: bytes, key_bin: bytes, start: int) -> bool:
+        def token_is_valid(mid: bytes) -> bool:
+            token = data[start + TOKEN_START:start + TOKEN_END]
+            return has_token and overlay.token_issuer.accepts(source_address, mid, token)
+
+        reason = overlay.admission.refusal(key_bin, source_address, data,
+                                           overlay.routing_tables.get(type(source_address)), token_is_valid)
+        if reason is not None:
+            overlay.drops.count(reason)
+        return reason is None
+
+    return admit
+
+
+def receive_request(payload_class: type[VariablePayload]) -> Callable[[Callable[..., None]], MessageHandler]:
     """Receive requests within the limits of their sender: ``handler(self, peer, payload, data)``.
 
-    The signature of a request over these limits is not verified.
+    The signature of a request over these limits is not verified, nor is that of one that was received before.
     """
     classes = (payload_class,)
+    admit = _admit_request("token" in payload_class.names)
 
     def decorator(handler: Callable[..., None]) -> MessageHandler:
         def attempt(self: DHTCommunity, source_address: Address, data: bytes) -> Refusal | None:
-            received = try_receive(self, classes, source_address, data, _allows_request)
+            received = try_receive(self, classes, source_address, data, admit)
             if isinstance(received, Refusal):
                 return None if isinstance(received, NotAdmittedError) else received
             peer, payload = received
-            self.admission.charge(source_address)
-            handler(self, _seen_at(peer, source_address), payload, data)
+            try:
+                handler(self, _seen_at(peer, source_address), payload, data)
+            finally:
+                table = self.routing_tables.get(type(source_address))
+                self.admission.charge(peer, source_address, data, table)
             return None
         return raising(attempt, handler)
     return decorator

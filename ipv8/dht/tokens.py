@@ -15,6 +15,7 @@ from ..limits import BoundedDict
 from .moments import Moment, age
 
 if TYPE_CHECKING:
+    from ..messaging.address import Address
     from ..peer import Peer
 
 __all__ = ["SECRET_SIZE", "TOKEN_SIZE", "ReceivedTokens", "TokenIssuer"]
@@ -47,17 +48,17 @@ class TokenIssuer:
 
     def make(self, peer: Peer) -> bytes:
         """A token of 20 bytes for ``peer``."""
-        return self._token(peer, self.secrets[-1])
+        return self._token(peer.address, peer.mid, self.secrets[-1])
 
-    def accepts(self, peer: Peer, token: bytes) -> bool:
-        """Whether ``token`` was made for ``peer``; takes the same time for every wrong token."""
-        verdicts = [compare_digest(self._token(peer, secret), token) for secret in self.secrets]
+    def accepts(self, address: Address, mid: bytes, token: bytes) -> bool:
+        """Whether ``token`` was made for the peer at ``address``; takes the same time for every wrong token."""
+        verdicts = [compare_digest(self._token(address, mid, secret), token) for secret in self.secrets]
         return any(verdicts)
 
     @staticmethod
-    def _token(peer: Peer, secret: bytes) -> bytes:
-        host, port = peer.address[0], peer.address[1]
-        return blake2b(f"{host} {port} ".encode() + peer.mid, key=secret, digest_size=TOKEN_SIZE).digest()
+    def _token(address: Address, mid: bytes, secret: bytes) -> bytes:
+        host, port = address[0], address[1]
+        return blake2b(f"{host} {port} ".encode() + mid, key=secret, digest_size=TOKEN_SIZE).digest()
 
 
 class ReceivedTokens(BoundedDict[bytes, tuple[float, bytes]]):

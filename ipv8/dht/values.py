@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .. import clock
 from ..keyvault.crypto import default_eccrypto
-from ..limits import BoundedDict
+from ..limits import BoundedDict, TokenBuckets
 from ..messaging.serialization import PackError, default_serializer
+from .diversity import network_to_charge
 from .payload import SignedStrPayload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..keyvault.keys import PrivateKey, PublicKey
+    from ..verification import SignatureGuard
     from .storage import Storage
 
 __all__ = ["DHT_ENTRY_STR", "DHT_ENTRY_STR_SIGNED", "KEY_SIZE", "MAX_ENTRY_AGE", "MAX_ENTRY_SIZE", "MAX_VERSION_LEAD",
-           "DHTValue", "Entry", "ReadValue", "ValueReader", "ValueSigner", "keep", "key_for", "newest",
-           "normalise_key", "parse", "sign", "unsigned"]
+           "DHTValue", "Entry", "OverBudgetError", "ReadValue", "ValueReader", "ValueSigner", "is_malformed",
+           "is_signed", "keep", "key_for", "newest", "normalise_key", "parse", "sign", "unsigned"]
 
 DHT_ENTRY_STR = 0
 DHT_ENTRY_STR_SIGNED = 1
@@ -32,8 +34,12 @@ MAX_VERSION_LEAD = 3600
 """Seconds that the version of a signed value may be ahead of the clock."""
 KEY_SIZE = 20
 
-MAX_READ_VALUES = 1024
+MAX_READ_VALUES = 4096
 """Signed values that need not be verified again; the one that was verified first is evicted first."""
+SIGNATURES_PER_SECOND, SIGNATURES_AT_ONCE = 50.0, 200.0
+"""Signatures of values that are verified for one network: a /24 of IPv4 or a /48 of IPv6."""
+STORED_SIGNATURES_PER_SECOND, STORED_SIGNATURES_AT_ONCE = 1000.0, 500.0
+"""The same in all store-requests together."""
 
 DHTValue = tuple[bytes, bytes | None]
 """The data of a value, and the serialized public key of its signer if it has one."""
@@ -63,38 +69,105 @@ def sign(data: bytes, key: PrivateKey, version: int) -> bytes:
     return value + key.signature(value)
 
 
-def parse(value: bytes) -> Entry | None:
-    """The content of a serialized value; ``None`` if it is malformed, of an unknown type or wrongly signed."""
-    if not value:
-        return None
-    if value[0] == DHT_ENTRY_STR:
-        return Entry(value[1:], None, 0)
-    if value[0] != DHT_ENTRY_STR_SIGNED:
-        return None
+class _Fields(NamedTuple):
+    """The fields of a signed value, and where they end."""
+
+    payload: SignedStrPayload
+    end: int
+
+
+def _fields(value: bytes) -> _Fields | None:
+    """The fields of a signed value; ``None`` if they are malformed."""
     try:
-        payload, end = default_serializer.unpack_serializable(SignedStrPayload, value, 1)
+        return _Fields(*default_serializer.unpack_serializable(SignedStrPayload, value, 1))
+    except PackError:
+        return None
+
+
+def is_signed(value: bytes) -> bool:
+    """Whether a value is of the type that has a signature."""
+    return value[:1] == bytes((DHT_ENTRY_STR_SIGNED,))
+
+
+def is_malformed(value: bytes) -> bool:
+    """Whether no node can read a value. A key that this node cannot load may be one that others can."""
+    return not value or (is_signed(value) and _fields(value) is None)
+
+
+def parse(value: bytes, may_verify: Callable[[PublicKey], bool] = lambda _key: True) -> Entry | None:
+    """The content of a serialized value; ``None`` if it is malformed, of an unknown type or wrongly signed.
+
+    :param may_verify: asked before a signature is verified.
+    :raises OverBudgetError: if it may not be verified now.
+    """
+    if value[:1] == bytes((DHT_ENTRY_STR,)):
+        return Entry(value[1:], None, 0)
+    fields = _fields(value) if is_signed(value) else None
+    if fields is None:
+        return None
+    payload, end = fields
+    try:
         key = default_eccrypto.key_from_network(payload.public_key)
-    except (PackError, ValueError):
+    except ValueError:
         return None
     start = len(value) - key.get_signature_length()
-    if start < end or not key.verify(value[start:], value[:start]):
+    if start < end:
+        return None
+    if not may_verify(key):
+        raise OverBudgetError
+    if not key.verify(value[start:], value[:start]):
         return None
     return Entry(payload.data, payload.public_key, payload.version)
 
 
-class ValueReader:
-    """Reads values, and verifies the signature of each only once."""
+class OverBudgetError(Exception):
+    """A signature is not verified now, because too many others were."""
 
-    def __init__(self) -> None:
-        self._verified: BoundedDict[bytes, Entry | None] = BoundedDict(MAX_READ_VALUES)
+
+class ValueReader:
+    """Reads values, and verifies the signature of each only once.
+
+    :param guard: the budgets for signatures that take long to verify.
+    """
+
+    def __init__(self, guard: SignatureGuard) -> None:
+        self._guard = guard
+        self._signatures = TokenBuckets(SIGNATURES_PER_SECOND, SIGNATURES_AT_ONCE)
+        self._all_stored = TokenBuckets(STORED_SIGNATURES_PER_SECOND, STORED_SIGNATURES_AT_ONCE, capacity=1)
+        self._read: BoundedDict[bytes, Entry | None] = BoundedDict(MAX_READ_VALUES)
 
     def read(self, value: bytes) -> Entry | None:
         """As :func:`parse`."""
-        if value[:1] != bytes((DHT_ENTRY_STR_SIGNED,)) or len(value) > MAX_ENTRY_SIZE:
+        if not is_signed(value) or len(value) > MAX_ENTRY_SIZE:
             return parse(value)
-        if value not in self._verified:
-            self._verified[value] = parse(value)
-        return self._verified[value]
+        if value not in self._read:
+            self._read[value] = parse(value)
+        return self._read[value]
+
+    def affordable(self, values: Iterable[bytes], host: str, was_asked: bool) -> list[bytes]:
+        """The values that can be read without verifying a signature, after those within the budgets were verified.
+
+        The others are left out: nothing is known of them.
+
+        :param host: who sent the values, from an address that is proven.
+        :param was_asked: whether this node asked for the values.
+        """
+        return [value for value in values
+                if not is_signed(value) or value in self._read or self._verify_for(value, host, was_asked)]
+
+    def _verify_for(self, value: bytes, host: str, was_asked: bool) -> bool:
+        """Read a signed value for the first time; ``False`` if that is over a budget of ``host``."""
+        network = network_to_charge(host)
+        if (len(value) > MAX_ENTRY_SIZE or not (was_asked or self._all_stored.holds())
+                or not self._signatures.take(network)):
+            return False
+        if not was_asked:
+            self._all_stored.take()
+        try:
+            self._read[value] = parse(value, lambda key: not key.is_costly or self._guard.admits(key, host, False))
+        except OverBudgetError:
+            return False
+        return True
 
 
 class ValueSigner:

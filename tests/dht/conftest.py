@@ -117,6 +117,13 @@ async def settle(rounds: int = 60) -> None:
         await asyncio.sleep(0)
 
 
+async def restored(overlay: Any) -> Any:
+    """Wait until a node has read its database."""
+    while not (overlay.snapshot.restored or overlay.snapshot.disabled):
+        await asyncio.sleep(0.001)
+    return overlay
+
+
 @pytest.fixture
 def dht() -> Any:
     """The helpers of this file."""
@@ -124,6 +131,7 @@ def dht() -> Any:
         address_of = staticmethod(address_of)
         as_node = staticmethod(as_node)
         introduce = staticmethod(introduce)
+        restored = staticmethod(restored)
         settle = staticmethod(settle)
 
     return Helpers

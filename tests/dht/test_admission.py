@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from ipv8 import clock
 from ipv8.dht import admission as admission_module
-from ipv8.dht.admission import Admission
+from ipv8.dht.admission import MAX_REMEMBERED_REQUESTS, Admission
 from ipv8.dht.routing import Node, RoutingTable
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.peer import Peer
 
 ADDRESS = UDPv4Address("1.2.3.4", 5)
@@ -21,18 +25,23 @@ def make() -> tuple[Admission, RoutingTable]:
     return Admission(74 + 64), RoutingTable(bytes(20))
 
 
+def looked_at(admission: Admission, table: RoutingTable | None, number: int = 1, address: Any = ADDRESS,
+              data: bytes = b"", has_token: bool = False) -> bool:
+    return admission.refusal(peer(number).key_bin, address, data, table, lambda _: has_token) is None
+
+
 def test_ten_requests_in_five_seconds_of_a_node_in_the_table(two_clocks: Any) -> None:
     admission, table = make()
     for _ in range(10):
-        assert admission.allows(peer().key_bin, ADDRESS, table)
+        assert looked_at(admission, table)
         assert admission.take(peer(), table, table.add) == peer()
-    assert not admission.allows(peer().key_bin, ADDRESS, table)
+    assert not looked_at(admission, table)
     assert admission.take(peer(), table, table.add) is None
     (node,) = table.nodes()
     assert node.blocked
-    assert admission.allows(peer(2).key_bin, ADDRESS, table)
+    assert looked_at(admission, table, 2)
     two_clocks.advance(5)
-    assert admission.allows(peer().key_bin, ADDRESS, table)
+    assert looked_at(admission, table)
     assert admission.take(peer(), table, table.add) is node
 
 
@@ -42,7 +51,7 @@ def test_ten_requests_in_five_seconds_of_others(two_clocks: Any) -> None:
         for _ in range(10):
             assert admission.take(peer(), table, admit) == peer()
         assert admission.take(peer(), table, admit) is None
-        assert not admission.allows(peer().key_bin, ADDRESS, None)
+        assert not looked_at(admission, None)
         two_clocks.advance(5)
     assert not list(table.nodes())
 
@@ -57,10 +66,61 @@ def test_another_port_is_no_fresh_start() -> None:
 def test_a_visitor_is_admitted_at_its_present_address() -> None:
     admission, table = make()
     admission.take(peer(), table)
-    moved = peer(address=UDPv4Address("4.3.2.1", 9))
+    moved = peer(address=UDPv4Address("1.2.3.4", 9))
     node = admission.take(moved, table, table.add)
     assert node is not None
     assert (node.address, len(node.last_queries)) == (moved.address, 2)
+
+
+@pytest.mark.parametrize("admit", [True, False])
+@pytest.mark.parametrize("elsewhere", ["4.3.2.1", "5.2.3.4"])  # the second one has the same prefix of node ids
+def test_requests_from_elsewhere_count_for_elsewhere(admit: bool, elsewhere: str) -> None:
+    admission, table = make()
+    add = table.add if admit else None
+    node = admission.take(peer(), table, add)
+    assert node is not None
+    node.last_response = clock.time()
+    away = UDPv4Address(elsewhere, 5)
+    for _ in range(10):
+        assert admission.take(peer(address=away), table, lambda other: table.admit(other, diverse=False)) is not node
+    assert admission.take(peer(address=away), table) is None
+    assert not looked_at(admission, table, address=away)
+    assert looked_at(admission, table)
+    assert len(node.last_queries) == 1
+
+
+@pytest.mark.parametrize("admit", [True, False])
+def test_the_same_request_is_looked_at_once(admit: bool) -> None:
+    admission, table = make()
+    node = admission.take(peer(), table, table.add if admit else None)
+    assert node is not None
+    admission.charge(peer(), ADDRESS, b"request", table)
+    assert admission.refusal(peer().key_bin, ADDRESS, b"request", table) == DropCounter.REPLAYED
+    assert admission.refusal(peer().key_bin, UDPv4Address("1.2.3.4", 77), b"request", table) == DropCounter.REPLAYED
+    assert looked_at(admission, table, data=b"another")
+    assert looked_at(admission, table, 2, data=b"request")
+    for number in range(MAX_REMEMBERED_REQUESTS - 1):
+        admission.charge(peer(), ADDRESS, b"%d" % number, table)
+    assert not looked_at(admission, table, data=b"request")
+    admission.charge(peer(), ADDRESS, b"one more", table)
+    assert looked_at(admission, table, data=b"request")
+    assert len(node.recent_requests) == 8 * MAX_REMEMBERED_REQUESTS
+
+
+def test_requests_with_a_token_are_counted_for_themselves(two_clocks: Any) -> None:
+    admission, table = make()
+    for _ in range(10):
+        admission.take(peer(), table, table.add)
+    assert not looked_at(admission, table)
+    for _ in range(10):
+        assert looked_at(admission, table, has_token=True)
+        assert admission.take(peer(), table, table.add) is None
+        assert admission.take_with_token(peer())
+    assert not looked_at(admission, table, has_token=True)
+    assert not admission.take_with_token(peer())
+    two_clocks.advance(0.5)
+    assert looked_at(admission, table, has_token=True)
+    assert not looked_at(admission, table)
 
 
 def test_steps_of_the_wall_clock_block_nobody_and_free_nobody(two_clocks: Any) -> None:
@@ -87,11 +147,11 @@ def test_visitors_are_bounded(monkeypatch: Any) -> None:
 def test_one_host_has_one_budget(two_clocks: Any) -> None:
     admission, table = make()
     for number in range(500):
-        admission.charge(UDPv6Address(f"2a00:1:2:3::{number:x}", 5))
-    assert not admission.allows(peer().key_bin, UDPv6Address("2a00:1:2:3::ffff", 5), table)
-    assert admission.allows(peer().key_bin, UDPv6Address("2a00:1:2:4::1", 5), table)
+        admission.charge(peer(), UDPv6Address(f"2a00:1:2:3::{number:x}", 5), b"", table)
+    assert not looked_at(admission, table, address=UDPv6Address("2a00:1:2:3::ffff", 5))
+    assert looked_at(admission, table, address=UDPv6Address("2a00:1:2:4::1", 5))
     two_clocks.advance(0.02)
-    assert admission.allows(peer().key_bin, UDPv6Address("2a00:1:2:3::ffff", 5), table)
+    assert looked_at(admission, table, address=UDPv6Address("2a00:1:2:3::ffff", 5))
 
 
 def test_proofs_last_half_an_hour(two_clocks: Any) -> None:
@@ -109,5 +169,5 @@ def test_proofs_last_half_an_hour(two_clocks: Any) -> None:
 
 def test_a_node_without_a_table_of_its_family() -> None:
     admission, _ = make()
-    assert admission.allows(peer().key_bin, UDPv6Address("2a00::1", 5), None)
+    assert looked_at(admission, None, address=UDPv6Address("2a00::1", 5))
     assert isinstance(admission.take(peer(address=UDPv6Address("2a00::1", 5)), RoutingTable(bytes(20))), Node)

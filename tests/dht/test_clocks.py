@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,9 +26,11 @@ async def test_requests_are_counted_as_before(make_nodes: Any, dht: Any, two_clo
     one, other = make_nodes(2)
     dht.introduce(one, other)
 
+    numbers = count()
+
     def answers() -> int:
         other.endpoint.sent.clear()
-        other.on_packet((one.endpoint.wan_address, one.ezr_pack(1, PingRequestPayload(3))))
+        other.on_packet((one.endpoint.wan_address, one.ezr_pack(1, PingRequestPayload(next(numbers)))))
         return len(other.endpoint.sent)
 
     assert [answers() for _ in range(11)] == [1] * 10 + [0]
@@ -122,7 +125,7 @@ async def test_a_signed_value_can_still_be_replaced(make_nodes: Any, dht: Any, t
 async def test_saved_values_live_no_longer_than_new_ones(make_nodes: Any, dht: Any, two_clocks: Any, tmp_path: Path,
                                                          step: float, remaining: float) -> None:
     path = str(tmp_path / "dht.sqlite")
-    one, = make_nodes(1, dht_database=path)
+    one = await dht.restored(*make_nodes(1, dht_database=path))
     values = [one.serialize_value(b"signed"), b"\x00data"]
     for value in values:
         one.add_value(KEY, value, one.get_storage(one.my_peer))
@@ -131,7 +134,7 @@ async def test_saved_values_live_no_longer_than_new_ones(make_nodes: Any, dht: A
     await one.unload()
 
     two_clocks.wall += step
-    again, = make_nodes(1, dht_database=path)
+    again = await dht.restored(*make_nodes(1, dht_database=path))
     (storage,) = again.storages.values()
     assert sorted(storage.get(KEY)) == sorted(values)
     assert {value.max_age for value in storage.items[KEY]} == {remaining}
@@ -141,14 +144,14 @@ async def test_saved_values_live_no_longer_than_new_ones(make_nodes: Any, dht: A
     assert storage.get(KEY) == []
 
 
-async def test_what_expired_while_the_node_was_off_is_not_read(make_nodes: Any, two_clocks: Any,
+async def test_what_expired_while_the_node_was_off_is_not_read(make_nodes: Any, dht: Any, two_clocks: Any,
                                                                tmp_path: Path) -> None:
     path = str(tmp_path / "dht.sqlite")
-    one, = make_nodes(1, dht_database=path)
+    one = await dht.restored(*make_nodes(1, dht_database=path))
     one.add_value(KEY, b"\x00data", one.get_storage(one.my_peer))
     await one.unload()
     two_clocks.advance(3601)
-    again, = make_nodes(1, dht_database=path)
+    again = await dht.restored(*make_nodes(1, dht_database=path))
     assert not again.storages
 
 

@@ -267,7 +267,8 @@ async def test_unloading_during_a_lookup(make_nodes: Any, dht: Any) -> None:
 async def test_answers_of_others_are_not_accepted(make_nodes: Any, dht: Any) -> None:
     one, other, liar = make_nodes(3)
     other.endpoint.close()
-    request = one.requester.find(dht.as_node(other), KEY, force_nodes=False)
+    request = Request(one, "find", dht.as_node(other), [False], consume_errors=True)
+    one.requester.send(request, FindRequestPayload(request.number, one.my_estimated_lan, KEY, 0, False))
     packet = liar.ezr_pack(6, FindResponsePayload(request.number, bytes(20), [b"\x00lie"], []))
     one.on_packet((liar.endpoint.wan_address, packet))
     one.on_packet((other.endpoint.wan_address, packet))
@@ -291,7 +292,7 @@ async def test_nothing_is_looked_up_for_what_has_not_the_shape_of_a_request(
     make_nodes: Any, monkeypatch: pytest.MonkeyPatch, msg_id: int,
 ) -> None:
     node, = make_nodes(1)
-    monkeypatch.setattr(node.admission, "allows", lambda *_: pytest.fail("this hashes the claimed key"))
+    monkeypatch.setattr(node.admission, "refusal", lambda *_: pytest.fail("this hashes the claimed key"))
     header = node.get_prefix() + bytes((msg_id,))
     for body in (b"", b"\xea\x00" + bytes(60_000), b"\x00\x4aLibNaCLPK:" + bytes(20)):
         node.on_packet((UDPv4Address("1.2.3.4", 5), header + body))
@@ -478,15 +479,15 @@ async def test_republishing(make_nodes: Any, dht: Any, manual_clock: Any) -> Non
     await one.store_value(KEY, b"data", republish=True)
     storage = other.get_storage(dht.as_node(one))
     storage.items.clear()
-    await one.publications.store_due(one._publish)
+    await one.publications.store_due(one._store)
     assert not storage.get(KEY)
     manual_clock.advance(2701)
-    await one.publications.store_due(one._publish)
+    await one.publications.store_due(one._store)
     assert storage.get(KEY) == [b"\x00data"]
     one.unpublish(KEY, b"data")
     storage.items.clear()
     manual_clock.advance(2701)
-    await one.publications.store_due(one._publish)
+    await one.publications.store_due(one._store)
     assert not storage.get(KEY)
 
 
@@ -495,10 +496,10 @@ async def test_republishing_goes_on_after_a_failure(make_nodes: Any, dht: Any, m
     with pytest.raises(DHTError):
         await one.store_value(KEY, b"data", republish=True)
     manual_clock.advance(2701)
-    await one.publications.store_due(one._publish)
+    await one.publications.store_due(one._store)
     dht.introduce(one, other)
     manual_clock.advance(61)
-    await one.publications.store_due(one._publish)
+    await one.publications.store_due(one._store)
     assert other.get_storage(dht.as_node(one)).get(KEY) == [b"\x00data"]
 
 

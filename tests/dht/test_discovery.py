@@ -171,8 +171,8 @@ async def test_connect_requests_are_limited_and_not_amplified(make_nodes: Any, d
     one, other, wanted = make_nodes(3)
     other.store[wanted.my_peer.mid] = [Node(wanted.my_peer.public_key, UDPv4Address("97.1.1.1", port))
                                        for port in range(1, 9)]
-    packet = one.ezr_pack(9, ConnectPeerRequestPayload(1, one.my_estimated_lan, wanted.my_peer.mid))
-    for _ in range(12):
+    for number in range(12):
+        packet = one.ezr_pack(9, ConnectPeerRequestPayload(number, one.my_estimated_lan, wanted.my_peer.mid))
         other.on_packet((one.endpoint.wan_address, packet))
     answers = [data for address, data in other.endpoint.sent if address == one.endpoint.wan_address]
     assert len(answers) == 10

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from ipv8.dht.crawl import Crawl
 from ipv8.dht.driver import Driver
@@ -32,11 +31,11 @@ class Net:
         self.asked: list[tuple[Node, bytes, int]] = []
         self.repeated = 0
 
-    def find(self, node: Node, target: bytes, force_nodes: bool, offset: int = 0) -> Any:
+    def find(self, node: Node, target: bytes, force_nodes: bool, offset: int) -> asyncio.Future[Any]:
         self.asked.append((node, target, offset))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if node in self.silent:
-            return SimpleNamespace(future=future)
+            return future
         page = self.values.get(node, [])[offset:offset + 8]
         answer: dict[str, Any] = {"nodes": [other for other in self.nodes if other != node][:8]}
         if page and not force_nodes:
@@ -44,7 +43,7 @@ class Net:
         elif offset:
             answer = {"nodes": []}
         asyncio.get_running_loop().call_soon(future.set_result, answer)
-        return SimpleNamespace(future=future)
+        return future
 
     def send_again(self, _: Any) -> None:
         self.repeated += 1
@@ -58,7 +57,7 @@ def table_of(nodes: list[Node]) -> RoutingTable:
 
 
 def make_finder(net: Net, driver: Driver | None = None) -> Finder:
-    return Finder(driver or Driver(), cast("Any", net), Measurements(), b"m" * 20,
+    return Finder(driver or Driver(), Measurements(), b"m" * 20, net.find, net.send_again,
                   lambda value: (value, None, 0) if value else None)
 
 
@@ -133,3 +132,16 @@ async def test_stopping_ends_a_lookup_with_what_it_has() -> None:
     assert not looking.done()
     await driver.stop()
     assert list(await looking) == nodes[:3]
+
+
+def test_values_of_one_network_are_cached_within_a_budget(two_clocks: Any) -> None:
+    finder = make_finder(Net([]))
+    def sender(host: str) -> Node:
+        return Node(b"LibNaCLPK:" + bytes(64), UDPv4Address(host, 7))
+
+    assert [finder.may_cache(sender(f"20.1.1.{n}")) for n in range(9)] == [True] * 8 + [False]
+    assert finder.may_cache(sender("20.1.2.1"))
+    two_clocks.advance(31)
+    assert finder.may_cache(sender("20.1.1.99"))
+    assert not finder.may_cache(sender("20.1.1.99"))
+    assert [finder.may_cache(sender(f"192.168.1.{n}")) for n in range(9)] == [True] * 9

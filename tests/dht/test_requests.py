@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,9 +81,9 @@ async def test_a_request_and_its_answer(setup: Setup, two_clocks: Any) -> None:
 
 async def test_an_answer_from_elsewhere_proves_no_address(setup: Setup) -> None:
     other = node()
-    request = setup.requester.find(other, KEY, force_nodes=True)
+    setup.requester.find(other, KEY, force_nodes=True)
     elsewhere = UDPv4Address("99.1.1.1", 1)
-    setup.requester.complete("find", request.number, elsewhere)
+    setup.requester.complete("find", setup.overlay.sent[0][1].identifier, elsewhere)
     assert not setup.admission.is_proven(other.address)
     assert not setup.admission.is_proven(elsewhere)
 
@@ -96,23 +97,33 @@ async def test_the_content_of_requests(setup: Setup) -> None:
                                                                               False)
     assert isinstance(store, StoreRequestPayload)
     assert (store.token, store.target, store.values) == (b"t" * 20, KEY, [b"v"])
-    assert (found.timeout_delay, found.params) == (2.0, [False])
+    request = setup.overlay.request_cache.get("find", find.identifier)
+    assert isinstance(request, Request)
+    assert (request.timeout_delay, request.params, request.future) == (2.0, [False], found)
     assert not stored.done()
 
 
 async def test_the_same_request_again(setup: Setup) -> None:
-    request = setup.requester.find(node(), KEY, force_nodes=True)
-    setup.requester.send_again(request)
+    answer = setup.requester.find(node(), KEY, force_nodes=True)
+    setup.requester.send_again(answer)
     assert setup.overlay.sent[0] == setup.overlay.sent[1]
-    request.resolve({})
-    setup.requester.send_again(request)
+    answer.set_result({})
+    setup.requester.send_again(answer)
+    await asyncio.sleep(0)
+    setup.requester.send_again(answer)
     assert len(setup.overlay.sent) == 2
+    assert not setup.requester._waiting
+
+
+async def test_requests_have_no_task(setup: Setup) -> None:
+    setup.requester.ping(node())
+    assert not setup.overlay.request_cache.get_tasks()
 
 
 async def test_every_packet_is_counted(setup: Setup, two_clocks: Any) -> None:
-    request = setup.requester.find(node(), KEY, force_nodes=True)
+    answer = setup.requester.find(node(), KEY, force_nodes=True)
     for _ in range(8):
-        setup.requester.send_again(request)
+        setup.requester.send_again(answer)
     assert setup.measurements.pacer.free_at(node(), two_clocks.monotonic()) == two_clocks.monotonic() + 6
 
 

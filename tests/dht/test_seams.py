@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock
 
 import pytest
 
 from ipv8 import clock
-from ipv8.dht.community import DHTCommunity, LookupOptions
+from ipv8.dht.community import Crawl, DHTCommunity, LookupOptions
 from ipv8.dht.discovery import DHTDiscoveryCommunity
 from ipv8.dht.payload import PingRequestPayload
+from ipv8.dht.routing import Node
 from ipv8.messaging.address import UDPv4Address
 from ipv8.peerdiscovery.network import Network
 
 if TYPE_CHECKING:
-    from ipv8.dht.routing import Node
     from ipv8.dht.storage import Storage
 
 KEY = b"k" * 20
@@ -187,3 +188,119 @@ async def test_requests_of_any_kind_of_address(make_nodes: Any, dht: Any) -> Non
     other.on_packet((one.endpoint.wan_address, one.ezr_pack(1, PingRequestPayload(3))))
     assert other.calls[0] == "on_ping_request"
     assert other.endpoint.sent_ids() == [2]
+
+
+async def test_find_requests_of_lookups_go_through_their_seam(make_nodes: Any, dht: Any) -> None:
+    one, other = make_nodes(2)
+    dht.introduce(one, other)
+    other.add_value(KEY, b"\x00data", other.get_storage(dht.as_node(one)))
+    answer = await one._send_find_request(dht.as_node(other), KEY, False)
+    assert answer == {"values": [b"\x00data"]}
+    assert list(await one._send_find_request(dht.as_node(other), KEY, True, 0)) == ["nodes"]
+    asked: list[Any] = []
+    send = one._send_find_request
+    one._send_find_request = lambda *arguments: (asked.append(arguments), send(*arguments))[1]
+    assert await one.find_values(KEY) == ((b"data", None),)
+    assert asked == [(dht.as_node(other), KEY, False, 0)]
+
+
+async def test_one_lookup_by_itself(make_nodes: Any, dht: Any) -> None:
+    one, other = make_nodes(2)
+    dht.introduce(one, other)
+    other.add_value(KEY, b"\x00data", other.get_storage(dht.as_node(one)))
+    table = one.get_routing_table(dht.as_node(other))
+    assert await one._find(Crawl(KEY, table, force_nodes=True)) == [dht.as_node(other)]
+    crawl = Crawl(KEY, table)
+    assert await one._find(crawl, debug=True) == ([(b"data", None)], crawl)
+    assert await one._find(Crawl(KEY, table)) == [(b"data", None)]
+
+
+async def test_contacting_one_node_of_a_lookup(make_nodes: Any, dht: Any) -> None:
+    one, helper, other = make_nodes(3)
+    dht.introduce(one, helper)
+    dht.introduce(helper, other)
+    other.add_value(KEY, b"\x00data", other.get_storage(dht.as_node(one)))
+    crawl = Crawl(KEY, one.get_routing_table(dht.as_node(helper)))
+    await one._contact_node(crawl, dht.as_node(other), dht.as_node(helper))
+    assert crawl.responses == [(other.my_peer, {"values": [b"\x00data"]})]
+    assert [address for address, packet in one.endpoint.sent if packet[22] == 5] == [
+        helper.endpoint.wan_address, other.endpoint.wan_address]
+    assert one.get_routing_table(dht.as_node(other)).has(dht.as_node(other).id)
+    other.endpoint.close()
+    with one.request_cache.passthrough(timeout=0.01):
+        await one._contact_node(crawl, dht.as_node(other), None)
+    assert len(crawl.responses) == 1
+
+
+@pytest.mark.parametrize("seed", ["get_requesting_node", "table", "private key"])
+async def test_a_node_that_knows_itself_only_finds_its_own_values(make_nodes: Any, dht: Any, seed: str) -> None:
+    one, = make_nodes(1, DHTCommunity)
+    if seed == "table":
+        one.get_routing_table(dht.as_node(one)).add(dht.as_node(one))
+    elif seed == "private key":
+        one.get_requesting_node(Node(one.my_peer.key, one.endpoint.wan_address))
+    else:
+        one.get_requesting_node(one.my_peer)
+    for sign in (False, True):
+        assert await one.store_value(KEY, b"data", sign) == [one.my_peer]
+    assert set(await one.find_values(KEY)) == {(b"data", None), (b"data", one.my_peer.key_bin)}
+    assert one.get_storage(one.my_peer).get(KEY)
+
+
+async def test_packets_that_others_send_in_our_name_do_not_put_us_into_the_table(make_nodes: Any, dht: Any) -> None:
+    one, = make_nodes(1)
+    one.on_packet((one.endpoint.wan_address, one.ezr_pack(1, PingRequestPayload(3))))
+    assert not list(one.get_routing_table(dht.as_node(one)).nodes())
+
+
+async def test_names_of_the_provider() -> None:
+    from ipv8.dht.introduction_point import PEER_SOURCE_DHT, IntroductionPoint
+    from ipv8.dht.provider import PEER_SOURCE_DHT as SAME, IntroductionPoint as AlsoTheSame
+
+    assert (SAME, AlsoTheSame) == (PEER_SOURCE_DHT, IntroductionPoint) == (1, IntroductionPoint)
+
+
+@pytest.mark.parametrize("overlay", [DHTCommunity, DHTDiscoveryCommunity])
+async def test_unloading_leaves_nothing_behind(make_nodes: Any, dht: Any, overlay: Any, tmp_path: Any) -> None:
+    shared = Network()
+
+    class Sharing(overlay):  # type: ignore[misc]  # a class that is a parameter
+        def __init__(self, settings: Any) -> None:
+            settings.network = shared
+            super().__init__(settings)
+
+    shared.blacklist_mids.append(b"m" * 20)
+    one, = make_nodes(1, Sharing, dht_database=str(tmp_path / "dht.sqlite"))
+    other, = make_nodes(1)
+    dht.introduce(one, other)
+    peer = other.my_peer
+    shared.add_verified_peer(peer)
+    shared.discover_services(peer, [one.community_id])
+    looking = asyncio.ensure_future(one.find_values(KEY))
+    await asyncio.sleep(0)
+    for _ in range(2):
+        await one.unload()
+    await looking
+    assert shared.service_overlays == {}
+    assert shared.blacklist_mids == [b"m" * 20]
+    assert shared.get_peers_for_service(one.community_id) == []
+    assert not one.endpoint.prefix_listeners(one.get_prefix())
+    assert not one.get_tasks()
+    assert not one.request_cache.get_tasks()
+    assert one.request_cache._shutdown
+    assert not one.requester._waiting
+    assert one.snapshot.database is None
+
+
+async def test_unloading_does_not_unregister_another_dht(make_nodes: Any) -> None:
+    shared = Network()
+
+    class Sharing(DHTCommunity):
+        def __init__(self, settings: Any) -> None:
+            settings.network = shared
+            super().__init__(settings)
+
+    first, second = make_nodes(2, Sharing)
+    await first.unload()
+    assert shared.service_overlays == {second.community_id: second}
+    assert shared.blacklist_mids == [second.my_peer.mid]

@@ -20,15 +20,15 @@ def test_a_token_is_bound_to_address_key_and_secret() -> None:
     node = Node(KEY, UDPv4Address("1.2.3.4", 5))
     token = issuer.make(node)
     assert len(token) == 20
-    assert issuer.accepts(Node(KEY.pub(), ("1.2.3.4", 5)), token)
-    assert not issuer.accepts(Node(KEY, UDPv4Address("1.2.3.4", 6)), token)
-    assert not issuer.accepts(Node(KEY, UDPv4Address("1.2.3.5", 5)), token)
-    assert not issuer.accepts(Node(default_eccrypto.generate_key("curve25519"), node.address), token)
+    assert issuer.accepts(("1.2.3.4", 5), node.mid, token)
+    assert not issuer.accepts(UDPv4Address("1.2.3.4", 6), node.mid, token)
+    assert not issuer.accepts(UDPv4Address("1.2.3.5", 5), node.mid, token)
+    assert not issuer.accepts(node.address, bytes(20), token)
     issuer.renew()
-    assert issuer.accepts(node, token)
+    assert issuer.accepts(node.address, node.mid, token)
     assert issuer.make(node) != token
     issuer.renew()
-    assert not issuer.accepts(node, token)
+    assert not issuer.accepts(node.address, node.mid, token)
 
 
 def test_received_tokens_are_used_for_a_while(two_clocks: Any) -> None:

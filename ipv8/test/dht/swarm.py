@@ -50,6 +50,10 @@ class _JunkStorage(Storage):
         """The junk, once."""
         return [] if starting_point else [b"", b"\x01\x00", b"\x01" + bytes(60), b"\x00invented"]
 
+    def holds(self, key: bytes, data: bytes) -> bool:  # noqa: ARG002 - lies about everything
+        """Claim to keep everything."""
+        return True
+
 
 class PoisonCommunity(DHTCommunity):
     """A node that has values for every key, none of them stored by anybody."""
@@ -68,14 +72,27 @@ class _LyingTable(RoutingTable):
         return sorted(SybilCommunity.accomplices, key=lambda node: node.distance(node_id))[:max_nodes]
 
 
+class _LyingStorage(Storage):
+    """Keeps nothing, and claims to keep everything."""
+
+    def put(self, key: bytes, data: bytes, id_: Any = None, max_age: float = 0.0,  # noqa: ARG002 - nothing is kept
+            version: int = 0) -> bool:  # noqa: ARG002
+        """Do nothing."""
+        return True
+
+    def holds(self, key: bytes, data: bytes) -> bool:  # noqa: ARG002 - lies about everything
+        """Claim to keep everything."""
+        return True
+
+
 class SybilCommunity(DHTCommunity):
-    """A node that stores nothing and tells of its accomplices only."""
+    """A node that stores nothing, confirms everything, and tells of its accomplices only."""
 
     accomplices: Sequence[DHTNode] = ()
 
-    def add_value(self, key: bytes, value: bytes, storage: Storage,
-                  max_age: float = 0.0) -> None:
-        """Do nothing."""
+    def get_storage(self, node: Peer) -> Storage:  # noqa: ARG002 - the same for everybody
+        """A storage that lies."""
+        return _LyingStorage()
 
     def get_routing_table(self, node: Peer) -> RoutingTable:
         """A table that lies."""
