@@ -88,8 +88,7 @@ def test_lost_packets() -> None:
             sim.run(3)
             assert swarm.find(reader, key_of(number)).result
             sim.run(3)
-    assert min(copies) >= 4
-    assert sum(copies) >= 6.5 * len(copies)
+        assert median(copies) >= 6
 
 
 @pytest.mark.parametrize("paths", [1, 2])
