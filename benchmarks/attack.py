@@ -36,8 +36,8 @@ __all__ = ["Attacker", "Target"]
 
 FORGERS = 32
 PUNCTURES = 64
-DEAR_LEVELS = ("very-low", "high")
-DEAR_KEYS = 12
+COSTLY_LEVELS = ("very-low", "high")
+COSTLY_KEYS = 12
 BATCH_SECONDS = 0.002
 CLAIMED_WAN = UDPv4Address("127.66.6.6", 666)
 NOWHERE = UDPv4Address("0.0.0.0", 0)
@@ -51,12 +51,14 @@ class Target:
     :param third_party: an address to which the attacker wants the victim to send.
     :param recorded: packets of a peer of the victim, in hexadecimal, which are replayed.
     :param keys: the number of identities of the attacker.
+    :param kinds: only kinds with one of these texts in their names are sent; all if there are none.
     """
 
     victim: tuple[str, int]
     third_party: tuple[str, int]
     recorded: list[str] = field(default_factory=list)
     keys: int = 400
+    kinds: list[str] = field(default_factory=list)
 
 
 class Attacker:
@@ -70,17 +72,19 @@ class Attacker:
         self.sent: Counter[str] = Counter()
         self.sent_bytes: Counter[str] = Counter()
         self._sockets = [self._socket() for _ in range(16)]
+        self._sockets_of_others = [self._socket(target.victim[0]) for _ in range(16)]
         crowd = [Peer(default_eccrypto.generate_key("curve25519")) for _ in range(target.keys)]
-        dear = [Peer(default_eccrypto.generate_key(level)) for level in DEAR_LEVELS for _ in range(DEAR_KEYS)]
+        costly = [Peer(default_eccrypto.generate_key(level)) for level in COSTLY_LEVELS for _ in range(COSTLY_KEYS)]
         self.kinds: dict[str, list[bytes]] = {
             **{name: [data] for name, data in malformed(overlay, self.random).items()},
             "random bytes": [self.random.randbytes(self.random.randrange(1500)) for _ in range(64)],
-            "key off its curve": [off_its_curve(overlay, self.random) for _ in range(DEAR_KEYS)],
+            "key off its curve": [off_its_curve(overlay, self.random) for _ in range(COSTLY_KEYS)],
             "bad signature": self._signed_by(crowd[:FORGERS], self._forgery),
-            "bad signature, dear key": self._signed_by(dear, self._forgery),
+            "bad signature, host of others": self._signed_by(crowd[:FORGERS], self._forgery),
+            "bad signature, costly key": self._signed_by(costly, self._forgery),
             "one-shot introduction": self._signed_by(crowd, self._request),
             "one-shot introduction, new style": self._signed_by(crowd, partial(self._request, new_style=True)),
-            "one-shot introduction, dear key": self._signed_by(dear, self._request),
+            "one-shot introduction, costly key": self._signed_by(costly, self._request),
             "unsolicited response": self._signed_by(crowd, self._response),
             "unsolicited response, new style": self._signed_by(crowd, partial(self._response, new_style=True)),
             "envelope": self._signed_by(crowd, self._envelope),
@@ -91,6 +95,9 @@ class Attacker:
                                                                             new_style=True)
                                             for number in range(PUNCTURES)],
         }
+        if target.kinds:
+            self.kinds = {name: packets for name, packets in self.kinds.items()
+                          if any(text in name for text in target.kinds)}
 
     def _signed_by(self, peers: list[Peer], make: Callable[[], bytes]) -> list[bytes]:
         """Packets that ``make`` packs, one for each identity."""
@@ -122,12 +129,12 @@ class Attacker:
         counter = self.random.randrange(1 << 63)
         return self.overlay.ezr_pack(RelayPayload.msg_id, RelayPayload(self.third_party, counter, self._request()))
 
-    def _socket(self) -> socket.socket:
-        """A socket on a random address of the loopback network other than 127.0.0.1."""
+    def _socket(self, host: str = "") -> socket.socket:
+        """A socket on ``host``, or on a random address of the loopback network other than 127.0.0.1."""
+        pick = self.random.randrange
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setblocking(False)
-        sock.bind((f"127.{self.random.randrange(70, 250)}.{self.random.randrange(256)}.{self.random.randrange(1, 255)}",
-                   0))
+        sock.bind((host or f"127.{pick(70, 250)}.{pick(256)}.{pick(1, 255)}", 0))
         return sock
 
     def datagrams(self) -> Iterator[tuple[str, bytes]]:
@@ -138,8 +145,13 @@ class Attacker:
                 yield kind, next(supply)
 
     def send(self, kind: str, data: bytes) -> None:
-        """Send one datagram. Kinds with many senders use another address for each datagram."""
-        if kind.startswith(("one-shot", "unsolicited", "envelope")):
+        """Send one datagram. Kinds with many senders use another address for each datagram.
+
+        Some come from the host of the peers that are not hostile, as if their source was forged.
+        """
+        if kind.endswith("host of others"):
+            self._send(self.random.choice(self._sockets_of_others), kind, data)
+        elif kind.startswith(("one-shot", "unsolicited", "envelope")):
             with self._socket() as sock:
                 self._send(sock, kind, data)
         else:
@@ -166,7 +178,7 @@ class Attacker:
 
     def close(self) -> None:
         """Close the sockets."""
-        for sock in self._sockets:
+        for sock in (*self._sockets, *self._sockets_of_others):
             sock.close()
 
 

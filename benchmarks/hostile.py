@@ -172,8 +172,8 @@ async def _newcomer(victim: Peer, delay: float) -> tuple[Correspondent, float, b
     return newcomer, met, any(answers)
 
 
-async def attack(library: Library, rate: float, seconds: float) -> dict[str, Any]:
-    """Attack a node of ``library`` and return the results."""
+async def attack(library: Library, rate: float, seconds: float, kinds: list[str]) -> dict[str, Any]:
+    """Attack a node of ``library``, with datagrams of all kinds or of some, and return the results."""
     get_providers().clear()
     victim = await VictimProcess.start(library)
     third_party = ThirdParty()
@@ -187,7 +187,8 @@ async def attack(library: Library, rate: float, seconds: float) -> dict[str, Any
     before = await victim.report()
 
     target = Target((victim.address.ip, victim.address.port), third_party.address,
-                    [data.hex() for endpoint in recordings for data in endpoint.recorded[:10]])
+                    [data.hex() for endpoint in recordings for data in endpoint.recorded[:10]],
+                    kinds=kinds)
     attacker = await asyncio.create_subprocess_exec(
         *Library.running().command("benchmarks.attack", str(rate), str(seconds)), stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE)
@@ -235,6 +236,7 @@ def verdicts(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
     aimed = sum(size for kind, size in sent["bytes"].items() if kind.startswith(("puncture", "unsolicited")))
     up, down = (after[key] - before[key] for key in ("bytes_up", "bytes_down"))
     lines = after["log_lines"] - before["log_lines"]
+    busy = after["processor_seconds"] - before["processor_seconds"]
     growth = after["resident_kib"] - before["resident_kib"]
     moved = [mid for mid, address in result["acquaintances"].items() if after["peers"].get(mid) != address]
     expected = {key: limit for key, limit in TABLE_LIMITS.items() if key in after["tables"]}
@@ -252,6 +254,7 @@ def verdicts(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
         ("to the third party", f"{result['third_party_bytes']} bytes for {aimed} bytes",
          result["third_party_bytes"] <= aimed),
         ("sent in all", f"{up} bytes for {down} received", up <= down),
+        ("processor", f"{busy / result['seconds']:.0%} of the time", True),
         ("tracebacks", str(after["tracebacks"] - before["tracebacks"]), after["tracebacks"] == before["tracebacks"]),
         ("log lines", str(lines), lines <= LOG_LINES_ALLOWED_PER_SECOND * result["seconds"]),
         ("memory", f"{growth:+} KiB", growth <= GROWTH_ALLOWED_KIB),
@@ -265,6 +268,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
     parser.add_argument("--rate", type=float, default=4000, help="datagrams per second (default: 4000)")
     parser.add_argument("--seconds", type=float, default=20, help="duration of the attack, at least 10 (default: 20)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="KIND",
+                        help="send only kinds with one of these texts in their names, such as 'bad signature'")
     parser.add_argument("--victim", type=Path, metavar="VENV",
                         help="attack the ipv8 package of a virtual environment instead of ours")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all results")
@@ -272,9 +277,11 @@ def main() -> int:
     library = Library.of_venv(arguments.victim) if arguments.victim else Library.ours()
     if arguments.seconds < MINIMUM_SECONDS:
         parser.error(f"--seconds must be {MINIMUM_SECONDS} or more: newcomers wait until forged peers may be dropped")
-    result = asyncio.run(attack(library, arguments.rate, arguments.seconds))
+    result = asyncio.run(attack(library, arguments.rate, arguments.seconds, arguments.only))
     judged = verdicts(result)
     count = sum(result["sent"]["sent"].values())
+    if not count:
+        parser.error(f"there is no kind with {' or '.join(arguments.only)} in its name")
     print(f"{count} hostile datagrams of {len(result['sent']['sent'])} kinds in {arguments.seconds:g} s")
     for name, found, good in judged:
         print(f"{'ok  ' if good else 'BAD '} {name}: {found}")

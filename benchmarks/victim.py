@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def report(node: IPv8, log: CountingHandler) -> dict[str, Any]:
         "log_lines": log.lines,
         "tracebacks": log.tracebacks,
         "last_traceback": log.last_traceback,
+        "processor_seconds": time.process_time(),
         "resident_kib": _resident(),
         "wan": list(overlay.my_estimated_wan),
         "peers": {peer.mid.hex(): list(peer.address) for peer in overlay.get_peers()},

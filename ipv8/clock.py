@@ -7,6 +7,8 @@ clock::
     with clock.use(VirtualClock()):
         ...
 
+Budgets for work are charged by :func:`processor_time`, which simulations and tests do not have.
+
 The wall clock is for times that people or other nodes read. It can be set, forwards and backwards, so intervals, ages
 and deadlines are computed with :func:`monotonic`. :class:`WallTime` keeps both for an attribute that programs read and
 assign in wall-clock time.
@@ -17,12 +19,13 @@ from __future__ import annotations
 import time as _time
 from contextlib import contextmanager
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Clock", "SystemClock", "WallTime", "current", "install", "monotonic", "monotonic_of", "time", "use"]
+__all__ = ["Clock", "ProcessorClock", "SystemClock", "WallTime", "current", "install", "monotonic", "monotonic_of",
+           "processor_time", "time", "use"]
 
 
 class Clock(Protocol):
@@ -35,16 +38,26 @@ class Clock(Protocol):
         """Seconds since an arbitrary point; never decreases."""
 
 
+@runtime_checkable
+class ProcessorClock(Protocol):
+    """A clock that also tells how much work was done. Others do without: what it tells is different in each run."""
+
+    def processor_time(self) -> float:
+        """Seconds that the processor has worked for the thread that asks."""
+
+
 class SystemClock:
     """The clocks of the operating system."""
 
     time = staticmethod(_time.time)
     monotonic = staticmethod(_time.monotonic)
+    processor_time = staticmethod(getattr(_time, "thread_time", _time.process_time))  # some systems have no thread_time
 
 
 ClockT = TypeVar("ClockT", bound=Clock)
 
 _current: Clock = SystemClock()
+_processor: ProcessorClock | None = SystemClock()
 
 
 def time() -> float:
@@ -55,6 +68,11 @@ def time() -> float:
 def monotonic() -> float:
     """Seconds since an arbitrary point, by the installed clock; never decreases."""
     return _current.monotonic()
+
+
+def processor_time() -> float | None:
+    """Seconds that the processor has worked for this thread; ``None`` if the installed clock does not tell."""
+    return None if _processor is None else _processor.processor_time()
 
 
 def monotonic_of(when: float) -> float:
@@ -105,8 +123,8 @@ def current() -> Clock:
 
 def install(clock: Clock) -> Clock:
     """Use ``clock`` from now on, process-wide, and return the one used before."""
-    global _current
-    previous, _current = _current, clock
+    global _current, _processor
+    previous, _current, _processor = _current, clock, clock if isinstance(clock, ProcessorClock) else None
     return previous
 
 

@@ -6,6 +6,7 @@ Text comes out of the database as bytes.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from abc import ABC, abstractmethod
 from functools import wraps
@@ -38,19 +39,30 @@ T = TypeVar("T")
 DatabaseT = TypeVar("DatabaseT", bound="Database")
 
 class _Locks(WeakValueDictionary[str, "Lockable"]):
-    """A lock for each path that is asked for; it exists as long as there is a reference to it."""
+    """A lock for each path that is asked for; it exists as long as there is a reference to it.
+
+    A fork has locks of its own: threads of the other process that held one do not exist in it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._guard = Lock()
+        self._process = os.getpid()
 
     def __getitem__(self, path: str) -> Lockable:
+        if self._process != os.getpid():
+            self._guard, self._process = Lock(), os.getpid()
+            self.clear()
         with self._guard:
             return self.setdefault(path, RLock())
 
 
 db_locks = _Locks()
 """The lock of each file path, for as long as a database object or a caller has a reference to it."""
+
+
+_connections_of_others: list[sqlite3.Connection] = []
+"""Connections that were open when this process was forked, so that they are never closed: one for each database."""
 
 
 class IgnoreCommits(Exception):  # noqa: N818 - a signal to the with block, not an error
@@ -73,6 +85,8 @@ def db_call(f: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenate[D
     """Decorator for methods of a :class:`Database`: hold the lock of its file; return ``None`` if it is not open."""
     @wraps(f)
     def locked(self: DatabaseT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._process != os.getpid():
+            self._check_process()
         with self._lock:
             if self._connection is None:
                 return None  # type: ignore[return-value]  # methods declare what an open database returns
@@ -104,6 +118,7 @@ class Database(ABC):
         self._lock = db_locks[file_path]
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
+        self._process = os.getpid()
         self._database_version = 0
         # Zero outside of with blocks; inside, one more than the number of commits asked for.
         self._pending_commits = 0
@@ -135,6 +150,8 @@ class Database(ABC):
         :raises CorruptDatabaseException: if the file is not a valid database; its path is in the message.
         :raises sqlite3.OperationalError: if the file cannot be opened; its path is in the message.
         """
+        if self._process != os.getpid():
+            self._give_up_connection()
         with self._lock:
             self._assert(self._connection is None, f"The database {self._file_path} is open already")
             try:
@@ -150,6 +167,27 @@ class Database(ABC):
                 self._raise_if_corrupt(e)
                 raise
             return True
+
+    def _give_up_connection(self) -> None:
+        """Forget, without closing it, the connection of the process that this one was forked from.
+
+        SQLite does not allow to use it in two processes. To close it here would harm the other one.
+        """
+        if self._connection is not None:
+            _connections_of_others.append(self._connection)
+        self._connection = self._cursor = None
+        self._pending_commits, self._outer_commits = 0, []
+        self._lock = db_locks[self._file_path]
+        self._process = os.getpid()
+
+    def _check_process(self) -> None:
+        if self._connection is None:
+            self._give_up_connection()
+        elif self._file_path.startswith(":"):  # a database in memory was copied, with all that it has
+            self._lock, self._process = db_locks[self._file_path], os.getpid()
+        else:
+            raise DatabaseException(f"The database {self._file_path} was opened before the process was forked: open "
+                                    "it again in each process that uses it")
 
     def _raise_if_corrupt(self, error: BaseException) -> None:
         if type(error) is sqlite3.DatabaseError:  # its subclasses are about statements, not about the file

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import Address
+from .messaging.interfaces.endpoint import PacketTooLargeError
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from .messaging.readers import WHOLE, Refusal, SurplusError
 from .messaging.serialization import PackError, Payload
@@ -19,11 +20,11 @@ from .peer import Peer
 from .verification import (
     HEADER_SIZE,
     KEY_OFFSET,
+    NOBODY,
     BadSignatureError,
     PacketDecodingError,
     RateLimitedError,
     UndecodableError,
-    UnusableKeyError,
     recognise,
     try_verify,
 )
@@ -77,6 +78,8 @@ LazyWDWrappable = Callable[..., HandlerResult]
 LazyUnsignedWrappable = Callable[..., HandlerResult]
 LazyUnsignedWDWrappable = Callable[..., HandlerResult]
 
+LARGE_PACKET = 60_000
+"""Bytes; only for larger packets, the endpoint is asked whether it can send them."""
 
 WRONG_VALUES = (ArithmeticError, AssertionError, LookupError, PackError, ValueError, struct.error)
 """What a payload class raises when it is given values that it does not accept; anything else is a bug of the class."""
@@ -105,12 +108,13 @@ def try_decode(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: 
 
 
 def try_receive(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_address: Address, data: bytes,
-                admit: Admit | None = None) -> list[Any] | Refusal:
+                admit: Admit | None = None, solicited: bool = False) -> list[Any] | Refusal:
     """The sender of a signed packet and its payloads, or what is wrong with it.
 
     :param admit: as in :func:`ipv8.verification.try_verify`.
+    :param solicited: likewise.
     """
-    signer = try_verify(overlay, source_address, data, admit)
+    signer = try_verify(overlay, source_address, data, admit, solicited)
     return _open(overlay, classes, source_address, data, signer) if isinstance(signer, tuple) else signer
 
 
@@ -288,12 +292,16 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
         """Send ``payloads`` in one packet, with the ``msg_id`` of the last one, to the preferred address of ``peer``.
 
         :param sig: whether the packet names its author and is signed.
+        :raises PacketTooLargeError: if no endpoint of this kind can send a packet of that size.
         """
         self._ez_senda(peer.address, *payloads, sig=sig)
 
     def _ez_senda(self, address: Address, *payloads: Payload, sig: bool = True) -> None:
         """Send ``payloads`` in one packet, with the ``msg_id`` of the last one, to ``address``."""
-        self.endpoint.send(address, self.ezr_pack(payloads[-1].msg_id, *payloads, sig=sig))
+        packet = self.ezr_pack(payloads[-1].msg_id, *payloads, sig=sig)
+        if len(packet) > LARGE_PACKET and len(packet) > (limit := self.endpoint.max_packet_size):
+            raise PacketTooLargeError(len(packet), limit)
+        self.endpoint.send(address, packet)
 
     def ezr_pack(self, msg_num: int, *payloads: Payload, sig: bool = True) -> bytes:
         """The packet that carries ``payloads`` as message ``msg_num`` (0 to 255)."""
@@ -312,14 +320,16 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
 
     def _verify_signature(self, auth: BinMemberAuthenticationPayload, data: bytes) -> tuple[bool, bytes]:
         """Whether the key of ``auth`` signed ``data``, and ``data`` cut so that the payloads start at offset 23."""
-        try:
-            key = self.crypto.key_from_network(auth.public_key_bin)
-        except ValueError as e:
-            raise UnusableKeyError(str(e)) from e
-        if not self.signature_guard.affords_key(key):
-            raise RateLimitedError(key.curve_name())
+        guard = self.signature_guard
+        if not guard.admits(NOBODY):
+            raise RateLimitedError(NOBODY)
+        key = guard.load(self.crypto.key_from_network, auth.public_key_bin, NOBODY)
+        if isinstance(key, PacketDecodingError):
+            raise key
         end = len(data) - key.get_signature_length()
-        valid = end > 0 and key.verify(data[end:], data[:end])
+        valid = end > 0 and guard.verify(key, data[end:], data[:end], NOBODY)
+        if valid is None:
+            raise RateLimitedError(NOBODY)
         return valid, data[2 + len(auth.public_key_bin):end]
 
     def _ez_unpack_auth(

@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from . import clock
+from . import clock, entropy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BoundedDict", "ExpiringDict", "TokenBuckets"]
+__all__ = ["BoundedDict", "ExpiringDict", "TokenBuckets", "drawn"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -206,6 +206,11 @@ class ExpiringDict(Generic[K, V]):
         self._entries.clear()
 
 
+def drawn(probability: float) -> bool:
+    """``True`` with this probability, from 0 to 1."""
+    return probability >= 1.0 or entropy.random() < probability
+
+
 class TokenBuckets:
     """One token bucket a key, all of the same size; the least recently used one is evicted first.
 
@@ -249,3 +254,41 @@ class TokenBuckets:
         """Whether the bucket of ``key`` has ``cost`` tokens now; takes nothing."""
         tokens, stamp = self._buckets.get(key, (cost, 0.0))
         return tokens >= cost or tokens + (clock.monotonic() - stamp) * self.rate >= cost
+
+    # For budgets that others can spend: somebody may send in the name of an address that is not his own. Whoever waits
+    # for tokens then loses to whoever sends most. With a draw, all have the same chance.
+
+    def charge(self, key: Hashable = None, cost: float = 1.0, now: float | None = None) -> None:
+        """Take ``cost`` tokens out of the bucket of ``key``, for something that was done already.
+
+        If it holds fewer, the rest is owed: the bucket is below zero, by ``burst`` at most.
+        """
+        if now is None:
+            now = clock.monotonic()
+        tokens, stamp = self._buckets.get(key, (self.burst, now))
+        tokens = min(self.burst, tokens + (now - stamp) * self.rate)
+        self._buckets[key] = (max(-self.burst, tokens - cost), now)
+
+    def fill(self, key: Hashable = None, now: float | None = None) -> float:
+        """How full the bucket of ``key`` is, from 0 to 1; takes nothing."""
+        entry = self._buckets.get(key)
+        if entry is None:
+            return 1.0
+        tokens, stamp = entry
+        if now is None:
+            now = clock.monotonic()
+        return max(0.0, min(1.0, (tokens + (now - stamp) * self.rate) / self.burst))
+
+    def chance(self, key: Hashable = None, reserved: float = 0.0, now: float | None = None) -> float:
+        """The probability with which somebody should be let in: 1 while the bucket is half full, then less and less.
+
+        Call :meth:`charge` for each one that was let in. If more come than there are tokens for, the bucket settles at
+        the level at which as many are let in as ``rate`` allows.
+
+        :param reserved: the part of the bucket, less than 1, that is left for others.
+        """
+        return max(0.0, min(1.0, 2 * (self.fill(key, now) - reserved) / (1 - reserved)))
+
+    def draw(self, key: Hashable = None, now: float | None = None) -> bool:
+        """Whether to let somebody in, by chance (see :meth:`chance`); takes nothing."""
+        return drawn(self.chance(key, now=now))

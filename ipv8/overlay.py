@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .keyvault.crypto import default_eccrypto
 from .messaging.interfaces.endpoint import EndpointListener
-from .messaging.interfaces.lan_addresses.interfaces import get_providers
+from .messaging.interfaces.lan_addresses.interfaces import discover_addresses, get_providers
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.serialization import Serializer
 from .reexports import reexports
@@ -76,7 +76,7 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         """Search again for the addresses of this machine, with each address provider, in a thread."""
         loop = asyncio.get_running_loop()
         for provider in tuple(get_providers()):
-            await loop.run_in_executor(None, provider.discover_addresses)
+            await loop.run_in_executor(None, discover_addresses, provider)
         self._follow_interfaces()
 
     async def unload(self) -> None:

@@ -1,8 +1,8 @@
 """From the bytes of a signed packet to the peer that sent it (doc/protocol/packets.md sections 3 and 6).
 
 All that can be wrong with a packet is the sender's fault and ends in a :class:`PacketDecodingError`, which names the
-counter it belongs to. At most one signature is verified for a packet. None is verified if the source of the packet is
-over its budget for forgeries, or for keys that take long to verify.
+counter it belongs to. At most one signature is verified for a packet. The time that this takes is limited by the
+budgets of a :class:`SignatureGuard`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .keyvault.backend.handle import UnsupportedCurveError
+from . import clock
 from .keyvault.crypto import ECCrypto
-from .keyvault.encoding import EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
-from .limits import TokenBuckets
+from .keyvault.encoding import DER_START, EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
+from .limits import TokenBuckets, drawn
 from .messaging.address import Address
+from .messaging.inet import HOST_BITS, network_of
 from .messaging.interfaces.endpoint import Endpoint
 from .messaging.interfaces.gate import Burst
 from .messaging.interfaces.network_stats import DropCounter
@@ -55,32 +56,38 @@ DER_LENGTH_OFFSET = KEY_OFFSET + 1
 ALGORITHM_OFFSET = KEY_OFFSET + 4
 """Where a key in DER names its algorithm: behind the headers of two sequences, one byte later if the key is long."""
 
-FORGERIES_PER_SECOND = 20.0
-FORGERIES_AT_ONCE = 100.0
-"""Bad signatures that are verified for one IP address; beyond that, packets of its unknown peers are dropped."""
+FORGED_SECONDS_PER_SECOND, FORGED_SECONDS_AT_ONCE = 0.1, 0.1
+"""Processor time for bad signatures by usual keys, and for keys that are none, of all hosts together."""
 
-COSTLY_SECONDS_PER_SECOND = 0.2
-COSTLY_SECONDS_AT_ONCE = 2.0
-"""Processor time for keys of costly curves, of all sources together that are not the address of a verified peer."""
+FORGED_SECONDS_PER_SECOND_PER_HOST, FORGED_SECONDS_AT_ONCE_PER_HOST = 0.05, 0.05
+"""The same for one host: an IPv4 address or an IPv6 /64."""
 
-COSTLY_SECONDS_PER_SECOND_PER_IP = 0.1
-COSTLY_SECONDS_AT_ONCE_PER_IP = 1.0
-"""Processor time for keys of costly curves from one IP address."""
+COSTLY_SECONDS_PER_SECOND, COSTLY_SECONDS_AT_ONCE = 0.2, 0.1
+"""Processor time for keys of costly curves, of all hosts together."""
 
-COSTLY_SECONDS_PER_SIGNATURE = ((42, 0.0003), (60, 0.0004), (104, 0.0012))
-"""Largest signature in bytes, and seconds that it takes to verify one (doc/protocol/keys.md section 6)."""
+COSTLY_SECONDS_PER_SECOND_PER_HOST, COSTLY_SECONDS_AT_ONCE_PER_HOST = 0.1, 0.05
+"""The same for one host."""
 
-COSTLIEST_SECONDS_PER_SIGNATURE = 0.0025
-"""Seconds for larger signatures, which are those of sect571."""
+UNLIMITED_SECONDS = 1e9
+"""More processor time than a test takes."""
 
-COSTLY_SECONDS_PER_KEY = 0.00002
-"""Seconds that it takes to load a key of a costly curve; most of that is to check whether its point is on the curve."""
+RESERVED_FOR_PEERS = 0.5
+"""The part of the processor time for costly curves that only proven peers may use."""
+
+SECONDS_PER_SIGNATURE = 0.0001
+"""Seconds that it takes to verify a signature of curve25519.
+
+This and the following are charged where the clock does not tell how long it took, as in simulations."""
+
+COSTLY_SECONDS_PER_SIGNATURE = ((42, 0.0003), (64, 0.0004), (104, 0.0012), (1024, 0.0025))
+"""Largest signature of a costly curve in bytes, and seconds that it takes to verify one (doc/protocol/keys.md section
+6)."""
+
+SECONDS_PER_KEY = 0.00002
+"""Seconds that it takes to load a key; for costly curves this finds out whether its point is on the curve."""
 
 CHEAP_KEY = b"LibNaCLPK:"
 """How curve25519 keys start (doc/protocol/keys.md section 2.1)."""
-
-DER_SEQUENCE = 0x30
-"""How all other keys start, which are in DER (doc/protocol/keys.md section 3.2)."""
 
 ALGORITHM_SIZE = 5
 DER_ALGORITHMS = frozenset(tlv(OBJECT_IDENTIFIER, kind)[:ALGORITHM_SIZE] for kind in (EC_PUBLIC_KEY, ED25519))
@@ -134,17 +141,30 @@ class RateLimitedError(PacketDecodingError):
     reason = DropCounter.RATE_LIMITED
 
 
-def _cost(key: PublicKey) -> float:
-    """Seconds that it takes to verify a signature by a costly key."""
-    size = key.get_signature_length()
-    return next((cost for limit, cost in COSTLY_SECONDS_PER_SIGNATURE if size <= limit),
-                COSTLIEST_SECONDS_PER_SIGNATURE)
+def _estimate(key: PublicKey) -> float:
+    """Seconds that it takes to verify a signature by ``key``."""
+    if not key.is_costly:
+        return SECONDS_PER_SIGNATURE
+    size, costs = key.get_signature_length(), COSTLY_SECONDS_PER_SIGNATURE
+    return next((seconds for limit, seconds in costs if size <= limit), costs[-1][1])
+
+
+def _since(start: float | None, estimate: float) -> float:
+    """Seconds of processor time since ``start``; ``estimate`` if the clock does not tell."""
+    end = clock.processor_time()
+    return estimate if start is None or end is None else end - start
 
 
 class SignatureGuard:
     """The budgets for verifying signatures, and the verdicts on those that were verified ahead.
 
-    All overlays of an endpoint share one.
+    All overlays of an endpoint share one. What was spent is charged in processor time, as measured.
+
+    The source of a packet may be forged. So a budget that was used up for a host must not keep out whoever is really
+    there. Nobody is refused for being over budget. Instead, as soon as half of a budget is used, packets are let in by
+    chance: the less is left, the fewer. A sender that repeats its request gets in, and the time that is spent stays
+    within the budget. Packets of known peers from their addresses, and answers that are waited for, are always let in,
+    unless their keys are costly: then they may use more of the budget than others.
     """
 
     @classmethod
@@ -157,9 +177,10 @@ class SignatureGuard:
         return guard
 
     def __init__(self) -> None:
-        self.forgeries = TokenBuckets(FORGERIES_PER_SECOND, FORGERIES_AT_ONCE)
-        self.costly = TokenBuckets(COSTLY_SECONDS_PER_SECOND, COSTLY_SECONDS_AT_ONCE)
-        self.costly_per_ip = TokenBuckets(COSTLY_SECONDS_PER_SECOND_PER_IP, COSTLY_SECONDS_AT_ONCE_PER_IP)
+        self.forged_time = TokenBuckets(FORGED_SECONDS_PER_SECOND, FORGED_SECONDS_AT_ONCE, capacity=1)
+        self.forged_time_per_host = TokenBuckets(FORGED_SECONDS_PER_SECOND_PER_HOST, FORGED_SECONDS_AT_ONCE_PER_HOST)
+        self.costly_time = TokenBuckets(COSTLY_SECONDS_PER_SECOND, COSTLY_SECONDS_AT_ONCE, capacity=1)
+        self.costly_time_per_host = TokenBuckets(COSTLY_SECONDS_PER_SECOND_PER_HOST, COSTLY_SECONDS_AT_ONCE_PER_HOST)
         #: The packets that arrived together and may be verified ahead.
         self.burst = Burst()
         #: Packets of the last burst that were verified ahead, and whether their signatures are good.
@@ -167,27 +188,81 @@ class SignatureGuard:
         self._pool: ThreadPoolExecutor | None = None
         self._pool_process = 0
 
-    def admits(self, key: PublicKey, host: str, familiar: bool) -> bool:
-        """Whether a signature by ``key`` from ``host`` may be verified now; ``familiar`` is a known peer's address."""
-        if not familiar and self.is_over_budget(host):
-            return False
-        return not key.is_costly or self.affords(host, _cost(key), familiar)
+    def lift(self) -> None:
+        """Let everything be verified, however long it takes: for tests, where nobody is hostile."""
+        for budget in (self.forged_time, self.forged_time_per_host, self.costly_time, self.costly_time_per_host):
+            budget.burst = UNLIMITED_SECONDS
 
-    def affords_key(self, key: PublicKey) -> bool:
-        """Whether a signature by ``key`` from an unknown source may be verified now."""
-        return not key.is_costly or self.costly.take(None, _cost(key))
+    # What may be done
 
-    def is_over_budget(self, host: str) -> bool:
-        """Whether so many forgeries came from ``host`` that only peers which are known to be there are verified."""
-        return not self.forgeries.holds(host)
+    def admits(self, host: str, familiar: bool = False) -> bool:
+        """Whether a packet from ``host`` may be verified now; this is by chance if many forgeries came from there.
 
-    def affords(self, host: str, cost: float, familiar: bool = False) -> bool:
-        """Whether ``cost`` seconds may be spent on curves other than curve25519 for ``host`` now."""
-        return self.costly_per_ip.take(host, cost) and (familiar or self.costly.take(None, cost))
+        :param familiar: whether the packet has the address of a known peer, or answers an open request.
+        """
+        if familiar:
+            return True
+        return drawn(self.forged_time.chance() * self.forged_time_per_host.chance(network_of(host, *HOST_BITS)))
 
-    def forged(self, host: str) -> None:
-        """Note a bad signature from ``host``."""
-        self.forgeries.take(host)
+    def admits_costly(self, host: str, proven: bool = False) -> bool:
+        """Whether time may be spent on a costly curve for ``host`` now; this is by chance if much was spent.
+
+        :param proven: whether a known peer has proved to be there, or an open request is answered.
+        """
+        chance = self.costly_time.chance(reserved=0.0 if proven else RESERVED_FOR_PEERS)
+        return drawn(chance * self.costly_time_per_host.chance(network_of(host, *HOST_BITS)))
+
+    # What was done
+
+    def charge_costly(self, host: str, seconds: float) -> None:
+        """Note time that was spent on a costly curve for ``host``."""
+        self.costly_time.charge(None, seconds)
+        self.costly_time_per_host.charge(network_of(host, *HOST_BITS), seconds)
+
+    def charge_forged(self, host: str, seconds: float) -> None:
+        """Note time that was spent on a bad signature by a usual key, or on a key that is none, from ``host``."""
+        self.forged_time.charge(None, seconds)
+        self.forged_time_per_host.charge(network_of(host, *HOST_BITS), seconds)
+
+    # Doing it
+
+    def load(self, load: Callable[[bytes], PublicKey], key_bin: bytes, host: str,
+             proven: bool = False) -> PublicKey | PacketDecodingError:
+        """The key of the bytes ``key_bin`` that came from ``host``, by ``load``, if the budgets allow that.
+
+        All is charged. For ``proven`` see :meth:`admits_costly`.
+        """
+        may_be_costly = key_bin[:1] == DER_START
+        if may_be_costly and not self.admits_costly(host, proven):
+            return RateLimitedError(host)
+        start = clock.processor_time()
+        try:
+            return load(key_bin)
+        except ValueError as e:
+            if not may_be_costly:
+                self.charge_forged(host, _since(start, SECONDS_PER_KEY))
+            return UnusableKeyError(str(e))
+        finally:
+            if may_be_costly:
+                self.charge_costly(host, _since(start, SECONDS_PER_KEY))
+
+    def verify(self, key: PublicKey, signature: bytes, message: bytes, host: str,
+               proven: bool = False) -> bool | None:
+        """Whether ``signature`` is one of ``message`` by ``key``; ``None`` if no time may be spent on that now.
+
+        The caller has asked :meth:`admits`. This asks for the budget of costly curves, and charges all. For ``proven``
+        see :meth:`admits_costly`.
+        """
+        is_costly = key.is_costly
+        if is_costly and not self.admits_costly(host, proven):
+            return None
+        start = clock.processor_time() if is_costly or not proven else None
+        valid = key.verify(signature, message)
+        if is_costly:
+            self.charge_costly(host, _since(start, _estimate(key)))
+        elif not valid:
+            self.charge_forged(host, _since(start, _estimate(key)))
+        return valid
 
     def workers(self) -> ThreadPoolExecutor | None:
         """The threads that verify ahead; none on a machine with one core."""
@@ -208,19 +283,6 @@ class SignatureGuard:
             pool.shutdown(wait=False)
 
 
-def _load_key(overlay: Overlay[Any], key_bin: bytes, is_der: bool, host: str) -> PublicKey | PacketDecodingError:
-    """The key of a sender that is no verified peer, if ``host`` has budget left for loading and using it."""
-    guard = overlay.signature_guard
-    if guard.is_over_budget(host) or (is_der and not guard.affords(host, COSTLY_SECONDS_PER_KEY)):
-        return RateLimitedError(host)
-    try:
-        return overlay.crypto.key_from_network(key_bin)
-    except ValueError as e:
-        if not isinstance(e, UnsupportedCurveError):  # which is no fault of the sender
-            guard.forged(host)
-        return UnusableKeyError(str(e))
-
-
 Admit = Callable[[Any, Address, bytes, bytes, int], bool]
 """``admit(overlay, source_address, data, key_bin, start)``: whether to verify a packet that names this key as its own.
 
@@ -229,10 +291,12 @@ Its payloads start at ``start``. Only its layout has been checked so far.
 
 
 def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
-               admit: Admit | None = None) -> tuple[PublicKey, int, int] | PacketDecodingError:
+               admit: Admit | None = None, solicited: bool = False,
+               ) -> tuple[PublicKey, int, int] | PacketDecodingError:
     """Verify the signature of a packet, whose author need not be at ``source_address``.
 
     :param admit: asked before the key is loaded and the signature verified.
+    :param solicited: whether ``admit`` lets in answers only, to open requests whose numbers nobody else can guess.
     :returns: the key that signed it, and the offsets at which the payloads start and the signature starts; or what is
         wrong with the packet, which is returned because raising it would take longer than finding it.
     """
@@ -243,7 +307,7 @@ def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
     room -= size
     if not 0 < size <= MAX_KEY_SIZE or room <= 0:
         return UndecodableError("the packet is too short for its key, or the key has no valid length")
-    is_der = data[KEY_OFFSET] == DER_SEQUENCE
+    is_der = data.startswith(DER_START, KEY_OFFSET)
     if is_der:
         start = ALGORITHM_OFFSET + (data[DER_LENGTH_OFFSET] >> 7)
         if size < SMALLEST_DER_KEY or data[start:start + ALGORITHM_SIZE] not in DER_ALGORITHMS:
@@ -256,38 +320,43 @@ def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
     key_bin = data[KEY_OFFSET:body]
     if admit is not None and not admit(overlay, source_address, data, key_bin, body):
         return NotAdmittedError()
-    host = source_address[0] if source_address and isinstance(source_address, tuple) else NOBODY
+    host = _host_of(source_address)
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
-    key = _load_key(overlay, key_bin, is_der, host) if known is None else known.public_key
+    familiar = solicited or (known is not None and source_address in known.addresses.values())
+    proven = solicited or (familiar and known is not None and known.proven)
+    guard = overlay.signature_guard
+    if guard.burst.packets:
+        verify_ahead(overlay, data[:MESSAGE_ID_OFFSET], guard.burst.take())
+    if not familiar and not guard.admits(host):
+        return RateLimitedError(host)
+    key = known.public_key if known is not None else guard.load(overlay.crypto.key_from_network, key_bin, host, proven)
     if isinstance(key, PacketDecodingError):
         return key
     end = len(data) - key.get_signature_length()
     if end < body:
         return UndecodableError(f"{len(data)} bytes are too few for a packet signed with {key.curve_name()}")
-    refusal = _check_signature(overlay, key, known, source_address, host, data, end)
-    if refusal is not None:
-        return refusal
+    valid = _verify(guard, key, data, end, host, proven)
+    if not valid:
+        return (RateLimitedError(host) if valid is None
+                else BadSignatureError("the signature does not belong to the packet"))
     if known is None and isinstance(overlay.crypto, ECCrypto):
         overlay.crypto.remember_public_key(key, key_bin)
     return key, body, end
 
 
-def _check_signature(overlay: Overlay[Any], key: PublicKey, known: Peer | None, source_address: Address, host: str,
-                     data: bytes, end: int) -> PacketDecodingError | None:
-    """What is wrong with the signature that starts at ``end``, if the budgets of its sender allow to verify it."""
-    guard = overlay.signature_guard
-    if guard.burst.packets:
-        verify_ahead(overlay, data[:MESSAGE_ID_OFFSET], guard.burst.take())
-    valid = guard.verdicts.pop(data, None) if guard.verdicts else None
-    if valid is None:
-        familiar = known is not None and source_address in known.addresses.values()
-        if not guard.admits(key, host, familiar):
-            return RateLimitedError(host)
-        valid = key.verify(data[end:], data[:end])
-    if valid:
-        return None
-    guard.forged(host)
-    return BadSignatureError("the signature does not belong to the packet")
+def _host_of(source_address: Any) -> str:
+    host = source_address[0] if source_address and isinstance(source_address, tuple) else NOBODY
+    return host if isinstance(host, str) else NOBODY
+
+
+def _verify(guard: SignatureGuard, key: PublicKey, data: bytes, end: int, host: str, proven: bool) -> bool | None:
+    """Whether the signature that starts at ``end`` is good; ``None`` if no time may be spent on that now."""
+    verdict = guard.verdicts.pop(data, None) if guard.verdicts else None
+    if verdict is None:
+        return guard.verify(key, data[end:], data[:end], host, proven)
+    if not verdict:
+        guard.charge_forged(host, _estimate(key))
+    return verdict
 
 
 def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, key_bin: bytes) -> Peer:

@@ -61,3 +61,14 @@ def test_system_clock() -> None:
     assert system.time() > 1e9
     first = system.monotonic()
     assert system.monotonic() >= first
+
+
+def test_processor_time(manual_clock: Any) -> None:
+    assert clock.processor_time() is None, "a clock that a test moves does not work"
+    with clock.use(clock.SystemClock()):
+        first = clock.processor_time()
+        assert first is not None
+        sum(range(10_000))
+        second = clock.processor_time()
+        assert second is not None
+        assert second >= first

@@ -3,8 +3,10 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import sqlite3
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from ipv8.database import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS option(key TEXT PRIMARY KEY, value BLOB);
@@ -553,3 +555,91 @@ def test_all_who_ask_for_a_lock_at_once_get_the_same(path: str) -> None:
         thread.join()
     assert len(locks) == 8
     assert all(lock is locks[0] for lock in locks)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with other threads, which this is about
+class TestForks:
+    """Processes that are forked while a database is open."""
+
+    def in_a_fork(self, check: Callable[[], None]) -> None:
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            code = 1
+            try:
+                check()
+                code = 0
+            except BaseException:  # noqa: BLE001 - a child must not go on with the tests
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def test_a_fork_opens_the_file_again(self, path: str) -> None:
+        database = Numbers(path)
+        database.open()
+        database.add(1)
+        database.commit()
+
+        def child() -> None:
+            for call in (database.numbers, database.count, database.commit, database.close):
+                with pytest.raises(DatabaseException, match="before the process was forked: open it again"):
+                    call()
+            database.open()
+            assert database.numbers() == [1]
+            database.add(2)
+            database.close()
+            assert database.execute("SELECT 1") is None
+
+        self.in_a_fork(child)
+        assert database.numbers() == [1, 2]
+        database.add(3)
+        database.close()
+        database.open()
+        assert database.numbers() == [1, 2, 3]
+        database.close()
+
+    def test_a_closed_database_can_be_opened(self, path: str) -> None:
+        database = Numbers(path)
+
+        def child() -> None:
+            assert database.execute("SELECT 1") is None
+            assert database.open()
+            database.add(1)
+            database.close()
+
+        self.in_a_fork(child)
+
+    def test_a_database_in_memory_is_copied(self, memory: Numbers) -> None:
+        memory.add(1)
+
+        def child() -> None:
+            memory.add(2)
+            assert memory.numbers() == [1, 2]
+
+        self.in_a_fork(child)
+        assert memory.numbers() == [1]
+
+    def test_locks_that_another_thread_held(self, path: str, memory: Numbers) -> None:
+        database = Numbers(path)
+        locked, finished = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with database._lock, memory._lock, db_locks._guard:
+                locked.set()
+                assert finished.wait(20)
+
+        def child() -> None:
+            assert database.open()
+            memory.add(1)
+            database.close()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        assert locked.wait(10)
+        try:
+            self.in_a_fork(child)
+        finally:
+            finished.set()
+            thread.join()

@@ -24,14 +24,16 @@ from ipv8.lazy_community import (
 )
 from ipv8.message_table import REMARKS
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.interfaces.endpoint import DataTooBigException
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ipv8.messaging.serialization import PackError
 from ipv8.peer import Peer
 from ipv8.requestcache import NumberCacheWithName, RequestCache
 from ipv8.verification import (
-    COSTLIEST_SECONDS_PER_SIGNATURE,
     COSTLY_SECONDS_AT_ONCE,
+    FORGED_SECONDS_AT_ONCE,
+    NOBODY,
     BadSignatureError,
     PacketDecodingError,
     RateLimitedError,
@@ -359,7 +361,19 @@ def test_classic_handlers_have_a_budget_for_costly_keys_too(strict: Any, make_ov
     author = BinMemberAuthenticationPayload(sender.my_peer.public_key.key_to_bin())
     packet = sender._ez_pack(sender.get_prefix(), 1, (author, GlobalTimeDistributionPayload(7), First(5)))
     strict._ez_unpack_auth(First, packet)
-    strict.signature_guard.costly.take(None, COSTLY_SECONDS_AT_ONCE - COSTLIEST_SECONDS_PER_SIGNATURE)
+    strict.signature_guard.charge_costly(NOBODY, COSTLY_SECONDS_AT_ONCE)
+    with pytest.raises(RateLimitedError):
+        strict._ez_unpack_auth(First, packet)
+
+
+def test_classic_handlers_have_a_budget_for_forgeries_too(strict: Any, make_overlay: Any, manual_clock: Any) -> None:
+    sender = make_overlay(Strict)
+    author = BinMemberAuthenticationPayload(sender.my_peer.public_key.key_to_bin())
+    packet = sender._ez_pack(sender.get_prefix(), 1, (author, GlobalTimeDistributionPayload(7), First(5)))
+    with pytest.raises(BadSignatureError):
+        strict._ez_unpack_auth(First, packet[:-1] + bytes((packet[-1] ^ 1,)))
+    assert strict.signature_guard.forged_time.fill() < 1
+    strict.signature_guard.charge_forged(NOBODY, FORGED_SECONDS_AT_ONCE)
     with pytest.raises(RateLimitedError):
         strict._ez_unpack_auth(First, packet)
 
@@ -453,3 +467,22 @@ def test_what_a_payload_class_raises_is_the_sender_s_mistake(strict: Any) -> Non
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert strict.drops == {"undecodable": 2}
     assert not received
+
+
+class Large(VariablePayload):
+    msg_id = 9
+    format_list = ["raw"]
+    names = ["content"]
+
+
+@pytest.mark.parametrize("sig", [False, True])
+def test_a_packet_that_can_never_be_sent_is_the_callers_mistake(strict: Any, sig: bool) -> None:
+    peer = Peer(default_eccrypto.generate_key("curve25519").pub(), SOURCE)
+    strict.endpoint.deliver = False
+    room = strict.endpoint.max_packet_size - len(strict.ezr_pack(9, Large(b""), sig=sig))
+    strict.ez_send(peer, Large(bytes(room)), sig=sig)
+    ((_, sent),) = strict.endpoint.sent
+    assert len(sent) == strict.endpoint.max_packet_size
+    with pytest.raises(DataTooBigException, match="a packet of 65528 bytes can never be sent.*at most 65527: divide"):
+        strict.ez_send(peer, Large(bytes(room + 1)), sig=sig)
+    assert len(strict.endpoint.sent) == 1

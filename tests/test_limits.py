@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
 from typing import Any
 
 import pytest
 
-from ipv8.limits import BoundedDict, ExpiringDict, TokenBuckets
+from ipv8 import entropy
+from ipv8.limits import BoundedDict, ExpiringDict, TokenBuckets, drawn
 
 
 def test_a_full_bucket_holds_the_burst_and_refills_at_its_rate(manual_clock: Any) -> None:
@@ -139,3 +141,55 @@ def test_entries_of_an_expiring_dict_end_with_their_lifetime(manual_clock: Any) 
     manual_clock.advance(10)
     table.expire()
     assert [key for key, _ in evicted] == ["a", "c", "d", "e", "f"]
+
+
+def test_what_was_done_is_charged_even_if_too_much(manual_clock: Any) -> None:
+    buckets = TokenBuckets(2.0, 10.0)
+    assert buckets.fill("a") == 1
+    buckets.charge("a", 4)
+    assert buckets.fill("a") == pytest.approx(0.6)
+    buckets.charge("a", 9)
+    assert buckets.fill("a") == 0
+    manual_clock.advance(2)
+    assert buckets.fill("a") == pytest.approx(0.1), "three were owed"
+    buckets.charge("a", 1000)
+    manual_clock.advance(5)
+    assert not buckets.take("a"), "as much is owed as a full bucket holds"
+    manual_clock.advance(0.5)
+    assert buckets.take("a")
+    assert buckets.fill("b") == 1
+    manual_clock.advance(1000)
+    assert buckets.fill("a") == 1
+
+
+def test_chances(manual_clock: Any) -> None:
+    buckets = TokenBuckets(1.0, 10.0)
+    for charged, chance in ((0, 1), (5, 1), (2, 0.6), (2, 0.2), (1, 0), (5, 0)):
+        buckets.charge("a", charged)
+        assert buckets.chance("a") == pytest.approx(chance)
+    buckets.charge("b", 2.5)
+    assert buckets.chance("b", reserved=0.5) == 1
+    buckets.charge("b", 1.5)
+    assert buckets.chance("b", reserved=0.5) == pytest.approx(0.4)
+    buckets.charge("b", 1)
+    assert buckets.chance("b", reserved=0.5) == 0
+
+
+@pytest.mark.parametrize("rate", [1, 20, 1000])
+def test_a_bucket_settles_where_as_many_are_let_in_as_it_allows(manual_clock: Any, rate: int) -> None:
+    buckets = TokenBuckets(10.0, 10.0)
+    let_in = 0
+    with entropy.use(random.Random(7)):
+        for _ in range(100 * rate):
+            if buckets.draw("a"):
+                let_in += 1
+                buckets.charge("a")
+            manual_clock.advance(1 / rate)
+    assert let_in == pytest.approx(100 * min(rate, 10), rel=0.1)
+
+
+def test_draws() -> None:
+    with entropy.use(random.Random(7)):
+        assert not any(drawn(0.0) for _ in range(1000))
+        assert all(drawn(1.0) for _ in range(1000))
+        assert sum(drawn(0.3) for _ in range(10_000)) == pytest.approx(3000, rel=0.1)

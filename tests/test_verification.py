@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
-from typing import Any
+import time
+from collections import Counter
+from itertools import count, repeat
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8 import verification
+from ipv8 import clock, entropy, verification
 from ipv8.community import Community, CommunitySettings
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.inet import network_of
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.serialization import PackError
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
+from ipv8.test.clock import ManualClock
 from ipv8.verification import (
-    FORGERIES_AT_ONCE,
+    COSTLY_SECONDS_AT_ONCE,
+    COSTLY_SECONDS_AT_ONCE_PER_HOST,
+    COSTLY_SECONDS_PER_SECOND_PER_HOST,
+    FORGED_SECONDS_AT_ONCE,
+    FORGED_SECONDS_PER_SECOND,
+    FORGED_SECONDS_PER_SECOND_PER_HOST,
+    NOBODY,
+    RESERVED_FOR_PEERS,
     BadSignatureError,
     PacketDecodingError,
-    RateLimitedError,
     SignatureGuard,
     UndecodableError,
     UnusableKeyError,
@@ -33,6 +45,9 @@ from ipv8.verification import (
     try_verify,
     verify_ahead,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ENDPOINT = UDPEndpoint()
 SOURCE = UDPv4Address("1.2.3.4", 5)
@@ -69,6 +84,12 @@ class Lonely(Community):
     @lazy_wrapper_unsigned(Inner)
     def on_unsigned(self, source_address: Any, payload: Inner) -> None:
         """What is received does not matter here."""
+
+
+@pytest.fixture(autouse=True)
+def same_chance_each_time() -> Iterator[None]:
+    with entropy.use(random.Random(7)):
+        yield
 
 
 @pytest.fixture
@@ -159,42 +180,188 @@ def test_the_kinds_of_mistakes_are_told_apart(overlay: Any, sender: Any) -> None
         authenticate(overlay, SOURCE, packet[:-1] + bytes((packet[-1] ^ 1,)))
 
 
-def test_a_forger_is_not_listened_to_for_long(overlay: Any, sender: Any, manual_clock: Any) -> None:
-    packet = sender.ezr_pack(1, Inner(7))
-    forged = packet[:-1] + bytes((packet[-1] ^ 1,))
-    for _ in range(int(FORGERIES_AT_ONCE)):
-        with pytest.raises(BadSignatureError):
-            authenticate(overlay, SOURCE, forged)
-    with pytest.raises(RateLimitedError):
-        authenticate(overlay, SOURCE, forged)
-    with pytest.raises(RateLimitedError):
-        authenticate(overlay, SOURCE, packet)
-    assert authenticate(overlay, ELSEWHERE, packet)[0] == sender.my_peer, "others are not affected"
+def outcome(overlay: Any, source: Any, packet: bytes) -> str:
+    """``good`` or the name of the error."""
+    result = try_verify(overlay, source, packet)
+    return type(result).__name__ if isinstance(result, PacketDecodingError) else "good"
+
+
+def forgery_of(packet: bytes) -> bytes:
+    return packet[:-1] + bytes((packet[-1] ^ 1,))
+
+
+def flood(overlay: Any, clock: Any, packets: list[bytes], rate: int, seconds: float, hosts: Any) -> Counter[str]:
+    """What becomes of so many packets a second, which come from ``hosts`` in turn."""
+    outcomes: Counter[str] = Counter()
+    for number in range(int(rate * seconds)):
+        outcomes[outcome(overlay, UDPv4Address(next(hosts), 5000 + number % 1000), packets[number % len(packets)])] += 1
+        clock.advance(1 / rate)
+    return outcomes
+
+
+def test_forgeries_that_name_a_host_take_a_part_of_the_time_only(overlay: Any, sender: Any, manual_clock: Any) -> None:
+    forged = forgery_of(sender.ezr_pack(1, Inner(7)))
+    verified = flood(overlay, manual_clock, [forged], 10_000, 3.0, repeat("1.2.3.4"))["BadSignatureError"]
+    spent = verified * estimate(sender)
+    assert 0.5 * FORGED_SECONDS_PER_SECOND_PER_HOST < spent / 3.0 < 1.5 * FORGED_SECONDS_PER_SECOND_PER_HOST
+
+
+def test_forgeries_of_any_hosts_take_a_part_of_the_time_only(overlay: Any, sender: Any, manual_clock: Any) -> None:
+    forged = forgery_of(sender.ezr_pack(1, Inner(7)))
+    hosts = (f"{10 + n % 90}.{n >> 8 & 255}.{n & 255}.1" for n in count())
+    verified = flood(overlay, manual_clock, [forged], 10_000, 3.0, hosts)["BadSignatureError"]
+    spent = verified * estimate(sender)
+    assert 0.5 * FORGED_SECONDS_PER_SECOND < spent / 3.0 < 1.5 * FORGED_SECONDS_PER_SECOND
+
+
+def estimate(sender: Any) -> float:
+    return verification._estimate(sender.my_peer.public_key)
+
+
+@pytest.mark.parametrize("rate", [100, 300, 1000])
+def test_forgeries_do_not_keep_out_who_is_really_there(overlay: Any, sender: Any, make_overlay: Any, manual_clock: Any,
+                                                       rate: int) -> None:
+    forged = forgery_of(sender.ezr_pack(1, Inner(7)))
+    flood(overlay, manual_clock, [forged], rate, 10.0, repeat("1.2.3.4"))
+    for _ in range(3):  # newcomers, each of which asks twice a second
+        packet, attempts = make_overlay(Lonely).ezr_pack(1, Inner(7)), 1
+        while outcome(overlay, UDPv4Address("1.2.3.4", 7), packet) != "good":
+            attempts += 1
+            flood(overlay, manual_clock, [forged], rate, 0.5, repeat("1.2.3.4"))
+        assert attempts <= 10
+    assert outcome(overlay, ELSEWHERE, sender.ezr_pack(1, Inner(7))) == "good", "other hosts are not affected"
+
+
+def test_the_chance_follows_the_forgeries(overlay: Any, manual_clock: Any, script_entropy: Any) -> None:
+    guard = overlay.signature_guard
+    assert guard.admits("1.2.3.4")
+    guard.charge_forged("1.2.3.4", FORGED_SECONDS_AT_ONCE / 4)  # half of the budget of the host, a quarter of all
+    assert all(guard.admits("1.2.3.4") for _ in range(100))
+    guard.charge_forged("1.2.3.4", FORGED_SECONDS_AT_ONCE / 8)
+    guard.charge_forged("5.6.7.8", FORGED_SECONDS_AT_ONCE / 4)
+    chances = {host: sum(guard.admits(host) for _ in range(2000)) / 2000 for host in ("1.2.3.4", "1.2.3.5")}
+    assert chances["1.2.3.4"] == pytest.approx(0.5 * 0.75, abs=0.05)  # a quarter, three eighths
+    assert chances["1.2.3.5"] == pytest.approx(0.75, abs=0.05)
+    assert all(guard.admits("1.2.3.4", familiar=True) for _ in range(100))
     manual_clock.advance(1)
-    assert authenticate(overlay, SOURCE, packet)[0] == sender.my_peer
+    assert all(guard.admits("1.2.3.4") for _ in range(100))
 
 
-def test_a_forger_does_not_silence_a_peer_by_its_address(overlay: Any, sender: Any) -> None:
+def test_a_forger_does_not_silence_a_peer_by_its_address(overlay: Any, sender: Any, manual_clock: Any) -> None:
     overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
     packet = sender.ezr_pack(1, Inner(7))
-    for _ in range(3 * int(FORGERIES_AT_ONCE)):
-        with pytest.raises(PacketDecodingError):
-            authenticate(overlay, UDPv4Address("1.2.3.4", 77), packet[:-1] + bytes((packet[-1] ^ 1,)))
+    for _ in range(3000):
+        assert outcome(overlay, UDPv4Address("1.2.3.4", 77), forgery_of(packet)) != "good"
+    assert outcome(overlay, UDPv4Address("1.2.3.4", 77), packet) == "RateLimitedError"
     assert authenticate(overlay, SOURCE, packet)[0] == sender.my_peer
+
+
+def test_an_answer_that_is_waited_for_is_verified_in_any_case(overlay: Any, sender: Any, manual_clock: Any) -> None:
+    packet = sender.ezr_pack(1, Inner(7))
+    overlay.signature_guard.charge_forged("1.2.3.4", 2 * FORGED_SECONDS_AT_ONCE)
+    assert outcome(overlay, SOURCE, packet) == "RateLimitedError"
+    answer = try_verify(overlay, SOURCE, packet, lambda *_: True, solicited=True)
+    assert not isinstance(answer, PacketDecodingError)
 
 
 def test_costly_keys_have_a_budget(make_overlay: Any, manual_clock: Any) -> None:
     overlay = make_overlay(Lonely)
     sender = make_overlay(Lonely, key=default_eccrypto.generate_key("high"))
     packet = sender.ezr_pack(1, Inner(7))
-    accepted = 0
-    with pytest.raises(RateLimitedError):  # noqa: PT012 - after how many is what matters
-        for _ in range(1000):
-            authenticate(overlay, SOURCE, packet)
-            accepted += 1
-    assert 100 < accepted < 1000
+    verified = Counter(outcome(overlay, SOURCE, packet) for _ in range(1000))["good"]
+    assert 0 < verified * estimate(sender) <= (1 - RESERVED_FOR_PEERS) * COSTLY_SECONDS_AT_ONCE + estimate(sender)
     manual_clock.advance(60)
     assert authenticate(overlay, SOURCE, packet)[0] == sender.my_peer
+    verified = flood(overlay, manual_clock, [packet], 2000, 10.0, repeat("1.2.3.4"))["good"]
+    assert verified * estimate(sender) / 10 <= 1.2 * COSTLY_SECONDS_PER_SECOND_PER_HOST
+
+
+def test_all_sources_together_have_a_budget_for_costly_keys(make_overlay: Any, manual_clock: Any) -> None:
+    overlay = make_overlay(Lonely)
+    known, stranger = (make_overlay(Lonely, key=default_eccrypto.generate_key("high")) for _ in range(2))
+    friend = Peer(known.my_peer.public_key, SOURCE)
+    overlay.network.add_verified_peer(friend)
+    others = stranger.ezr_pack(1, Inner(7))
+    sources = [UDPv4Address(f"9.9.{n >> 8}.{n & 255}", 5) for n in range(3000)]
+    verified = Counter(outcome(overlay, source, others) for source in sources)["good"]
+    spent = verified * estimate(stranger)
+    assert spent <= (1 - RESERVED_FOR_PEERS) * COSTLY_SECONDS_AT_ONCE + estimate(stranger)
+    packet = known.ezr_pack(1, Inner(7))
+    assert outcome(overlay, SOURCE, packet) == "RateLimitedError", "anybody may be unproven"
+    friend.proven = True
+    heard = Counter(outcome(overlay, SOURCE, packet) for _ in range(1000))["good"]
+    assert heard > 0, "something is left for peers"
+    assert heard * estimate(known) <= COSTLY_SECONDS_AT_ONCE_PER_HOST + estimate(known)
+    assert spent + heard * estimate(known) <= COSTLY_SECONDS_AT_ONCE + 2 * estimate(known)
+
+
+class SlowClock(ManualClock):
+    """A clock whose processor has to work for a while for each key and each signature."""
+
+    def __init__(self) -> None:
+        super().__init__(1.7e9, 5.0)
+        self.worked = 0.0
+
+    def processor_time(self) -> float:
+        self.worked += 0.001
+        return self.worked
+
+
+@pytest.fixture
+def slow_clock() -> Iterator[SlowClock]:
+    with clock.use(SlowClock()) as slow:
+        yield slow
+
+
+def test_what_was_measured_is_charged(make_overlay: Any, slow_clock: SlowClock) -> None:
+    overlay = make_overlay(Lonely)
+    guard = overlay.signature_guard
+    sender = make_overlay(Lonely, key=default_eccrypto.generate_key("very-low"))
+    packet = sender.ezr_pack(1, Inner(7))
+    assert outcome(overlay, SOURCE, packet) == "good"
+    # The key and the signature took 0.001 s each.
+    assert guard.costly_time.fill() == pytest.approx(1 - 0.002 / COSTLY_SECONDS_AT_ONCE)
+    assert guard.costly_time_per_host.fill(network_of("1.2.3.4", 32, 64)) == pytest.approx(
+        1 - 0.002 / COSTLY_SECONDS_AT_ONCE_PER_HOST)
+    assert guard.forged_time.fill() == 1
+    forged = forgery_of(make_overlay(Lonely).ezr_pack(1, Inner(7)))
+    assert outcome(overlay, SOURCE, forged) == "BadSignatureError"
+    assert guard.forged_time.fill() == pytest.approx(1 - 0.001 / FORGED_SECONDS_AT_ONCE)
+    overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, ELSEWHERE))
+    before = slow_clock.worked
+    curve = make_overlay(Lonely)
+    friend = Peer(curve.my_peer.public_key, ELSEWHERE)
+    friend.proven = True
+    overlay.network.add_verified_peer(friend)
+    assert outcome(overlay, ELSEWHERE, curve.ezr_pack(1, Inner(7))) == "good"
+    assert slow_clock.worked == before, "nothing is measured for proven peers with usual keys"
+
+
+def test_a_real_clock_measures(make_overlay: Any) -> None:
+    overlay = make_overlay(Lonely)
+    packet = make_overlay(Lonely, key=default_eccrypto.generate_key("high")).ezr_pack(1, Inner(7))
+    start = time.thread_time()
+    assert outcome(overlay, SOURCE, packet) == "good"
+    spent = time.thread_time() - start
+    assert 0 < (1 - overlay.signature_guard.costly_time.fill()) * COSTLY_SECONDS_AT_ONCE <= spent
+
+
+def test_hosts_of_an_ipv6_network_share_a_budget(overlay: Any, manual_clock: Any) -> None:
+    guard = overlay.signature_guard
+    guard.charge_forged("2001:db8::1", FORGED_SECONDS_AT_ONCE)
+    fill = guard.forged_time_per_host.fill
+    assert fill(network_of("2001:db8::ffff", 32, 64)) == 0
+    assert fill(network_of("2001:db8:0:1::1", 32, 64)) == 1
+    guard.charge_forged(NOBODY, 0.001)  # of programs that do not say where a packet came from
+
+
+def test_a_debt_is_limited() -> None:
+    with clock.use(ManualClock(5.0, 5.0)) as manual:
+        guard = SignatureGuard()
+        guard.charge_costly("1.2.3.4", 1000.0)  # such as after a pause of the machine that was taken for work
+        assert not any(guard.admits_costly("1.2.3.4", proven=True) for _ in range(100))
+        manual.advance(2)
+        assert guard.admits_costly("1.2.3.4", proven=True)
 
 
 def test_a_burst_is_judged_as_its_packets_alone_are(overlay: Any, sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +383,7 @@ def test_a_forgery_found_ahead_is_charged_like_any_other(overlay: Any, sender: A
     overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
     monkeypatch.setattr(verification, "SPARE_CORES", 1)
     packet, stranger = sender.ezr_pack(1, Inner(7)), make_overlay(Lonely).ezr_pack(1, Inner(7))
-    forgeries = [packet[:-2] + number.to_bytes(2, "big") for number in range(int(FORGERIES_AT_ONCE))]
+    forgeries = [packet[:-2] + number.to_bytes(2, "big") for number in range(64)]
     verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, forged) for forged in forgeries])
     assert len(overlay.signature_guard.verdicts) == len(forgeries)
     authenticate(overlay, SOURCE, stranger)
@@ -224,8 +391,8 @@ def test_a_forgery_found_ahead_is_charged_like_any_other(overlay: Any, sender: A
         with pytest.raises(BadSignatureError):
             authenticate(overlay, SOURCE, forged)
     assert not overlay.signature_guard.verdicts
-    with pytest.raises(RateLimitedError):
-        authenticate(overlay, SOURCE, make_overlay(Lonely).ezr_pack(1, Inner(7)))
+    spent = FORGED_SECONDS_AT_ONCE * (1 - overlay.signature_guard.forged_time.fill())
+    assert spent == pytest.approx(len(forgeries) * estimate(sender))
     assert authenticate(overlay, SOURCE, packet)[0] == sender.my_peer, "a known peer is not affected"
 
 
@@ -387,14 +554,21 @@ def test_what_is_no_key_at_first_sight_costs_no_budget(
         authenticate(overlay, SOURCE, overlay.get_prefix() + b"\x01" + len(key).to_bytes(2, "big") + key + bytes(100))
 
 
-def test_points_off_their_curve_count_as_forgeries(overlay: Any, sender: Any, manual_clock: Any) -> None:
+def test_forgeries_with_costly_keys_leave_others_alone(make_overlay: Any, overlay: Any, sender: Any,
+                                                       manual_clock: Any) -> None:
+    forged = forgery_of(make_overlay(Lonely, key=default_eccrypto.generate_key("high")).ezr_pack(1, Inner(7)))
+    flood(overlay, manual_clock, [forged], 2000, 3.0, repeat("1.2.3.4"))
+    assert all(outcome(overlay, SOURCE, sender.ezr_pack(1, Inner(n))) == "good" for n in range(100))
+
+
+def test_points_off_their_curve_are_charged(overlay: Any, sender: Any, slow_clock: SlowClock) -> None:
     key = SECT163K1_KEY + bytes(range(42))
     packet = overlay.get_prefix() + b"\x01" + len(key).to_bytes(2, "big") + key + bytes(100)
-    for _ in range(int(FORGERIES_AT_ONCE)):
-        with pytest.raises(UnusableKeyError):
-            authenticate(overlay, SOURCE, packet)
-    for refused in (packet, sender.ezr_pack(1, Inner(7))):
-        with pytest.raises(RateLimitedError):
-            authenticate(overlay, SOURCE, refused)
-    manual_clock.advance(1)
+    guard = overlay.signature_guard
+    assert outcome(overlay, SOURCE, packet) == "UnusableKeyError"
+    assert guard.costly_time.fill() < 1
+    assert guard.forged_time.fill() == 1, "it is paid for once"
+    outcomes = Counter(outcome(overlay, SOURCE, packet) for _ in range(1000))
+    assert outcomes["UnusableKeyError"] <= COSTLY_SECONDS_AT_ONCE_PER_HOST / 0.001 + 1
+    slow_clock.advance(2)
     assert authenticate(overlay, SOURCE, sender.ezr_pack(1, Inner(7)))[0] == sender.my_peer

@@ -248,7 +248,7 @@ def receive_response(payload_class: type[Payload], msg_type: str) -> Callable[[C
 
     def decorator(handler: Callable[..., None]) -> MessageHandler:
         def attempt(self: DHTCommunity, source_address: Address, data: bytes) -> Refusal | None:
-            received = try_receive(self, classes, source_address, data, admit)
+            received = try_receive(self, classes, source_address, data, admit, solicited=True)
             if isinstance(received, Refusal):
                 return None if isinstance(received, NotAdmittedError) else received
             _, payload = received

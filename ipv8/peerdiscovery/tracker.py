@@ -21,7 +21,7 @@ from ..community import Community, CommunitySettings
 from ..contact.introductions import NOWHERE
 from ..keyvault.crypto import default_eccrypto
 from ..lazy_community import try_receive
-from ..limits import BoundedDict, TokenBuckets
+from ..limits import BoundedDict, TokenBuckets, drawn
 from ..message_table import MessageTable
 from ..messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ..messaging.inet import HOST_BITS, network_of
@@ -266,11 +266,22 @@ class EndpointServer(Community):
             served.receive(source_address, data, warn_unknown)
 
     def _admits(self, host: str) -> bool:
-        """Whether another packet of ``host`` may be handled."""
+        """Whether another packet of ``host`` may be handled; this is by chance as soon as half of its budget is used.
+
+        Others may send in its name, so it is not refused for what came from there. Packets are charged once they are
+        known to be valid; for the time that others take there is a :class:`~ipv8.verification.SignatureGuard`.
+        """
         if _is_loopback(host):
             return True
         address, subnet = _places_of(host)
-        return self._by_address.take(address) and self._by_subnet.take(subnet)
+        return drawn(self._by_address.chance(address) * self._by_subnet.chance(subnet))
+
+    def _charge(self, host: str) -> None:
+        """Take a valid packet of ``host`` out of its budget."""
+        if not _is_loopback(host):
+            address, subnet = _places_of(host)
+            self._by_address.charge(address)
+            self._by_subnet.charge(subnet)
 
     def on_unconfirmed_address(self, peer: Peer, source_address: Address) -> None:
         """Do nothing: :meth:`on_generic_introduction_request` asks newcomers and peers that may have moved alike."""
@@ -284,6 +295,7 @@ class EndpointServer(Community):
         received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
         if isinstance(received, Refusal):
             return received
+        self._charge(source_address[0])
         peer, _, payload = received
         peer.heard_now()
         if new_style or payload.supports_new_style:
@@ -315,6 +327,7 @@ class EndpointServer(Community):
         received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
         if isinstance(received, Refusal):
             return received
+        self._charge(source_address[0])
         peer, _, payload = received
         ping = self.request_cache.get(TrackerPing, payload.identifier)
         if ping is None or ping.address != source_address or ping.peer != peer:

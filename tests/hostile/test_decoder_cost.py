@@ -9,6 +9,7 @@ time does, but depends on the machine: it may grow twice as much as it should, a
 from __future__ import annotations
 
 import gc
+import hashlib
 import struct
 import sys
 import tracemalloc
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ipv8.bootstrapping.memory import bootstrapper as remembered
+from ipv8.bootstrapping.multicast import wire as multicast
 from ipv8.dht.payload import FindResponsePayload, NodePacker, StoreRequestPayload
 from ipv8.dht.values import parse, unsigned
 from ipv8.keyvault import encoding
@@ -29,6 +32,11 @@ from ipv8.keyvault.private.openssl import OpenSSLSK
 from ipv8.keyvault.public.openssl import OpenSSLPK
 from ipv8.messaging.composites import DictFormat, EnumFormat, ListFormat, OptionalFormat, TupleFormat
 from ipv8.messaging.inet import classic_ipv4_to_bytes, ipv4_to_bytes, ipv6_to_bytes, network_of, parse_host
+from ipv8.messaging.interfaces.portmapping import natpmp, pcp, ssdp, upnp
+from ipv8.messaging.interfaces.portmapping.gateway import PortMappingError
+from ipv8.messaging.interfaces.portmapping.requester import check_xml
+from ipv8.messaging.interfaces.portmapping.routes import parse_routes
+from ipv8.messaging.interfaces.portmapping.upnp import is_local_location
 from ipv8.messaging.layouts import MAX_NESTING, Converted, Fixed, Variant, entry_name
 from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
 from ipv8.messaging.payload import IntroductionResponsePayload, NewIntroductionResponsePayload
@@ -61,7 +69,7 @@ def run(decode: Callable[[], Any]) -> None:
     """Decode, whatever comes of it; errors are put into words."""
     try:
         decode()
-    except (PackError, ValueError, OSError, struct.error, IndexError) as error:
+    except (PackError, PortMappingError, ValueError, OSError, struct.error, IndexError) as error:
         str(error)
 
 
@@ -396,3 +404,76 @@ def test_hosts_to_be_packed(name: str) -> None:
         return SERIALIZER.pack(name, address)
 
     assert_linear(pack, lambda size: ("1." * size, 1))  # an address that was received is sent on
+
+
+# --- the local network
+
+
+NONCE = bytes(12)
+
+
+def answer_of_pcp(size: int) -> bytes:
+    mapping = NONCE + struct.pack(">BxxxHH", 17, 5, 5) + bytes(16)
+    return struct.pack(">BBHII12x", 2, 129, 0, 60, 1) + mapping + bytes(size // 4 * 4)
+
+
+@pytest.mark.parametrize("decode", [
+    natpmp.decode_external_ip, natpmp.decode_mapping, pcp.decode_announcement,
+    lambda data: pcp.decode_mapping(data, NONCE, 5), multicast.decode,
+], ids=["NAT-PMP address", "NAT-PMP mapping", "PCP announcement", "PCP mapping", "multicast"])
+@pytest.mark.parametrize("data", [
+    bytes, lambda size: b"\x80" * size, answer_of_pcp, lambda size: bytes((0, 128)) + bytes(size),
+    lambda size: b"\0\0IPv8\1" + bytes(size),
+])
+def test_datagrams_of_the_local_network(decode: Callable[[bytes], Any], data: Callable[[int], bytes]) -> None:
+    assert_linear(decode, data)
+
+
+STATUS = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("data", [
+    lambda size: STATUS + b"x" * size, lambda size: STATUS + b":" * size, lambda size: STATUS + b"\r\n" * (size // 2),
+    lambda size: STATUS + b"a:b\r\n" * (size // 5), lambda size: STATUS + b" " * size,
+    lambda size: STATUS + b"\r" * size,
+    lambda size: STATUS + b"LOCATION:" + b" " * size, lambda size: STATUS + b"\xff" * size,
+])
+def test_answers_to_a_search(data: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssdp, "MAX_ANSWER", 1 << 20)  # how the work grows, not where it ends
+    assert_linear(ssdp.decode_answer, data)
+
+
+@pytest.mark.parametrize("data", [
+    lambda size: b"<a>" * size, lambda size: b"<a>" + b"<b/>" * (size // 4) + b"</a>",
+    lambda size: b"<a>" + b"x" * size + b"</a>",
+    lambda size: b"<a>" + b"&amp;" * (size // 5) + b"</a>", lambda size: b"<a>" + b"<!---->" * (size // 7) + b"</a>",
+    lambda size: b"<a>" + b"<![CDATA[]]>" * (size // 12) + b"</a>", lambda size: b"<" + b"a" * size + b"/>",
+    lambda size: b"<a " + b"".join(b'a%d="" ' % number for number in range(size // 9)) + b"/>",
+    lambda size: b"<!DOCTYPE a [" + b'<!ENTITY a "b">' * (size // 15) + b"]><a/>",
+    lambda size: b"<?x " + b"y" * size + b"?><a/>",
+    lambda size: b"<a b='" + b"c" * size, lambda size: b"<" * size, lambda size: b" " * size, bytes,
+])
+def test_descriptions_of_gateways(data: Callable[[int], bytes]) -> None:
+    assert_linear(check_xml, data)
+
+
+@pytest.mark.parametrize("text", ["http://", "1", ".", ":", "@", "[", "/", "%", "?", "a.", "\n"])
+def test_locations_of_descriptions(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upnp, "MAX_LOCATION", 1 << 20)
+    assert_linear(is_local_location, lambda size: "http://" + text * (size // len(text)))  # type: ignore[arg-type]  # text
+
+
+@pytest.mark.parametrize("line", ["eth0\t00000000\t0101A8C0\t0003\n", "\n", " ", "x", "0 0 " + "f" * 40 + " 3\n"])
+def test_routes_of_the_system(line: str) -> None:
+    assert_linear(parse_routes, lambda size: "header\n" + line * (size // len(line)))  # type: ignore[arg-type]  # text
+
+
+@pytest.mark.parametrize("data", [
+    lambda size: b"\1\1\2\3\4\0\5" * (size // 7), lambda size: b"\2\0\0\0\5" * (size // 5), lambda size: b"\xff" * size,
+    lambda size: b"\2" + struct.pack(">H", size) + b"x" * size + b"\0\5",
+])
+def test_files_of_remembered_peers(data: Callable[[int], bytes]) -> None:
+    def content(size: int) -> bytes:
+        return b"IPv8 peers 1\n" + hashlib.sha256(data(size)).digest() + data(size)
+
+    assert_linear(remembered.decode, content)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8 import clock
+from ipv8 import clock, entropy
 from ipv8.community import Community
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
@@ -632,9 +633,51 @@ async def test_ipv6_addresses_of_one_network_count_as_one(serve: Any, manual_clo
 async def test_odd_source_names_are_limited_too(serve: Any, manual_clock: Any) -> None:
     server = serve(requests_per_address=0.05)
     for name in ("fe80::1%eth0", "::nonsense::", "name", ""):
-        server.on_packet((UDPv6Address(name, 1), b"\x00\x02" + SERVICE + b"\xea"))
-        server.on_packet((UDPv6Address(name, 1), b"\x00\x02" + SERVICE + b"\xea"))
-    assert server.drops["rate_limited"] == 4
+        assert server._admits(name)
+        server._charge(name)
+        assert not server._admits(name)
+
+
+@pytest.mark.parametrize("rate", [100, 1000])
+async def test_forgeries_do_not_keep_out_who_is_really_there(serve: Any, manual_clock: Any, rate: int) -> None:
+    server = serve()
+    request = IntroductionRequestPayload(TRACKER, NOWHERE, NOWHERE, True, "unknown", 77, b"")
+    packet = b"\x00\x02" + SERVICE + b"\xf6" + default_serializer.pack_serializable_list([
+        BinMemberAuthenticationPayload(default_eccrypto.generate_key("curve25519").pub().key_to_bin()),
+        GlobalTimeDistributionPayload(1), request]) + bytes(64)
+
+    def flood(seconds: float) -> None:
+        for number in range(int(rate * seconds)):
+            server.on_packet((UDPv4Address("5.5.5.5", 1000 + number % 1000), packet))
+            manual_clock.advance(1 / rate)
+
+    with entropy.use(random.Random(7)):
+        flood(20)
+        for number in range(3):  # newcomers, each of which asks twice a second
+            newcomer, attempts = Client(server, UDPv4Address("5.5.5.5", 100 + number)), 1
+            while newcomer.ask() is None:
+                attempts += 1
+                flood(0.5)
+            assert attempts <= 10
+
+
+async def test_valid_requests_in_somebodys_name_leave_him_a_chance(serve: Any, manual_clock: Any) -> None:
+    server = serve(requests_per_address=5, requests_per_subnet=25)
+    crowd = [Client(server, UDPv4Address("5.5.5.5", number)) for number in range(1, 51)]
+    newcomer = Client(server, UDPv4Address("5.5.5.5", 100))
+    answered = 0
+    with entropy.use(random.Random(7)):
+        for step in range(60 * 50):  # 50 a second for a minute
+            answered += crowd[step % 50].ask() is not None
+            manual_clock.advance(1 / 50)
+        assert answered <= 20 * 5 + 60 * 5 + 10, "answers are limited"
+        attempts = 1
+        while newcomer.ask() is None:
+            attempts += 1
+            for number in range(25):
+                crowd[number].ask()
+                manual_clock.advance(1 / 50)
+        assert attempts <= 30  # one in ten gets in
 
 
 async def test_an_ipv4_address_counts_as_one_however_it_is_written(serve: Any, manual_clock: Any) -> None:

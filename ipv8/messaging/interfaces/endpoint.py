@@ -32,7 +32,11 @@ __all__ = [
     "EndpointListener",
     "IllegalDestination",
     "IllegalEndpointListenerError",
+    "PacketTooLargeError",
 ]
+
+LARGEST_DATAGRAM = 65527
+"""Bytes of the largest UDP datagram: the length in its header has 16 bits and includes that header (RFC 768)."""
 
 LOG_RATE = 0.1
 """Lines a second that an endpoint may log about packets of one kind, after the first few."""
@@ -72,6 +76,14 @@ class DataTooBigException(Exception):  # noqa: N818 - public name of the ecosyst
         super().__init__(f"Tried to send packet of size {size} > MAX_SIZE({max_size})")
 
 
+class PacketTooLargeError(DataTooBigException):
+    """A packet has more bytes than any that the endpoint can send."""
+
+    def __init__(self, size: int, max_size: int) -> None:
+        Exception.__init__(self, f"a packet of {size} bytes can never be sent, as this endpoint sends at most "
+                                 f"{max_size}: divide the data among several messages")
+
+
 class IllegalDestination(Exception):  # noqa: N818 - public name of the ecosystem
     """The all-zero address is no destination; kept for programs that catch it."""
 
@@ -91,6 +103,8 @@ class Endpoint(ABC):
     # What only some endpoints have: these are the values of the others.
     mapped_address: Address | None = None
     """The public address from which a gateway forwards packets to this endpoint, on request; ``None`` if none does."""
+    max_packet_size: int = LARGEST_DATAGRAM
+    """Bytes of the largest packet that can be sent to anybody. Most paths lose packets of more than 1500 bytes."""
     SOCKET_FAMILY: int | None = None
     """The address family of the endpoint's only socket."""
     interfaces: Mapping[str, Endpoint] = MappingProxyType({})
@@ -355,12 +369,18 @@ class EndpointListener(ABC):
         return address in get_lan_addresses()
 
     def get_ipv6_address(self) -> Address:
-        """The endpoint's own address; of an endpoint with several interfaces, that of the preferred one."""
+        """The endpoint's own address; of an endpoint with several interfaces, that of the preferred one.
+
+        It is zero while the endpoint is closed.
+        """
+        if not self.endpoint.is_open():
+            return ("::" if self.is_ipv6_listener else "0.0.0.0", 0)  # noqa: S104 - "unknown", not a bind
         return self.endpoint.get_address()
 
     def _get_lan_address(self, bootstrap: bool = False) -> Address:
-        """The guessed own IP and the endpoint's port, or port 0 for ``bootstrap``."""
-        return (self._guess_lan_address(get_lan_addresses()), 0 if bootstrap else self.endpoint.get_address()[1])
+        """The guessed own IP and the endpoint's port; port 0 for ``bootstrap``, and while the endpoint is closed."""
+        has_port = not bootstrap and self.endpoint.is_open()
+        return (self._guess_lan_address(get_lan_addresses()), self.endpoint.get_address()[1] if has_port else 0)
 
     def _guess_lan_address(self, addresses: Iterable[str]) -> str:
         """The first of ``addresses`` that has the listener's IP version, else the loopback address of IPv4."""

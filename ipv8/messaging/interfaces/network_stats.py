@@ -99,7 +99,8 @@ class DropCounter(dict[str, int]):
     SEND_UNRESOLVED: Final = "send_unresolved"  # a DNS name: endpoints never wait for DNS
     SEND_NO_INTERFACE: Final = "send_no_interface"  # no interface for this kind of address
     SEND_NO_ROUTE: Final = "send_no_route"  # to the address of a key (2001:20::/28), and no peer carries it there
-    SEND_FAILED: Final = "send_failed"  # refused by the operating system: unreachable, too big, not permitted
+    SEND_TOO_BIG: Final = "send_too_big"  # more bytes than a datagram can have
+    SEND_FAILED: Final = "send_failed"  # refused by the operating system: unreachable, not permitted
     SEND_QUEUE_FULL: Final = "send_queue_full"
     SEND_CLOSED: Final = "send_closed"  # the endpoint is not open
 

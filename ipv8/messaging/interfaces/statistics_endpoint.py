@@ -94,6 +94,11 @@ class StatisticsEndpoint(EndpointListener, Endpoint):
         self.endpoint.mapped_address = value
 
     @property
+    def max_packet_size(self) -> int:  # type: ignore[override]  # others assign it
+        """The other endpoint's."""
+        return self.endpoint.max_packet_size
+
+    @property
     def SOCKET_FAMILY(self) -> int | None:  # type: ignore[override]  # noqa: N802 - a name of the ecosystem
         """The other endpoint's."""
         return self.endpoint.SOCKET_FAMILY

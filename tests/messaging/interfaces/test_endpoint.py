@@ -18,6 +18,7 @@ from ipv8.messaging.interfaces.endpoint import (
 from ipv8.messaging.interfaces.lan_addresses.interfaces import get_lan_addresses
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.routes import Route
+from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -384,3 +385,15 @@ def test_address_in_subnet() -> None:
     assert listener._address_in_subnet("255.2.3.4", ("0.0.0.0", 0)) is True
     with pytest.raises(OSError, match="illegal IP"):
         listener._address_in_subnet("::1", ("10.0.0.0", 8))
+
+
+@pytest.mark.parametrize(("cls", "zero"), [(UDPEndpoint, ("0.0.0.0", 0)), (UDPv6Endpoint, ("::", 0))])
+async def test_listeners_have_no_address_while_the_endpoint_is_closed(cls: Any, zero: Any) -> None:
+    class Idle(EndpointListener):
+        def on_packet(self, packet: Any) -> None:
+            pass
+
+    listener = Idle(cls())
+    assert listener.get_ipv6_address() == zero
+    assert listener._get_lan_address() == ("127.0.0.1", 0)
+    assert listener.my_estimated_lan[1] == 0

@@ -10,7 +10,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any
 
 from ....reexports import reexports
-from ..endpoint import Endpoint, EndpointListener
+from ..endpoint import LARGEST_DATAGRAM, Endpoint, EndpointListener
 from ..network_stats import DropCounter
 from ..udp.endpoint import UDPEndpoint, UDPv4Address, UDPv6Address, UDPv6Endpoint
 
@@ -47,7 +47,7 @@ def guess_interface(socket_address: Any) -> str | None:
 def _guess(ip: str) -> str | None:
     for family, name in ((AF_INET, "UDPIPv4"), (AF_INET6, "UDPIPv6")):
         try:
-            inet_pton(family, ip)
+            inet_pton(family, ip.partition("%")[0] if family == AF_INET6 else ip)
         except (OSError, ValueError):
             continue
         return name
@@ -72,6 +72,7 @@ class DispatcherEndpoint(Endpoint):
         self.interfaces: dict[str, Endpoint] = {name: INTERFACES[name](**kwargs.get(name, {})) for name in interfaces}
         self.interface_order = [name for name in PREFERENCE_ORDER if name in self.interfaces]
         self._preferred_interface: Endpoint | None = None
+        self._wanted = False
         self.update_preferred_interface()
 
     @property
@@ -103,6 +104,11 @@ class DispatcherEndpoint(Endpoint):
     def bytes_down(self) -> int:  # type: ignore[override]  # others assign it
         """Bytes received by all interfaces."""
         return sum(endpoint.bytes_down for endpoint in self.interfaces.values())
+
+    @property
+    def max_packet_size(self) -> int:  # type: ignore[override]  # others assign it
+        """Bytes of the largest packet that any interface can send."""
+        return max((endpoint.max_packet_size for endpoint in self.interfaces.values()), default=LARGEST_DATAGRAM)
 
     def reset_byte_counters(self) -> None:
         """Count sent and received bytes from 0 again."""
@@ -230,6 +236,8 @@ class DispatcherEndpoint(Endpoint):
                 self.routes[kind](socket_address, packet)
                 return
             name = guess_interface(socket_address)
+            if name is None and isinstance(socket_address, tuple) and len(socket_address) == 4:
+                name = guess_interface(socket_address[:2])  # of a socket: with flow info and scope
         endpoint = self.interfaces.get(name) if name is not None else None
         if endpoint is None:
             self._own_drops.count(DropCounter.SEND_NO_INTERFACE)
@@ -237,18 +245,26 @@ class DispatcherEndpoint(Endpoint):
             endpoint.send(socket_address, packet)
 
     async def open(self) -> bool:
-        """Open all interfaces, one after another; whether any of them is open then."""
+        """Open all interfaces, one after another; whether any of them is open then.
+
+        If the endpoint is closed before that is done, all of them are closed in the end.
+        """
         self._connect_interfaces()
+        self._wanted = True
         opened = False
-        for endpoint in self.interfaces.values():
+        for endpoint in tuple(self.interfaces.values()):
             result: Any = endpoint.open()
             if isawaitable(result):
                 result = await result
+                if not self._wanted:  # it was closed meanwhile
+                    await self.close()
+                    return False
             opened = bool(endpoint.is_open() if result is None else result) or opened
         return opened
 
     async def close(self) -> None:
         """Close all interfaces."""
+        self._wanted = False
         results = [endpoint.close() for endpoint in self.interfaces.values()]
         await asyncio.gather(*(result for result in results if result is not None))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from abc import ABC, abstractmethod
@@ -18,6 +19,8 @@ class AddressProvider(ABC):
     :param verbose: print the traceback of what goes wrong in a lookup.
     """
 
+    #: The process in which a lookup is going on, 0 if none is.
+    _looking_up = 0
     #: When the addresses were last looked up, in seconds since the Unix epoch; 0 if they never were.
     addresses_ts = clock.WallTime("_looked_up_at")
 
@@ -36,14 +39,28 @@ class AddressProvider(ABC):
             traceback.print_exc(file=sys.stderr)
 
     def discover_addresses(self, min_interval: float = 10.0) -> None:
-        """Look the addresses up unless that was done in the last ``min_interval`` seconds."""
-        if clock.monotonic() - self._looked_up_at > min_interval:
-            self.addresses_ts = clock.time()  # so that other threads do not start a second lookup meanwhile
-            self.addresses = self.get_addresses()
+        """Look the addresses up unless that was done in the last ``min_interval`` seconds, or is being done.
+
+        If the lookup raises, :meth:`on_exception` is called, and the addresses stay those of the last lookup.
+        """
+        process = os.getpid()  # a lookup in another thread does not go on in a fork
+        if self._looking_up == process or clock.monotonic() - self._looked_up_at <= min_interval:
+            return
+        self._looking_up = process
+        try:
             self.addresses_ts = clock.time()
+            self.addresses = self.get_addresses()
+        except Exception:  # noqa: BLE001 - whatever a provider raises, the others go on, and it is asked again later
+            self.on_exception()
+        finally:
+            self.addresses_ts = clock.time()
+            self._looking_up = 0
 
     def get_addresses_buffered(self) -> set[str]:
-        """The addresses of the last lookup; while there are none, another lookup is made every 10 seconds."""
+        """The addresses of the last lookup; while there are none, another lookup is made every 10 seconds.
+
+        Overlays call :meth:`discover_addresses` every 10 seconds in a thread, so changes are noticed.
+        """
         if not self.addresses:
             self.discover_addresses()
         return self.addresses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from .any_os.testnet1 import TestNet1
 if TYPE_CHECKING:
     from .addressprovider import AddressProvider
 
-__all__ = ["get_lan_addresses", "get_providers", "netifaces"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["discover_addresses", "get_lan_addresses", "get_providers", "netifaces"]
 
 VERBOSE = False
 """Whether providers print the traceback of what goes wrong."""
@@ -32,8 +35,27 @@ def get_providers() -> list[AddressProvider]:
 
 
 def get_lan_addresses() -> list[str]:
-    """The addresses of this machine: those known to most providers first, link-local ones last among equals."""
-    return list(_rank(tuple(frozenset(provider.get_addresses_buffered()) for provider in get_providers())))
+    """The addresses of this machine: those known to most providers first, link-local ones last among equals.
+
+    A provider that raises adds none.
+    """
+    return list(_rank(tuple([_addresses_of(provider) for provider in get_providers()])))
+
+
+def _addresses_of(provider: AddressProvider) -> frozenset[str]:
+    try:
+        return frozenset(provider.get_addresses_buffered())
+    except Exception:  # a provider of a program may do anything
+        logger.debug("%s cannot tell the addresses of this machine", type(provider).__name__, exc_info=True)
+        return frozenset()
+
+
+def discover_addresses(provider: AddressProvider) -> None:
+    """Have ``provider`` look up the addresses again, if that was long ago; it may raise what it likes."""
+    try:
+        provider.discover_addresses()
+    except Exception:  # as above
+        logger.debug("%s cannot look up the addresses of this machine", type(provider).__name__, exc_info=True)
 
 
 @lru_cache(maxsize=4)

@@ -20,7 +20,7 @@ def parse_routes(table: str) -> list[str]:
     gateways = []
     for line in table.splitlines()[1:]:
         fields = line.split()
-        with suppress(ValueError, IndexError):
+        with suppress(ValueError, IndexError, OverflowError):
             if int(fields[1], 16) == 0 and int(fields[3], 16) & ROUTE_GATEWAY_FLAG:
                 gateways.append(str(IPv4Address(socket.htonl(int(fields[2], 16)).to_bytes(4, "big"))))
     return list(dict.fromkeys(gateways))[:MAX_GATEWAYS]

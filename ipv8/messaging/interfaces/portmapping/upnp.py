@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from datetime import timedelta
 from importlib import import_module
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 from .... import entropy
 from .gateway import Gateway, PortMapping, PortMappingError
+from .requester import Requester
+from .ssdp import search as search_network
 
 __all__ = ["UpnpGateway", "is_local_location"]
 
@@ -22,6 +25,9 @@ ATTEMPTS = 4
 
 FIRST_FREE_PORT = 1024
 MAX_GATEWAYS = 4
+MAX_LOCATION = 512
+"""Characters of the URL of a description."""
+
 ANYBODY = IPv4Address("0.0.0.0")  # noqa: S104 - what the protocol says for "whoever sends"
 
 CONFLICT, ONLY_PERMANENT = 718, 725
@@ -42,11 +48,23 @@ def _load(name: str) -> Any:
 
 def is_local_location(location: str) -> bool:
     """Whether a gateway's description is where only the local network is: anybody there may answer a search."""
+    return bool(_host_of(location))
+
+
+def _host_of(location: str) -> str:
+    """The address of the host that has a gateway's description; empty if that is not in the local network."""
+    if len(location) > MAX_LOCATION:
+        return ""
     try:
         parts = urlsplit(location)
-        return parts.scheme == "http" and ip_address(parts.hostname or "").is_private
+        host, port = parts.hostname or "", parts.port
+        address = ip_address(host)
     except ValueError:
-        return False
+        return ""
+    is_local = address.is_private and not (address.is_unspecified or address.is_reserved or address.is_multicast)
+    # Where only link-local addresses are used, there is no gateway. Providers of virtual machines have secrets there.
+    is_plain = parts.scheme == "http" and parts.username is None and port != 0
+    return str(address) if is_local and is_plain and not address.is_link_local else ""
 
 
 class UpnpGateway(Gateway):
@@ -61,7 +79,6 @@ class UpnpGateway(Gateway):
     def __init__(self, device: Any, own_host: str) -> None:
         self._device = device
         self._own_host = own_host
-        self._error: type[Exception] = _load("exceptions").UpnpError
 
     @classmethod
     async def search(cls, timeout: float = 2.0, source: str = "") -> list[UpnpGateway]:
@@ -71,14 +88,11 @@ class UpnpGateway(Gateway):
         :raises ModuleNotFoundError: without the library.
         :raises PortMappingError: if there is no network.
         """
-        profile = _load("profiles.igd").IgdDevice
-        try:
-            found = await profile.async_search((source, 0) if source else None, max(1, round(timeout)))
-        except OSError as e:
-            raise PortMappingError(f"the local network cannot be searched for gateways: {e}") from e
-        locations = dict.fromkeys(answer.get("location", "") for answer in found)
+        _load("client_factory")
+        answers = await search_network(timeout, source)
+        locations = dict.fromkeys(location for host, location in answers if _host_of(location) == host)
         gateways = []
-        for location in [location for location in locations if is_local_location(location)][:MAX_GATEWAYS]:
+        for location in list(locations)[:MAX_GATEWAYS]:
             try:
                 gateways.append(await cls.at(location, timeout, source))
             except PortMappingError:  # noqa: PERF203 - a few, each of which takes milliseconds
@@ -87,18 +101,28 @@ class UpnpGateway(Gateway):
 
     @classmethod
     async def at(cls, location: str, timeout: float = 2.0, source: str = "") -> UpnpGateway:
-        """The gateway whose description is at an URL.
+        """The gateway whose description is at an URL. No other host is asked for anything.
 
+        :param timeout: seconds that each request may take, and a quarter of what all of them may take.
         :raises ModuleNotFoundError: without the library.
         :raises PortMappingError: if the description is none.
         """
-        requester = _load("aiohttp").AiohttpRequester(timeout=max(1, round(timeout)))
-        factory = _load("client_factory").UpnpFactory(requester, non_strict=True)
+        factory, profile = _load("client_factory"), _load("profiles.igd").IgdDevice
+        host = _host_of(location)
+        if not host:
+            raise PortMappingError(f"a gateway is expected in the local network, not at {location[:MAX_LOCATION]!r}")
+        requester = Requester(host, timeout)
+        making = factory.UpnpFactory(requester, non_strict=True).async_create_device(location)
         try:
-            device = await factory.async_create_device(location)
-            return cls(_load("profiles.igd").IgdDevice(device, None), source or _own_host_towards(location))
-        except (_load("exceptions").UpnpError, OSError, ValueError) as e:
-            raise PortMappingError(f"the gateway at {location} cannot be used: {e}") from e
+            device = await asyncio.wait_for(making, 4 * timeout)
+            gateway = cls(profile(device, None), source or _own_host_towards(location))
+        except PortMappingError:
+            raise
+        except Exception as e:  # the library raises errors of many kinds for what is odd in a description
+            reason = str(e) or type(e).__name__
+            raise PortMappingError(f"the gateway at {location} cannot be used: {reason}") from e
+        requester.lift()
+        return gateway
 
     async def external_ip(self) -> str:
         """The outside IPv4 address."""
@@ -141,8 +165,10 @@ class UpnpGateway(Gateway):
     async def _call(self, call: Any) -> Any:
         try:
             return await call
-        except (self._error, OSError) as e:
-            raise PortMappingError(f"the gateway refuses: {e}") from e
+        except PortMappingError:
+            raise
+        except Exception as e:  # as above, for what is odd in a result
+            raise PortMappingError(f"the gateway refuses: {str(e) or type(e).__name__}") from e
 
 
 def _own_host_towards(location: str) -> str:

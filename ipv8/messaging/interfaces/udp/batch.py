@@ -8,10 +8,10 @@ more than half of the time that ``recvfrom`` takes for it.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import socket
 import sys
 from functools import lru_cache
-from mmap import mmap
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,9 @@ class _Buffers:
     def __init__(self) -> None:
         vectors_at = MAX_BATCH * (STEP + NAME_ROOM)
         messages_at = vectors_at + MAX_BATCH * ctypes.sizeof(_Vector)
-        self.memory = mmap(-1, messages_at + MAX_BATCH * ctypes.sizeof(_Message))
+        # A private map: a forked process gets memory of its own, when either process writes to it.
+        self.memory = mmap.mmap(-1, messages_at + MAX_BATCH * ctypes.sizeof(_Message),
+                                flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         vectors = (_Vector * MAX_BATCH).from_buffer(self.memory, vectors_at)
         self.messages = (_Message * MAX_BATCH).from_buffer(self.memory, messages_at)

@@ -18,15 +18,18 @@ from socket import (
     inet_pton,
     socket,
 )
+from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
 from .... import clock
 from ...address import Address, DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ...inet import is_orchid
 from ...packers import Cache
-from ..endpoint import DataTooBigException, Endpoint, EndpointClosedException
+from ..endpoint import LARGEST_DATAGRAM, DataTooBigException, Endpoint, EndpointClosedException
 from ..network_stats import DropCounter
 from ..routes import SOCKET
+from . import forks
+from .scopes import Scopes, is_link_local
 from .transport import MAX_DATAGRAMS_PER_WAKEUP, RECEIVE_SIZE, SEND_QUEUE_BYTES, DrainingTransport
 
 if TYPE_CHECKING:
@@ -89,6 +92,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
 
     SOCKET_FAMILY = AF_INET
     MAX_PAYLOAD = 1472
+    max_packet_size = 65507  # an IPv4 packet has 65535 bytes at most, with the headers of IPv4 and UDP
 
     def __init__(self, port: int = 0, ip: str = "0.0.0.0",  # noqa: S104 - peers are meant to reach the node
                  sockopts: list[SocketOption] | None = None, *, receive_buffer: int = RECEIVE_BUFFER,
@@ -107,6 +111,8 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         self._sockopts.extend(sockopts or ())
         self._running = False
         self._was_opened = False
+        self._wanted = False  # whether open() was called after the last close()
+        self._opening: asyncio.Future[None] | None = None  # while the event loop makes the transport
         self._transport: asyncio.DatagramTransport | None = None
         self._transmit: Callable[[Any, Any], int] = self._transmit_nowhere
         self._bound: Address | None = None
@@ -131,27 +137,42 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         """
         if self._running:
             return True
-        self._was_opened = True
+        self._was_opened = self._wanted = True
+        loop = asyncio.get_running_loop()
+        while self._opening is not None and self._opening.get_loop() is loop:  # another call came first
+            await asyncio.wait([self._opening])
+            if self._running or not self._wanted:
+                return self._running
         sock = self._bind()
         if sock is None:
             return False
-        loop = asyncio.get_running_loop()
         try:
             direct = DrainingTransport(loop, sock, self._sources.__getitem__, self._on_packets, self._count_arrived,
                                        self._count_sent, self.drops, self._max_datagrams)
         except NotImplementedError:
-            try:
-                await loop.create_datagram_endpoint(lambda: self, sock=sock)
-            except OSError as e:
-                sock.close()
-                self.log_error(f"The event loop refuses the socket: {e}")
-            return self._running
+            return await self._open_without_readers(loop, sock)
         self._start(direct, direct.transmit)
         return True
 
+    async def _open_without_readers(self, loop: asyncio.AbstractEventLoop, sock: socket) -> bool:
+        """Use asyncio's own transport, as the event loop has no readers; whether the endpoint is open then."""
+        opening = self._opening = loop.create_future()
+        try:
+            await loop.create_datagram_endpoint(lambda: self, sock=sock)
+        except OSError as e:
+            sock.close()
+            self.log_error(f"The event loop refuses the socket: {e}")
+        except asyncio.CancelledError:  # which closes the transport
+            self._stop()
+            raise
+        finally:
+            self._opening = None
+            opening.set_result(None)
+        return self._running
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Use asyncio's own transport, as the event loop has no readers."""
-        if self._running:  # by another call of open() that came first
+        """Use asyncio's own transport, unless the endpoint was closed meanwhile."""
+        if self._running or not self._wanted:
             transport.close()
             return
         if hasattr(transport, "max_size"):
@@ -159,9 +180,9 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         self._start(cast("asyncio.DatagramTransport", transport), self._transmit_buffered)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Close the endpoint, as asyncio has closed the socket."""
-        if exc is not None:
-            self.log_error(f"The socket of {self.get_address()} was lost: {exc}")
+        """Close the endpoint, if asyncio has closed the socket that it uses."""
+        if self._running and (exc is not None or (self._transport is not None and self._transport.is_closing())):
+            self.log_error(f"The socket of {self.get_address()} was lost: {exc or 'closed by somebody else'}")
             self.close()
 
     def _start(self, transport: asyncio.DatagramTransport, transmit: Callable[[Any, Any], int]) -> None:
@@ -172,6 +193,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         self._transport = transport
         self._transmit = transmit
         self._running = True
+        forks.note(self)
 
     def _bind(self) -> socket | None:
         ports: Iterable[int] = (*range(self._port, 65536), 0) if self._port else (0,)
@@ -211,12 +233,31 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
 
     def close(self) -> None:
         """Stop to send and receive; ``open`` starts again and tries to get the same port."""
+        self._wanted = False
+        self._stop()
+
+    def _stop(self) -> None:
         if not self._running:
             return
         self._running = False
         self._transmit = self._transmit_nowhere
+        forks.forget(self)
         if self._transport is not None:
             self._transport.close()
+        self.gate.release()
+
+    def _abandon(self) -> None:
+        """Close this process's handle of the socket, which belongs to the process that this one was forked from.
+
+        From now on the endpoint is closed in this process, and ``open`` makes a socket of its own.
+        """
+        self._running = self._wanted = False
+        self._opening = None
+        self._transmit = self._transmit_after_fork
+        if isinstance(self._transport, DrainingTransport):
+            self._transport.abandon()
+        self._transport = None
+        self.gate.lock = RLock()  # another thread of the other process may have held it
         self.gate.release()
 
     def assert_open(self) -> None:
@@ -339,8 +380,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         except _UndeliverableError:
             return
         except OSError as e:
-            self.drops.count(DropCounter.SEND_FAILED)
-            self._logger.debug("Cannot send to %s: %s", socket_address, e)
+            self.error_received(e)
         except (TypeError, ValueError, OverflowError) as e:
             self._drop_malformed(e)
 
@@ -354,26 +394,31 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         :raises TypeError, ValueError: if it is no address.
         """
         if not self._running:
-            self._transmit_nowhere(b"", address)
+            self._transmit(b"", address)
             raise _UndeliverableError
-        host, port = self._split(address)
-        if type(port) is not int or not 0 < port < 65536:
-            raise ValueError(f"no port: {port!r}")
         try:
+            host, port, scope = self._split(address)
             packed = inet_pton(self.SOCKET_FAMILY, host)
         except OSError:
             self.drops.count(DropCounter.SEND_UNRESOLVED)
             if self._log_budget.take(DropCounter.SEND_UNRESOLVED):
-                self.log_error(f"Dropping packet to {host!r}: not an address of this endpoint's IP version")
+                self.log_error(f"Dropping packet to {address[0]!r}: not an address of this endpoint's IP version")
             raise _UndeliverableError from None
+        if type(port) is not int or not 0 < port < 65536:
+            raise ValueError(f"no port: {port!r}")
         if is_orchid(packed):
             self.drops.count(DropCounter.SEND_NO_ROUTE)
             raise _UndeliverableError
-        return address
+        return self._socket_address(address, packed, scope)
 
-    def _split(self, address: Any) -> tuple[str, int]:
+    def _split(self, address: Any) -> tuple[str, int, int]:
+        """The host, the port and the scope of an address."""
         host, port = address
-        return host, port
+        return host, port, 0
+
+    def _socket_address(self, address: Any, packed: bytes, scope: int) -> Any:  # noqa: ARG002 - for IPv6
+        """What the socket is told to send to, for a checked address."""
+        return address
 
     def _drop_malformed(self, reason: Exception) -> None:
         self.drops.count(DropCounter.SEND_MALFORMED)
@@ -383,8 +428,22 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
     def _on_big_packet(self, size: int) -> None:
         if self.strict:
             raise DataTooBigException(size, self.max_payload)
+        if size > self.max_packet_size:
+            self._drop_too_big(f"{size} bytes, and a datagram has at most {self.max_packet_size}")
+            raise _UndeliverableError
         if self._log_budget.take(DataTooBigException):
             self.log_error(f"A packet of {size} bytes will be fragmented: more than {self.max_payload}", logging.INFO)
+
+    def _drop_too_big(self, reason: str) -> None:
+        self.drops.count(DropCounter.SEND_TOO_BIG)
+        if self._log_budget.take(DropCounter.SEND_TOO_BIG):
+            self.log_error(f"Dropping a packet that is too big: {reason}")
+
+    def _transmit_after_fork(self, packet: Any, destination: Any) -> int:
+        if self._log_budget.take("fork"):
+            self.log_error("Dropping packets: the endpoint was opened before the process was forked. Call open() in "
+                           "each process that uses it")
+        return self._transmit_nowhere(packet, destination)
 
     def _transmit_nowhere(self, packet: Any, destination: Any) -> int:  # noqa: ARG002 - stands in for the transport
         if not self._was_opened:
@@ -402,9 +461,17 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         return len(packet)
 
     def error_received(self, exc: Exception) -> None:
-        """Count what asyncio could not send."""
+        """Count what could not be sent."""
+        if isinstance(exc, OSError) and exc.errno == errno.EMSGSIZE:
+            self._drop_too_big(str(exc))
+            return
         self.drops.count(DropCounter.SEND_FAILED)
         self._logger.debug("Cannot send: %s", exc)
+        transport: Any = self._transport
+        if getattr(transport, "_read_fut", transport) is None:
+            # Before Python 3.12.3, asyncio's transport for Windows stops to read when the system reports that an
+            # earlier packet did not arrive (python/cpython issue 91227).
+            transport._loop.call_soon(transport._loop_reading)
 
 
 class UDPv6Endpoint(UDPEndpoint):
@@ -413,24 +480,43 @@ class UDPv6Endpoint(UDPEndpoint):
     :param port: the port to bind, 0 for any.
     :param ip: the address of the interface to bind, ``::`` for all.
     :param settings: the keyword arguments of ``UDPEndpoint``.
+
+    Sources have no scope. The endpoint remembers by which interface link-local hosts are reached.
     """
 
     SOCKET_FAMILY = AF_INET6
     MAX_PAYLOAD = 1452
+    max_packet_size = LARGEST_DATAGRAM
 
     def __init__(self, port: int = 0, ip: str = "::", **settings: Any) -> None:
         super().__init__(port, ip, **settings)
         self._sockopts.append((IPPROTO_IPV6, IPV6_V6ONLY, 1))
+        self._scopes = Scopes()
+
+    def _note_scope(self, packed: bytes, scope: int) -> None:
+        if self._scopes.note(packed, scope):
+            self._destinations.clear()  # which have scopes in them
 
     def _parse_source(self, source: Any) -> Address | None:
-        ip, port = source[:2]
+        ip, _, _ = source[0].partition("%")
+        port, scope = source[1], source[3] if len(source) > 3 else 0
         try:
-            packed = inet_pton(AF_INET6, ip.partition("%")[0])
+            packed = inet_pton(AF_INET6, ip)
         except OSError:
             return None
-        is_forged = not port or not any(packed) or packed[0] == MULTICAST or is_orchid(packed)
-        return None if is_forged else UDPv6Address(ip, port)
+        if not port or not any(packed) or packed[0] == MULTICAST or is_orchid(packed):
+            return None  # it must be forged
+        if scope and is_link_local(packed):
+            self._note_scope(packed, scope)
+        return UDPv6Address(ip, port)
 
-    def _split(self, address: Any) -> tuple[str, int]:
-        host, port, *_flow_and_scope = address
-        return host, port
+    def _split(self, address: Any) -> tuple[str, int, int]:
+        return Scopes.split(address)
+
+    def _socket_address(self, address: Any, packed: bytes, scope: int) -> Any:
+        if not is_link_local(packed):
+            return address
+        if scope:
+            self._note_scope(packed, scope)
+        host, port, _ = self._split(address)
+        return host, port, 0, scope or self._scopes.of(packed)

@@ -7,6 +7,7 @@ although the processor is idle. This one reads up to a fixed number of datagrams
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,8 @@ class DrainingTransport(asyncio.DatagramTransport):
             self._loop.add_reader(self._sock, self._on_readable)
 
     def _on_readable(self) -> None:
+        if self._closed:
+            return
         # Nothing was read because of an error, or because nothing is there: only recvfrom tells which.
         packets, count, size = self._read_batch()
         if not count:
@@ -138,8 +141,9 @@ class DrainingTransport(asyncio.DatagramTransport):
                 self._sent(self._sock.sendto(data, address))
             except BlockingIOError:
                 return
-            except (OSError, TypeError, ValueError, OverflowError):
-                self._drops.count(DropCounter.SEND_FAILED)
+            except (OSError, TypeError, ValueError, OverflowError) as e:
+                is_too_big = isinstance(e, OSError) and e.errno == errno.EMSGSIZE
+                self._drops.count(DropCounter.SEND_TOO_BIG if is_too_big else DropCounter.SEND_FAILED)
             self._queue.popleft()
             self._queued_bytes -= len(data)
 
@@ -166,11 +170,15 @@ class DrainingTransport(asyncio.DatagramTransport):
         """Close the socket; packets that wait are dropped."""
         if self._closed:
             return
-        self._closed = True
-        self._read_batch = _read_nothing  # which frees the buffers
         if not self._loop.is_closed():
             self._loop.remove_reader(self._sock)
             self._loop.remove_writer(self._sock)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close this process's handle of the socket, and do not tell the event loop."""
+        self._closed = True
+        self._read_batch = _read_nothing  # which frees the buffers
         self._sock.close()
         if self._queue:
             self._drops.count(DropCounter.SEND_CLOSED, len(self._queue))

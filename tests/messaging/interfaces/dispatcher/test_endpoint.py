@@ -11,6 +11,7 @@ from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint, gu
 from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointClosedException, EndpointListener
 from ipv8.messaging.interfaces.gate import Route
 from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 from ipv8.messaging.interfaces.udp.filter import SourceFilter
 from ipv8.verification import SignatureGuard
@@ -452,3 +453,41 @@ async def test_real_sockets(collect: type[Collector]) -> None:
     assert (dispatcher.bytes_up, dispatcher.bytes_down) == (4, 4)
     await dispatcher.close()
     assert not dispatcher.is_open()
+
+
+class SlowEndpoint(UDPEndpoint):
+    """An endpoint of a program, whose opening takes a while."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "127.0.0.1")
+        self.proceed = asyncio.Event()
+
+    async def open(self) -> bool:
+        await self.proceed.wait()
+        return await super().open()
+
+
+@pytest.mark.parametrize("position", [0, 1])
+async def test_closing_while_opening(position: int) -> None:
+    dispatcher = DispatcherEndpoint([])
+    parts = [UDPEndpoint(0, "127.0.0.1"), UDPEndpoint(0, "127.0.0.1")]
+    slow = SlowEndpoint()
+    parts[position] = slow
+    for number, part in enumerate(parts):
+        dispatcher.add_interface(f"part {number}", part)
+    opening = asyncio.ensure_future(dispatcher.open())
+    await asyncio.sleep(0)
+    await dispatcher.close()
+    slow.proceed.set()
+    assert not await opening
+    assert not any(part.is_open() for part in parts)
+    assert await dispatcher.open()
+    assert all(part.is_open() for part in parts)
+    await dispatcher.close()
+
+
+def test_the_largest_packet() -> None:
+    assert DispatcherEndpoint(["UDPIPv4"]).max_packet_size == 65507
+    assert DispatcherEndpoint(["UDPIPv4", "UDPIPv6"]).max_packet_size == 65527
+    assert DispatcherEndpoint([]).max_packet_size == 65527
+    assert StatisticsEndpoint(UDPEndpoint()).max_packet_size == 65507

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 import pytest
@@ -57,3 +59,66 @@ def test_exceptions_are_printed_if_wanted(verbose: bool, capsys: pytest.CaptureF
     except ValueError:
         provider.on_exception()
     assert ("ValueError: broken" in capsys.readouterr().err) is verbose
+
+
+class Failing(Counting):
+    error: Exception | None = None
+
+    def get_addresses(self) -> set[str]:
+        super().get_addresses()
+        if self.error is not None:
+            raise self.error
+        return {f"10.0.0.{self.lookups}"}
+
+
+@pytest.mark.parametrize("error", [
+    OSError(24, "too many open files"), RuntimeError("can't start new thread"), UnicodeError("label empty or too long"),
+])
+def test_a_lookup_that_raises_changes_nothing_and_is_made_again(manual_clock: Any, error: Exception,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
+    provider = Failing(verbose=True)
+    provider.discover_addresses()
+    provider.error = error
+    manual_clock.advance(11)
+    provider.discover_addresses()
+    assert provider.addresses == {"10.0.0.1"}
+    assert type(error).__name__ in capsys.readouterr().err
+    provider.discover_addresses()
+    assert provider.lookups == 2, "not at once"
+    provider.error = None
+    manual_clock.advance(11)
+    provider.discover_addresses()
+    assert provider.addresses == {"10.0.0.3"}
+
+
+class Waiting(Counting):
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.end = threading.Event(), threading.Event()
+
+    def get_addresses(self) -> set[str]:
+        super().get_addresses()
+        self.begun.set()
+        assert self.end.wait(10)
+        return {"1.2.3.4"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with other threads, which this is about
+def test_a_lookup_that_takes_long_is_not_made_twice_at_a_time(manual_clock: Any) -> None:
+    provider = Waiting()
+    thread = threading.Thread(target=provider.discover_addresses)
+    thread.start()
+    assert provider.begun.wait(10)
+    manual_clock.advance(100)
+    provider.discover_addresses()
+    assert provider.lookups == 1
+    child = os.fork()
+    if not child:  # here, no thread looks anything up
+        provider.end.set()
+        provider.discover_addresses()
+        os._exit(provider.lookups)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    provider.end.set()
+    thread.join(10)
+    assert provider.addresses == {"1.2.3.4"}

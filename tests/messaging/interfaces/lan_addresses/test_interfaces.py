@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from ipv8.messaging.interfaces.lan_addresses import interfaces as module
+from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
 from ipv8.messaging.interfaces.lan_addresses.any_os.netifaces import Netifaces
 from ipv8.messaging.interfaces.lan_addresses.interfaces import get_lan_addresses, get_providers
-
-if TYPE_CHECKING:
-    import pytest
 
 
 class Fixed:
@@ -57,3 +57,48 @@ def test_link_local_addresses_come_after_others(monkeypatch: pytest.MonkeyPatch)
     providers = [Fixed("fe80::1", "fd00::1", "169.254.1.1", "192.168.1.1")]
     monkeypatch.setitem(get_lan_addresses.__globals__, "get_providers", lambda: providers)
     assert get_lan_addresses() == ["192.168.1.1", "fd00::1", "169.254.1.1", "fe80::1"]
+
+
+class Broken:
+    def get_addresses_buffered(self) -> set[str]:
+        raise RuntimeError("broken")
+
+    def discover_addresses(self) -> None:
+        raise RuntimeError("broken")
+
+
+class Machine(AddressProvider):
+    """A machine that is moved from one network to another."""
+
+    now = "10.11.12.13"
+
+    def get_addresses(self) -> set[str]:
+        return {self.now}
+
+
+def test_a_provider_that_raises_does_not_spoil_the_others() -> None:
+    providers: list[Any] = get_providers()
+    providers[:] = [Broken(), Fixed("192.168.1.1"), Broken()]
+    assert get_lan_addresses() == ["192.168.1.1"]
+
+
+@pytest.mark.parametrize("step", [0.0, -86400.0, 86400.0])
+async def test_overlays_notice_a_change_within_a_minute(manual_clock: Any, make_overlay: Any, step: float) -> None:
+    from ipv8.community import Community
+    from ipv8.overlay import LAN_SCAN_INTERVAL
+
+    class Lonely(Community):
+        community_id = bytes(20)
+
+    machine = Machine()
+    providers: list[Any] = get_providers()
+    providers[:] = [Broken(), machine]
+    overlay = make_overlay(Lonely)
+    await overlay.discover_lan_addresses()
+    assert get_lan_addresses() == ["10.11.12.13"]
+    machine.now = "192.168.77.5"
+    manual_clock.step_wall(step)
+    for _ in range(int(60 / LAN_SCAN_INTERVAL)):  # as the task of the overlay does
+        manual_clock.advance(LAN_SCAN_INTERVAL)
+        await overlay.discover_lan_addresses()
+    assert get_lan_addresses() == ["192.168.77.5"]

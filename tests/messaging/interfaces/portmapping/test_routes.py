@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipv8.messaging.interfaces.portmapping import routes
@@ -13,7 +14,6 @@ from ipv8.messaging.interfaces.portmapping.routes import MAX_GATEWAYS, default_g
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
 
 def test_table() -> None:
@@ -45,3 +45,9 @@ def test_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "route").write_text("head\neth0\t00000000\t0101A8C0\t0003\n", encoding="ascii")
     monkeypatch.setattr(routes, "ROUTES_FILE", str(tmp_path / "route"))
     assert len(default_gateways()) == 1
+
+
+@pytest.mark.parametrize("gateway", ["f" * 40, "-1", "1ffffffff", "xyz", ""])
+def test_an_odd_line_is_ignored(gateway: str) -> None:
+    table = f"header\neth0 00000000 {gateway} 0003\neth0 00000000 0101A8C0 0003\n"
+    assert parse_routes(table) == ["192.168.1.1"]

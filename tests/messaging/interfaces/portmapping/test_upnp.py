@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import re
+import socket
 import sys
-from types import SimpleNamespace
+import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ipv8.messaging.interfaces.portmapping import upnp
 from ipv8.messaging.interfaces.portmapping.gateway import PortMapping, PortMappingError
+from ipv8.messaging.interfaces.portmapping.requester import MAX_REQUESTS
 from ipv8.messaging.interfaces.portmapping.upnp import UpnpGateway, is_local_location
 
 if TYPE_CHECKING:
@@ -21,7 +25,11 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(("location", "local"), [
     ("http://192.168.1.1:5000/root.xml", True), ("http://127.0.0.1/", True), ("https://192.168.1.1/", False),
     ("http://8.8.8.8/", False), ("http://example.org/", False), ("", False), ("http://[", False),
-    ("file:///etc/passwd", False),
+    ("file:///etc/passwd", False), ("http://169.254.169.254/latest/meta-data", False), ("http://0.0.0.0/", False),
+    ("http://[fe80::1]/", False), ("http://[fd00::1]/", True), ("http://user@192.168.1.1/", False),
+    ("http://10.0.0.1@8.8.8.8/", False), ("http://[::ffff:8.8.8.8]/", False), ("http://224.0.0.1/", False),
+    ("http://240.0.0.1/", False), ("http://192.168.1.1:0/", False), ("http://192.168.1.1:99999/", False),
+    ("http://192.168.1.1/" + "x" * 600, False),
 ])
 def test_location(location: str, local: bool) -> None:
     assert is_local_location(location) is local
@@ -47,11 +55,13 @@ class FakeDevice:
         self.ip: str | None = "130.161.1.1"
         self.asked: list[Any] = []
         self.deleted: list[Any] = []
-        self.found: list[dict[str, str]] = []
+        self.found: list[tuple[str, str]] = []
         self.problem: Exception | None = None
-        self.sources: list[Any] = []
+        self.sources: list[str] = []
 
     async def async_get_external_ip_address(self) -> str | None:
+        if isinstance(self.ip, Exception):
+            raise self.ip
         return self.ip
 
     async def async_add_port_mapping(self, *arguments: Any) -> None:
@@ -67,17 +77,14 @@ class FakeDevice:
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     device = FakeDevice()
 
-    async def search(source: Any, timeout: int) -> list[dict[str, str]]:
+    async def search(timeout: float, source: str) -> list[tuple[str, str]]:
         device.sources.append(source)
         if device.problem is not None:
             raise device.problem
         return device.found
 
-    modules = {
-        "exceptions": SimpleNamespace(UpnpError=FakeUpnpError),
-        "profiles.igd": SimpleNamespace(IgdDevice=SimpleNamespace(async_search=search)),
-    }
-    monkeypatch.setattr(upnp, "_load", modules.__getitem__)
+    monkeypatch.setattr(upnp, "search_network", search)
+    monkeypatch.setattr(upnp, "_load", {"client_factory": None}.__getitem__)
     return device
 
 
@@ -122,7 +129,7 @@ async def test_no_outside_address(device: FakeDevice, ip: str | None) -> None:
 
 
 async def test_no_network(device: FakeDevice) -> None:
-    device.problem = OSError("unreachable")
+    device.problem = PortMappingError("unreachable")
     with pytest.raises(PortMappingError, match="unreachable"):
         await UpnpGateway.search(1.0)
 
@@ -138,14 +145,21 @@ async def test_search(device: FakeDevice, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(UpnpGateway, "at", at)
     good = "http://192.168.1.1/root.xml"
-    device.found.extend({"location": location} for location in (
-        "http://192.168.1.1/broken", good, good, "http://8.8.8.8/root.xml"))
-    device.found.append({})
+    device.found.extend(("192.168.1.1", location) for location in (
+        "http://192.168.1.1/broken", good, good, "http://8.8.8.8/root.xml", "http://192.168.1.2/root.xml",
+        "http://127.0.0.1:8080/root.xml", ""))
+    device.found.append(("192.168.1.3", "http://192.168.1.1/of-somebody-else"))
     found: list[Any] = list(await UpnpGateway.search(1.0))
     assert found == [good]
     assert asked == ["http://192.168.1.1/broken", good]
     await UpnpGateway.search(1.0, "192.168.1.2")
-    assert device.sources == [None, ("192.168.1.2", 0)]
+    assert device.sources == ["", "192.168.1.2"]
+
+
+async def test_what_the_library_raises_is_a_refusal(device: FakeDevice) -> None:
+    device.ip = KeyError("odd")  # type: ignore[assignment]  # which is raised
+    with pytest.raises(PortMappingError, match="the gateway refuses"):
+        await UpnpGateway(device, "192.168.1.2").external_ip()
 
 
 ROOT = """<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0">
@@ -235,5 +249,92 @@ async def test_with_the_library(router: WebRouter) -> None:
 
 
 async def test_with_the_library_and_no_router(router: WebRouter) -> None:
-    with pytest.raises(PortMappingError, match="cannot be used"):
+    with pytest.raises(PortMappingError, match="cannot be asked"):
         await UpnpGateway.at("http://127.0.0.1:1/root", 1.0)
+
+
+async def test_only_the_local_network_is_asked(router: WebRouter) -> None:
+    with pytest.raises(PortMappingError, match="expected in the local network"):
+        await UpnpGateway.at("http://8.8.8.8/root", 1.0)
+
+
+class HostileRouter:
+    """Somebody who answers a search with what harms."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.requests: list[tuple[str, str]] = []
+        self.root = ROOT
+
+    async def handle(self, request: Any) -> Any:
+        web = importlib.import_module("aiohttp.web")
+        name, host = request.path.strip("/"), request.host.partition(":")[0]
+        self.requests.append((host, name))
+        elsewhere = f"http://127.0.0.2:{self.port}"
+        if name == "root":
+            return web.Response(text=self.root, content_type="text/xml")
+        if name in {"redirect", "moved"}:
+            raise web.HTTPFound(f"{elsewhere}/internal")
+        if name == "compressed":
+            return web.Response(body=zlib.compress(b" " * (1 << 22)), headers={"Content-Encoding": "deflate"})
+        if name == "large":
+            return web.Response(text=self.root + " " * (1 << 20))
+        if name == "endless":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            with suppress(ConnectionError):
+                while True:
+                    await response.write(b" " * 10)
+                    await asyncio.sleep(0.01)
+        return web.Response(text={
+            "scpd": description(), "deep": "<a>" * 33 + "</a>" * 33, "no-xml": "<a>",
+            "entities": '<!DOCTYPE r [<!ENTITY a "b">]><r>&a;</r>', "binary": "\0\0\0",
+        }.get(name, "<a/>"), content_type="text/xml")
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[HostileRouter]:
+    pytest.importorskip("async_upnp_client", reason="the extra portmapping is not installed")
+    web = importlib.import_module("aiohttp.web")
+    application = web.Application()
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        hostile = HostileRouter(probe.getsockname()[1])
+    application.router.add_route("*", "/{path}", hostile.handle)
+    await runner.setup()
+    for host in ("127.0.0.1", "127.0.0.2"):
+        await web.TCPSite(runner, host, hostile.port).start()
+    yield hostile
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("path", "reason"), [
+    ("redirect", "redirects"), ("compressed", "compresses"), ("large", "sends too much"), ("deep", "too deeply"),
+    ("entities", "document type"), ("no-xml", "malformed"), ("binary", "cannot be used"), ("nothing", "cannot be used"),
+    ("endless", "takes too long"),
+])
+async def test_a_description_that_harms(hostile: HostileRouter, path: str, reason: str) -> None:
+    with pytest.raises(PortMappingError, match=reason):
+        await UpnpGateway.at(f"http://127.0.0.1:{hostile.port}/{path}", 0.5)
+    assert {host for host, _ in hostile.requests} == {"127.0.0.1"}
+    assert len(hostile.requests) <= 5
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("/scpd", "/moved"), ("/scpd", "http://127.0.0.2:{port}/scpd"), ("/control", "http://127.0.0.2:{port}/control"),
+    ("/control", "http://127.0.0.1@127.0.0.2:{port}/control"), ("/control", "//127.0.0.2:{port}/control"),
+])
+async def test_no_other_host_is_asked(hostile: HostileRouter, old: str, new: str) -> None:
+    hostile.root = ROOT.replace(f">{old}<", f">{new.format(port=hostile.port)}<")
+    with pytest.raises(PortMappingError):
+        await (await UpnpGateway.at(f"http://127.0.0.1:{hostile.port}/root", 5.0)).external_ip()
+    assert {host for host, _ in hostile.requests} == {"127.0.0.1"}
+
+
+async def test_the_services_of_a_gateway_are_limited(hostile: HostileRouter) -> None:
+    service = ROOT[ROOT.index("<service>"):ROOT.index("</serviceList>")]
+    hostile.root = ROOT.replace(service, "".join(service.replace("/scpd", f"/s{n}") for n in range(100)))
+    with pytest.raises(PortMappingError, match="too many services"):
+        await UpnpGateway.at(f"http://127.0.0.1:{hostile.port}/root", 5.0)
+    assert len(hostile.requests) == MAX_REQUESTS

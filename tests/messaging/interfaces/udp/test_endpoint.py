@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -91,7 +92,7 @@ async def test_ipv6(make_endpoint: Any, collect: Any) -> None:
 def test_ipv6_sources() -> None:
     parse = UDPv6Endpoint()._parse_source
     assert parse(("fd00::1", 5, 0, 0)) == ("fd00::1", 5)
-    assert parse(("fe80::1%eth0", 5, 0, 2)) == ("fe80::1%eth0", 5)
+    assert parse(("fe80::1%eth0", 5, 0, 2)) == parse(("fe80::1", 5, 0, 2)) == ("fe80::1", 5)
     assert parse(("2001:200::1", 5, 0, 0)) == ("2001:200::1", 5)
     for source in (("fd00::1", 0, 0, 0), ("::", 5, 0, 0), ("ff02::1", 5, 0, 0), ("FF02::1", 5, 0, 0), ("name", 5)):
         assert parse(source) is None
@@ -201,8 +202,35 @@ async def test_packets_that_the_system_refuses_are_counted(make_endpoint: Any, c
     endpoint.send(("255.255.255.255", 5), b"not permitted")
     endpoint.send(endpoint.get_address(), b"after")
     assert await collector.wait_for(1) == [b"after"]
-    assert endpoint.drops == {DropCounter.SEND_FAILED: 2}
+    assert endpoint.drops == {DropCounter.SEND_TOO_BIG: 1, DropCounter.SEND_FAILED: 1}
     assert endpoint.bytes_up == 5
+
+
+@pytest.mark.parametrize("cls", [UDPEndpoint, UDPv6Endpoint])
+async def test_the_largest_packet(make_endpoint: Any, collect: Any, request: pytest.FixtureRequest, any_loop: bool,
+                                  cls: type[UDPEndpoint], caplog: pytest.LogCaptureFixture) -> None:
+    if cls is UDPv6Endpoint:
+        request.getfixturevalue("ipv6_loopback")
+    endpoint = await make_endpoint(cls)
+    collector = collect(endpoint)
+    endpoint.add_listener(collector)
+    own, largest = endpoint.get_address()[:2], endpoint.max_packet_size
+    endpoint.send(own, bytes(largest))
+    for _ in range(100):
+        endpoint.send(own, bytes(largest + 1))
+    endpoint.send(own, b"after")
+    assert [len(data) for data in await collector.wait_for(2)] == [largest, 5]
+    assert endpoint.drops == {DropCounter.SEND_TOO_BIG: 100}
+    assert endpoint.bytes_up == largest + 5
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    text = f"Dropping a packet that is too big: {largest + 1} bytes, and a datagram has at most {largest}"
+    assert warnings == [text] * 5, "not one for each"
+
+
+async def test_what_the_system_says_is_too_big(make_endpoint: Any) -> None:
+    endpoint = await make_endpoint(max_payload=1 << 20)
+    endpoint.send(endpoint.get_address(), bytes(70_000))
+    assert endpoint.drops == {DropCounter.SEND_TOO_BIG: 1}
 
 
 async def test_a_strict_endpoint_refuses_packets_that_would_be_fragmented(make_endpoint: Any, collect: Any) -> None:
@@ -589,17 +617,90 @@ async def test_the_fallback_bounds_what_waits(make_endpoint: Any, no_readers: No
 async def test_the_fallback_counts_errors(make_endpoint: Any, no_readers: None) -> None:
     endpoint = await make_endpoint()
     endpoint.send(endpoint.get_address(), b"x" * 70000)
-    assert endpoint.drops == {DropCounter.SEND_FAILED: 1}
+    assert endpoint.drops == {DropCounter.SEND_TOO_BIG: 1}
+    endpoint.error_received(OSError(errno.EMSGSIZE, "too long"))
+    endpoint.error_received(ConnectionResetError("somebody else does not listen"))
+    assert endpoint.drops == {DropCounter.SEND_TOO_BIG: 2, DropCounter.SEND_FAILED: 1}
+    assert endpoint.is_open()
     endpoint.connection_lost(OSError("the network card is gone"))
     assert not endpoint.is_open()
 
 
-async def test_opening_twice_at_once(no_readers: None) -> None:
+@pytest.fixture(params=[False, True], ids=["readers", "no readers"])
+def any_loop(request: pytest.FixtureRequest) -> bool:
+    if request.param:
+        request.getfixturevalue("no_readers")
+    return bool(request.param)
+
+
+async def test_opening_twice_at_once(any_loop: bool) -> None:
     endpoint = UDPEndpoint(0, "127.0.0.1")
-    assert all(await asyncio.gather(endpoint.open(), endpoint.open()))
+    assert all(await asyncio.gather(endpoint.open(), endpoint.open(), endpoint.open()))
     endpoint.assert_open()
+    assert endpoint._port == endpoint.get_address()[1], "there was one socket only"
     endpoint.close()
     await asyncio.sleep(0)
+
+
+async def test_closing_while_opening(any_loop: bool, make_endpoint: Any) -> None:
+    endpoint = UDPEndpoint(0, "127.0.0.1")
+    opening = asyncio.ensure_future(endpoint.open())
+    await asyncio.sleep(0)
+    endpoint.close()
+    await opening
+    await asyncio.sleep(0)
+    assert not endpoint.is_open()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", endpoint._port))  # is free
+
+
+async def test_closing_and_opening_while_opening(any_loop: bool) -> None:
+    endpoint = UDPEndpoint(0, "127.0.0.1")
+    first = asyncio.ensure_future(endpoint.open())
+    await asyncio.sleep(0)
+    endpoint.close()
+    second = asyncio.ensure_future(endpoint.open())
+    await asyncio.gather(first, second)
+    assert second.result()
+    assert endpoint.is_open()
+    endpoint.close()
+    await asyncio.sleep(0)
+
+
+async def test_an_opening_that_is_cancelled(any_loop: bool, collect: Any) -> None:
+    endpoint = UDPEndpoint(0, "127.0.0.1")
+    first, second = asyncio.ensure_future(endpoint.open()), asyncio.ensure_future(endpoint.open())
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+    collector = collect(endpoint)
+    endpoint.add_listener(collector)
+    endpoint.send(endpoint.get_address(), b"data")
+    assert await collector.wait_for(1) == [b"data"]
+    endpoint.close()
+    await asyncio.sleep(0)
+
+
+async def test_reading_goes_on_after_an_error_on_windows(make_endpoint: Any, no_readers: None) -> None:
+    class Stopped:
+        """asyncio's transport for Windows, before Python 3.12.3, after an error."""
+
+        def __init__(self) -> None:
+            self._loop = asyncio.get_running_loop()
+            self._read_fut = None
+            self.reading = asyncio.Event()
+
+        def _loop_reading(self) -> None:
+            self.reading.set()
+
+        def close(self) -> None:
+            pass
+
+    endpoint = await make_endpoint()
+    endpoint._transport.close()
+    endpoint._transport = stopped = Stopped()
+    endpoint.error_received(ConnectionResetError(10054, "reset"))
+    await stopped.reading.wait()
 
 
 async def test_a_loop_that_refuses_the_socket(no_readers: None, monkeypatch: pytest.MonkeyPatch) -> None:
