@@ -453,3 +453,10 @@ def test_what_a_payload_class_raises_is_the_sender_s_mistake(strict: Any) -> Non
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert strict.drops == {"undecodable": 2}
     assert not received
+
+
+@pytest.mark.parametrize("decorator", [lazy_wrapper, lazy_wrapper_wd, lazy_wrapper_unsigned, lazy_wrapper_unsigned_wd])
+@pytest.mark.parametrize("wrong", ["Payload", None, lambda self, peer: None])
+def test_decorators_take_payload_classes(decorator: Any, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes payload classes, as in @lazy_wrapper\(MyPayload\), not "):
+        decorator(wrong)
