@@ -68,9 +68,9 @@ class CountCommunity(Community):
     def begin(self) -> None:
         for peer in self.get_peers()[:1]:  # as soon as there is one
             self.cancel_pending_task("begin")
-            self.ask(peer, 0)
+            self.count_on(peer, 0)
 
-    def ask(self, peer: Peer, value: int, times: int = 1) -> None:
+    def count_on(self, peer: Peer, value: int, times: int = 1) -> None:
         cache = self.request_cache.add(CountCache(self.request_cache, value))
         if cache is None:  # we are shutting down
             return
@@ -85,7 +85,7 @@ class CountCommunity(Community):
     @retrieve_cache(CountCache)
     def on_response(self, peer: Peer, payload: CountResponse, cache: CountCache) -> None:
         if payload.value < GOAL:
-            self.ask(peer, payload.value, times=2)
+            self.count_on(peer, payload.value, times=2)
         else:
             print("counted from", cache.value, "to", payload.value)
             self.finished.set()

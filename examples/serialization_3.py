@@ -37,7 +37,7 @@ class QuizCommunity(Community):
         self.add_message_handler(Question, self.on_question)  # the number is that of the class
         self.add_message_handler(Answer, self.on_answer)
 
-    def ask(self, peer: Peer) -> None:
+    def ask_peer(self, peer: Peer) -> None:
         packet = self.ezr_pack(Question.msg_id, Question(42))  # in two steps
         self.endpoint.send(peer.address, packet)
 
@@ -68,7 +68,7 @@ async def main() -> None:
         sender, receiver = one.get_overlay(QuizCommunity), other.get_overlay(QuizCommunity)
         assert sender is not None
         assert receiver is not None
-        sender.ask(Peer(receiver.my_peer.public_key, other.endpoint.get_address()))
+        sender.ask_peer(Peer(receiver.my_peer.public_key, other.endpoint.get_address()))
         await sender.answered.wait()
 
 

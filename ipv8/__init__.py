@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 """Not imported from ``typing``, which takes longer to load than everything else here; type checkers know the name."""
 
 if TYPE_CHECKING:
+    from .asking import request as request
     from .community import Community as Community, CommunitySettings as CommunitySettings
     from .configuration import (
         Bootstrapper as Bootstrapper,
@@ -71,7 +72,8 @@ if TYPE_CHECKING:
         RandomNumberCacheWithName as RandomNumberCacheWithName,
         RequestCache as RequestCache,
     )
-    from .service import IPv8 as IPv8, run as run
+    from .runner import run as run, running as running
+    from .service import IPv8 as IPv8
     from .taskmanager import TaskManager as TaskManager, task as task
     from .util import run_forever as run_forever
 
@@ -83,8 +85,8 @@ __all__ = [
     "RandomWalk", "RequestCache", "Serializable", "Serializer", "Strategy", "TaskManager", "UDPv4Address",
     "UDPv6Address", "VariablePayload", "VariablePayloadWID", "WalkerDefinition", "default_bootstrap_defs",
     "default_eccrypto", "default_serializer", "get_default_configuration", "lazy_wrapper", "lazy_wrapper_unsigned",
-    "lazy_wrapper_unsigned_wd", "lazy_wrapper_wd", "message", "retrieve_cache", "run", "run_forever", "task",
-    "type_from_format", "vp_compile",
+    "lazy_wrapper_unsigned_wd", "lazy_wrapper_wd", "message", "request", "retrieve_cache", "run",
+    "run_forever", "running", "task", "type_from_format", "vp_compile",
 ]
 
 
@@ -92,6 +94,8 @@ if not TYPE_CHECKING:  # type checkers would take every name, misspelt ones incl
     def __getattr__(name: str) -> object:  # noqa: C901 - one case for each module
         """Import a name of the public surface when it is first asked for."""
         match name:
+            case "request":
+                from . import asking as home
             case "Community" | "CommunitySettings":
                 from . import community as home
             case (
@@ -131,7 +135,9 @@ if not TYPE_CHECKING:  # type checkers would take every name, misspelt ones incl
                 "RequestCache"
             ):
                 from . import requestcache as home
-            case "IPv8" | "run":
+            case "run" | "running":
+                from . import runner as home
+            case "IPv8":
                 from . import service as home
             case "TaskManager" | "task":
                 from . import taskmanager as home

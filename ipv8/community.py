@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asyncio import ensure_future
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from . import clock, entropy
 from .contact.keeper import PeerKeeper
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Coroutine, Iterable
 
+    from .asking import BoundRequest
     from .message_table import Handler
     from .messaging.address import Address
     from .messaging.serialization import Payload
     from .peer import Peer
 
 __all__ = ["DEFAULT_MAX_PEERS", "Community", "CommunitySettings"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 COMMUNITY_ID_SIZE = 20
 
@@ -176,7 +180,12 @@ class Community(IntroductionProtocol):
             if not isinstance(declared, Message):
                 msg = f"{type(self).__name__}.{name} replaces a declared message: decorate it with @message as well"
                 raise TypeError(msg)
-            self.add_message_handler(declared.msg_id, declared.receiver().__get__(self))
+            if hasattr(Community, name) or name in vars(self):
+                msg = (f"{type(self).__name__} can have no message {name}: all overlays use that name. Choose another "
+                       "one")
+                raise TypeError(msg)
+            for msg_id, handler in declared.receivers(self):
+                self.add_message_handler(msg_id, handler)
 
     def get_prefix(self) -> bytes:
         """The 22 bytes that every packet of this overlay starts with."""
@@ -217,6 +226,23 @@ class Community(IntroductionProtocol):
         reception = table.reception(msg_id)
         if reception is not None and reception.signed:
             self.signed_messages |= {msg_id}
+
+    async def ask(self, peer: Peer, message: BoundRequest[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask a peer, and wait for its answer.
+
+        ::
+
+            total = await self.ask(peer, self.add, 2, 3)
+
+        :param message: a message of this overlay that was declared with :func:`ipv8.asking.request`. How long an answer
+            is waited for, and how often the question is sent again meanwhile, is said there, or by ``message.within``.
+        :param args: the fields of the question.
+        :returns: what the handler of the other peer returned.
+        :raises TimeoutError: if no answer came in time.
+        :raises RuntimeError: if the overlay is unloaded, or too many requests wait for answers.
+        """
+        answer: T = await message.question(peer, *args, **kwargs).ask()
+        return answer
 
     def on_deprecated_message(self, source_address: Address, data: bytes) -> None:
         """Count a message that is no longer in use, and log a warning, within a budget."""

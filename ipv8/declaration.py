@@ -16,6 +16,9 @@ The parameters after ``peer`` are the fields of the message, in their order, wit
 has a payload class as its type receives that payload. On the wire these are ordinary messages, which overlays in the
 classic form send and receive as well.
 
+A method below ``@retrieve_cache`` gets the cache as ``cache``, which is no field; one of its fields is ``identifier``.
+Messages that are answered are declared with :func:`ipv8.asking.request`.
+
 A wrong declaration raises ``TypeError``: when the class is made or, for what depends on the types of the fields, when
 the overlay is made.
 """
@@ -26,10 +29,11 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Awaitable, Callable
+from functools import update_wrapper
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, get_origin, overload
 
-from .lazy_community import lazy_wrapper, lazy_wrapper_unsigned
+from .lazy_community import CacheRetrieval, lazy_wrapper, lazy_wrapper_unsigned, retrieval_of, take_cache
 from .messaging.address import Address
 from .messaging.payload_dataclass import (
     ALLOWED_TYPES,
@@ -43,11 +47,11 @@ from .messaging.serialization import Serializable
 from .peer import Peer
 
 if TYPE_CHECKING:
-    from types import FunctionType
+    from types import FunctionType, MethodType
 
     from .messaging.serialization import Payload
 
-__all__ = ["BoundMessage", "Message", "message"]
+__all__ = ["BoundMessage", "Message", "checked_id", "is_payload_class", "message"]
 
 HIGHEST_ID = 230
 """The ids above are used by every overlay (doc/protocol/packets.md section 5)."""
@@ -81,22 +85,25 @@ class BoundMessage(Generic[P]):
 
     def __call__(self, source: Peer | Address, /, *args: P.args, **kwargs: P.kwargs) -> Result:
         """Call the handler, as if ``source`` had sent the message."""
-        return self._declaration.handler(self._overlay, source, *args, **kwargs)
+        result: Result = self._declaration.call(self._overlay, source, *args, **kwargs)
+        return result
 
 
 class Message(Generic[S, Source, P]):
     """A message of a class of overlays, which is declared by its handler."""
 
-    def __init__(self, handler: Callable[Concatenate[S, Source, P], Result], msg_id: int | None, signed: bool) -> None:
+    def __init__(self, handler: Callable[Concatenate[S, Source, P], Any], msg_id: int | None, signed: bool) -> None:
         self.__doc__ = handler.__doc__
         self.__name__ = handler.__name__
-        self.handler: Callable[..., Result] = handler
+        #: The cache that the handler gets with the message, if any.
+        self.retrieval: CacheRetrieval | None = retrieval_of(handler)
+        self.handler: Callable[..., Any] = handler if self.retrieval is None else self.retrieval.handler
         self.signed = signed
         self._msg_id = msg_id
         self._payload_class: type[Payload] | None = None
         self._whole = False  # the only field is the payload itself
         self._source, *self._fields = self._parameters()
-        self._scope = local_scope(cast("FunctionType", handler))
+        self._scope = local_scope(cast("FunctionType", self.handler))
 
     @overload
     def __get__(self, instance: None, owner: type) -> Message[S, Source, P]: ...
@@ -115,6 +122,11 @@ class Message(Generic[S, Source, P]):
         return self._payload_class
 
     @property
+    def payload_classes(self) -> tuple[type[Payload], ...]:
+        """The classes of all payloads of a packet; the last one is ``payload_class``."""
+        return (self.payload_class,)
+
+    @property
     def msg_id(self) -> int:
         """The id on the wire, which the declaration or the payload class gives."""
         if self._msg_id is None:
@@ -122,7 +134,7 @@ class Message(Generic[S, Source, P]):
             if declared is None:
                 msg = f"{self.__name__} needs an id: use @message(number), or a payload class with a msg_id"
                 raise TypeError(msg)
-            self._msg_id = _checked_id(declared)
+            self._msg_id = checked_id(declared)
         return self._msg_id
 
     def _parameters(self) -> list[inspect.Parameter]:
@@ -134,6 +146,12 @@ class Message(Generic[S, Source, P]):
             source = "the peer that sent the message" if self.signed else "the address that the message came from"
             msg = f"{self.__name__} must be a method whose parameters are self, {source}, and then the fields"
             raise TypeError(msg)
+        if self.retrieval is not None:
+            others = [parameter for parameter in parameters if parameter.name != "cache"]
+            if others == parameters:
+                msg = f"{self.__name__} must have a parameter cache, for what @retrieve_cache finds"
+                raise TypeError(msg)
+            parameters = others
         for parameter in parameters[2:]:
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 msg = f"{self.__name__} must name each field of its message: replace *{parameter.name} by the fields"
@@ -147,36 +165,46 @@ class Message(Generic[S, Source, P]):
                 raise TypeError(msg)
         return parameters[1:]
 
-    def _hint(self, parameter: inspect.Parameter) -> Any:
-        """The type of a parameter; ``TypeError`` if it is not defined where the handler is."""
+    def hint(self, name: str, annotation: Any) -> Any:
+        """The type that an annotation means; ``TypeError`` if it is not defined where the handler is.
+
+        :param name: the parameter that has the annotation; ``return`` for what the handler returns.
+        """
         # One at a time: the types of other parameters may be imported for type checkers only.
-        alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+        alone = SimpleNamespace(__annotations__={name: annotation})
         module = getattr(inspect.unwrap(self.handler), "__globals__", {})
         try:
-            return typing.get_type_hints(alone, module, self._scope, include_extras=True)[parameter.name]
+            return typing.get_type_hints(alone, module, self._scope, include_extras=True)[name]
         except NameError as e:
-            msg = f"{self.__name__} names a type for {parameter.name} that its module does not define: {e}"
+            msg = f"{self.__name__} names a type for {name} that its module does not define: {e}"
             raise TypeError(msg) from e
 
     def _describe(self) -> type[Payload]:
         """The payload class that the parameters of the handler describe."""
         self._check_source()
-        kinds = [self._hint(parameter) for parameter in self._fields]
-        # In Python 3.10, list[int] is an instance of type.
-        if len(kinds) == 1 and isinstance(kinds[0], type) and get_origin(kinds[0]) is None \
-                and issubclass(kinds[0], Serializable):
+        kinds = [self.hint(parameter.name, parameter.annotation) for parameter in self._fields]
+        if len(kinds) == 1 and is_payload_class(kinds[0]):
             self._whole = True
-            return cast("type[Payload]", kinds[0])
-        fields = [self._field(parameter, kind) for parameter, kind in zip(self._fields, kinds, strict=True)]
-        made = dataclasses.make_dataclass(f"{self.__name__.title().replace('_', '')}Payload", fields,
+            described = cast("type[Payload]", kinds[0])
+        else:
+            fields = [self._field(parameter, kind) for parameter, kind in zip(self._fields, kinds, strict=True)]
+            described = self.make_class("Payload", fields, self._msg_id)
+        if self.retrieval is not None and "identifier" not in getattr(described, "names", ["identifier"]):
+            msg = f"{self.__name__} needs a field identifier, by which @retrieve_cache finds the cache"
+            raise TypeError(msg)
+        return described
+
+    def make_class(self, ending: str, fields: list[tuple[str, Any, Any]], msg_id: int | None) -> type[Payload]:
+        """A payload class with these fields. Its name is that of the handler, with ``ending``."""
+        made = dataclasses.make_dataclass(f"{self.__name__.title().replace('_', '')}{ending}", fields,
                                           bases=(DataClassPayload,), namespace={"__module__": self.handler.__module__})
-        convert_to_payload(made, self._msg_id)
+        convert_to_payload(made, msg_id)
         return cast("type[Payload]", made)
 
     def _check_source(self) -> None:
         """``TypeError`` if the first parameter is a field, and not the sender of the message."""
         try:
-            kind = self._hint(self._source)
+            kind = self.hint(self._source.name, self._source.annotation)
             fmt = None if isinstance(kind, TypeVar) else type_map(kind)
         except Exception:  # noqa: BLE001 - then it is not the type of a field
             return
@@ -191,15 +219,19 @@ class Message(Generic[S, Source, P]):
         if not is_field_name(parameter.name):
             msg = f"{self.__name__} can have no field {parameter.name}: all payloads use that name. Choose another one"
             raise TypeError(msg)
+        self.check_format(kind, parameter.name)
+        default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
+        keyword = parameter.kind is parameter.KEYWORD_ONLY
+        return parameter.name, kind, dataclasses.field(default=default, kw_only=keyword)
+
+    def check_format(self, kind: Any, name: str) -> None:
+        """``TypeError`` if there is no format for the type of a field."""
         try:
             type_map(kind)
         except NotImplementedError:
             shown = kind.__qualname__ if type(kind) is type else kind
-            msg = f"{self.__name__}: no format for the type {shown} of {parameter.name}: use {ALLOWED_TYPES}"
+            msg = f"{self.__name__}: no format for the type {shown} of {name}: use {ALLOWED_TYPES}"
             raise TypeError(msg) from None
-        default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
-        keyword = parameter.kind is parameter.KEYWORD_ONLY
-        return parameter.name, kind, dataclasses.field(default=default, kw_only=keyword)
 
     def make(self, /, *args: Any, **kwargs: Any) -> Payload:
         """The payload that carries these arguments."""
@@ -213,23 +245,57 @@ class Message(Generic[S, Source, P]):
             raise TypeError(msg)
         return given[0]
 
-    def receiver(self) -> Callable[[Any, Address, bytes], Result]:
-        """The message handler, ``(overlay, source address, packet)``, for the table of an overlay."""
-        handler = self.handler
-        payload_class = self.payload_class
-        whole = self._whole
+    def call(self, overlay: Any, source: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the handler of an overlay with the fields of a message from ``source``."""
+        if self.retrieval is None:
+            return self.handler(overlay, source, *args, **kwargs)
+        return self.unfold()(overlay, source, self.make(*args, **kwargs))
+
+    def unfold(self) -> Callable[[Any, Any, Payload], Any]:
+        """What calls the handler with the fields of a payload: ``(overlay, source, payload)``."""
+        _ = self.payload_class  # decides whether it is the whole payload that the handler gets
+        handler, retrieval, whole = self.handler, self.retrieval, self._whole
         by_name = [field.name for field in self._fields if field.kind is field.KEYWORD_ONLY]
         by_position = [field.name for field in self._fields if field.kind is not field.KEYWORD_ONLY]
 
-        def unfold(overlay: Any, source: Any, payload: Payload) -> Result:
+        def call(overlay: Any, source: Any, payload: Payload) -> Any:
             return handler(overlay, source, *[getattr(payload, name) for name in by_position],
-                           **{name: payload if whole else getattr(payload, name) for name in by_name})
+                           **{name: getattr(payload, name) for name in by_name})
 
+        def call_with_whole(overlay: Any, source: Any, payload: Payload) -> Any:
+            return handler(overlay, source, *[payload for _ in by_position], **dict.fromkeys(by_name, payload))
+
+        def call_with_cache(overlay: Any, source: Any, payload: Payload) -> Any:
+            assert retrieval is not None, "it is called only for handlers with a cache"
+            cache = take_cache(overlay, retrieval.cache_class, payload)
+            if cache is None:
+                return None
+            return handler(overlay, source, *[payload if whole else getattr(payload, name) for name in by_position],
+                           **{name: payload if whole else getattr(payload, name) for name in by_name}, cache=cache)
+
+        chosen = call_with_cache if retrieval is not None else call_with_whole if whole else call
+        return update_wrapper(chosen, handler, updated=())  # the names are for error messages
+
+    def receiver(self) -> Callable[[Any, Address, bytes], Result]:
+        """The message handler, ``(overlay, source address, packet)``, for the table of an overlay."""
+        payload_class = self.payload_class
+        as_it_is = self._whole and self.retrieval is None and self._fields[0].kind is not inspect.Parameter.KEYWORD_ONLY
         wrap = lazy_wrapper if self.signed else lazy_wrapper_unsigned
-        return wrap(payload_class)(handler if whole and by_position else unfold)
+        return wrap(payload_class)(self.handler if as_it_is else self.unfold())
+
+    def receivers(self, overlay: Any) -> list[tuple[int, MethodType]]:
+        """The ids of the messages that an overlay receives, and the methods that handle their packets."""
+        return [(self.msg_id, cast("Any", self.receiver()).__get__(overlay))]
 
 
-def _checked_id(declared: Any) -> int:
+def is_payload_class(kind: Any) -> bool:
+    """Whether a type is a payload class."""
+    # In Python 3.10, list[int] is an instance of type.
+    return isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, Serializable)
+
+
+def checked_id(declared: Any) -> int:
+    """The id of a message; ``TypeError`` if programs cannot use it."""
     if not isinstance(declared, int) or isinstance(declared, bool) or not 0 <= declared <= HIGHEST_ID:
         msg = f"a message id is a number from 0 to {HIGHEST_ID}, not {declared!r}"
         raise TypeError(msg)
@@ -259,5 +325,5 @@ def message(declared: Any, *, signed: bool = True) -> Any:
     """
     if callable(declared):
         return Message(declared, None, signed)
-    msg_id = _checked_id(declared)
+    msg_id = checked_id(declared)
     return lambda handler: Message(handler, msg_id, signed)

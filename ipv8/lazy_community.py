@@ -202,19 +202,30 @@ def _signed(payloads: tuple[type[Payload], ...], handler: Callable[..., HandlerR
     return raising(attempt, handler, signed=True)
 
 
+def _check_classes(payloads: tuple[Any, ...]) -> None:
+    """``TypeError`` if a decorator was given anything but payload classes, such as the method that it decorates."""
+    for given in payloads:
+        if not isinstance(given, type):
+            raise TypeError("the decorator of a message handler takes payload classes, as in @lazy_wrapper(MyPayload), "
+                            f"not {given!r:.80}")
+
+
 def lazy_wrapper(*payloads: type[Payload]) -> Callable[[LazyWrappable], MessageHandler]:
     """Receive signed messages: ``handler(self, peer, *payloads)``."""
+    _check_classes(payloads)
     return lambda handler: _signed(payloads, handler, lambda self, received, _address, _data: handler(self, *received))
 
 
 def lazy_wrapper_wd(*payloads: type[Payload]) -> Callable[[LazyWDWrappable], MessageHandler]:
     """Receive signed messages with the packet they came in: ``handler(self, peer, *payloads, data)``."""
+    _check_classes(payloads)
     return lambda handler: _signed(payloads, handler,
                                    lambda self, received, _address, data: handler(self, *received, data))
 
 
 def receive_from(*payloads: type[Payload]) -> Callable[[Callable[..., HandlerResult]], MessageHandler]:
     """Receive signed messages with the address they came from: ``handler(self, source_address, peer, *payloads)``."""
+    _check_classes(payloads)
     return lambda handler: _signed(payloads, handler,
                                    lambda self, received, address, _data: handler(self, address, *received))
 
@@ -246,11 +257,13 @@ def _unsigned(payloads: tuple[type[Payload], ...], handler: Callable[..., Handle
 
 def lazy_wrapper_unsigned(*payloads: type[Payload]) -> Callable[[LazyUnsignedWrappable], MessageHandler]:
     """Receive unsigned messages: ``handler(self, source_address, *payloads)``."""
+    _check_classes(payloads)
     return lambda handler: _unsigned(payloads, handler, with_packet=False)
 
 
 def lazy_wrapper_unsigned_wd(*payloads: type[Payload]) -> Callable[[LazyUnsignedWDWrappable], MessageHandler]:
     """Receive unsigned messages with their packet: ``handler(self, source_address, *payloads, data=data)``."""
+    _check_classes(payloads)
     return lambda handler: _unsigned(payloads, handler, with_packet=True)
 
 
@@ -259,22 +272,60 @@ def cache_retrieval_failed(overlay: Overlay[Any], cache_class: type[CacheWithNam
     overlay.logger.debug("No %s is waiting for a received response, or it has timed out.", cache_class.name)
 
 
-def retrieve_cache(cache_class: type[CacheWithName]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give the cache of the request that a payload answers to the handler, as ``cache=``; use below ``lazy_wrapper*``.
+class CacheRetrieval(NamedTuple):
+    """What :func:`retrieve_cache` was told. It is the attribute ``retrieval`` of the function that it makes.
 
-    The ``identifier`` of the last payload is the number of the cache. Without such a cache the handler is not called.
-    The cache is popped, so a second answer finds none.
+    :param receive: this function. Functions that wrap it have the attribute as well, but are not this one.
+    :param cache_class: the class of the cache.
+    :param handler: the method that gets the cache.
+    """
+
+    receive: Callable[..., Any]
+    cache_class: type[CacheWithName]
+    handler: Callable[..., Any]
+
+
+def retrieval_of(handler: Any) -> CacheRetrieval | None:
+    """The retrieval of a function that :func:`retrieve_cache` made; ``None`` for any other function.
+
+    :raises TypeError: if another decorator is above :func:`retrieve_cache`.
+    """
+    retrieval = getattr(handler, "retrieval", None)
+    if not isinstance(retrieval, CacheRetrieval):
+        return None
+    if retrieval.receive is not handler:
+        raise TypeError(f"{retrieval.handler.__name__}: put @retrieve_cache directly below @message, and other "
+                        "decorators below it")
+    return retrieval
+
+
+def take_cache(overlay: Any, cache_class: type[CacheWithName], payload: Any) -> Any:
+    """Pop the cache of the request that ``payload`` answers; without one, log that and return ``None``."""
+    try:
+        return overlay.request_cache.pop(cache_class.name, payload.identifier)
+    except KeyError:
+        cache_retrieval_failed(overlay, cache_class)
+        return None
+
+
+def retrieve_cache(cache_class: type[CacheWithName]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give the cache of the request that a payload answers to the handler, as ``cache=``.
+
+    It is used below ``lazy_wrapper*`` or ``@message``. The ``identifier`` of the last payload is the number of the
+    cache. Without such a cache the handler is not called. The cache is popped, so a second answer finds none.
+
+    :raises TypeError: if it is used above ``@message``.
     """
     def decorator(handler: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(handler):
+            raise TypeError("put @retrieve_cache below @message, not above it")
+
         @functools.wraps(handler)
         def receive(self: Any, *args: Any, **kwargs: Any) -> Any:
             payload = args[-2] if isinstance(args[-1], bytes) else args[-1]
-            try:
-                cache = self.request_cache.pop(cache_class.name, payload.identifier)
-            except KeyError:
-                cache_retrieval_failed(self, cache_class)
-                return None
-            return handler(self, *args, cache=cache, **kwargs)
+            cache = take_cache(self, cache_class, payload)
+            return None if cache is None else handler(self, *args, cache=cache, **kwargs)
+        receive.retrieval = CacheRetrieval(receive, cache_class, handler)  # type: ignore[attr-defined] # as above
         return receive
     return decorator
 

@@ -26,24 +26,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from . import clock
 from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _GENERAL_STRATEGIES, _WALKERS, tunnel_endpoint_class
-from .configuration import (
-    BootstrapperDefinition,
-    ConfigBuilder,
-    ConfigurationError,
-    Strategy,
-    WalkerDefinition,
-    complete_configuration,
-    default_bootstrap_defs,
-    did_you_mean,
-    validate_configuration,
-)
+from .configuration import ConfigurationError, complete_configuration, did_you_mean, validate_configuration
 from .keyvault.crypto import default_eccrypto
 from .keyvault.files import load_or_create_private_key, load_private_key, store_private_key
 from .messaging.address import UDPv4Address
 from .messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from .peer import Peer
 from .peerdiscovery.network import Network
-from .util import maybe_coroutine, run_forever
+from .reexports import reexports
+from .util import maybe_coroutine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -56,13 +47,10 @@ if TYPE_CHECKING:
     from .overlay import Overlay
     from .peerdiscovery.discovery import DiscoveryStrategy
 
-__all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8", "ShutdownError", "run"]
+__all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8", "ShutdownError", "run", "running"]
 
 CLOSED_POLL_INTERVAL = 0.1
 """Seconds between two checks of an endpoint that is not open, if the walker interval is shorter."""
-
-RUNNER_WALK_TIMEOUT = 3.0
-"""Seconds after which the walkers of :func:`run` treat a contacted address as unreachable."""
 
 _background: set[asyncio.Task[Any]] = set()  # an event loop holds only weak references to its tasks
 
@@ -75,14 +63,6 @@ class _Walker(Protocol):
     """A strategy that says which overlay it walks for; programs may use others."""
 
     overlay: Overlay[Any] | None
-
-
-@runtime_checkable
-class _Startable(Protocol):
-    """An overlay class that :func:`run` tells that the node has started."""
-
-    def started(self) -> object:
-        """Called after the sockets were opened."""
 
 
 class ShutdownError(RuntimeError):
@@ -449,70 +429,7 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 
 # -- the short way ---------------------------------------------------------------------------------------------------
 
-def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0.0.0",  # noqa: S104 - all interfaces
-        key_file: str | os.PathLike[str] | None = None, bootstrappers: Iterable[BootstrapperDefinition] | None = None,
-        peers: int = 20, seconds: float | None = None) -> None:
-    """Run overlays until Ctrl+C (SIGINT) or SIGTERM, then stop them.
-
-    Each overlay gets a random walk. Its method ``started()``, plain or async, is called if it has one.
-
-    :param overlay_classes: the classes of the overlays.
-    :param port: the UDP port; if it is in use, the next free one is taken. 0 takes any free port.
-    :param address: the IPv4 address to listen on.
-    :param key_file: the file with the private key, which is made if it does not exist. The addresses of good peers are
-        kept in a directory of the same name with ``.peers`` at its end, and contacted first at the next start. Without
-        a file, a new key is made for this run.
-    :param bootstrappers: how first peers are found, by default by the public bootstrap servers.
-    :param peers: how many peers each overlay looks for.
-    :param seconds: stop after this time.
-    """
-    if not overlay_classes:
-        raise ValueError("give run() at least one overlay class")
-    builder = ConfigBuilder().clear_keys().clear_overlays().set_address(address).set_port(port)
-    if key_file is None:
-        builder.add_ephemeral_key("my peer")
-    else:
-        builder.add_key("my peer", "curve25519", key_file)
-    names = {f"{overlay_class.__module__}.{overlay_class.__qualname__}#{index}": overlay_class
-             for index, overlay_class in enumerate(overlay_classes)}
-    for name, overlay_class in names.items():
-        default_limit = _default_max_peers(overlay_class)
-        builder.add_overlay(
-            name, "my peer", [WalkerDefinition(Strategy.RandomWalk, peers, {"timeout": RUNNER_WALK_TIMEOUT})],
-            default_bootstrap_defs if bootstrappers is None else bootstrappers,
-            # A limit at or below the target divides the network into groups that are full (doc/protocol/discovery.md
-            # section 7.3).
-            {"max_peers": peers + peers // 2} if 0 <= default_limit <= peers else {},
-            [("started",)] if issubclass(overlay_class, _Startable) else [])
-    if key_file is not None:
-        builder.remember_peers(f"{os.fspath(key_file)}.peers")
-    asyncio.run(_run(builder.finalize(), names, seconds))
-
-
-def _default_max_peers(overlay_class: type[Overlay[Any]]) -> int:
-    """The number of peers that an overlay has by default at most; negative for any number."""
-    from .community import CommunitySettings
-
-    settings_class = overlay_class.settings_class
-    return settings_class.max_peers if issubclass(settings_class, CommunitySettings) else -1
-
-
-async def _run(configuration: dict[str, Any], overlay_classes: Mapping[str, type[Overlay[Any]]],
-               seconds: float | None) -> None:
-    # Only the main thread gets signals. The handlers are installed before the start, which may take long.
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    stopping = asyncio.ensure_future(run_forever() if in_main_thread else asyncio.Event().wait())
-    serving = asyncio.ensure_future(_serve(configuration, overlay_classes, seconds))
-    await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
-    await _cancel(stopping, serving)
-    if not serving.cancelled():
-        serving.result()
-
-
-async def _serve(configuration: dict[str, Any], overlay_classes: Mapping[str, type[Overlay[Any]]],
-                 seconds: float | None) -> None:
-    async with IPv8(configuration, extra_communities=overlay_classes):
-        if seconds is None:
-            await asyncio.Event().wait()
-        else:
-            await asyncio.sleep(seconds)
+if TYPE_CHECKING:  # programs import these from here
+    from .runner import run as run, running as running
+else:
+    __getattr__, __dir__ = reexports(__name__, {".runner": "run running"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import sys
 from typing import TYPE_CHECKING
@@ -13,10 +12,10 @@ except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
     if __name__ == "__main__":  # the requirements of the package are missing, too
         from scripts.bootstrap import enter
-        enter()
+        enter("cli")
     import ipv8  # noqa: F401 - shows that the path is right
 
-from ipv8.cli.service import IPV8Service, add_service_arguments, run_program, serve
+from ipv8.cli.service import IPV8Service, run_program, serve_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +25,7 @@ __all__ = ["IPV8Service", "main"]
 
 async def main(argv: Sequence[str]) -> None:
     """Run a node; ``argv`` has the command line without the name of the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_service_arguments(parser)
-    await serve(parser.parse_args(argv))
+    await serve_arguments("ipv8_plugin.py", argv)
 
 
 if __name__ == "__main__":

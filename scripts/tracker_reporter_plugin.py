@@ -6,7 +6,6 @@ That module is not part of this project. It provides ``MetricsReporter(port)`` w
 
 from __future__ import annotations
 
-import argparse
 import logging
 import pathlib
 import sys
@@ -19,9 +18,13 @@ except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
     if __name__ == "__main__":  # the requirements of the package are missing, too
         from scripts.bootstrap import enter
-        enter()
+        enter("cli")
     import ipv8  # noqa: F401 - shows that the path is right
 
+import click
+
+from ipv8.cli.framework import Command, parse
+from ipv8.cli.options import PORT
 from ipv8.cli.service import run_program
 from ipv8.cli.tracker import TrackerService
 from ipv8.peerdiscovery.tracker import EndpointServer
@@ -62,11 +65,15 @@ class ReportingTrackerService(TrackerService):
         return ReportingEndpointServer(self.endpoint, self.reporter)
 
 
+@click.command(cls=Command, help=(__doc__ or "").partition("\n")[0])
+@click.option("-p", "--listen_port", type=PORT, default=8090, show_default=True, help="UDP port.")
+def tracker() -> None:
+    """The options."""
+
+
 async def main(argv: Sequence[str]) -> None:
     """Run a tracker; ``argv`` has the command line without the name of the program."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("-p", "--listen_port", type=int, default=8090, help="UDP port (default 8090)")
-    port = parser.parse_args(argv).listen_port
+    port = parse(tracker, "tracker_reporter_plugin.py", argv)["listen_port"]
     try:
         reporter = import_module("trackermetricsreporter").MetricsReporter(port)
     except ImportError:

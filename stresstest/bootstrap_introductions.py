@@ -52,7 +52,7 @@ class Introductions:
 
 async def ask(overlay: AskingCommunity, server: Server, told: Introductions, timeout: float) -> None:
     """Ask the server once, and contact whom it introduces, if that is somebody new."""
-    answer = await overlay.ask(server.address, timeout)
+    answer = await overlay.ask_server(server.address, timeout)
     if answer is None:
         return
     if answer.lan_address[0] != NOWHERE:
@@ -63,7 +63,7 @@ async def ask(overlay: AskingCommunity, server: Server, told: Introductions, tim
         if peer not in told.wan:
             told.wan.add(peer)
             await asyncio.sleep(PUNCTURE_SECONDS)
-            if await overlay.ask(peer, timeout) is not None:
+            if await overlay.ask_server(peer, timeout) is not None:
                 told.reachable.add(peer)
 
 

@@ -26,7 +26,7 @@ async def measure(servers: list[Server], requests: int, timeout: float) -> dict[
     times: dict[Server, list[float]] = {}
     async with asking() as overlay:
         for server in servers:
-            answers = [await overlay.ask(server.address, timeout) for _ in range(requests)]
+            answers = [await overlay.ask_server(server.address, timeout) for _ in range(requests)]
             times[server] = [answer.seconds for answer in answers if answer is not None]
             print(f"{server.name} {server.address.ip}:{server.address.port}: {len(times[server])} of {requests}")
     return times

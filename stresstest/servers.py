@@ -92,7 +92,7 @@ class AskingCommunity(Community):
         super().__init__(settings)
         self._waiting: dict[Any, asyncio.Future[Any]] = {}
 
-    async def ask(self, address: UDPv4Address, timeout: float) -> Answer | None:
+    async def ask_server(self, address: UDPv4Address, timeout: float) -> Answer | None:
         """Send one request; ``None`` if it is not answered within ``timeout`` seconds."""
         waiting = self._waiting[address] = asyncio.get_running_loop().create_future()
         request = self.create_introduction_request(address)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, ClassVar
+from functools import wraps
+from typing import Annotated, Any, ClassVar, Optional
 
 import pytest
 
 from ipv8.community import Community
 from ipv8.declaration import message
-from ipv8.lazy_community import lazy_wrapper
-from ipv8.messaging.address import Address, UDPv4Address
+from ipv8.lazy_community import lazy_wrapper, retrieve_cache
+from ipv8.messaging.address import Address, UDPv4Address, UDPv6Address
 from ipv8.messaging.payload_dataclass import DataClassPayload, type_from_format
+from ipv8.messaging.serialization import PackError
 from ipv8.peer import Peer
+from ipv8.requestcache import RandomNumberCacheWithName
+from ipv8.test.base import TestBase
 from ipv8.test.mocking.endpoint import internet
 
 
@@ -154,8 +158,19 @@ def test_two_messages_with_one_id_are_refused(make_overlay: Any) -> None:
         @message(1)
         def also(self, peer: Peer, text: str) -> None: ...
 
-    with pytest.raises(RuntimeError, match="message 1 cannot be handled"):
+    with pytest.raises(RuntimeError, match=r"message 1 cannot be handled by <bound method .*Short\.said of .*"
+                                           r"<bound method .*Double\.also of .* does so already"):
         make_overlay(Double)
+
+
+@pytest.mark.parametrize("name", ["ez_send", "ask", "my_peer", "network", "logger"])
+def test_a_message_hides_nothing_of_a_community(name: str, make_overlay: Any) -> None:
+    body = {"community_id": bytes(20), name: message(1)(peer_only_text)}
+    with pytest.raises(TypeError, match=f"Hiding can have no message {name}: all overlays use that name"):
+        make_overlay(type("Hiding", (Community,), body))
+
+
+def peer_only_text(self: Any, peer: Peer, text: str) -> None: ...
 
 
 def test_an_override_takes_the_place_of_its_message(make_overlay: Any) -> None:
@@ -399,3 +414,206 @@ async def test_malformed_messages_are_counted(make_overlay: Any) -> None:
     theirs.on_packet((ours.endpoint.wan_address, packet[:23] + b"\x00"))
     assert theirs.got == []
     assert sum(theirs.drops.values()) == 2
+
+
+# -- answers to requests with a cache --------------------------------------------------------------------------------
+
+class Asked(RandomNumberCacheWithName):
+    name = "asked"
+
+
+@dataclass
+class Told(DataClassPayload[2]):
+    identifier: int
+    text: str
+
+
+class Asking(Community):
+    community_id = b"asking".ljust(20, b"\x00")
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self.got: list[Any] = []
+
+    @message
+    @retrieve_cache(Asked)
+    def told(self, peer: Peer, payload: Told, cache: Asked) -> None:
+        self.got.append((peer, payload, cache))
+
+    @message(3)
+    @retrieve_cache(Asked)
+    async def said(self, peer: Peer, identifier: int, *, text: str = "-", cache: Asked) -> None:
+        """With fields of its own."""
+        self.got.append((peer, identifier, text, cache))
+
+    @message(4, signed=False)
+    @retrieve_cache(Asked)
+    def whispered(self, address: Address, cache: Asked, *, payload: Told) -> None:
+        self.got.append((address, payload, cache))
+
+
+async def test_caches_are_retrieved(make_overlay: Any) -> None:
+    ours, theirs = make_overlay(Asking), make_overlay(Asking)
+    caches = [theirs.request_cache.add(Asked(theirs.request_cache, Asked.name)) for _ in range(3)]
+    payloads = [Told(cache.number, "x") for cache in caches]
+    for _ in range(2):  # the second answers find no cache
+        ours.told.send(where(theirs), payloads[0])
+        ours.said.send(where(theirs), caches[1].number, text="y")
+        ours.whispered.send(where(theirs), payload=payloads[2])
+    await settle()
+    assert theirs.got == [(ours.my_peer, payloads[0], caches[0]), (ours.endpoint.wan_address, payloads[2], caches[2]),
+                          (ours.my_peer, caches[1].number, "y", caches[1])]
+    assert theirs.drops == {}
+    assert Asking.said.__doc__ == "With fields of its own."
+
+
+async def test_caches_are_retrieved_in_calls(make_overlay: Any) -> None:
+    ours = make_overlay(Asking)
+    cache = Asked(ours.request_cache, Asked.name)
+    ours.request_cache.add(cache)
+    payload = Told(cache.number, "x")
+    ours.told(ours.my_peer, payload)
+    ours.told(ours.my_peer, payload)
+    assert ours.said(ours.my_peer, cache.number) is None
+    assert ours.got == [(ours.my_peer, payload, cache)]
+    ours.request_cache.add(cache)
+    await ours.said(ours.my_peer, cache.number, text="z")
+    assert ours.got[1:] == [(ours.my_peer, cache.number, "z", cache)]
+
+
+def forgetful(self: Any, peer: Peer, identifier: int) -> None: ...
+
+
+def anonymous(self: Any, peer: Peer, text: str, cache: Asked) -> None: ...
+
+
+def decorated(self: Any, peer: Peer, identifier: int, cache: Asked) -> None: ...
+
+
+def test_handlers_with_a_cache_are_checked(make_overlay: Any) -> None:
+    with pytest.raises(TypeError, match="forgetful must have a parameter cache"):
+        message(1)(retrieve_cache(Asked)(forgetful))
+    with pytest.raises(TypeError, match="anonymous needs a field identifier"):
+        _ = message(1)(retrieve_cache(Asked)(anonymous)).payload_class
+    with pytest.raises(TypeError, match="decorated: put @retrieve_cache directly below @message"):
+        message(1)(wrapped(decorated))
+    with pytest.raises(TypeError, match="put @retrieve_cache below @message"):
+        retrieve_cache(Asked)(message(1)(forgetful))  # type: ignore[arg-type]  # the mistake
+
+
+def wrapped(handler: Any) -> Any:
+    """A handler below two decorators, of which the upper one is not ``retrieve_cache``."""
+    inner = retrieve_cache(Asked)(handler)
+
+    @wraps(inner)
+    def outer(*args: Any, **kwargs: Any) -> Any:
+        return inner(*args, **kwargs)
+
+    return outer
+
+
+# -- types of fields -------------------------------------------------------------------------------------------------
+
+class Color(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass
+class Spot:
+    x: int
+    y: float | None
+
+
+HOME = UDPv4Address("1.2.3.4", 5)
+
+
+class Wide(Community):
+    community_id = b"wide".ljust(20, b"\x00")
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self.got: list[Any] = []
+
+    @message(1)
+    def lists(self, peer: Peer, texts: list[str], places: list[Address], nested: list[list[int]]) -> None:
+        self.got.append((texts, places, nested))
+
+    @message(2)
+    def perhaps(self, peer: Peer, number: int | None, text: Optional[str] = None) -> None:  # noqa: UP045 - as programs write it
+        self.got.append((number, text))
+
+    @message(3)
+    def tables(self, peer: Peer, ages: dict[str, int], colors: set[Color]) -> None:
+        self.got.append((ages, colors))
+
+    @message(4)
+    def mixed(self, peer: Peer, pair: tuple[int, str], many: tuple[str, ...], color: Color) -> None:
+        self.got.append((pair, many, color))
+
+    @message(5)
+    def objects(self, peer: Peer, point: Spot, points: dict[int, list[Spot]], greeting: Greeting) -> None:
+        self.got.append((point, points, greeting))
+
+
+VALUES: list[tuple[str, tuple[Any, ...]]] = [
+    ("lists", (["a", "ü"], [HOME, UDPv6Address("::1", 6)], [[1, 2], []])),
+    ("perhaps", (None, None)),
+    ("perhaps", (5, "text")),
+    ("tables", ({"a": 1, "b": 2}, {Color.RED, Color.BLUE})),
+    ("mixed", ((1, "x"), ("", "y"), Color.BLUE)),
+    ("objects", (Spot(1, None), {7: [Spot(2, 0.5)]}, Greeting("hi"))),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), VALUES)
+async def test_fields_have_the_types_that_people_expect(name: str, values: tuple[Any, ...], make_overlay: Any) -> None:
+    ours, theirs = make_overlay(Wide), make_overlay(Wide)
+    getattr(ours, name).send(where(theirs), *values)
+    await settle()
+    assert theirs.got == [values]
+
+
+@pytest.mark.parametrize(("name", "values", "field"), [
+    ("lists", (["a", 5], [], []), r"ListsPayload\.texts"),
+    ("lists", ([], ["nowhere"], []), r"ListsPayload\.places"),
+    ("lists", ([], [], [[1], ["x"]]), r"ListsPayload\.nested"),
+    ("perhaps", ("x",), r"PerhapsPayload\.number"),
+    ("tables", ({"a": "b"}, set()), r"TablesPayload\.ages"),
+    ("mixed", ((1,), (), Color.RED), r"MixedPayload\.pair"),
+    ("mixed", ((1, "x"), (), "green"), r"MixedPayload\.color"),
+    ("objects", (Spot("x", 1.0), {}, Greeting("hi")), r"ObjectsPayload\.point > Spot\.x"),  # type: ignore[arg-type]  # the mistake
+])
+def test_pack_errors_name_message_and_field(name: str, values: Any, field: str, make_overlay: Any) -> None:
+    ours = make_overlay(Wide)
+    with pytest.raises(PackError, match=f"field: {field}"):
+        getattr(ours, name).send(HOME, *values)
+    assert not ours.endpoint.sent
+
+
+# -- in the test kit -------------------------------------------------------------------------------------------------
+
+class TestInTheKit(TestBase[Short]):
+    """Declared messages are expected by their declarations."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.initialize(Short, 2)
+
+    async def test_received(self) -> None:
+        with self.assertReceivedBy(1, [Short.said, Short.greeted, Short.knocked]) as received:
+            self.overlay(0).said.send(self.peer(1), "hello")
+            self.overlay(0).greeted.send(self.peer(1), Greeting("hi"))
+            self.overlay(0).knocked.send(self.address(1), 5)
+            await self.deliver_messages()
+        assert received[1] == Greeting("hi")
+        assert received[0].text == "hello"  # type: ignore[attr-defined]  # of a class that is made from the method
+
+    async def test_not_received(self) -> None:
+        with pytest.raises(AssertionError), self.assertReceivedBy(1, [Short.said]):
+            await self.deliver_messages()
+
+    async def test_unexpected(self) -> None:
+        self.overlay(0).said.send(self.peer(1), "hello")
+        with self.assertReceivedBy(1, [], message_filter=[Short.greeted]):
+            await self.deliver_messages()

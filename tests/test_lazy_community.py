@@ -483,6 +483,13 @@ def test_a_packet_that_can_never_be_sent_is_the_callers_mistake(strict: Any, sig
     strict.ez_send(peer, Large(bytes(room)), sig=sig)
     ((_, sent),) = strict.endpoint.sent
     assert len(sent) == strict.endpoint.max_packet_size
-    with pytest.raises(DataTooBigException, match="a packet of 65528 bytes can never be sent.*at most 65527: divide"):
+    with pytest.raises(DataTooBigException, match=r"a packet of 65528 bytes can never be sent.*at most 65527: divide"):
         strict.ez_send(peer, Large(bytes(room + 1)), sig=sig)
     assert len(strict.endpoint.sent) == 1
+
+
+@pytest.mark.parametrize("decorator", [lazy_wrapper, lazy_wrapper_wd, lazy_wrapper_unsigned, lazy_wrapper_unsigned_wd])
+@pytest.mark.parametrize("wrong", ["Payload", None, lambda self, peer: None])
+def test_decorators_take_payload_classes(decorator: Any, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes payload classes, as in @lazy_wrapper\(MyPayload\), not "):
+        decorator(wrong)

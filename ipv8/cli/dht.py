@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import logging
-from string import hexdigits
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..messaging.address import Address, UDPv4Address, UDPv6Address
 
 if TYPE_CHECKING:
-    from ..dht.discovery import DHTDiscoveryCommunity
-    from ..messaging.address import Address
+    from collections.abc import Iterable
 
-__all__ = ["add_arguments", "run"]
+    from ..dht.discovery import DHTDiscoveryCommunity
+
+__all__ = ["Action", "Node", "finding_peer", "getting", "putting", "run", "status"]
 
 FOUND, NOT_FOUND = 0, 1
 
@@ -21,81 +23,44 @@ ENOUGH_NODES = 8
 """Nodes that must have answered before anything is asked, unless the time for that is over."""
 POLL_INTERVAL = 0.05
 """Seconds between two looks at how many have answered."""
-KEY_DIGITS = 40
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``ipv8 dht``."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    parser.add_argument("--peer", metavar="IP:PORT", action="append", default=[], type=parse_address,
-                        help="a node to start from, instead of the bootstrap servers; may be given again")
-    parser.add_argument("--listen-address", metavar="IP", default="0.0.0.0",  # noqa: S104 - nodes are to be reached
-                        help="the IPv4 address to listen on (default: all)")
-    parser.add_argument("-p", "--port", type=int, metavar="PORT", default=0,
-                        help="the UDP port to listen on (default: any)")
-    parser.add_argument("--key-file", metavar="FILE", help="the key to sign with, made if missing (default: a new one)")
-    parser.add_argument("--database", metavar="FILE", help="keep nodes and values here, for faster starts")
-    parser.add_argument("--wait", metavar="SECONDS", type=float, default=10.0,
-                        help="how long to look for nodes before giving up (default: 10)")
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    get = actions.add_parser("get", help="print the values of a key")
-    get.add_argument("key", type=parse_key, help="40 hex digits, or at most 20 bytes of text")
-    put = actions.add_parser("put", help="store a value under a key, for an hour")
-    put.add_argument("key", type=parse_key, help="40 hex digits, or at most 20 bytes of text")
-    put.add_argument("value", help="text; at most 169 bytes, or 23 if it is signed")
-    put.add_argument("--sign", action="store_true", help="sign it, so that it replaces an earlier value of yours")
-    find_peer = actions.add_parser("find-peer", help="print the addresses of a key's owner")
-    find_peer.add_argument("mid", type=parse_mid, help="the SHA-1 hash of the public key, 40 hex digits")
-    actions.add_parser("status", help="print what this node knows of the DHT")
+class Node(NamedTuple):
+    """How a node of the command line takes part in the DHT.
+
+    :param peers: the addresses of nodes to start from; if there are none, the bootstrap servers are asked.
+    :param listen_address: the IPv4 address to listen on.
+    :param port: the UDP port; 0 for any.
+    :param key_file: the file with the key to sign with, which is made if it is missing; by default it is a new key.
+    :param database: the file in which nodes and values are kept.
+    :param wait: seconds for which nodes are looked for.
+    """
+
+    peers: tuple[tuple[str, int], ...] = ()
+    listen_address: str = "0.0.0.0"  # noqa: S104 - nodes are to be reached
+    port: int = 0
+    key_file: str | None = None
+    database: str | None = None
+    wait: float = 10.0
 
 
-def parse_key(text: str) -> bytes:
-    """The 20 bytes of a key, given as 40 hex digits, or as at most 20 bytes of text; zero bytes are appended."""
-    if len(text) == KEY_DIGITS:
-        return parse_mid(text)
-    key = text.encode()
-    if not 0 < len(key) <= KEY_DIGITS // 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither {KEY_DIGITS} hex digits nor 1 to {KEY_DIGITS // 2} "
-                                         "bytes of text")
-    return key.ljust(KEY_DIGITS // 2, b"\x00")
+Action = Callable[["DHTDiscoveryCommunity"], Awaitable[dict[str, Any]]]
+"""What is done with a node that knows others; the result is a report."""
 
 
-def parse_mid(text: str) -> bytes:
-    """The 20 bytes that are given as 40 hex digits."""
-    if len(text) != KEY_DIGITS or not set(text) <= set(hexdigits):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {KEY_DIGITS} hex digits")
-    return bytes.fromhex(text)
-
-
-def parse_address(text: str) -> Address:
-    """The address that is given as ``IP:PORT`` or ``[IPV6]:PORT``."""
-    from ipaddress import ip_address
-
-    from ..messaging.address import UDPv4Address, UDPv6Address
-
-    host, _, port = text.rpartition(":")
-    try:
-        ip = ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        ip = None
-    if ip is None or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not IP:PORT, such as 192.0.2.1:6421 or [2001:db8::1]:6421")
-    return (UDPv6Address if ip.version == 6 else UDPv4Address)(str(ip), int(port))
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run ``ipv8 dht``; 0 if it has found or stored something, else 1."""
+def run(node: Node, action: Action, as_json: bool) -> int:
+    """Do something with the DHT and print a report on it; 0 if anything was found or stored, else 1."""
     logging.basicConfig(level=logging.ERROR)
-    report = asyncio.run(_run(arguments))
-    if arguments.json:
+    report = asyncio.run(_run(node, action))
+    if as_json:
         print(json.dumps(report))
     else:
         print("\n".join(_lines(report)))
     return FOUND if report["found"] else NOT_FOUND
 
 
-async def _run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Start a node, do what the arguments ask for, and stop the node."""
+async def _run(node: Node, action: Action) -> dict[str, Any]:
+    """Start a node, do something, and stop the node."""
     from ..dht import DHTError
     from ..dht.community import DHTSettings
     from ..dht.discovery import DHTDiscoveryCommunity
@@ -105,17 +70,17 @@ async def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..peer import Peer
     from ..peerdiscovery.network import Network
 
-    key = (load_or_create_private_key(arguments.key_file, "curve25519") if arguments.key_file
+    key = (load_or_create_private_key(node.key_file, "curve25519") if node.key_file
            else default_eccrypto.generate_key("curve25519"))
-    endpoint = UDPEndpoint(arguments.port, arguments.listen_address)
+    endpoint = UDPEndpoint(node.port, node.listen_address)
     if not await endpoint.open():
-        raise OSError(f"cannot listen on {arguments.listen_address}, UDP port {arguments.port}")
+        raise OSError(f"cannot listen on {node.listen_address}, UDP port {node.port}")
     overlay = DHTDiscoveryCommunity(DHTSettings(my_peer=Peer(key), endpoint=endpoint, network=Network(),
-                                                dht_database=arguments.database))
+                                                dht_database=node.database))
     try:
         try:
-            await _join(overlay, arguments)
-            return await _act(overlay, arguments)
+            await _join(overlay, node)
+            return await action(overlay)
         except DHTError as e:
             return {"found": False, "error": str(e)}
     finally:
@@ -127,40 +92,85 @@ def _node_count(overlay: DHTDiscoveryCommunity) -> int:
     return sum(bool(node.last_response) for table in overlay.routing_tables.values() for node in table.nodes())
 
 
-async def _join(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -> None:
+async def _join(overlay: DHTDiscoveryCommunity, node: Node) -> None:
     """Get to know enough nodes, or as many as answer in time."""
     from ..bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
     from ..configuration import DISPERSY_BOOTSTRAPPER
     from ..peerdiscovery.discovery import RandomWalk
 
     loop = asyncio.get_running_loop()
-    end = loop.time() + arguments.wait
-    if not arguments.peer:
+    end = loop.time() + node.wait
+    if not node.peers:
         overlay.bootstrappers.append(DispersyBootstrapper(**DISPERSY_BOOTSTRAPPER["init"]))
         overlay.bootstrap()
-    for address in arguments.peer:
+    for address in await _resolve(node.peers, node.wait):
         overlay.walk_to(address)
     walk: RandomWalk[Any] = RandomWalk(overlay)
     while _node_count(overlay) < ENOUGH_NODES and loop.time() < end:
         await asyncio.sleep(POLL_INTERVAL)
-        if arguments.peer and _node_count(overlay):
+        if node.peers and _node_count(overlay):
             return
         walk.take_step()
 
 
-async def _act(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Do what the arguments ask for; a report on it."""
-    if arguments.action == "get":
-        values = await overlay.find_values(arguments.key)
-        return {"found": bool(values), "key": arguments.key.hex(),
+async def _resolve(places: Iterable[tuple[str, int]], timeout: float) -> list[Address]:
+    """The addresses of nodes, given by IP addresses or names.
+
+    :raises OSError: if a name has no address.
+    """
+    from ..bootstrapping.resolver import shared_resolver
+    from ..messaging.inet import parse_host
+
+    found: list[Address] = []
+    for host, port in places:
+        if parse_host(host) is not None:
+            found.append((UDPv6Address if ":" in host else UDPv4Address)(host, port))
+            continue
+        try:
+            addresses = await asyncio.wait_for(shared_resolver().resolve(host, port), timeout)
+        except asyncio.TimeoutError:
+            addresses = []
+        if not addresses:
+            raise OSError(f"the name {host!r} of a peer cannot be resolved")
+        found += addresses
+    return found
+
+
+def getting(key: bytes) -> Action:
+    """Find the values of a key."""
+    async def act(overlay: DHTDiscoveryCommunity) -> dict[str, Any]:
+        values = await overlay.find_values(key)
+        return {"found": bool(values), "key": key.hex(),
                 "values": [{"data": data.hex(), "text": data.decode(errors="replace"),
                             "signer": signer and signer.hex()} for data, signer in values]}
-    if arguments.action == "put":
-        nodes = await overlay.store_value(arguments.key, arguments.value.encode(), arguments.sign)
-        return {"found": True, "key": arguments.key.hex(), "copies": len(nodes), "nodes": [_where(n) for n in nodes]}
-    if arguments.action == "find-peer":
-        nodes = await overlay.connect_peer(arguments.mid)
-        return {"found": True, "mid": arguments.mid.hex(), "nodes": [_where(node) for node in nodes]}
+    return act
+
+
+def putting(key: bytes, value: str, sign: bool) -> Action:
+    """Store a value."""
+    async def act(overlay: DHTDiscoveryCommunity) -> dict[str, Any]:
+        from ..dht.community import MAX_ENTRY_SIZE
+
+        data = value.encode(errors="surrogateescape")
+        surplus = len(overlay.serialize_value(data, sign)) - MAX_ENTRY_SIZE
+        if surplus > 0:
+            raise ValueError(f"the value, of {len(data)} bytes, is {surplus} bytes longer than what can be stored"
+                             + (" with a signature" if sign else ""))
+        nodes = await overlay.store_value(key, data, sign)
+        return {"found": True, "key": key.hex(), "copies": len(nodes), "nodes": [_where(node) for node in nodes]}
+    return act
+
+
+def finding_peer(mid: bytes) -> Action:
+    """Find the owner of a key."""
+    async def act(overlay: DHTDiscoveryCommunity) -> dict[str, Any]:
+        nodes = await overlay.connect_peer(mid)
+        return {"found": True, "mid": mid.hex(), "nodes": [_where(node) for node in nodes]}
+    return act
+
+
+async def status(overlay: DHTDiscoveryCommunity) -> dict[str, Any]:
+    """Tell what the node knows of the DHT."""
     nodes = [node for table in overlay.routing_tables.values() for node in table.nodes()]
     return {"found": bool(_node_count(overlay)), "mid": overlay.my_peer.mid.hex(),
             "address": ":".join(map(str, overlay.my_estimated_wan)), "known": len(nodes),

@@ -1,67 +1,67 @@
-"""The command line, ``python -m ipv8 COMMAND``.
+"""The command line, ``python -m ipv8 COMMAND`` (doc/command_line.md).
 
-A command is a module of this package with a docstring, a function ``add_arguments(parser)`` and a function
-``run(arguments)`` that returns the exit status; it is listed in :data:`COMMANDS`. All of them are imported for each
-call, so ``run`` does the imports that take long.
+Almost nothing is imported before :func:`main` can treat Ctrl+C and missing packages. All commands are in
+:mod:`ipv8.cli.root`.
 """
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Protocol, cast
+import sys
 
-from . import dht, key, netcheck, run, tracker
-from .status import status_of
+from . import INTERRUPTED
+
+TYPE_CHECKING = False
+"""Not imported from ``typing``, which takes longer to load than this module; type checkers know the name."""
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["COMMANDS", "Command", "main", "status_of"]
+__all__ = ["main"]
 
-
-class Command(Protocol):
-    """What the module of a command has."""
-
-    __doc__: str | None
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the arguments of the command to a parser."""
-
-    def run(self, arguments: argparse.Namespace) -> int:
-        """Run the command and return the exit status."""
-
-
-COMMANDS: dict[str, Command] = {"run": run, "tracker": tracker, "key": key, "dht": dht, "netcheck": netcheck}
-"""The commands by name, in the order of the help."""
-
-
-class _Version(argparse.Action):
-    """Prints the version of the installed library and exits."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-
-        print(parser.prog, version("ipv8"))
-        parser.exit()
-
-
-def _create_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ipv8", description="Peer-to-peer overlays between public keys.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        summary = (command.__doc__ or "").partition("\n")[0]
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
-        command.add_arguments(subparser)
-        subparser.set_defaults(run=command.run)
-    return parser
+NEEDED = ("click", "platformdirs")
+"""The packages without which there is no command line."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
-    :param argv: the arguments, by default those of the process.
+    :param argv: the arguments. By default they are those of the process, which then belongs to the command: Ctrl+C
+        ends it without a traceback at any time, and SIGTERM does what Ctrl+C does.
     :returns: the exit status of the process. A mistake of the user is printed to stderr.
     """
-    arguments = _create_parser().parse_args(argv)
-    return status_of("ipv8", lambda: cast("int", arguments.run(arguments)))
+    if argv is not None:
+        return _run(argv, lambda: None)
+    try:
+        return _run_process()
+    except KeyboardInterrupt:  # while the module was imported that treats it
+        return INTERRUPTED
+
+
+def _run_process() -> int:
+    from .interrupts import end_on_interrupt, interrupt_on_termination
+
+    allow_cleaning_up = end_on_interrupt()
+
+    def on_imported() -> None:
+        allow_cleaning_up()
+        interrupt_on_termination()
+
+    status = _run(sys.argv[1:], on_imported)
+    end_on_interrupt()
+    return status
+
+
+def _run(argv: Sequence[str], on_imported: Callable[[], object]) -> int:
+    from importlib.util import find_spec
+
+    from .status import FAILURE, print_error, status_of
+
+    for name in NEEDED:
+        if find_spec(name) is None:
+            print_error(f"ipv8: the command line needs the package {name}. This command installs it:\n"
+                        f"  {sys.executable or 'python'} -m pip install \"ipv8[cli]\"")
+            return FAILURE
+    from .root import invoke
+
+    on_imported()
+    return status_of("ipv8", lambda: invoke(argv))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import logging
 import sys
 from contextlib import suppress
 from ipaddress import ip_address
@@ -18,8 +16,8 @@ if TYPE_CHECKING:
     from ..messaging.interfaces.portmapping.search import Finding
     from ..peerdiscovery.nat_probe import NatReport, Observation, Reachability, ReachabilityProbe
 
-__all__ = ["FamilyReport", "PortMappingReport", "Report", "ServerReport", "add_arguments", "advise", "check", "lines",
-           "run"]
+__all__ = ["FamilyReport", "PortMappingReport", "Report", "ServerReport", "advise", "check", "check_and_print",
+           "lines"]
 
 USABLE, NOT_USABLE = 0, 1
 
@@ -81,50 +79,21 @@ class Report(NamedTuple):
         return any(server.rtt is not None for server in self.servers)
 
 
-def _server(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 192.0.2.1:6421 or [2001:db8::1]:6421")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+async def check_and_print(servers: Collection[tuple[str, int]] = (), timeout: float = DEFAULT_TIMEOUT, port: int = 0,
+                          port_mapping: bool = True, as_json: bool = False) -> int:
+    """Check and print. The end of the event loop may take long, as it waits for pending name lookups.
 
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 3600:
-        raise ValueError(text)
-    return seconds
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``ipv8 netcheck``."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    parser.add_argument("--server", metavar="HOST:PORT", action="append", type=_server,
-                        help="ask this server instead of the public ones; may be given again, and two are needed to "
-                             "recognise a NAT")
-    parser.add_argument("--timeout", metavar="S", type=_seconds, default=DEFAULT_TIMEOUT,
-                        help=f"seconds to wait for names and then for answers (default {DEFAULT_TIMEOUT:g})")
-    parser.add_argument("-p", "--port", type=int, metavar="PORT", default=0,
-                        help="the UDP port to ask from (default: any)")
-    parser.add_argument("--no-port-mapping", action="store_true",
-                        help="do not ask the router whether it would forward a port")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run ``ipv8 netcheck``; 0 if a server answered, 1 if not."""
-    logging.basicConfig(level=logging.CRITICAL)
-    return asyncio.run(_check_and_print(arguments))
-
-
-async def _check_and_print(arguments: argparse.Namespace) -> int:
-    """Check and print. The end of the event loop may take long, as it waits for pending name lookups."""
+    :param servers: whom to ask; by default the public servers.
+    :param port_mapping: whether to look for gateways that forward ports.
+    :returns: the exit status: 0 if a server answered, 1 if not.
+    """
     from ..configuration import DISPERSY_BOOTSTRAPPER
     from ..messaging.interfaces.portmapping import search
 
     public = DISPERSY_BOOTSTRAPPER["init"]
-    servers = arguments.server or [*public["ip_addresses"], *public["dns_addresses"]]
-    report = await check(servers, arguments.timeout, arguments.port,
-                         None if arguments.no_port_mapping else search.survey)
-    if arguments.json:
+    report = await check(servers or [*public["ip_addresses"], *public["dns_addresses"]], timeout, port,
+                         search.survey if port_mapping else None)
+    if as_json:
         print(json.dumps(to_json(report)), flush=True)
     elif not _print_rich(report):
         print("\n".join(lines(report)), flush=True)

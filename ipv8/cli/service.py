@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import get_default_configuration
 from ..service import IPv8
-from ..util import run_forever
+from .serving import print_event, serve_until_stopped
 from .status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
-__all__ = ["IPV8Service", "add_service_arguments", "main", "run_program", "serve"]
+    from ..overlay import Overlay
+
+__all__ = ["IPV8Service", "addresses_of", "main", "run_program", "serve", "serve_arguments"]
 
 
 class IPV8Service:
@@ -25,10 +27,13 @@ class IPV8Service:
     ``ipv8`` is the node while it runs. ``restapi`` is for its HTTP interface, which this release does not have.
 
     :param configuration: by default, the default configuration.
+    :param extra_communities: overlay classes by the names that they have in the configuration.
     """
 
-    def __init__(self, configuration: dict[str, Any] | None = None) -> None:
+    def __init__(self, configuration: dict[str, Any] | None = None,
+                 extra_communities: Mapping[str, type[Overlay[Any]]] | None = None) -> None:
         self.configuration = configuration
+        self.extra_communities = extra_communities
         self.ipv8: IPv8 | None = None
         self.restapi: None = None
 
@@ -42,7 +47,7 @@ class IPV8Service:
         :param cert_file: likewise.
         """
         ipv8 = IPv8(get_default_configuration() if self.configuration is None else self.configuration,
-                    enable_statistics=statistics)
+                    enable_statistics=statistics, extra_communities=self.extra_communities)
         if not no_rest_api or api_key or cert_file:
             logging.getLogger(type(self).__name__).warning(
                 "This release of the library has no REST API: the node runs without it. Start it with --no-rest-api to "
@@ -61,39 +66,75 @@ class IPV8Service:
             await ipv8.stop()
 
 
-def add_service_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the service, as in other implementations."""
-    parser.add_argument("-s", "--statistics", action="store_true", help="count the messages of each overlay")
-    parser.add_argument("-a", "--no-rest-api", action="store_true", help="accepted for compatibility")
-    parser.add_argument("-k", "--api-key", help="accepted for compatibility: belongs to the REST API")
-    parser.add_argument("-c", "--cert-file", help="accepted for compatibility: belongs to the REST API")
+def addresses_of(ipv8: IPv8) -> list[tuple[str, int]]:
+    """Where a running node listens."""
+    parts = getattr(ipv8.endpoint, "interfaces", {"": ipv8.endpoint}).values()
+    return [part.get_address()[:2] for part in parts if part.is_open()]
 
 
 def _describe(ipv8: IPv8) -> str:
     """The addresses and identities of a running node."""
-    parts = getattr(ipv8.endpoint, "interfaces", {"": ipv8.endpoint}).values()
-    addresses = ["{}, UDP port {}".format(*part.get_address()[:2]) for part in parts if part.is_open()]
-    identities = [f"{alias!r} with mid {peer.mid.hex()}" for alias, peer in ipv8.keys.items()]
+    addresses = [f"{host}, UDP port {port}" for host, port in addresses_of(ipv8)]
+    files = {block["alias"]: block.get("file") for block in ipv8.configuration["keys"]}
+    identities = [f"{alias!r} with mid {peer.mid.hex()}"
+                  + (f" and its key in {files[alias]}" if files.get(alias) else "")
+                  for alias, peer in ipv8.keys.items()]
     return f"The node listens on {' and '.join(addresses)}, as {', '.join(identities) or 'no identity'}"
 
 
-async def serve(arguments: argparse.Namespace, configuration: dict[str, Any] | None = None) -> None:
-    """Run a node until SIGINT or SIGTERM."""
-    service = IPV8Service(configuration)
-    await service.start_ipv8(arguments.statistics, arguments.no_rest_api, arguments.api_key, arguments.cert_file)
-    assert service.ipv8 is not None, "start_ipv8() sets or raises"
-    logging.getLogger(type(service).__name__).info("%s", _describe(service.ipv8))
-    try:
-        await run_forever()
-    finally:
-        await service.stop_ipv8()
+def _event(ipv8: IPv8) -> dict[str, Any]:
+    """The same for programs."""
+    from ..community import Community
+
+    files = {block["alias"]: os.fspath(block.get("file") or "") or None for block in ipv8.configuration["keys"]}
+    return {
+        "addresses": [{"host": host, "port": port} for host, port in addresses_of(ipv8)],
+        "keys": [{"alias": alias, "mid": peer.mid.hex(), "public_key": peer.public_key.key_to_bin().hex(),
+                  "file": files[alias]} for alias, peer in ipv8.keys.items()],
+        "overlays": [{"class": type(overlay).__name__,
+                      "community_id": overlay.community_id.hex() if isinstance(overlay, Community) else None}
+                     for overlay in ipv8.overlays],
+    }
+
+
+async def serve(service: IPV8Service, statistics: bool = False, no_rest_api: bool = False, api_key: str | None = None,
+                cert_file: str | None = None, as_json: bool = False) -> None:
+    """Run a node until SIGINT or SIGTERM.
+
+    :param as_json: whether to print what happens, as lines of JSON. It is logged in any case.
+    """
+    async def start() -> None:
+        await service.start_ipv8(statistics, no_rest_api, api_key, cert_file)
+        assert service.ipv8 is not None, "start_ipv8() sets or raises"
+        logging.getLogger(type(service).__name__).info("%s", _describe(service.ipv8))
+        if as_json:
+            print_event("started", **_event(service.ipv8))
+
+    await serve_until_stopped(start, service.stop_ipv8)
+    if as_json:
+        print_event("stopped")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a node with the default configuration until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="ipv8_service", description="Run a node with the default configuration.")
-    add_service_arguments(parser)
-    run_program(parser.prog, serve(parser.parse_args(argv)))
+    run_program("ipv8_service", serve_arguments("ipv8_service", sys.argv[1:] if argv is None else argv))
+
+
+async def serve_arguments(name: str, argv: Sequence[str]) -> None:
+    """Run a node with the default configuration, and with the options of other implementations.
+
+    :param name: the name of the program.
+    :param argv: the command line without it.
+    :raises ModuleNotFoundError: if click is not installed.
+    """
+    try:
+        from .commands.service import service
+    except ModuleNotFoundError as e:
+        raise ModuleNotFoundError('the command line needs click: install it with pip install "ipv8[cli]"',
+                                  name=e.name) from e
+    from .framework import parse
+
+    await serve(IPV8Service(), **parse(service, name, argv))
 
 
 def run_program(name: str, program: Coroutine[Any, Any, None]) -> None:

@@ -1,28 +1,24 @@
-"""Run a bootstrap server, which introduces the peers of any overlay to one another."""
+"""The tracker as a program: a bootstrap server, which introduces the peers of any overlay to one another."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
-import os
 from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SOCK_DGRAM, socket
 from typing import TYPE_CHECKING, Any
 
 from ..messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from ..peer import Peer
 from ..peerdiscovery.tracker import EndpointServer, TrackerLimits
-from ..util import maybe_coroutine, run_forever
+from ..util import maybe_coroutine
+from .serving import print_event, serve_until_stopped
 from .tracker_api import start_site
 
 if TYPE_CHECKING:
-    import argparse
-
     from ..messaging.interfaces.endpoint import Endpoint
 
-__all__ = ["TrackerService", "add_arguments", "run", "serve"]
+__all__ = ["ANY_IPV4", "TrackerService", "serve"]
 
-API_KEY_VARIABLE = "IPV8_TRACKER_API_KEY"
 ANY_IPV4 = "0.0.0.0"  # noqa: S104 - a tracker listens on all interfaces unless told otherwise
 
 
@@ -119,47 +115,35 @@ class TrackerService:
                 await overlay.unload()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``ipv8 tracker``."""
-    limits = TrackerLimits()
-    parser.add_argument("-p", "--port", "--listen_port", dest="listen_port", type=int, default=8090,
-                        metavar="PORT",
-                        help="UDP port (default 8090)")
-    parser.add_argument("--listen-address", metavar="IP", default=ANY_IPV4, help="IPv4 address (default: all)")
-    parser.add_argument("--listen-address-ipv6", metavar="IP", help="IPv6 address to listen on as well; :: for all")
-    parser.add_argument("-a", "--api-port", "--listen_port_api", dest="listen_port_api", type=int, default=-1,
-                        metavar="PORT",
-                        help="TCP port of the HTTP interface (default: none); needs aiohttp")
-    parser.add_argument("-k", "--api-key", "--api_key", dest="api_key", metavar="KEY",
-                        default=os.environ.get(API_KEY_VARIABLE),
-                        help="the key that HTTP clients need. Other users of this machine see arguments: better set "
-                             f"the environment variable {API_KEY_VARIABLE}")
-    parser.add_argument("-c", "--cert-file", "--cert_file", dest="cert_file", metavar="FILE",
-                        help="certificate and private key (PEM): speak HTTPS")
-    parser.add_argument("--key-file", metavar="FILE", help="where the tracker's key is kept (default: a new one)")
-    parser.add_argument("--max-peers", type=int, default=limits.peers, metavar="N",
-                        help=f"how many peers to remember (default {limits.peers})")
-    parser.add_argument("--requests-per-address", type=float, default=limits.requests_per_address, metavar="N",
-                        help=f"packets a second from one address (default {limits.requests_per_address:g})")
+async def serve(service: TrackerService, listen_port: int = 8090, listen_address: str = ANY_IPV4,
+                listen_address_ipv6: str | None = None, api_port: int | None = None, api_key: str | None = None,
+                cert_file: str | None = None, as_json: bool = False) -> None:
+    """Run a tracker until SIGINT or SIGTERM.
+
+    :param api_port: the TCP port of the HTTP interface; without one there is none.
+    :param as_json: whether to print what happens, as lines of JSON. It is logged in any case.
+    """
+    async def start() -> None:
+        await service.start_tracker(listen_port, listen_address, listen_address_ipv6)
+        if api_port is not None:
+            await service.start_api(api_port, api_key, cert_file)
+        if as_json:
+            print_event("started", **_event(service))
+
+    await serve_until_stopped(start, service.shutdown)
+    if as_json:
+        print_event("stopped")
 
 
-async def serve(arguments: argparse.Namespace, service: TrackerService | None = None) -> None:
-    """Run a tracker until SIGINT or SIGTERM."""
-    if service is None:
-        service = TrackerService(TrackerLimits(
-            peers=arguments.max_peers, requests_per_address=arguments.requests_per_address,
-            requests_per_subnet=5 * arguments.requests_per_address), arguments.key_file)
-    await service.start_tracker(arguments.listen_port, arguments.listen_address, arguments.listen_address_ipv6)
-    try:
-        if arguments.listen_port_api >= 0:
-            await service.start_api(arguments.listen_port_api, arguments.api_key, arguments.cert_file)
-        await run_forever()
-    finally:
-        await service.shutdown()
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run ``ipv8 tracker``."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(serve(arguments))
-    return 0
+def _event(service: TrackerService) -> dict[str, Any]:
+    """Addresses and identity of a running tracker, for programs."""
+    assert service.endpoint is not None
+    assert service.overlay is not None
+    key = service.overlay.my_peer.public_key
+    return {
+        "addresses": [dict(zip(("host", "port"), part.get_address()[:2], strict=True))
+                      for part in service.endpoint.interfaces.values()],
+        "http": service.site and dict(zip(("host", "port"), service.site.addresses[0][:2], strict=True)),
+        "mid": key.key_to_hash().hex(),
+        "public_key": key.key_to_bin().hex(),
+    }

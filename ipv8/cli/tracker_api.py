@@ -87,6 +87,8 @@ async def start_site(server: EndpointServer, port: int, api_key: str | None, cer
 
     :param cert_file: a PEM file with certificate and private key, to serve HTTPS.
     :returns: the ``aiohttp`` runner; await its ``cleanup()`` to stop.
+    :raises ValueError: if the PEM file has something else.
+    :raises OSError: if the port cannot be used.
     """
     _require_aiohttp()
     from aiohttp import web
@@ -94,9 +96,18 @@ async def start_site(server: EndpointServer, port: int, api_key: str | None, cer
     context = None
     if cert_file:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(cert_file)
+        try:
+            context.load_cert_chain(cert_file)
+        except ssl.SSLError as e:
+            raise ValueError(f"{cert_file} does not hold a certificate and its private key, both in PEM") from e
     runner = web.AppRunner(create_application(server, api_key), access_log=None)
     await runner.setup()
     host = "0.0.0.0" if api_key else "127.0.0.1"  # noqa: S104 - a tracker is public, and this is protected by the key
-    await web.TCPSite(runner, host, port, ssl_context=context).start()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+    except BaseException as e:
+        await runner.cleanup()
+        if isinstance(e, OSError):
+            raise OSError(f"TCP port {port} of {host} cannot be used for the HTTP interface: {e.strerror or e}") from e
+        raise
     return runner

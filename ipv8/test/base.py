@@ -16,7 +16,9 @@ from inspect import isawaitable, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .. import clock
+from ..asking import Answer
 from ..community import Community
+from ..declaration import Message
 from ..messaging.interfaces.lan_addresses.interfaces import get_providers
 from ..messaging.payload_headers import BinMemberAuthenticationPayload
 from ..overlay import Overlay
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
 __all__ = ["TestBase", "TranslatedMockEndpointListener"]
 
 OT = TypeVar("OT", bound=Overlay[Any])
+
+if TYPE_CHECKING:
+    Expected = type[Payload] | Message[Any, Any, Any] | Answer
+    """A message, given by its payload class or by its declaration."""
 
 MAX_WRAPPERS = 5
 """The maximum number of endpoints that wrap one another, as one that keeps statistics wraps a mock."""
@@ -268,12 +274,14 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         await self.deliver_messages()
 
     @contextmanager
-    def assertReceivedBy(self, i: int, message_classes: Sequence[type[Payload]],  # noqa: N802 - as unittest names them
+    def assertReceivedBy(self, i: int, message_classes: Sequence[Expected],  # noqa: N802 - as unittest names them
                          ordered: bool = True,
-                         message_filter: Sequence[type[Payload]] | None = None) -> Iterator[list[Payload]]:
+                         message_filter: Sequence[Expected] | None = None) -> Iterator[list[Payload]]:
         """Check that node ``i`` receives these messages, and no others, inside a ``with`` block.
 
-        Each message must consist of a single payload that has a ``msg_id``, signed or not.
+        Each message is given by its payload class, or, if it was declared in the short form, by its declaration, such
+        as ``MyCommunity.hello``; the answer to a request is ``MyCommunity.add.answer``. A payload class must have a
+        ``msg_id``, and be the only payload of the message, signed or not.
 
         :param ordered: whether the order matters.
         :param message_filter: messages of all other classes are ignored.
@@ -286,10 +294,11 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         finally:
             overlay.endpoint.remove_listener(listener)
         received = [type(message) for message in listener.received_messages]
+        expected = [_payload_classes(message_class)[-1] for message_class in message_classes]
         if ordered:
-            self.assertListEqual(list(message_classes), received)  # noqa: PT009 - shows the difference under unittest
+            self.assertListEqual(expected, received)  # noqa: PT009 - shows the difference under unittest
         else:
-            self.assertEqual(Counter(expected.__name__ for expected in message_classes),  # noqa: PT009 - as above
+            self.assertEqual(Counter(wanted.__name__ for wanted in expected),  # noqa: PT009 - as above
                              Counter(actual.__name__ for actual in received))
 
     # Time
@@ -385,23 +394,28 @@ def _receive(overlay: Any, packet: tuple[Address, bytes], warn_unknown: bool = T
     overlay.message_table.receive(source_address, data, warn_unknown)
 
 
-def _message_id(message_class: type[Payload]) -> int:
+def _message_id(message_class: Expected) -> int:
     message_id: int | None = getattr(message_class, "msg_id", None)
-    assert message_id is not None, f"{message_class.__name__} has no msg_id"
+    assert message_id is not None, f"{_payload_classes(message_class)[-1].__name__} has no msg_id"
     return message_id
+
+
+def _payload_classes(message_class: Expected) -> tuple[type[Payload], ...]:
+    """The classes of the payloads of a message; the last one has its fields."""
+    return message_class.payload_classes if isinstance(message_class, (Message, Answer)) else (message_class,)
 
 
 class TranslatedMockEndpointListener(MockEndpointListener):
     """Decodes the messages that an overlay receives and keeps the payloads in ``received_messages``.
 
     :param overlay: the overlay; packets with other prefixes are ignored.
-    :param message_classes: the payload classes that are expected. Any other message, and one that cannot be decoded,
-        raises ``AssertionError``, which fails the test.
+    :param message_classes: the messages that are expected, as in :meth:`TestBase.assertReceivedBy`. Any other message,
+        and one that cannot be decoded, raises ``AssertionError``, which fails the test.
     :param message_filter: if given, messages of other classes are ignored.
     """
 
-    def __init__(self, overlay: Any, message_classes: Sequence[type[Payload]],
-                 message_filter: Sequence[type[Payload]] | None = None, main_thread: bool = False) -> None:
+    def __init__(self, overlay: Any, message_classes: Sequence[Expected],
+                 message_filter: Sequence[Expected] | None = None, main_thread: bool = False) -> None:
         expected = {_message_id(message_class): message_class for message_class in message_classes}
         wanted = set(map(_message_id, message_filter or ()))
         super().__init__(overlay.endpoint, main_thread)
@@ -424,19 +438,20 @@ class TranslatedMockEndpointListener(MockEndpointListener):
             raise AssertionError(f"message {message_id} was received, but not expected")
         self.received_messages.append(self._decode(message_class, data))
 
-    def _decode(self, message_class: type[Payload], data: bytes) -> Payload:
+    def _decode(self, message_class: Expected, data: bytes) -> Payload:
+        classes = _payload_classes(message_class)
         try:
-            return self._unpack(message_class, self._unwrap(data))
+            return self._unpack(classes, self._unwrap(data))
         except Exception:  # noqa: BLE001 - the packet may be unsigned, and then anything can be wrong with it
             pass
         try:
-            return self._unpack(message_class, data)
+            return self._unpack(classes, data)
         except Exception as e:
             raise AssertionError(f"message {_message_id(message_class)} was received, but it cannot be decoded as "
-                                 f"{message_class.__name__}") from e
+                                 f"{classes[-1].__name__}") from e
 
-    def _unpack(self, message_class: type[Payload], data: bytes) -> Payload:
-        payload: Payload = self.overlay.serializer.unpack_serializable_list([message_class], data, _PAYLOAD_AT)[0]
+    def _unpack(self, classes: tuple[type[Payload], ...], data: bytes) -> Payload:
+        payload: Payload = self.overlay.serializer.unpack_serializable_list(classes, data, _PAYLOAD_AT)[-1]
         return payload
 
     def _unwrap(self, data: bytes) -> bytes:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
+import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ipv8.cli import dht
+from ipv8.bootstrapping import resolver
+from ipv8.cli.main import main
 from ipv8.community import CommunitySettings
 from ipv8.dht.discovery import DHTDiscoveryCommunity
 from ipv8.dht.routing import Node
 from ipv8.keyvault.crypto import default_eccrypto
-from ipv8.messaging.address import UDPv4Address, UDPv6Address
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
@@ -62,9 +62,7 @@ def server() -> Iterator[Server]:
 
 
 def call(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    dht.add_arguments(parser)
-    return dht.run(parser.parse_args(arguments))
+    return main(["dht", *arguments])
 
 
 def options(server: Server) -> list[str]:
@@ -94,6 +92,12 @@ def test_signed_values(server: Server, tmp_path: Path, capsys: pytest.CaptureFix
     assert signer.startswith(f"(signed by {b'LibNaCLPK:'.hex()}")
 
 
+def test_signed_values_that_are_too_long(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*options(server), "put", "my key", "x" * 24, "--sign") == 2
+    assert capsys.readouterr().err == ("ipv8: the value, of 24 bytes, is 1 bytes longer than what can be stored with a "
+                                       "signature\n")
+
+
 def test_nothing_found(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*options(server), "get", "nothing") == 1
     assert capsys.readouterr().out == "not found\n"
@@ -120,25 +124,58 @@ def test_find_peer_and_status(server: Server, capsys: pytest.CaptureFixture[str]
     assert f"{server.mid} 127.0.0.1:{server.address[1]}" in out
 
 
-@pytest.mark.parametrize("text", ["", "x" * 21, "zz" * 20])
-def test_bad_keys(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="40 hex digits"):
-        dht.parse_key(text)
+def test_options_may_stand_behind_the_action(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    address = f"127.0.0.1:{server.address[1]}"
+    assert call("put", "my key", "x", "--peer", address, "--listen-address", "127.0.0.1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["copies"] == 1
+    # Peers from both places are used; of other options, the one behind the action.
+    assert call("--listen-address", "192.0.2.1", "--peer", "127.0.0.1:9", "get", "my key", "--json", "--peer", address,
+                "--listen-address", "127.0.0.1") == 0
+    assert json.loads(capsys.readouterr().out)["values"][0]["text"] == "x"
 
 
-@pytest.mark.parametrize("text", ["", "zz", "00" * 21, "zz" * 20, "00 " * 13 + "0"])
-def test_bad_mids(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="is not 40 hex digits"):
-        dht.parse_mid(text)
+def test_peers_may_have_names(server: Server, monkeypatch: pytest.MonkeyPatch,
+                              capsys: pytest.CaptureFixture[str]) -> None:
+    names = resolver.NameResolver(lambda name: {"node.test": ["127.0.0.1"]}[name])
+    monkeypatch.setattr(resolver, "shared_resolver", lambda: names)
+    assert call("--peer", f"node.test:{server.address[1]}", "--listen-address", "127.0.0.1", "status") == 0
+    assert "answering: 1" in capsys.readouterr().out
 
 
-def test_addresses() -> None:
-    assert dht.parse_address("1.2.3.4:5") == UDPv4Address("1.2.3.4", 5)
-    address: Any = dht.parse_address("[2a00::1]:5")
-    assert (address, type(address)) == (("2a00::1", 5), UDPv6Address)
+def test_peers_whose_names_are_unknown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(name: str) -> list[str]:
+        raise OSError(name)
+
+    names = resolver.NameResolver(fail)
+    monkeypatch.setattr(resolver, "shared_resolver", lambda: names)
+    assert call("--peer", "unknown.test:5", "--listen-address", "127.0.0.1", "status") == 2
+    assert capsys.readouterr().err == "ipv8: the name 'unknown.test' of a peer cannot be resolved\n"
 
 
-@pytest.mark.parametrize("text", ["", "localhost:5", "1.2.3.4", "1.2.3.4:", "1.2.3.4:0", "1.2.3.4:65536", "1.2.3.4:x"])
-def test_bad_addresses(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="is not IP:PORT"):
-        dht.parse_address(text)
+def test_address_of_another_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--listen-address", "192.0.2.1", "--peer", "127.0.0.1:9", "status") == 2
+    assert "cannot listen on 192.0.2.1, UDP port 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["get", ""], "neither 40 hex digits nor 1 to 20 bytes"),
+    (["get", "x" * 21], "neither 40 hex digits nor 1 to 20 bytes"),
+    (["get", "zz" * 20], "is not 40 hex digits"),
+    (["find-peer", "00" * 21], "is not 40 hex digits"),
+    (["find-peer", "00 " * 13 + "0"], "is not 40 hex digits"),
+    (["put", "key", "x" * 170], "the value has 170 bytes: at most 169"),
+    (["put", "key"], "Missing argument 'VALUE'"),
+    (["put", "key", "-5"], "put -- in front of it"),
+    (["get", "key", "--wait", "nan"], "is no time"),
+    (["--wait", "0", "get", "key"], "is no time"),
+    (["status", "--peer", "1.2.3.4"], "is not HOST:PORT"),
+    (["fetch"], "there is no command 'fetch'"),
+    (["status", "--port", "65536"], "is no port"),
+    (["status", "--database", ""], "must not be empty"),
+    (["status", "--key-file", "no/such/directory/key"], "there is no directory"),
+])
+def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert re.search(r"^See 'ipv8 dht.* --help'\.$", error, re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def test_existing_files_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (None, "make it with 'ipv8 key generate "), (b"junk", "does not hold a private key")])
+    (None, "make it with 'ipv8 key generate "), (b"", "it is empty"), (b"junk", "does not hold a private key")])
 def test_no_key(content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "key.pem"
     if content is not None:
@@ -65,3 +66,30 @@ def test_unknown_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["key", "generate", str(tmp_path / "key.pem"), "--curve", "curve25518"]) == 2
     assert "did you mean 'curve25519'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "key.pem")
+    assert main(["key", "generate", "--json", path]) == 0
+    generated = capsys.readouterr().out
+    assert main(["key", "show", path, "--json"]) == 0
+    assert capsys.readouterr().out == generated
+    public_key = load_private_key(path).pub()
+    mid = public_key.key_to_hash()
+    assert json.loads(generated) == {
+        "file": path, "curve": "curve25519", "public_key": public_key.key_to_bin().hex(), "mid": mid.hex(),
+        "mid_base64": base64.b64encode(mid).decode()}
+
+
+@pytest.mark.parametrize("action", ["generate", "show"])
+@pytest.mark.parametrize(("path", "message"), [
+    ("", "must not be empty"), (" ", "must not be empty"), ("x\0y", "zero byte"), (".", "is a directory"),
+    ("some/", "is a directory"), ("no/such/directory/key", "there is no directory"), ("x" * 300, "File name too long"),
+    ("key.pem/key", "Not a directory")])
+def test_paths_that_cannot_be(action: str, path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                              capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key.pem").write_bytes(b"x")
+    assert main(["key", action, path]) == 2
+    assert message in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["key.pem"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import socket
@@ -223,24 +222,29 @@ async def test_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
         await check([], 1.0)
 
 
-@pytest.mark.parametrize("text", ["", "5", ":5", "a:", "a:0", "a:65536", "a:b", "a"])
+@pytest.mark.parametrize("text", ["", "5", ":5", "a:", "a:0", "a:65536", "a:b", "a", "a b:5", "1.2.3:5", "::1:5",
+                                  "[::1%lo]:5", "a..b:5", "-:5" * 99, "a:5_0", "a:\u0665"])
 def test_server_that_is_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["netcheck", "--server", text])
+    assert main(["netcheck", "--server", text]) == 2
     assert "is not HOST:PORT" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "nan"])
-def test_time_that_is_none(text: str) -> None:
-    with pytest.raises(SystemExit):
-        main(["netcheck", "--timeout", text])
+@pytest.mark.parametrize("text", ["0", "-1", "x", "nan", "inf", "", "3601", "1e999", "1_0", "-0.0"])
+def test_time_that_is_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["netcheck", "--timeout", text]) == 2
+    assert f"{text!r} is no time: give seconds, more than 0 and at most 3600" in capsys.readouterr().err
 
 
-def test_arguments() -> None:
-    parser = argparse.ArgumentParser()
-    netcheck.add_arguments(parser)
-    arguments = parser.parse_args(["--server", "[2001:db8::1]:5", "--server", "a.b:6"])
-    assert arguments.server == [("2001:db8::1", 5), ("a.b", 6)]
+def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    async def note(*arguments: Any) -> int:
+        asked.append(arguments)
+        return 1
+
+    monkeypatch.setattr(netcheck, "check_and_print", note)
+    assert main(["netcheck", "--server", "[2001:db8::1]:5", "--server", "a.b:6", "-p", "7", "--json"]) == 1
+    assert asked == [((("2001:db8::1", 5), ("a.b", 6)), 5.0, 7, True, True)]
 
 
 SEEN = UDPv4Address("130.161.1.1", 40000)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from typing import Any
 
 import pytest
@@ -52,13 +55,47 @@ async def test_node_that_cannot_start_is_stopped() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def test_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def end() -> None:
-        await asyncio.sleep(0)
+@pytest.fixture
+def stop_when_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send SIGTERM to this process as soon as a node has started."""
+    start = IPV8Service.start_ipv8
 
+    async def start_and_stop(service: IPV8Service, *args: Any, **kwargs: Any) -> None:
+        await start(service, *args, **kwargs)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(IPV8Service, "start_ipv8", start_and_stop)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to oneself end the process")
+@pytest.mark.usefixtures("stop_when_started")
+def test_main(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_module, "get_default_configuration", configuration)
-    monkeypatch.setattr(service_module, "run_forever", end)
     main(["--statistics", "--no-rest-api"])
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["-x"], "ipv8_service: No such option"), (["--statistic"], "Did you mean"), (["-c", "missing.pem"], "no file")])
+def test_main_tells_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_main_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    assert "--no-rest-api" in capsys.readouterr().out
+
+
+def test_main_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("ipv8.cli.commands.service", "ipv8.cli.framework", "ipv8.cli.options"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "click", None)
+    with pytest.raises(SystemExit) as error:
+        main([])
+    assert error.value.code == 2
+    assert 'pip install "ipv8[cli]"' in capsys.readouterr().err
 
 
 def test_main_tells_mistakes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

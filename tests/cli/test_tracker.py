@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.cli import tracker as tracker_module
+from ipv8.cli.commands.tracker import arguments_of, tracker as tracker_command
+from ipv8.cli.framework import parse
 from ipv8.cli.main import main
 from ipv8.cli.tracker import TrackerService
 from ipv8.configuration import Bootstrapper, BootstrapperDefinition, ConfigBuilder, Strategy, WalkerDefinition
+from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.peerdiscovery.tracker import EndpointServer, TrackerLimits
 from ipv8.service import IPv8
 
@@ -114,7 +118,7 @@ async def test_http_interface_needs_aiohttp(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to oneself end the process")
-def test_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     made: list[TrackerService] = []
 
     class Service(TrackerService):
@@ -125,7 +129,14 @@ def test_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tracker_module, "TrackerService", Service)
     assert main(["tracker", "--port", "0", "--listen-address", "127.0.0.1", "--max-peers", "9",
-                 "--requests-per-address", "3"]) == 0
+                 "--requests-per-address", "3", "--json"]) == 0
+    started, stopped = map(json.loads, capsys.readouterr().out.splitlines())
+    assert stopped == {"event": "stopped"}
+    assert (started["event"], started["http"]) == ("started", None)
+    assert started["addresses"][0]["host"] == "127.0.0.1"
+    assert started["addresses"][0]["port"] > 0
+    assert bytes.fromhex(started["mid"]) == default_eccrypto.key_from_public_bin(
+        bytes.fromhex(started["public_key"])).key_to_hash()
     assert made[0].limits == TrackerLimits(peers=9, requests_per_address=3.0, requests_per_subnet=15.0)
     assert made[0].overlay is None
 
@@ -135,3 +146,84 @@ def test_command_without_aiohttp(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert main(["tracker", "--port", "0", "--listen-address", "127.0.0.1", "--api-port", "0"]) == 2
     assert "pip install aiohttp" in capsys.readouterr().err
+
+
+def test_defaults_are_those_of_the_tracker() -> None:
+    _, arguments = arguments_of(parse(tracker_command, "tracker", []))
+    made, _ = arguments_of(parse(tracker_command, "tracker", []))
+    assert made.limits == TrackerLimits()
+    assert made.key_file is None
+    assert arguments == {"listen_port": 8090, "listen_address": "0.0.0.0", "listen_address_ipv6": None,
+                         "api_port": None, "api_key": None, "cert_file": None, "as_json": False}
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--api-port", "99999"], "'99999' is no port"),
+    (["--api-port=-1"], "'-1' is no port"),
+    (["-a", "65536"], "'65536' is no port"),
+    (["--port", "x"], "'x' is no port"),
+    (["--port", ""], "'' is no port"),
+    (["--port", "\u0665"], "is no port"),
+    (["--max-peers", "0"], "no whole number of at least 1"),
+    (["--max-peers", "-5"], "no whole number of at least 1"),
+    (["--max-peers", "1.5"], "no whole number of at least 1"),
+    (["--requests-per-address", "nan"], "no number greater than 0"),
+    (["--requests-per-address", "inf"], "no number greater than 0"),
+    (["--requests-per-address", "0"], "no number greater than 0"),
+    (["--listen-address", ""], "is no IPv4 address"),
+    (["--listen-address", "localhost"], "is no IPv4 address"),
+    (["--listen-address", "::1"], "is no IPv4 address"),
+    (["--listen-address-ipv6", "127.0.0.1"], "is no IPv6 address"),
+    (["--cert-file", "missing.pem", "--api-port", "0"], "there is no file 'missing.pem'"),
+    (["--cert-file", __file__], "--cert-file needs --api-port"),
+    (["--api-key", "secret"], "--api-key needs --api-port"),
+    (["--api-key", "", "--api-port", "0"], "must not be empty"),
+    (["--key-file", "."], "is a directory"),
+    (["extra"], "unexpected extra argument"),
+    (["--maxpeers", "5"], "--max-peers"),
+])
+def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tracker", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ipv8 tracker: ")
+    assert message in error
+    assert error.endswith("See 'ipv8 tracker --help'.\n")
+
+
+def test_file_without_a_certificate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("aiohttp")
+    path = tmp_path / "certificate.pem"
+    path.write_text("nothing")
+    assert main(["tracker", "-p", "0", "--listen-address", "127.0.0.1", "-a", "0", "-c", str(path)]) == 2
+    assert "does not hold a certificate and its private key" in capsys.readouterr().err
+
+
+def test_tcp_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("aiohttp")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["tracker", "-p", "0", "--listen-address", "127.0.0.1", "-a", str(port)]) == 2
+    assert f"ipv8: TCP port {port} of 127.0.0.1 cannot be used for the HTTP interface" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to oneself end the process")
+def test_signal_during_the_start(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    class Service(TrackerService):
+        async def start_tracker(self, *args: Any) -> None:
+            os.kill(os.getpid(), number)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("start")
+
+        async def shutdown(self) -> None:
+            ended.append("shutdown")
+
+    monkeypatch.setattr(tracker_module, "TrackerService", Service)
+    assert main(["tracker"]) == 0
+    assert ended == ["start", "shutdown"]

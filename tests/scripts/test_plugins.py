@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,8 +35,15 @@ def load(name: str) -> ModuleType:
     return module
 
 
-async def end() -> None:
-    """Stands in for waiting for a signal."""
+def stop_when_started(monkeypatch: pytest.MonkeyPatch, service_class: Any, method: str) -> None:
+    """Send SIGTERM to this process when a method of a service has been called."""
+    start = getattr(service_class, method)
+
+    async def start_and_stop(service: Any, *args: Any, **kwargs: Any) -> None:
+        await start(service, *args, **kwargs)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(service_class, method, start_and_stop)
 
 
 @pytest.mark.parametrize(("name", "option"), [("ipv8_plugin", "--no-rest-api"), ("tracker_plugin", "--listen_port"),
@@ -67,19 +76,23 @@ def test_tracker_service_has_the_parts() -> None:
     assert {"EndpointServer", "TrackerChurn", "TrackerPing", "TrackerService"} <= set(module.__all__)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to oneself end the process")
 def test_ipv8_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     def configuration() -> dict[str, Any]:
         return (ConfigBuilder().clear_keys().clear_overlays().add_ephemeral_key("me").set_address("127.0.0.1")
                 .set_port(0).finalize())
 
     monkeypatch.setattr(service_module, "get_default_configuration", configuration)
-    monkeypatch.setattr(service_module, "run_forever", end)
+    stop_when_started(monkeypatch, service_module.IPV8Service, "start_ipv8")
     module = load("ipv8_plugin")
     assert module.IPV8Service is service_module.IPV8Service
     asyncio.run(module.main(["-s", "-a"]))
 
 
-def test_tracker_plugin_knows_the_old_options(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to oneself end the process")
+def test_tracker_plugin_knows_the_old_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    certificate = tmp_path / "c"
+    certificate.touch()
     started: list[Any] = []
 
     class Service(tracker_module.TrackerService):
@@ -90,11 +103,25 @@ def test_tracker_plugin_knows_the_old_options(monkeypatch: pytest.MonkeyPatch) -
             started.append(("api", *args))
 
     monkeypatch.setattr(tracker_module, "TrackerService", Service)
-    monkeypatch.setattr(tracker_module, "run_forever", end)
+    stop_when_started(monkeypatch, Service, "start_tracker")
     module = load("tracker_plugin")
-    asyncio.run(module.main(["--listen_port", "7", "--listen_port_api", "8", "--api_key", "k", "--cert_file", "c"]))
-    asyncio.run(module.main(["-p", "7", "-a", "8", "-k", "k", "-c", "c"]))
-    assert started == [("tracker", 7, "0.0.0.0", None), ("api", 8, "k", "c")] * 2
+    file = str(certificate)
+    asyncio.run(module.main(["--listen_port", "7", "--listen_port_api", "8", "--api_key", "k", "--cert_file", file]))
+    asyncio.run(module.main(["-p", "7", "-a", "8", "-k", "k", "-c", file]))
+    assert started == [("tracker", 7, "0.0.0.0", None), ("api", 8, "k", file)] * 2
+    started.clear()
+    for no_port in (["--listen_port_api", "-1"], ["--listen_port_api=-1"], ["-a", "-1"]):
+        asyncio.run(module.main(["-p", "7", *no_port]))
+    assert started == [("tracker", 7, "0.0.0.0", None)] * 3
+
+
+@pytest.mark.parametrize("arguments", [["-p", "65536"], ["-a", "-2"], ["-q"]])
+def test_wrong_arguments_are_told_in_a_line(arguments: list[str]) -> None:
+    run = subprocess.run([sys.executable, str(SCRIPTS / "tracker_plugin.py"), *arguments], capture_output=True,
+                         text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.startswith("tracker_plugin.py: ")
+    assert "Traceback" not in run.stderr
 
 
 class Reporter:

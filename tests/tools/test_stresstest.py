@@ -55,7 +55,7 @@ async def test_introductions(tracker: tuple[str, int], tmp_path: Path, monkeypat
     monkeypatch.setenv("INTRODUCTION_DELAY", "0")
     (server,) = await find_servers([tracker])
     async with asking(b"\xab" * 20) as member:
-        assert await member.ask(server.address, 1) is not None
+        assert await member.ask_server(server.address, 1) is not None
         await bootstrap_introductions.run([f"--tracker={tracker[0]}:{tracker[1]}", "--timeout=1"])
     head, *lines = (tmp_path / "bootstrap_introductions.txt").read_text().splitlines()
     assert head == "Address Peers Type"

@@ -1,0 +1,62 @@
+"""``ipv8 run``."""
+
+from __future__ import annotations
+
+import click
+
+from ..framework import Command
+from ..options import IPV4, LOG_LEVEL, PORT, SERVER, TEXT, FilePath, TreePath, json_option
+
+__all__ = ["run"]
+
+
+@click.command(cls=Command, examples=(
+    ("ipv8 run", "run a node with the overlays of the library"),
+    ("ipv8 run my_module:MyCommunity", "run an overlay of yours, from my_module.py in the current directory"),
+    ("ipv8 run my_module:MyCommunity --bootstrap tracker.example.org:6421", "find peers by a tracker of your own"),
+    ("ipv8 run --print-config > node.json", "write down the configuration, to edit it"),
+    ("ipv8 run --config node.json", "run a node with it"),
+))
+@click.argument("overlays", nargs=-1, type=TEXT, metavar="[MODULE:CLASS]...")
+@click.option("--config", type=FilePath("a configuration", exists=True),
+              help="A configuration as JSON, instead of the default one. Its overlays may be called MODULE:CLASS.")
+@click.option("--print-config", is_flag=True, help="Print the configuration that would be used, as JSON, and exit.")
+@click.option("--bootstrap", type=SERVER, multiple=True,
+              help="Ask this server for first peers, instead of the public ones; may be given again.")
+@click.option("--listen-address", type=IPV4, help="The IPv4 address to listen on.")
+@click.option("-p", "--port", type=PORT, help="The UDP port to listen on, or the next free one.")
+@click.option("--key-file", type=FilePath("the key of the node"),
+              help="The only key of the node, made if missing. By default it is kept where the platform keeps data of "
+                   "programs; the log says where.")
+@click.option("--peers", type=TreePath("good peers"),
+              help="Store good peers here, and contact them first at the next start.")
+@click.option("--log-level", type=LOG_LEVEL, help="CRITICAL, ERROR, WARNING, INFO (default) or DEBUG.")
+@click.option("-s", "--statistics", is_flag=True, help="Count the messages of each overlay.")
+@click.option("-a", "--no-rest-api", is_flag=True, help="Accepted for compatibility.")
+@json_option
+def run(overlays: tuple[str, ...], config: str | None, print_config: bool, bootstrap: tuple[tuple[str, int], ...],
+        listen_address: str | None, port: int | None, key_file: str | None, peers: str | None, log_level: str | None,
+        statistics: bool, no_rest_api: bool, as_json: bool) -> None:
+    """Run a node until Ctrl+C or SIGTERM.
+
+    Without arguments the node runs the overlays of the library. With MODULE:CLASS it runs these overlays instead, each
+    with a random walk; with --config as well, it runs them together with those of the configuration.
+
+    The log goes to the error output. With --json, a line is printed when the node has started, with its addresses,
+    keys and overlays, and one when it has stopped. The exit status is 0 after a clean stop.
+    """
+    del no_rest_api  # there is none to be left out
+    import asyncio
+    import json
+    import os
+
+    from .. import service
+    from ..node import NodeOptions, configure
+
+    options = NodeOptions(overlays, config, bootstrap, listen_address, port, key_file, peers, log_level)
+    configuration, classes = configure(options, make_directories=not print_config)
+    if print_config:
+        print(json.dumps(configuration, indent=2, default=os.fspath))
+        return
+    node = service.IPV8Service(configuration, classes)
+    asyncio.run(service.serve(node, statistics, no_rest_api=True, as_json=as_json))

@@ -1,0 +1,131 @@
+"""The configuration of the node that ``ipv8 run`` runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..class_tables import _COMMUNITIES
+from ..configuration import Bootstrapper, ConfigBuilder, ConfigurationError
+from ..runner import add_overlay, bootstrappers_of
+from .overlays import load_overlay_class
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..overlay import Overlay
+
+__all__ = ["NodeOptions", "configure"]
+
+KEY_ALIAS = "anonymous id"
+
+
+class NodeOptions(NamedTuple):
+    """The options of ``ipv8 run`` that make a configuration."""
+
+    overlays: tuple[str, ...] = ()
+    config: str | None = None
+    bootstrap: tuple[tuple[str, int], ...] = ()
+    listen_address: str | None = None
+    port: int | None = None
+    key_file: str | None = None
+    peers: str | None = None
+    log_level: str | None = None
+
+
+def default_key_file() -> Path:
+    """Where the platform keeps the data of programs for a user."""
+    from platformdirs import user_data_path
+
+    return user_data_path("ipv8", appauthor=False) / "key.pem"
+
+
+def configure(options: NodeOptions, make_directories: bool = True,
+              ) -> tuple[dict[str, Any], dict[str, type[Overlay[Any]]]]:
+    """The configuration that the options describe, and the overlay classes that it names.
+
+    :param make_directories: whether to make the directory of the default key file.
+    :raises ConfigurationError: if the configuration file is not valid.
+    :raises ValueError: if an overlay class cannot be used.
+    """
+    builder = ConfigBuilder()
+    if options.config is None:
+        _set_defaults(builder, options, make_directories)
+    else:
+        builder.config = _read(options.config)
+    classes = {name: load_overlay_class(name) for name in _names_of_users(builder.config)}
+    for name in options.overlays:
+        classes[name] = load_overlay_class(name)
+        add_overlay(builder, name, classes[name], _first_alias(builder.config))
+    if options.listen_address is not None:
+        builder.set_address(options.listen_address)
+    if options.port is not None:
+        builder.set_port(options.port)
+    if options.log_level is not None:
+        builder.set_log_level(options.log_level)
+    if options.key_file is not None:
+        builder.config["keys"] = [{**key, "generation": key.get("generation", "curve25519"),
+                                   "file": options.key_file} for key in builder.config.get("keys", ())[:1]]
+    if options.bootstrap:
+        _bootstrap_from(builder.config, options.bootstrap)
+    if options.peers is not None:
+        builder.remember_peers(options.peers)
+    return builder.config, classes
+
+
+def _set_defaults(builder: ConfigBuilder, options: NodeOptions, make_directories: bool) -> None:
+    """The default configuration, without overlays that this release does not have, or without any but the user's."""
+    overlays = builder.config["overlays"]
+    builder.config["overlays"] = [] if options.overlays else [
+        overlay for overlay in overlays if overlay["class"] not in _COMMUNITIES.absent]
+    if options.key_file is None:
+        path = default_key_file()
+        if make_directories:
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as e:
+                raise OSError(f"the directory for the key of the node, {path.parent}, cannot be made "
+                              f"({e.strerror}): give another file with --key-file") from e
+        builder.add_key(KEY_ALIAS, "curve25519", str(path))
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        configuration = json.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f"there is no file {path}: write a configuration there, or leave out --config for the "
+                                "default one") from e
+    except (ValueError, RecursionError) as e:
+        raise ConfigurationError(f"{path} is not a JSON file: {e}") from e
+    if not isinstance(configuration, dict):
+        raise ConfigurationError(f"{path} does not hold a JSON object")
+    return configuration
+
+
+def _blocks(configuration: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The blocks of a list; none if it is no list of blocks, which the node reports."""
+    blocks = configuration.get(name)
+    return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+
+
+def _names_of_users(configuration: dict[str, Any]) -> list[str]:
+    """The names of overlay classes that are not of this library."""
+    names = [overlay.get("class") for overlay in _blocks(configuration, "overlays")]
+    return [name for name in names if isinstance(name, str) and ":" in name]
+
+
+def _first_alias(configuration: dict[str, Any]) -> str:
+    aliases = [block.get("alias") for block in _blocks(configuration, "keys")]
+    if not aliases or not isinstance(aliases[0], str):
+        raise ConfigurationError("the configuration has no key for the overlay: add one to 'keys'")
+    return aliases[0]
+
+
+def _bootstrap_from(configuration: dict[str, Any], servers: Iterable[tuple[str, int]]) -> None:
+    """Let all overlays ask these servers in place of others."""
+    name = Bootstrapper.DispersyBootstrapper.value
+    (definition,) = bootstrappers_of(servers)
+    for overlay in _blocks(configuration, "overlays"):
+        others = [block for block in _blocks(overlay, "bootstrappers") if block.get("class") != name]
+        overlay["bootstrappers"] = [*others, {"class": name, "init": definition.init}]
