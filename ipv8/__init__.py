@@ -10,6 +10,8 @@ nothing that is not used.
 
 from __future__ import annotations
 
+__version__ = "0.1.0"
+
 TYPE_CHECKING = False
 """Not imported from ``typing``, which takes longer to load than everything else here; type checkers know the name."""
 

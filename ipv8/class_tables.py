@@ -13,10 +13,11 @@ name is removed from the list.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
+    from collections.abc import Collection, Mapping
 
 __all__ = ["ABSENT_COMMUNITIES", "_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "ClassTable", "tunnel_endpoint_class"]
 
@@ -28,6 +29,8 @@ ABSENT_COMMUNITIES = ("AttestationCommunity", "HiddenTunnelCommunity", "Identity
 
 class ClassTable(dict[str, type[Any]]):
     """A dictionary of classes, some of which are imported only when they are first asked for.
+
+    Whatever looks at the whole dictionary imports all of them.
 
     :param importers: for each of these classes a function that imports and returns it.
     :param absent: names that are known, but have no class unless a program adds one.
@@ -45,9 +48,14 @@ class ClassTable(dict[str, type[Any]]):
         self[name] = loaded = importer()
         return loaded
 
-    def _import_all(self) -> None:
-        for name in self._importers:
+    def import_all(self) -> None:
+        """Import all classes."""
+        for name in tuple(self._importers):
             self[name]  # imports it
+            self._importers.pop(name, None)
+
+    def __reduce__(self) -> tuple[type[dict[str, type[Any]]], tuple[dict[str, type[Any]]]]:
+        return dict, (self.copy(),)
 
     @property
     def absent(self) -> list[str]:
@@ -63,28 +71,31 @@ class ClassTable(dict[str, type[Any]]):
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self._importers
 
-    def __iter__(self) -> Iterator[str]:
-        self._import_all()
-        return super().__iter__()
+    def __setitem__(self, name: str, value: type[Any]) -> None:
+        super().__setitem__(name, value)
+        self._importers.pop(name, None)
 
-    def __len__(self) -> int:
-        self._import_all()
-        return super().__len__()
+    def __delitem__(self, name: str) -> None:
+        self[name]  # imports it
+        super().__delitem__(name)
 
-    def keys(self) -> KeysView[str]:  # type: ignore[override] # dict_keys is not public before Python 3.11
-        """The names of all classes."""
-        self._import_all()
-        return cast("KeysView[str]", super().keys())
 
-    def values(self) -> ValuesView[type[Any]]:  # type: ignore[override] # as for keys()
-        """All classes."""
-        self._import_all()
-        return cast("ValuesView[type[Any]]", super().values())
+def _of_all(name: str) -> Callable[..., Any]:
+    """The method of a dictionary called ``name``, which imports all classes first."""
+    method = getattr(dict, name)
 
-    def items(self) -> ItemsView[str, type[Any]]:  # type: ignore[override] # as for keys()
-        """All classes with their names."""
-        self._import_all()
-        return cast("ItemsView[str, type[Any]]", super().items())
+    @wraps(method)
+    def call(self: ClassTable, /, *args: Any, **kwargs: Any) -> Any:
+        self.import_all()
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+# These methods of the built-in class look into the table directly, past the methods above.
+for _name in ("__eq__", "__iter__", "__len__", "__ne__", "__or__", "__repr__", "__reversed__", "__ror__", "clear",
+              "copy", "items", "keys", "pop", "popitem", "setdefault", "values"):
+    setattr(ClassTable, _name, _of_all(_name))
 
 
 def tunnel_endpoint_class() -> type[Any]:

@@ -276,7 +276,11 @@ class Community(IntroductionProtocol):
         try:
             addresses = list(await bootstrapper.get_addresses(self, BOOTSTRAP_TIMEOUT))
             for address in addresses[:self.max_peers] if self.max_peers > 0 else addresses:
-                self.walk_to(address)
+                try:
+                    self.walk_to(address)
+                except Exception as e:  # noqa: BLE001, PERF203 - whatever is wrong with one, the others are of use
+                    self.logger.warning("%s gave an address that cannot be contacted, %.80r: %s: %s",
+                                        type(bootstrapper).__name__, address, type(e).__name__, e)
             await initialization
         finally:
             initialization.cancel()
@@ -325,7 +329,10 @@ class Community(IntroductionProtocol):
             self.bootstrap()
         elif entropy.random() < KEEP_ALIVE_CHANCE and any(b.initialized for b in self.bootstrappers):
             for bootstrapper in self.bootstrappers:
-                bootstrapper.keep_alive(self)
+                try:
+                    bootstrapper.keep_alive(self)
+                except Exception:  # noqa: PERF203 - the others are asked nevertheless
+                    self.logger.exception("%s failed to keep this node known", type(bootstrapper).__name__)
         else:
             self.send_introduction_request(
                 self._contact_parts.introductions.choose_to_ask(available, clock.monotonic()))

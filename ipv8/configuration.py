@@ -15,14 +15,27 @@ from __future__ import annotations
 
 import base64
 import copy
-import difflib
-import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .checks import did_you_mean
 from .reexports import reexports
+from .validation import (
+    CURVES as CURVES,
+    DEFAULT_ADDRESS,
+    DEFAULT_PORT,
+    DEFAULT_WALKER_INTERVAL,
+    LOG_LEVELS as LOG_LEVELS,
+    ConfigurationError,
+    complete_configuration as complete_configuration,
+    repeatable,
+    require,
+    validate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = [
     "DISPERSY_BOOTSTRAPPER",
@@ -38,11 +51,8 @@ __all__ = [
     "validate_configuration",
 ]
 
-CURVES = ("curve25519", "very-low", "low", "medium", "high")
-LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
-DEFAULT_ADDRESS = "0.0.0.0"  # noqa: S104 - a peer-to-peer node listens on all of its interfaces
-DEFAULT_PORT = 8090
-DEFAULT_WALKER_INTERVAL = 0.5  # seconds
+DEFAULT_INTERFACES = {4: ("UDPIPv4", DEFAULT_ADDRESS), 6: ("UDPIPv6", "::")}
+"""For each version of IP the name of its interface, and all addresses of a machine."""
 
 _TRACKER_HOSTS = {  # address -> ports, in the order of the list
     "130.161.119.206": (6421, 6422),
@@ -71,10 +81,6 @@ DISPERSY_BOOTSTRAPPER: dict[str, Any] = {
 }
 """The public bootstrap servers. Programs may change ``DISPERSY_BOOTSTRAPPER["init"]`` in place, for a private network:
 that changes it for every overlay that is configured or created afterwards."""
-
-
-class ConfigurationError(ValueError, AssertionError):
-    """A configuration is not valid; the message names the key, the values that it may have, and a likely typo."""
 
 
 class _Named(Enum):
@@ -170,174 +176,28 @@ def get_default_configuration() -> dict[str, Any]:
     return copy.deepcopy(default)
 
 
-# -- checks ----------------------------------------------------------------------------------------------------------
-
-_TOP_LEVEL = ("keys", "logger", "walker_interval", "overlays", "working_directory")
-_OPTIONAL = ("interfaces", "port_mapping")
-_DEPRECATED = ("address", "port")
-_OVERLAY = ("class", "key", "walkers", "bootstrappers", "initialize", "on_start")
-_WALKER = ("strategy", "peers", "init")
-_BOOTSTRAPPER = ("class", "init")
-
-
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown ``name``: the most similar ``known`` name, and all known names."""
-    options = sorted(known)
-    close = difflib.get_close_matches(str(name), options, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (known: {', '.join(options) or 'none'})"
-
-
-def _require(condition: object, message: str) -> None:
-    if not condition:
-        raise ConfigurationError(message)
-
-
-def _require_type(value: object, kinds: type | tuple[type, ...], where: str, what: str) -> None:
-    _require(isinstance(value, kinds), f"{where} must be {what}, not {type(value).__name__} ({value!r:.80})")
-
-
-def _require_keys(block: object, where: str, names: Collection[str], optional: Collection[str] = ()) -> None:
-    _require_type(block, Mapping, where, "a dictionary")
-    assert isinstance(block, Mapping)  # for the type checker; the line above has checked it
-    for name in names:
-        if name not in block:
-            strangers = [str(key) for key in block if key not in names and key not in optional]
-            close = difflib.get_close_matches(name, strangers, n=1)
-            hint = f"; is {close[0]!r} a typo of it?" if close else ""
-            raise ConfigurationError(f"{where} lacks the key {name!r}{hint} (needed: {', '.join(names)})")
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-
-
-def _repeatable(value: Any) -> Any:
-    """``value``, as a list if it can be iterated over only once."""
-    return list(value) if isinstance(value, Iterator) else value
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, float)) and value % 1 == 0  # infinity % 1 is no number
-
-
-def _blocks(config: Mapping[str, Any], name: str, where: str = "") -> Iterable[tuple[str, Any]]:
-    """The path, for messages, and the value of each block in the list ``config[name]``."""
-    value = config[name]
-    path = f"{where}{name}"
-    _require(_is_list(value) and not isinstance(value, Iterator),
-             f"{path} must be a list, not {type(value).__name__} ({value!r:.80})")
-    return ((f"{path}[{index}]", block) for index, block in enumerate(value))
-
-
-def _check_interface(where: str, block: Mapping[str, Any]) -> None:
-    _require_keys(block, where, ("interface",), ("ip", "port"))
-    _require_type(block["interface"], str, f"{where}.interface", "the name of an interface such as 'UDPIPv4'")
-    if "ip" in block:
-        _require_type(block["ip"], str, f"{where}.ip", "an address such as '0.0.0.0'")
-    port = block.get("port", 0)
-    _require(_is_whole(port) and not isinstance(port, bool) and 0 <= port <= 65535,
-             f"{where}.port must be an integer from 0 (any free port) to 65535, not {port!r}")
-
-
-def _check_key(where: str, block: Mapping[str, Any]) -> None:
-    _require_keys(block, where, ("alias",), ("file", "generation", "bin"))
-    _require_type(block["alias"], str, f"{where}.alias", "a string")
-    _require_type(block.get("file"), (str, os.PathLike, type(None)), f"{where}.file",
-                  "a path (empty or None: the key is not stored)")
-    _require(any(block.get(source) for source in ("file", "generation", "bin")),
-             f"{where} ({block['alias']!r}) needs a 'file', a 'generation' (a curve) or a 'bin' (a private key)")
-    curve = block.get("generation")
-    _require(not curve or curve in CURVES, f"{where}.generation: unknown curve {curve!r}{did_you_mean(curve, CURVES)}")
-
-
-def _check_walker(where: str, block: Mapping[str, Any]) -> None:
-    _require_keys(block, where, _WALKER)
-    _require_type(block["strategy"], str, f"{where}.strategy", "the name of a strategy")
-    peers = block["peers"]
-    _require(peers == math.inf or _is_whole(peers),
-             f"{where}.peers must be a whole number of peers, or -1 or infinity to walk always, not {peers!r:.80}")
-    _require_type(block["init"], Mapping, f"{where}.init", "a dictionary of keyword arguments")
-
-
-def _check_bootstrapper(where: str, block: Mapping[str, Any], known: Collection[str] | None) -> None:
-    _require_keys(block, where, _BOOTSTRAPPER)
-    name = block["class"]
-    _require(known is None or name in known,
-             f"{where}.class: unknown bootstrapper {name!r}{did_you_mean(name, known or ())}")
-    _require_type(block["init"], Mapping, f"{where}.init", "a dictionary of keyword arguments")
-
-
-def _check_overlay(where: str, block: Mapping[str, Any], aliases: Collection[str],
-                   bootstrappers: Collection[str] | None) -> None:
-    _require_keys(block, where, _OVERLAY)
-    _require_type(block["class"], str, f"{where}.class", "the name of an overlay class")
-    where = f"{where} ({block['class']})"
-    _require(block["key"] in aliases,
-             f"{where}.key: no key has the alias {block['key']!r}{did_you_mean(block['key'], aliases)}")
-    for path, walker in _blocks(block, "walkers", f"{where}."):
-        _check_walker(path, walker)
-    for path, bootstrapper in _blocks(block, "bootstrappers", f"{where}."):
-        _check_bootstrapper(path, bootstrapper, bootstrappers)
-    _require_type(block["initialize"], Mapping, f"{where}.initialize", "a dictionary of settings")
-    for name in block["initialize"]:
-        _require_type(name, str, f"{where}.initialize: each key", "a string")
-    for path, call in _blocks(block, "on_start", f"{where}."):
-        _require(_is_list(call) and isinstance(call, Sequence) and len(call) > 0 and isinstance(call[0], str),
-                 f"{path} must be a list of a method's name and its arguments, not {call!r:.80}")
-
-
 def validate_configuration(config: Mapping[str, Any], *,
                            bootstrappers: Collection[str] | None = tuple(Bootstrapper.values())) -> None:
     """Check that ``config`` is valid; it is not changed.
 
-    The names of overlay classes and strategies are checked by the service, as programs have classes of their own.
+    The names of overlay classes, of strategies of overlays, and of settings are checked by the service, as programs
+    have classes of their own.
 
     :param config: the configuration dictionary.
     :param bootstrappers: the names that a bootstrapper's ``class`` may have; ``None`` allows all.
     :raises ConfigurationError: (a ``ValueError`` and an ``AssertionError``) for the first mistake.
     """
-    _require_keys(config, "the configuration", _TOP_LEVEL, (*_OPTIONAL, *_DEPRECATED))
-    _require_type(config["logger"], Mapping, "logger", "a dictionary of arguments of logging.basicConfig")
-    interval = config["walker_interval"]
-    _require(isinstance(interval, (int, float)) and math.isfinite(interval) and interval >= 0,
-             f"walker_interval must be a number of seconds that is not negative, not {interval!r}")
-    _require_type(config["working_directory"], (str, os.PathLike, type(None)), "working_directory",
-                  "the path of a directory")
-    _require_type(config.get("port_mapping", False), bool, "port_mapping", "True or False")
-    for path, block in _blocks({"interfaces": (), **config}, "interfaces"):
-        _check_interface(path, block)
-    for path, block in _blocks(config, "keys"):
-        _check_key(path, block)
-    aliases = [block["alias"] for block in config["keys"]]
-    for path, block in _blocks(config, "overlays"):
-        _check_overlay(path, block, aliases, bootstrappers)
+    validate(config, bootstrappers)
 
 
-def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of ``config`` in which all optional keys are present.
+class EphemeralKey(str):
+    """The base64 text of a private key that one running node of a process has at a time.
 
-    Iterators are consumed; in the copy they are lists. The deprecated top-level keys ``address`` and ``port`` become a
-    ``UDPIPv4`` interface.
+    Another node of the same configuration makes a key of its own. As JSON it is plain text, so a stored configuration
+    keeps the key.
     """
-    _require_type(config, Mapping, "the configuration", "a dictionary")
-    complete = {"interfaces": [], "logger": {}, "working_directory": ".", "walker_interval": DEFAULT_WALKER_INTERVAL,
-                "port_mapping": False, **config}
-    for name in ("interfaces", "keys", "overlays"):
-        if name in complete:
-            complete[name] = _repeatable(complete[name])
-    if any(name in config for name in _DEPRECATED):
-        complete["interfaces"] = [*complete["interfaces"], {
-            "interface": "UDPIPv4",
-            "ip": config.get("address") or DEFAULT_ADDRESS,
-            "port": config.get("port") or DEFAULT_PORT,
-        }]
-    if _is_list(complete.get("overlays")):
-        optional: dict[str, Any] = {"walkers": [], "bootstrappers": [], "initialize": {}, "on_start": []}
-        complete["overlays"] = [
-            {name: _repeatable(value) for name, value in {**optional, **block}.items()}
-            if isinstance(block, Mapping) else block for block in complete["overlays"]]
-    return complete
+
+    __slots__ = ()
 
 
 class ConfigBuilder:
@@ -390,12 +250,35 @@ class ConfigBuilder:
         """Listen on the UDP ``port``; if it is in use when the node starts, on the next free one."""
         return self._set_in_interface(interface, "port", port)
 
+    def set_ip_versions(self, *versions: int, port: int | None = None) -> ConfigBuilder:
+        """Listen with these versions of IP only: 4, 6, or both.
+
+        An interface that is there already keeps its address and port. A new one listens on all addresses, and on the
+        port of the one that is there, or 8090. To change the address or the port of IPv6 later, give
+        ``interface="UDPIPv6"`` to :meth:`set_address` or :meth:`set_port`.
+
+        :param port: the UDP port of all these interfaces.
+        :raises ConfigurationError: if there is no version, or another one than 4 and 6.
+        """
+        require(versions and all(version in DEFAULT_INTERFACES for version in versions),
+                f"give the versions of IP to use: 4, 6, or both, not {versions!r}")
+        names = [name for name, _ in DEFAULT_INTERFACES.values()]
+        blocks = self.config.get("interfaces", ())
+        known = {block["interface"]: block for block in blocks if block["interface"] in names}
+        usual_port = next((block["port"] for block in known.values() if "port" in block), DEFAULT_PORT)
+        chosen = []
+        for version in dict.fromkeys(versions):
+            name, ip = DEFAULT_INTERFACES[version]
+            block = {"interface": name, "ip": ip, "port": usual_port, **known.get(name, {})}
+            chosen.append(block if port is None else {**block, "port": port})
+        return self._set("interfaces", [*chosen, *(block for block in blocks if block["interface"] not in names)])
+
     def set_log_level(self, log_level: str) -> ConfigBuilder:
         """Log messages of this level of the ``logging`` module and above.
 
         :raises ConfigurationError: if there is no such level.
         """
-        _require(log_level in LOG_LEVELS, f"unknown log level {log_level!r}{did_you_mean(log_level, LOG_LEVELS)}")
+        require(log_level in LOG_LEVELS, f"unknown log level {log_level!r}{did_you_mean(log_level, LOG_LEVELS)}")
         return self._set("logger", {"level": log_level})
 
     def set_working_directory(self, folder_path: str | os.PathLike[str]) -> ConfigBuilder:
@@ -420,7 +303,7 @@ class ConfigBuilder:
 
         :raises ConfigurationError: if there is no such curve.
         """
-        _require(generation in CURVES, f"unknown curve {generation!r}{did_you_mean(generation, CURVES)}")
+        require(generation in CURVES, f"unknown curve {generation!r}{did_you_mean(generation, CURVES)}")
         return self._put_key({"alias": alias, "generation": generation, "file": file_path})
 
     def add_key_from_bin(self, alias: str, key_bin_b64: str | bytes,
@@ -433,11 +316,15 @@ class ConfigBuilder:
         return self._put_key({"alias": alias, "bin": key_bin_b64, "file": file_path or ""})
 
     def add_ephemeral_key(self, alias: str) -> ConfigBuilder:
-        """Use a new curve25519 key that is stored only in the configuration."""
+        """Use a new curve25519 key that is stored only in the configuration.
+
+        If nodes of one process share the configuration, the first one has this key. Each other one that runs at the
+        same time makes a new key for itself.
+        """
         from .keyvault.crypto import default_eccrypto
 
         key = default_eccrypto.generate_key("curve25519")
-        return self.add_key_from_bin(alias, base64.b64encode(key.key_to_bin()).decode(), "")
+        return self.add_key_from_bin(alias, EphemeralKey(base64.b64encode(key.key_to_bin()).decode()), "")
 
     def remember_peers(self, directory: str = "peers") -> ConfigBuilder:
         """Let all overlays that were added store good peers below ``directory``, and contact these at the next start.
@@ -472,7 +359,7 @@ class ConfigBuilder:
             "walkers": [{"strategy": strategy.name, "peers": peers, "init": init} for strategy, peers, init in walkers],
             "bootstrappers": [{"class": kind.name, "init": init} for kind, init in bootstrappers],
             "initialize": initialize,
-            "on_start": _repeatable(on_start),
+            "on_start": repeatable(on_start),
         }
         others = [other for other in self.config.get("overlays", ())
                   if allow_duplicate or other["class"] != overlay_class]

@@ -25,8 +25,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Union, cast
 
-from .expressions import Expression, get_attribute, has_attribute
+from .expressions import Expression
 from .reexports import reexports
+from .validation import check_arguments, check_settings
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -57,13 +58,6 @@ SessionT = TypeVar("SessionT")
 CommunityT = TypeVar("CommunityT")
 LauncherT = TypeVar("LauncherT", bound="type[CommunityLauncher[Any, Any]]")
 ClassSource = Union["ModuleType", str, type, Callable[[], type]]
-
-_HARMLESS_BUILTINS: dict[str, Callable[..., Any]] = {
-    **{function.__name__: function for function in (
-        all, any, bool, bytes, callable, dict, float, int, isinstance, len, list, max, min, set, str, tuple)},
-    "getattr": get_attribute, "hasattr": has_attribute,
-}
-
 
 class CommunityLauncher(Generic[SessionT, CommunityT]):
     """How to launch one overlay. Subclasses override methods, by themselves or by the decorators of this module.
@@ -228,12 +222,20 @@ class IPv8CommunityLoader(CommunityLoader):
         strategies = launcher.get_walk_strategies()
         my_peer = launcher.get_my_peer(ipv8, session)
         extra = launcher.get_kwargs(session)
+        bootstrappers = launcher.get_bootstrappers(session)
+        warnings = check_settings(f"the kwargs of {launcher.get_name()}", overlay_class, extra)
+        for strategy_class, arguments, _ in strategies:
+            check_arguments(f"a walk strategy of {launcher.get_name()}", strategy_class, arguments, passed=1)
+        for bootstrapper_class, arguments in bootstrappers:
+            check_arguments(f"a bootstrapper of {launcher.get_name()}", bootstrapper_class, arguments)
+        for warning in warnings:
+            self._logger.warning("%s", warning)
         community = overlay_class(overlay_class.settings_class(
             my_peer=my_peer, endpoint=ipv8.endpoint, network=ipv8.network, **extra))
         ipv8.overlays.append(community)
         for strategy_class, arguments, target_peers in strategies:
             ipv8.strategies.append((strategy_class(community, **arguments), target_peers))
-        for bootstrapper_class, arguments in launcher.get_bootstrappers(session):
+        for bootstrapper_class, arguments in bootstrappers:
             cast("Community", community).bootstrappers.append(bootstrapper_class(**arguments))
         launcher.finalize(ipv8, session, community)
 
@@ -279,7 +281,7 @@ def _condition(expression: str | Callable[[Any], Any]) -> Callable[[object, Any]
     if not isinstance(expression, str):
         return lambda _, session: expression(session)
     compiled = Expression(expression)
-    return lambda launcher, session: compiled({**_HARMLESS_BUILTINS, "self": launcher, "session": session})
+    return lambda launcher, session: compiled({"self": launcher, "session": session})
 
 
 def name(str_name: str) -> Decorator:
@@ -300,8 +302,9 @@ def after(*launcher_name: str) -> Decorator:
 def precondition(str_condition: str | Callable[[Any], Any]) -> Decorator:
     """Launch only if ``str_condition`` is true as well.
 
-    :param str_condition: text over ``session`` and ``self`` (the launcher) as :class:`~ipv8.expressions.Expression`
-        allows it, or a function that gets the session.
+    :param str_condition: a Python expression, as text, over ``session`` and ``self`` (the launcher), or a function that
+        gets the session. Text is code of the program: it is evaluated without restrictions.
+    :raises ValueError: if the text is not an expression.
     """
     condition = _condition(str_condition)
 

@@ -8,6 +8,7 @@ from abc import ABCMeta, abstractmethod
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from .checks import setting_names, similar
 from .keyvault.crypto import default_eccrypto
 from .messaging.interfaces.endpoint import EndpointListener
 from .messaging.interfaces.lan_addresses.interfaces import discover_addresses, get_providers
@@ -32,12 +33,28 @@ LAN_SCAN_INTERVAL = 10.0
 
 
 class Settings(SimpleNamespace):
-    """What an overlay is made from: each keyword becomes an attribute, and defaults are attributes of the class."""
+    """What an overlay is made from: each keyword becomes an attribute, and defaults are attributes of the class.
+
+    :raises TypeError: for a name that the class does not declare and that is probably a typo of one that it declares.
+    """
 
     community_id: bytes
     my_peer: Peer
     endpoint: Endpoint
     network: Network
+
+    #: Whether names that the class does not declare are settings too, and not mistakes.
+    allow_unknown: ClassVar[bool] = False
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        kind = type(self)
+        if settings and not kind.allow_unknown:
+            known = setting_names(kind)
+            for name in settings.keys() - known:
+                meant = similar(name, known)
+                if meant is not None:
+                    raise TypeError(f"{kind.__name__} has no setting {name!r}; did you mean {meant!r}?")
+        super().__init__(*args, **settings)
 
 
 SettingsClass = TypeVar("SettingsClass", bound=Settings)
@@ -73,10 +90,17 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         self.register_task("discover_lan_addresses", self.discover_lan_addresses, interval=LAN_SCAN_INTERVAL, delay=0)
 
     async def discover_lan_addresses(self) -> None:
-        """Search again for the addresses of this machine, with each address provider, in a thread."""
+        """Search again for the addresses of this machine, with each address provider, in a thread.
+
+        A provider that fails does not keep the others from searching.
+        """
         loop = asyncio.get_running_loop()
         for provider in tuple(get_providers()):
-            await loop.run_in_executor(None, discover_addresses, provider)
+            try:
+                await loop.run_in_executor(None, discover_addresses, provider)
+            except Exception as e:  # noqa: BLE001, PERF203 - whatever a provider raises, the search is repeated soon
+                self.logger.info("%s could not search for addresses: %s: %s", type(provider).__name__,
+                                 type(e).__name__, e)
         self._follow_interfaces()
 
     async def unload(self) -> None:

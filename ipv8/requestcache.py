@@ -96,7 +96,10 @@ class NumberCache:
         self._managed_futures.append((future, on_timeout))
 
     def on_timeout(self) -> None:
-        """Called when the cache was not popped in time, before its futures are resolved. To be overridden."""
+        """Called when the cache was not popped in time, before its futures are resolved. To be overridden.
+
+        It may add this cache to the request cache again, for another try. Then the futures are not resolved yet.
+        """
 
     def _resolve_futures(self) -> None:
         for future, value in self._managed_futures:
@@ -203,11 +206,11 @@ class RequestCache(TaskManager):
 
         if self._timeout_override is not None and isinstance(cache, self._timeout_filters or NumberCache):
             delay = self._timeout_override
+        self._identifiers[identifier] = cache  # before the task is made: where tasks start eagerly, it may end at once
         if cache.timed_by_task:
             self.register_task(cache, self._on_timeout, cache, delay=delay)
         else:
             self._timeouts[identifier] = self.start_timer(delay, self._on_timeout, cache)
-        self._identifiers[identifier] = cache
         for waiter in self._waiters.pop((prefix, number), ()):
             if not waiter.done():
                 waiter.set_result(cache)
@@ -219,10 +222,12 @@ class RequestCache(TaskManager):
         if self._identifiers.get(identifier) is cache:
             del self._identifiers[identifier]
             self._timeouts.pop(identifier, None)
+        self._pending_tasks.pop(cache, None)  # the task runs this method; its name is free if the cache is added again
         try:
             cache.on_timeout()
         finally:
-            cache._resolve_futures()
+            if self._identifiers.get(identifier) is not cache:
+                cache._resolve_futures()
 
     def has(self, prefix: str | type[CacheWithName], number: int) -> bool:
         """Whether a cache with this prefix and number is in flight."""

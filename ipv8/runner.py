@@ -18,6 +18,7 @@ import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
+from .calls import call
 from .configuration import (
     Bootstrapper,
     BootstrapperDefinition,
@@ -66,6 +67,7 @@ async def running(*overlay_classes: type[Overlay[Any]], port: int = 0, address: 
     """
     configuration, names = _configure(overlay_classes, port, address, key_file, tracker, bootstrappers, peers)
     async with IPv8(configuration, extra_communities=names) as node:
+        await _call_started(node)
         yield node
 
 
@@ -115,15 +117,20 @@ def _configure(overlay_classes: tuple[type[Overlay[Any]], ...], port: int, addre
     names = {f"{overlay_class.__module__}.{overlay_class.__qualname__}#{index}": overlay_class
              for index, overlay_class in enumerate(overlay_classes)}
     for name, overlay_class in names.items():
-        add_overlay(builder, name, overlay_class, "my peer", bootstrappers, peers)
+        # Their methods are called by _call_started: the walkers would wait for on_start calls.
+        add_overlay(builder, name, overlay_class, "my peer", bootstrappers, peers, call_started=False)
     if key_file is not None:
         builder.remember_peers(f"{os.fspath(key_file)}.peers")
     return builder.finalize(), names
 
 
 def add_overlay(builder: ConfigBuilder, name: str, overlay_class: type[Overlay[Any]], key_alias: str,
-                bootstrappers: Iterable[BootstrapperDefinition] | None = None, peers: int = 20) -> None:
-    """Add an overlay with a random walk to a configuration; the parameters are those of :func:`run`."""
+                bootstrappers: Iterable[BootstrapperDefinition] | None = None, peers: int = 20,
+                call_started: bool = True) -> None:
+    """Add an overlay with a random walk to a configuration; the parameters are those of :func:`run`.
+
+    :param call_started: whether its method ``started``, if it has one, is called when the node starts.
+    """
     default_limit = _default_max_peers(overlay_class)
     builder.add_overlay(
         name, key_alias, [WalkerDefinition(Strategy.RandomWalk, peers, {"timeout": WALK_TIMEOUT})],
@@ -131,7 +138,7 @@ def add_overlay(builder: ConfigBuilder, name: str, overlay_class: type[Overlay[A
         # A limit at or below the target divides the network into groups that are full (doc/protocol/discovery.md
         # section 7.3).
         {"max_peers": peers + peers // 2} if 0 <= default_limit <= peers else {},
-        [("started",)] if issubclass(overlay_class, _Startable) else [])
+        [("started",)] if call_started and issubclass(overlay_class, _Startable) else [])
 
 
 def parse_host_and_port(text: str) -> tuple[str, int]:
@@ -195,6 +202,20 @@ def _default_max_peers(overlay_class: type[Overlay[Any]]) -> int:
     return settings_class.max_peers if issubclass(settings_class, CommunitySettings) else -1
 
 
+async def _call_started(node: IPv8) -> None:
+    """Call the methods ``started`` of the overlays, at the same time; the first exception is raised."""
+    await asyncio.gather(*(call(overlay.started) for overlay in node.overlays if isinstance(overlay, _Startable)))
+
+
+async def _work(node: IPv8, main: Callable[[IPv8], Awaitable[T]] | None) -> T | None:
+    """What is done while a node runs."""
+    await _call_started(node)
+    if main is not None:
+        return await main(node)
+    await asyncio.Event().wait()
+    return None
+
+
 async def _run(configuration: dict[str, Any], names: dict[str, type[Overlay[Any]]], seconds: float | None,
                main: Callable[[IPv8], Awaitable[T]] | None) -> T | None:
     # Only the main thread gets signals. The handlers are installed before the start, which may take long.
@@ -211,10 +232,7 @@ async def _run(configuration: dict[str, Any], names: dict[str, type[Overlay[Any]
 async def _serve(configuration: dict[str, Any], names: dict[str, type[Overlay[Any]]], seconds: float | None,
                  main: Callable[[IPv8], Awaitable[T]] | None) -> T | None:
     async with IPv8(configuration, extra_communities=names) as node:
-        if main is None:
-            work: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
-        else:
-            work = asyncio.ensure_future(main(node))
+        work: asyncio.Future[T | None] = asyncio.ensure_future(_work(node, main))
         try:
             done, _ = await asyncio.wait({work}, timeout=seconds)
             return work.result() if done else None

@@ -16,31 +16,30 @@ A node belongs to the thread of its event loop, like all of this library: other 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
-import os
 import threading
+from contextlib import suppress
 from functools import partial
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from . import clock
+from .calls import STOP_GRACE, call, cancel, name_of, result_of, wait
+from .checks import did_you_mean
 from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _GENERAL_STRATEGIES, _WALKERS, tunnel_endpoint_class
-from .configuration import ConfigurationError, complete_configuration, did_you_mean, validate_configuration
-from .keyvault.crypto import default_eccrypto
-from .keyvault.files import load_or_create_private_key, load_private_key, store_private_key
+from .configuration import ConfigurationError
+from .identities import OwnKeyWatch, make_peer, release
 from .messaging.address import UDPv4Address
 from .messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
-from .peer import Peer
 from .peerdiscovery.network import Network
 from .reexports import reexports
+from .taskmanager import TaskManager
 from .util import maybe_coroutine
+from .validation import check_arguments, check_settings, complete_configuration, validate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from .keyvault.keys import PrivateKey
     from .messaging.interfaces.endpoint import Endpoint
     from .messaging.interfaces.portmapping.gateway import PortMapping
     from .messaging.interfaces.portmapping.mapper import PortMapper
@@ -51,6 +50,13 @@ __all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8", "ShutdownError"
 
 CLOSED_POLL_INTERVAL = 0.1
 """Seconds between two checks of an endpoint that is not open, if the walker interval is shorter."""
+
+ON_START_PATIENCE = 10.0
+"""Seconds for which the walkers wait for the ``on_start`` calls."""
+
+OPEN_RETRY_INTERVAL = 30.0
+"""Seconds between two attempts to open the sockets, while none could be opened."""
+
 
 _background: set[asyncio.Task[Any]] = set()  # an event loop holds only weak references to its tasks
 
@@ -79,33 +85,6 @@ class ShutdownError(RuntimeError):
         super().__init__(f"{len(errors)} part(s) of the node failed while stopping: {details}")
 
 
-def _load_key(block: Mapping[str, Any]) -> PrivateKey:
-    """The key of a block of the configuration: that of an existing file, else the one in the block, else a new one."""
-    path, curve = os.fspath(block.get("file") or ""), block.get("generation")
-    if path and os.path.exists(path):
-        return load_private_key(path)
-    if block.get("bin"):
-        try:
-            key = default_eccrypto.key_from_private_bin(_decode_base64(block["bin"]))
-        except (TypeError, ValueError):
-            # From None: the cause may show the private key.
-            raise ConfigurationError(f"the 'bin' of the key {block['alias']!r} is not the base64 form of "
-                                     "a private key") from None
-        if path:
-            store_private_key(path, key)
-        return key
-    if not curve:
-        raise ConfigurationError(f"the file {path!r} of the key {block['alias']!r} does not exist: restore it, or "
-                                 "configure a 'generation' (a curve) to have a new key made")
-    return load_or_create_private_key(path, curve) if path else default_eccrypto.generate_key(curve)
-
-
-def _decode_base64(text: str | bytes) -> bytes:
-    """Decode base64 text that may contain white space, such as line breaks, and nothing else that is not base64."""
-    encoded = text.encode("ascii") if isinstance(text, str) else bytes(text)
-    return base64.b64decode(b"".join(encoded.split()), validate=True)
-
-
 class IPv8:
     """A node: an endpoint, keys, overlays and their walkers.
 
@@ -123,12 +102,21 @@ class IPv8:
                  enable_statistics: bool = False,
                  extra_communities: Mapping[str, type[Overlay[Any]]] | None = None) -> None:
         complete = complete_configuration(configuration)
-        validate_configuration(complete, bootstrappers=None)
+        warnings = validate(complete, bootstrappers=None)
+        interval = configuration.get("walker_interval", 0.0)
+        if interval != complete["walker_interval"] and "walker_interval" in configuration:
+            warnings.append(f"walker_interval cannot be {interval}: it is {complete['walker_interval']}")
         logging.basicConfig(**complete["logger"])
         self._logger = logging.getLogger(type(self).__name__)
         self._ipv4_address = next((block["ip"] for block in reversed(complete["interfaces"])
                                    if block["interface"] == "UDPIPv4" and "ip" in block), "0.0.0.0")  # noqa: S104 - all interfaces
         planned = self._plan(complete["overlays"], extra_communities or {})
+        for index, block in enumerate(complete["overlays"]):
+            for overlay_class in (overlay_class for other, overlay_class in planned if other is block):
+                warnings += check_settings(f"overlays[{index}] ({block['class']}).initialize", overlay_class,
+                                           block["initialize"])
+        for warning in warnings:
+            self._logger.warning("The configuration: %s", warning)
 
         self.configuration = configuration
         self.endpoint: Any = endpoint_override or self._create_endpoint(complete["interfaces"])
@@ -138,7 +126,8 @@ class IPv8:
         if any(block["initialize"].get("anonymize") for block, _ in planned):
             self.endpoint = tunnel_endpoint_class()(self.endpoint)
         self.network = Network()
-        self.keys = {block["alias"]: Peer(_load_key(block)) for block in complete["keys"]}
+        self.network.own_key_observer = OwnKeyWatch(self, self._logger)
+        self.keys = {block["alias"]: make_peer(block) for block in complete["keys"]}
         #: For programs that lock it around calls of their own. No method of this class locks it.
         self.overlay_lock = threading.RLock()
         self.strategies: list[tuple[DiscoveryStrategy[Any], int]] = []
@@ -148,7 +137,15 @@ class IPv8:
         self.state_machine_task: asyncio.Task[None] | None = None
         self.port_mapping: PortMapper | None = None
         self._wants_port_mapping: bool = complete["port_mapping"]
+        self._run: object | None = None  # a new one at each start, none after the stop
+        self._opening: asyncio.Task[Any] | None = None
         self._starting: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # on which it was started
+        self._was_unloaded = False
+        self._must_reopen = False
+        self._next_round = 0.0
+        self._next_open = 0.0
         try:
             for block, overlay_class in planned:
                 self._create_overlay(block, overlay_class)
@@ -179,14 +176,15 @@ class IPv8:
         return planned
 
     def _create_endpoint(self, blocks: Iterable[Mapping[str, Any]]) -> DispatcherEndpoint:
+        from .messaging.interfaces.dispatcher.endpoint import INTERFACES
+
         arguments = {block["interface"]: {key: int(value) if key == "port" else value  # a whole number, maybe 8090.0
                                           for key, value in block.items() if key != "interface"} for block in blocks}
-        try:
-            return DispatcherEndpoint(list(arguments), **arguments)
-        except KeyError as e:
-            from .messaging.interfaces.dispatcher.endpoint import INTERFACES
-            raise ConfigurationError(f"there is no interface {e.args[0]!r}"
-                                     f"{did_you_mean(e.args[0], INTERFACES)}") from e
+        for name, given in arguments.items():
+            if name not in INTERFACES:
+                raise ConfigurationError(f"there is no interface {name!r}{did_you_mean(name, INTERFACES)}")
+            check_arguments(f"the interface {name}", INTERFACES[name], given)
+        return DispatcherEndpoint(list(arguments), **arguments)
 
     def _create_overlay(self, block: Mapping[str, Any], overlay_class: type[Overlay[Any]]) -> None:
         settings = overlay_class.settings_class(my_peer=self.keys[block["key"]], endpoint=self.endpoint,
@@ -202,8 +200,12 @@ class IPv8:
             if strategy_class is None or not _is_strategy(strategy_class):
                 raise RuntimeError(f"{block['class']} has no discovery strategy {name!r}"
                                    f"{did_you_mean(name, [*_WALKERS, *own, *_GENERAL_STRATEGIES])}")
+            check_arguments(f"the walker {name} of {block['class']}", strategy_class, walker["init"], passed=1)
             self.strategies.append((strategy_class(overlay, **walker["init"]), walker["peers"]))
         for method, *arguments in block["on_start"]:
+            if not callable(getattr(overlay, method, None)):
+                raise AttributeError(f"on_start of {block['class']}: it has no method {method!r}"  # noqa: TRY004 - as getattr()
+                                     f"{did_you_mean(method, _methods_of(overlay))}")
             self.on_start.append((getattr(overlay, method), tuple(arguments)))
         for bootstrapper in block["bootstrappers"]:
             self._create_bootstrapper(bootstrapper, overlay)
@@ -211,13 +213,15 @@ class IPv8:
     def _create_bootstrapper(self, block: Mapping[str, Any], overlay: Overlay[Any]) -> None:
         from .community import Community
 
-        bootstrapper_class = _BOOTSTRAPPERS.get(block["class"])
+        name = block["class"]
+        bootstrapper_class = _BOOTSTRAPPERS.get(name) if isinstance(name, str) else None
         if bootstrapper_class is None:
-            self._logger.warning("There is no bootstrapper %r%s: %s runs without it.", block["class"],
-                                 did_you_mean(block["class"], _BOOTSTRAPPERS), type(overlay).__name__)
+            self._logger.warning("There is no bootstrapper %r%s: %s runs without it.", name,
+                                 did_you_mean(name, _BOOTSTRAPPERS), type(overlay).__name__)
         elif not isinstance(overlay, Community):
             raise RuntimeError(f"{type(overlay).__name__} is no Community: it cannot have bootstrappers")
         else:
+            check_arguments(f"the bootstrapper {name} of {type(overlay).__name__}", bootstrapper_class, block["init"])
             overlay.bootstrappers.append(bootstrapper_class(**block["init"]))
 
     def _abandon(self) -> None:
@@ -237,6 +241,7 @@ class IPv8:
     async def __aenter__(self: ServiceT) -> ServiceT:  # noqa: PYI019 - Self is newer than Python 3.10
         try:
             await self.start()
+            self.require_open()
         except BaseException:
             await self.stop()
             raise
@@ -247,54 +252,135 @@ class IPv8:
         await self.stop()
 
     async def start(self) -> None:
-        """Open the sockets, start the walkers, and make the ``on_start`` calls of the configuration.
+        """Open the sockets, make the ``on_start`` calls of the configuration, then start the walkers.
 
         With ``port_mapping`` in the configuration, the router is asked in the background to forward the port of IPv4.
         The result is in ``port_mapping.mapping``. If peers can use the outside address, it is in
         ``endpoint.mapped_address``.
 
-        The calls run at the same time, and while the walkers walk: a call may wait for the first peer. This method
-        returns when all of them have returned.
+        The calls run at the same time. This method returns when all of them have returned, or when the node was stopped
+        meanwhile. If they take longer than :data:`ON_START_PATIENCE`, that is logged and the walkers start without
+        them: one of the calls may wait for a peer.
 
-        :raises OSError: if no socket could be opened.
-        :raises RuntimeError: if the node is running already.
+        If no socket can be opened, that is logged, and tried again while the node runs. ``async with`` raises
+        ``OSError`` in this case (see :meth:`require_open`). If the node is running already, nothing is done.
+
+        :raises RuntimeError: if the node was stopped, or was made for another event loop.
         :raises Exception: what the first failing ``on_start`` call raised. The other calls were completed, and the
-            walkers are stopped.
+            walkers are not started.
         """
-        if self.state_machine_task is not None and not self.state_machine_task.done():
-            raise RuntimeError("the node is running already")
-        if await maybe_coroutine(self.endpoint.open) is False:
-            raise OSError("none of the configured interfaces could be opened: check their 'ip' and 'port'")
-        if self._wants_port_mapping and self.port_mapping is None:
-            self._start_port_mapping()
-        self.state_machine_task = asyncio.ensure_future(self.on_tick())
-        self._starting = [asyncio.ensure_future(_call(method, arguments)) for method, arguments in self.on_start]
+        if self._run is not None:
+            self._logger.warning("The node is running already: it is not started again")
+            return
+        self._check_startable()
+        self._loop = asyncio.get_running_loop()
+        run = self._run = object()
         try:
-            outcomes = await asyncio.gather(*self._starting, return_exceptions=True)
-        except asyncio.CancelledError:
-            await _cancel(self.state_machine_task)
+            await self._open(run)
+            if self._run is run:
+                await self._call_on_start(run)
+            if self._stopping is not None:
+                with suppress(ShutdownError):  # the caller of stop() gets it
+                    await asyncio.shield(self._stopping)
+        except BaseException:
+            if self._run is run:
+                self._run = None
+                await cancel(*self._tickers())
             raise
-        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+
+    def _check_startable(self) -> None:
+        if self._was_unloaded and not self.overlays:
+            raise RuntimeError("this node was stopped, and its overlays are gone: make a new IPv8 from the "
+                               "configuration")
+        running = asyncio.get_running_loop()
+        for overlay in self.overlays:
+            if isinstance(overlay, TaskManager) and any(task.get_loop() is not running for task in overlay.get_tasks()):
+                raise RuntimeError("this node was made for another event loop, so its overlays cannot run here: call "
+                                   "IPv8(...) inside of the coroutine that you give to asyncio.run()")
+
+    def require_open(self) -> None:
+        """Do nothing if a socket is open.
+
+        :raises OSError: otherwise; the message says what could not be opened.
+        """
+        if not self.endpoint.is_open() and self._run is not None:
+            raise OSError(self._not_open())
+
+    def _not_open(self) -> str:
+        wanted = ", ".join(f"{block.get('interface')} {block.get('ip', '')} port {block.get('port', 0)}"
+                           for block in self.configuration.get("interfaces", ()) if isinstance(block, dict))
+        return (f"none of the configured interfaces could be opened ({wanted or 'there are none'}): check their 'ip' "
+                "and 'port'")
+
+    async def _open(self, run: object) -> None:
+        self._must_reopen = False
+        opening = self._opening = asyncio.ensure_future(result_of(self.endpoint.open))
+        try:
+            opened = await opening
+        except asyncio.CancelledError:
+            if self._run is run:
+                raise
+            return  # by the stop of this node
+        finally:
+            self._opening = None
+        if self._run is not run:
+            return
+        if not self.endpoint.is_open():
+            self._logger.error("%s", self._not_open())
+            self._must_reopen = opened is False
+            self._next_open = clock.monotonic() + OPEN_RETRY_INTERVAL
+        elif self._wants_port_mapping and self.port_mapping is None:
+            self._start_port_mapping()
+
+    async def _call_on_start(self, run: object) -> None:
+        calls = self._starting = [asyncio.ensure_future(call(method, arguments))
+                                  for method, arguments in self.on_start]
+        if calls:
+            _, late = await wait(calls, ON_START_PATIENCE)
+            if late:
+                self._logger.warning("on_start calls take longer than %d s, so the walkers start without them. If they "
+                                     "go on for ever, use register_task() of the overlay instead: %s",
+                                     ON_START_PATIENCE, ", ".join(map(name_of, late)))
+                self._start_walking(run)
+            await wait(calls, None)
+        errors = [error for call in calls if not call.cancelled() and (error := call.exception()) is not None]
         for error in errors[1:]:
             self._logger.error("Another on_start call failed", exc_info=error)
         if errors:
-            await _cancel(self.state_machine_task)
             raise errors[0]
+        self._start_walking(run)
+
+    def _start_walking(self, run: object) -> None:
+        if self._run is run and (self.state_machine_task is None or self.state_machine_task.done()):
+            self.state_machine_task = asyncio.ensure_future(self._tick_for_ever())
+
+    def _tickers(self) -> list[asyncio.Task[None]]:
+        return [] if self.state_machine_task is None else [self.state_machine_task]
+
+    async def _tick_for_ever(self) -> None:
+        self._next_round = clock.monotonic()
+        while True:
+            await self.on_tick()
+            await asyncio.sleep(0)  # other tasks run, even if a subclass waits for nothing
 
     async def on_tick(self) -> None:
-        """Let every walker that wants more peers take a step in each walker interval, until cancelled.
+        """Let every walker that wants more peers take one step; this takes one walker interval.
 
-        The steps are spread evenly over the interval. Delays do not add up.
+        The steps are spread evenly over the interval. A running node calls this again and again, and delays do not add
+        up.
         """
-        begin = clock.monotonic()
-        while True:
-            pause = CLOSED_POLL_INTERVAL
-            if self.endpoint.is_open():
-                await self._walk_round(begin)
-                pause = 0.0
-            now = clock.monotonic()
-            begin = max(begin + self.walk_interval, now + pause)
-            await asyncio.sleep(begin - now)
+        now = clock.monotonic()
+        is_due = 0 <= now - self._next_round <= self.walk_interval
+        begin = self._next_round if is_due else now
+        pause = CLOSED_POLL_INTERVAL
+        if self.endpoint.is_open():
+            await self._walk_round(begin)
+            pause = 0.0
+        elif self._must_reopen and self._run is not None and now >= self._next_open:
+            await self._open(self._run)
+        now = clock.monotonic()
+        self._next_round = max(begin + self.walk_interval, now + pause)
+        await asyncio.sleep(self._next_round - now)
 
     async def _walk_round(self, begin: float) -> None:
         round_ = tuple(self.strategies)
@@ -317,30 +403,70 @@ class IPv8:
     async def stop(self) -> None:
         """Stop the walkers, unload all overlays at the same time, and close the sockets; also without :meth:`start`.
 
+        It may be called from anywhere on the event loop of the node: also by a task or a message handler of an overlay,
+        while the node starts, and again while it stops. A caller that is cancelled does not stop the stop. Other
+        threads use ``asyncio.run_coroutine_threadsafe(node.stop(), loop)``.
+
         :raises ShutdownError: at the end, if any of that raised an exception.
+        :raises RuntimeError: if the node runs on another event loop.
         """
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and self._loop.is_running():
+            raise RuntimeError("this node runs on another event loop: use "
+                               "asyncio.run_coroutine_threadsafe(node.stop(), loop) with that loop")
+        stopping = self._stopping
+        if stopping is None:
+            stopping = self._stopping = loop.create_future()
+            # A task of its own: unloading an overlay cancels the tasks of that overlay, among which may be the caller.
+            task = loop.create_task(self._stop(stopping, asyncio.current_task()))
+            _background.add(task)
+            task.add_done_callback(_background.discard)
+        await asyncio.shield(stopping)
+
+    async def _stop(self, done: asyncio.Future[None], caller: asyncio.Task[Any] | None) -> None:
+        failures: list[tuple[str, BaseException]] = []
+        try:
+            self._run = None
+            await asyncio.sleep(0)  # a caller that was started eagerly is registered with its overlay afterwards
+            for overlay in self.overlays:
+                if caller is not None and isinstance(overlay, TaskManager):
+                    overlay.release_task(caller)
+            failures = await self._stop_parts()
+        finally:
+            self._stopping = None
+            if failures:
+                error = ShutdownError(*map(list, zip(*failures, strict=True)))
+                error.__cause__ = failures[0][1]
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+    async def _stop_parts(self) -> list[tuple[str, BaseException]]:
+        """Stop everything; the result is which parts failed, and how."""
         self.on_start.clear()
-        await _cancel(*self._starting, *([self.state_machine_task] if self.state_machine_task else []))
+        if self._opening is not None:
+            # An endpoint that is closed before it is open may stay open afterwards.
+            await wait([self._opening], STOP_GRACE)
+        await cancel(*([] if self._opening is None else [self._opening]), *self._starting, *self._tickers())
         overlays = list({id(overlay): overlay for overlay in self.overlays}.values())
         sources = [type(overlay).__name__ for overlay in overlays] + [type(self.endpoint).__name__]
         self.overlays.clear()
         self.strategies.clear()
+        self._was_unloaded |= bool(overlays)
         outcomes: list[Any] = []
         try:
             unloaded, _ = await asyncio.gather(_unload(overlays), self._stop_port_mapping())
             outcomes += unloaded
         finally:
-            outcomes += await asyncio.gather(_call(self.endpoint.close), return_exceptions=True)
-        failures = [(source, outcome) for source, outcome in zip(sources, outcomes, strict=True) if outcome is not None]
-        if failures:
-            raise ShutdownError(*map(list, zip(*failures, strict=True))) from failures[0][1]
+            outcomes += await asyncio.gather(call(self.endpoint.close), return_exceptions=True)
+            release(self.keys.values())
+        return [(source, outcome) for source, outcome in zip(sources, outcomes, strict=True) if outcome is not None]
 
     # -- port mapping ------------------------------------------------------------------------------------------------
 
     def _start_port_mapping(self) -> None:
         from .messaging.interfaces.portmapping.mapper import PortMapper
         from .messaging.interfaces.portmapping.search import find_gateways
-        from .taskmanager import TaskManager
 
         host, port = self.endpoint.get_address()[:2]
         if ":" in host:
@@ -409,22 +535,13 @@ def _is_strategy(candidate: object) -> bool:
     return isinstance(candidate, type) and issubclass(candidate, DiscoveryStrategy)
 
 
-async def _call(function: Callable[..., Any], arguments: tuple[Any, ...] = ()) -> None:
-    """Call ``function``, which may be asynchronous, and ignore its result."""
-    result = function(*arguments)
-    if isawaitable(result):
-        await result
-
-
 async def _unload(overlays: Iterable[Overlay[Any]]) -> list[BaseException | None]:
     """Unload overlays at the same time; the result has what each raised, or ``None``."""
-    return await asyncio.gather(*(_call(overlay.unload) for overlay in overlays), return_exceptions=True)
+    return await asyncio.gather(*(call(overlay.unload) for overlay in overlays), return_exceptions=True)
 
 
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def _methods_of(overlay: object) -> list[str]:
+    return [name for name in dir(type(overlay)) if not name.startswith("_") and callable(getattr(type(overlay), name))]
 
 
 # -- the short way ---------------------------------------------------------------------------------------------------

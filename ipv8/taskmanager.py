@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from asyncio import Future
 from collections.abc import Coroutine
 from functools import partial, wraps
@@ -35,6 +36,8 @@ CHECK_INTERVAL = 600.0
 """Seconds between two searches for overdue tasks."""
 FIRST_CHECK = 900.0
 """Seconds until the first search for overdue tasks."""
+REPORT_INTERVAL = 60.0
+"""Seconds between two reports that a task with an interval failed."""
 SHUTDOWN_GRACE = 5.0
 """Seconds for which a shutdown waits until cancelled tasks have cleaned up."""
 
@@ -55,7 +58,10 @@ async def delay_runner(delay: float, delayed_task: Callable[..., Any], *args: An
 
 
 async def interval_runner(delay: float, interval: float, interval_task: Callable[..., Any], *args: Any) -> None:
-    """Wait ``delay`` seconds, then call ``interval_task`` again and again, ``interval`` seconds after its last end."""
+    """Wait ``delay`` seconds, then call ``interval_task`` again and again, ``interval`` seconds after its last end.
+
+    An exception ends it. A task with an interval of a :class:`TaskManager` reports exceptions and goes on.
+    """
     await asyncio.sleep(delay)
     while True:
         await _run(interval_task, args)
@@ -152,8 +158,10 @@ class TaskManager:
 
         The function may be async or plain. It runs at the next iteration of the loop, after ``delay`` seconds, or, with
         an ``interval``, again and again: first after ``delay`` (not given: after ``interval``), then ``interval``
-        seconds after the end of each run. An exception ends the task and is given to the exception handler of the loop;
-        if its class is in ``ignore``, it is logged instead. Whoever awaits the returned future gets it in both cases.
+        seconds after the end of each run. An exception is given to the exception handler of the loop; if its class is
+        in ``ignore``, it is logged instead. It ends a task without interval, and whoever awaits the returned future
+        gets it. A task with an interval goes on; of its exceptions at most one in :data:`REPORT_INTERVAL` seconds is
+        reported.
 
         After the shutdown nothing is registered: a warning is logged, a given future is cancelled, and the returned
         future has the result ``None``.
@@ -188,7 +196,7 @@ class TaskManager:
             loop = current_loop()
             work: Coroutine[Any, Any, Any]
             if interval:
-                work = interval_runner(interval if delay is None else delay, interval, user_task, *args)
+                work = self._repeat(name, interval if delay is None else delay, interval, ignore, user_task, args)
             elif delay:
                 work = delay_runner(delay, user_task, *args)
             elif _is_coroutine_function(user_task):
@@ -297,13 +305,34 @@ class TaskManager:
         if future.cancelled():
             return
         exception = future.exception()
-        if exception is None:
-            return
+        if exception is not None:
+            self._report(name, ignore, future, exception)
+
+    async def _repeat(self, name: Hashable, delay: float, interval: float, ignore: tuple[type[BaseException], ...],
+                      func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Like :func:`interval_runner`, but exceptions are reported, and the shutdown ends it."""
+        await asyncio.sleep(delay)
+        reported_at = -math.inf
+        while not self._shutdown:  # a task that was released is not cancelled
+            try:
+                await _run(func, args)
+            except Exception as e:  # noqa: BLE001 - it is reported
+                if clock.monotonic() - reported_at >= REPORT_INTERVAL:
+                    reported_at = clock.monotonic()
+                    self._report(name, ignore, None, e)
+            if not self._shutdown:
+                await asyncio.sleep(interval)
+
+    def _report(self, name: Hashable, ignore: tuple[type[BaseException], ...], future: Future[Any] | None,
+                exception: BaseException) -> None:
+        """Report that the task ``name`` failed; without a ``future``, that it goes on nevertheless."""
         if isinstance(exception, ignore):
             self._logger.error("Task %r failed", name, exc_info=exception)
-        else:
-            future.get_loop().call_exception_handler({"message": f"Task {name!r} of {type(self).__name__} failed",
-                                                      "exception": exception, "future": future})
+            return
+        context = {"message": f"Task {name!r} of {type(self).__name__} failed", "exception": exception}
+        if future is not None:
+            context["future"] = future
+        (asyncio.get_running_loop() if future is None else future.get_loop()).call_exception_handler(context)
 
     # Cancellation
 
@@ -318,6 +347,11 @@ class TaskManager:
         future.cancel()
         return future
 
+    def release_task(self, future: Future[Any]) -> None:
+        """Forget a task without cancelling it, so that it can shut this task manager down and go on afterwards."""
+        for name in [name for name, known in self._pending_tasks.items() if known is future]:
+            del self._pending_tasks[name]
+
     def cancel_all_pending_tasks(self) -> list[Future[Any]]:
         """Cancel all tasks, the search for overdue ones included, and all timers; return the tasks."""
         for timer in tuple(self._timers):
@@ -328,14 +362,17 @@ class TaskManager:
         """Cancel all tasks and timers, wait for the tasks to end and run the shutdown tasks. It may be called twice.
 
         Tasks that have not ended :data:`SHUTDOWN_GRACE` seconds after their cancellation are logged and left behind.
+        Tasks of another event loop are cancelled, but not waited for.
         A task of this manager that calls this method is forgotten, not cancelled. Every shutdown task runs, even if an
         earlier one fails or the caller is cancelled meanwhile; then the first failure among them is raised.
         """
         self._shutdown = True
         caller = asyncio.current_task()
-        for name in [name for name, future in self._pending_tasks.items() if future is caller]:
-            del self._pending_tasks[name]
-        ending = [future for future in self.cancel_all_pending_tasks() if not future.done()]
+        if caller is not None:
+            self.release_task(caller)
+        loop = asyncio.get_running_loop()
+        ending = [future for future in self.cancel_all_pending_tasks()
+                  if not future.done() and future.get_loop() is loop]
         try:
             if ending:
                 _, stubborn = await asyncio.wait(ending, timeout=SHUTDOWN_GRACE)

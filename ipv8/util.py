@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
+import threading
 import warnings
 from asyncio import get_event_loop, get_running_loop
 from functools import wraps
@@ -25,6 +25,9 @@ maximum_integer = 2147483647
 
 _SHA1_PADDING = b"SHA-1" + bytes(7)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+SIGNAL_GRACE = 1.0
+"""Seconds for which further signals are ignored after the first one."""
 
 
 class Computed(Generic[T]):
@@ -118,31 +121,57 @@ def strip_sha1_padding(s: bytes) -> bytes:
     return s.removeprefix(_SHA1_PADDING)
 
 
+def _call_on_signal(loop: AbstractEventLoop, number: signal.Signals, callback: Callable[[], object]) -> None:
+    """Call ``callback`` on ``loop`` when the process receives a signal, also if the loop has no support for that."""
+    try:
+        loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # as on Windows
+        signal.signal(number, lambda *_: None if loop.is_closed() else loop.call_soon_threadsafe(callback) and None)
+
+
+def _restore_signal(loop: AbstractEventLoop, number: signal.Signals) -> None:
+    """Let a signal have its usual effect again."""
+    try:
+        loop.remove_signal_handler(number)
+    except NotImplementedError:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
 def create_event_with_signals(*signals: signal.Signals) -> asyncio.Event:
     """An event that is set when the process receives one of ``signals``, by default SIGINT and SIGTERM.
 
-    It must be called in the main thread while the event loop runs. The handlers stay installed.
+    The handlers stay installed.
+
+    :raises RuntimeError: unless it is called in the main thread, while the event loop runs.
     """
-    event = asyncio.Event()
     loop = get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("only the main thread of a process gets signals: elsewhere, wait for an asyncio.Event that "
+                           "your program sets with loop.call_soon_threadsafe(event.set)")
+    event = asyncio.Event()
     for number in signals or _STOP_SIGNALS:
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(event.set))
-        else:
-            loop.add_signal_handler(number, event.set)
+        _call_on_signal(loop, number, event.set)
     return event
 
 
 async def run_forever() -> None:
     """Return when the process receives SIGINT (Ctrl+C) or SIGTERM.
 
-    Afterwards these signals have their usual effect again, so a second one can stop a shutdown that hangs.
+    For :data:`SIGNAL_GRACE` seconds afterwards these signals have no effect, as one key press or one ``kill`` may reach
+    a process twice. Then they have their usual effect again, so a second one can stop a shutdown that hangs.
+
+    :raises RuntimeError: unless it is called in the main thread.
     """
+    event = create_event_with_signals()
+    loop = get_running_loop()
     try:
-        await create_event_with_signals().wait()
-    finally:
-        for number in _STOP_SIGNALS:
-            if sys.platform == "win32":
-                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-            else:
-                get_running_loop().remove_signal_handler(number)
+        await event.wait()
+    except BaseException:
+        _restore_signals(loop)
+        raise
+    loop.call_later(SIGNAL_GRACE, _restore_signals, loop)
+
+
+def _restore_signals(loop: AbstractEventLoop) -> None:
+    for number in _STOP_SIGNALS:
+        _restore_signal(loop, number)

@@ -38,6 +38,7 @@ class Environment:
         self.root = root
         self.directory = root / ".venv"
         self.stamp = self.directory / "installed.json"
+        self.marker = self.directory / "made-by-ipv8-bootstrap"
         self.python = self.directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
     def is_running(self) -> bool:
@@ -66,6 +67,9 @@ class Environment:
 
         Extras that it already has are kept. It is rebuilt if another version of Python made it, or if the directory was
         copied or moved: scripts in the environment, and its link to the sources, contain the path where it was made.
+
+        An environment without the marker of this program was made by somebody else. It is never deleted. It is
+        completed if it is usable; otherwise the program exits with a message.
         """
         installed = self.installed()
         extras |= frozenset(installed.get("extras", ()))
@@ -75,11 +79,18 @@ class Environment:
             return False
         if not self.is_running():
             if self.directory.exists() and not self.is_usable(installed):
+                if not self.is_own():
+                    sys.exit(f"{self.directory} cannot be used: it lacks pip, or it was made elsewhere or by another "
+                             "Python. It was not made by this program, so it is not deleted. Move it and start again.")
                 self.remove()
             if not self.directory.exists():
                 self.create()
         self.install(extras)
         return True
+
+    def is_own(self) -> bool:
+        """Whether this program made the environment."""
+        return self.marker.is_file() and not self.directory.is_symlink()
 
     def is_usable(self, installed: "dict[str, Any]") -> bool:
         """Whether the existing environment was made here, by this version of Python, and can install packages."""
@@ -106,8 +117,9 @@ class Environment:
                      "apt install python3-venv) or use another Python, and start again.")
         tell("Making {} for Python {}.{}; this happens once.".format(self.directory.name, *sys.version_info))
         if subprocess.run([sys.executable, "-m", "venv", str(self.directory)], check=False).returncode:
-            shutil.rmtree(str(self.directory), ignore_errors=True)
+            shutil.rmtree(str(self.directory), ignore_errors=True)  # it did not exist before
             sys.exit("The virtual environment could not be made; what Python says about it stands above.")
+        self.marker.write_text("scripts/bootstrap.py made this environment, and may delete it.\n", encoding="utf-8")
 
     def install(self, extras: "frozenset[str]") -> None:
         """Install the project as an editable package with ``extras`` and write the stamp."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import pickle
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
@@ -14,6 +17,9 @@ from ipv8.class_tables import (
     ClassTable,
     tunnel_endpoint_class,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Importer:
@@ -44,6 +50,43 @@ def test_it_is_a_dictionary_of_all_classes() -> None:
     for look in (list, dict, len, lambda t: sorted(t.keys()), lambda t: list(t.values()), lambda t: list(t.items()),
                  lambda t: {**t}):
         assert look(make_table()) == look({"Importer": Importer})
+
+
+WHOLE: dict[str, Callable[[Any], Any]] = {
+    "copy": lambda t: t.copy(), "copied": copy.copy, "deep copy": copy.deepcopy,
+    "pickled": lambda t: pickle.loads(pickle.dumps(t)),
+    "repr": repr, "equal": lambda t: t == {"Importer": Importer, "Other": int},
+    "unequal": lambda t: t != {"Importer": Importer, "Other": int}, "reflected": lambda t: {"Importer": Importer} == t,
+    "or": lambda t: t | {"a": int}, "reflected or": lambda t: {"a": int} | t, "reversed": lambda t: list(reversed(t)),
+    "bool": bool, "sorted": sorted, "merged": lambda t: dict(t, a=int),
+    "pop": lambda t: (t.pop("Importer"), "Importer" in t, dict(t)), "no pop": lambda t: t.pop("Nobody", 5),
+    "popitem": lambda t: (t.popitem(), t.popitem(), dict(t)),
+    "setdefault": lambda t: (t.setdefault("Importer", int), dict(t)),
+    "new default": lambda t: (t.setdefault("New", int), dict(t)),
+    "clear": lambda t: (t.clear(), dict(t), "Importer" in t),
+    "delete": lambda t: (t.__delitem__("Importer"), "Importer" in t, dict(t)),
+    "replace and delete": lambda t: (t.update(Importer=str), t.pop("Importer"), "Importer" in t),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_it_is_like_any_dictionary(name: str) -> None:
+    plain: dict[str, type[Any]] = {"Importer": Importer, "Other": int}
+    table = ClassTable({"Importer": Importer(), "Other": lambda: int})
+    assert WHOLE[name](table) == WHOLE[name](plain)
+    assert dict(table) == plain
+
+
+def test_unknown_names_cannot_be_deleted() -> None:
+    with pytest.raises(KeyError):
+        del make_table()["Tunnels"]
+
+
+def test_tests_can_patch_it() -> None:
+    table = make_table()
+    with patch.dict(table, {"Mine": int}, clear=True):
+        assert dict(table) == {"Mine": int}
+    assert dict(table) == {"Importer": Importer}
 
 
 def test_absent_names_have_no_class() -> None:
@@ -80,8 +123,9 @@ def test_names_that_are_no_strings() -> None:
 
 @pytest.mark.parametrize("table", [_COMMUNITIES, _WALKERS, _BOOTSTRAPPERS])
 def test_classes_have_the_names_of_the_table(table: ClassTable) -> None:
-    for name, importer in table._importers.items():
-        assert importer().__name__ == name
+    assert len(table) >= 2
+    for name, found in table.items():
+        assert found.__name__ == name
 
 
 def test_what_this_release_lacks() -> None:

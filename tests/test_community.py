@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -1244,6 +1245,78 @@ def test_an_introduction_looks_at_few_of_many(make_overlay: Any, monkeypatch: py
     overlay.get_peer_for_introduction()
     overlay.get_new_introduction()
     assert 0 < len(looked_at) < 300
+
+
+class Given:
+    """A bootstrapper of a program, which gives what it was given, or raises it."""
+
+    initialized = True
+
+    def __init__(self, *given: Any) -> None:
+        self.given = given
+        self.kept_alive = 0
+
+    async def initialize(self, overlay: Any) -> bool:
+        return True
+
+    async def get_addresses(self, overlay: Any, timeout: float) -> Any:
+        if isinstance(self.given[0], Exception):
+            raise self.given[0]
+        return self.given
+
+    def keep_alive(self, overlay: Any) -> None:
+        self.kept_alive += 1
+        if isinstance(self.given[0], Exception):
+            raise self.given[0]
+
+    def unload(self) -> None:
+        """Nothing to do."""
+
+
+class TestBadBootstrappers:
+    async def test_one_bad_address_does_not_spoil_the_rest(self, make_overlay: Any,
+                                                           caplog: pytest.LogCaptureFixture) -> None:
+        overlay = make_overlay(Simple, deliver=False)
+        overlay.bootstrappers.append(Given(UDPv4Address("box.local", 6421), None, UDPv4Address("1.2.3.4", 5)))
+        overlay.bootstrap()
+        await asyncio.gather(*overlay.get_anonymous_tasks("bootstrap"))
+        assert [target for target, _ in overlay.endpoint.sent] == [("1.2.3.4", 5)]
+        assert "Given gave an address that cannot be contacted" in caplog.text
+        assert "box.local" in caplog.text
+
+    async def test_one_bad_bootstrapper_does_not_spoil_the_rest(
+            self, make_overlay: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        overlay = make_overlay(Simple, deliver=False)
+        bad, good = Given(LookupError("bad")), Given(UDPv4Address("1.2.3.4", 5))
+        overlay.bootstrappers += [bad, good]
+        overlay.bootstrap()
+        await asyncio.gather(*overlay.get_anonymous_tasks("bootstrap"), return_exceptions=True)
+        assert [target for target, _ in overlay.endpoint.sent] == [("1.2.3.4", 5)]
+        assert told == [bad.given[0]]
+        monkeypatch.setattr("ipv8.entropy.random", lambda: 0.0)
+        monkeypatch.setattr(overlay, "get_peers", lambda: [overlay.my_peer])
+        overlay.get_new_introduction()
+        assert (bad.kept_alive, good.kept_alive) == (1, 1)
+        assert "Given failed to keep this node known" in caplog.text
+
+    @pytest.mark.parametrize("error", [UnicodeError("too long"), RuntimeError("no threads"), OSError(24, "files")])
+    async def test_one_bad_address_provider_does_not_spoil_the_rest(self, make_overlay: Any, error: Exception,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+
+        def fail() -> None:
+            asked.append("bad")
+            raise error
+
+        providers = [SimpleNamespace(discover_addresses=fail),
+                     SimpleNamespace(discover_addresses=lambda: asked.append("good"))]
+        monkeypatch.setattr("ipv8.overlay.get_providers", lambda: providers)
+        overlay = make_overlay(Simple)
+        for _ in range(2):
+            await overlay.discover_lan_addresses()
+        assert min(asked.count("bad"), asked.count("good")) >= 2
 
 
 async def test_an_overlay_that_is_left_is_freed_and_not_announced(make_overlay: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -16,6 +18,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipv8 import configuration
+from ipv8.checks import shown
+from ipv8.community import CommunitySettings
 from ipv8.configuration import (
     DISPERSY_BOOTSTRAPPER,
     Bootstrapper,
@@ -30,6 +34,7 @@ from ipv8.configuration import (
     validate_configuration,
 )
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.validation import LONGEST_WALKER_INTERVAL, check_settings, validate
 
 VECTOR = json.loads((Path(__file__).parent / "vectors" / "discovery.json").read_text("utf-8"))["misc"]
 WALK = WalkerDefinition(Strategy.RandomWalk, 20, {"timeout": 3.0})
@@ -175,10 +180,30 @@ WRONG: dict[str, tuple[Any, str]] = {
     "nothing": (lambda c: c.clear(), "lacks the key 'keys'"),
     "misspelt key": (lambda c: c.update(overlay=c.pop("overlays")), "'overlays'; is 'overlay' a typo"),
     "no directory": (lambda c: c.pop("working_directory"), "working_directory"),
-    "directory": (lambda c: c.update(working_directory=5), "working_directory must be the path"),
     "logger": (lambda c: c.update(logger="INFO"), "logger must be a dictionary"),
     "negative interval": (lambda c: c.update(walker_interval=-1), "walker_interval must be"),
     "endless interval": (lambda c: c.update(walker_interval=float("nan")), "walker_interval must be"),
+    "huge interval": (lambda c: c.update(walker_interval=10 ** 400), "walker_interval is too large: 1000"),
+    "unprintable interval": (lambda c: c.update(walker_interval=1 << 99999), "too large: an integer of 100000 bits"),
+    "misspelt top-level key": (lambda c: c.update(walker_intervall=3), "did you mean 'walker_interval'"),
+    "misspelt optional key": (lambda c: c.update(port_maping=True), "'port_maping'; did you mean 'port_mapping'"),
+    "misspelt key of an overlay": (lambda c: c["overlays"][0].update(walkerz=1), r"overlays\[0\].* mean 'walkers'"),
+    "misspelt key of a walker": (lambda c: c["overlays"][0]["walkers"][0].update(peer=1), "did you mean 'peers'"),
+    "misspelt key of a key": (lambda c: c["keys"][0].update(fil="x"), "'fil'; did you mean 'file'"),
+    "misspelt argument of a walker": (lambda c: c["overlays"][0]["walkers"][0].update(init={"timout": 1}),
+                                      r"walkers\[0\].init: RandomWalk has no .*'timout'; did you mean 'timeout'"),
+    "wrong type of a walker's argument": (lambda c: c["overlays"][0]["walkers"][0].update(init={"timeout": "x"}),
+                                          "argument 'timeout' must be a number, not str"),
+    "huge argument of a walker": (lambda c: c["overlays"][0]["walkers"][0].update(init={"timeout": 10 ** 400}),
+                                  "argument 'timeout' is too large"),
+    "misspelt argument of a bootstrapper": (
+        lambda c: c["overlays"][0]["bootstrappers"][0].update(init={"ip_adresses": []}), "did you mean 'ip_addresses'"),
+    "huge argument of a bootstrapper": (
+        lambda c: c["overlays"][0]["bootstrappers"][0].update(init={"bootstrap_timeout": -10 ** 400}), "too large"),
+    "unknown argument of the log": (lambda c: c.update(logger={"levl": "INFO"}), "'levl'; did you mean 'level'"),
+    "level of the log": (lambda c: c.update(logger={"level": "INFOO"}), "'INFOO'; did you mean 'INFO'"),
+    "class itself": (lambda c: c["overlays"][0].update({"class": WalkerDefinition}),
+                     r"write 'WalkerDefinition', and give .*extra_communities=\{'WalkerDefinition'"),
     "no interval": (lambda c: c.update(walker_interval=None), "walker_interval must be"),
     "text interval": (lambda c: c.update(walker_interval="0.5"), "walker_interval must be"),
     "interfaces": (lambda c: c.update(interfaces={}), "interfaces must be a list"),
@@ -190,7 +215,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "broken port": (lambda c: c["interfaces"][0].update(port=80.5), r"interfaces\[0\].port must be"),
     "text port": (lambda c: c["interfaces"][0].update(port="8090"), r"interfaces\[0\].port must be"),
     "keys": (lambda c: c.update(keys=None), "keys must be a list"),
-    "alias": (lambda c: c["keys"][0].update(alias=3), r"keys\[0\].alias must be"),
+    "alias": (lambda c: c["keys"][0].update(alias=[3]), r"keys\[0\].alias must be"),
     "misspelt alias": (lambda c: c["keys"][0].update(allias=c["keys"][0].pop("alias")), "is 'allias' a typo"),
     "no key": (lambda c: c["keys"][0].update(generation=""), r"keys\[0\] \('me'\) needs"),
     "curve": (lambda c: c["keys"][0].update(generation="curve25516"), "did you mean 'curve25519'"),
@@ -201,13 +226,11 @@ WRONG: dict[str, tuple[Any, str]] = {
     "walkers": (lambda c: c["overlays"][0].update(walkers="RandomWalk"), r"\(A\).walkers must be a list"),
     "walker": (lambda c: c["overlays"][0]["walkers"][0].pop("peers"), "lacks the key 'peers'"),
     "strategy": (lambda c: c["overlays"][0]["walkers"][0].update(strategy=1), "strategy must be the name"),
-    "peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers="20"), "peers must be a whole number"),
-    "half a peer": (lambda c: c["overlays"][0]["walkers"][0].update(peers=2.5), "peers must be a whole number"),
-    "no peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers=None), "peers must be a whole number"),
-    "fewer than any peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers=float("-inf")),
-                             "peers must be a whole number"),
+    "peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers="20"), "peers must be a number"),
+    "no peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers=None), "peers must be a number"),
+    "too many peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers=10 ** 400), "peers is too large"),
     "peers that are no number": (lambda c: c["overlays"][0]["walkers"][0].update(peers=float("nan")),
-                                 "peers must be a whole number"),
+                                 "peers must be a number, not NaN"),
     "walker init": (lambda c: c["overlays"][0]["walkers"][0].update(init=[]), "init must be a dictionary"),
     "bootstrapper": (lambda c: c["overlays"][0]["bootstrappers"][0].update({"class": "DispersiBootstrapper"}),
                      "did you mean 'DispersyBootstrapper'"),
@@ -231,10 +254,158 @@ def test_what_is_wrong_is_named(name: str) -> None:
         validate_configuration(config)
     assert isinstance(error.value, ValueError)
     assert isinstance(error.value, AssertionError)
-    assert repr(config) == repr(given_config)
+    assert config == given_config
 
 
+BAD_SERVERS: dict[str, Any] = {
+    "name": ("tracker.example.com", 6421), "zone of a global address": ("2001:db8::1%eth0", 6421),
+    "brackets": ("[::1]", 6421), "no address": ("256.1.1.1", 6421), "empty": ("", 6421), "port 0": ("127.0.0.1", 0),
+    "port 99999": ("127.0.0.1", 99999), "port as text": ("127.0.0.1", "6421"), "port as truth": ("127.0.0.1", True),
+    "half a port": ("127.0.0.1", 1.5), "endless port": ("127.0.0.1", float("inf")),
+    "huge port": ("127.0.0.1", 10 ** 400),
+    "blank": ("127.0.0.1 ", 6421), "unspecified": ("0.0.0.0", 6421), "broadcast": ("255.255.255.255", 6421),
+    "multicast": ("ff02::1", 6421), "text": "127.0.0.1:6421", "three": ("127.0.0.1", 6421, 5), "nothing": None,
+    "number": (5, 6421), "number alone": 5,
+}
+
+
+@pytest.mark.parametrize("name", BAD_SERVERS)
+def test_bad_bootstrap_server_is_named(name: str) -> None:
+    config = small()
+    init = {"ip_addresses": [("127.0.0.1", 6421), BAD_SERVERS[name]], "dns_addresses": []}
+    config["overlays"][0]["bootstrappers"][0]["init"] = init
+    with pytest.raises(ConfigurationError, match=r"init.ip_addresses\[1\], .*cannot be contacted: ") as e:
+        validate_configuration(config)
+    assert shown(BAD_SERVERS[name]) in str(e.value)
+
+
+@pytest.mark.parametrize("entry", [("a b", 6421), ("a:6421", 6421), ("http://a", 6421), ("", 1), ("a..b", 1),
+                                   ("a" * 64, 1), ("a.b", "6421"), "a.b:6421"])
+def test_bad_name_of_a_bootstrap_server_is_named(entry: Any) -> None:
+    config = small()
+    init = {"ip_addresses": [], "dns_addresses": [("localhost", 6421), ("::1", 1), ("münchen.example.", 1), entry]}
+    config["overlays"][0]["bootstrappers"][0]["init"] = init
+    with pytest.raises(ConfigurationError, match=r"dns_addresses\[3\], .*cannot be contacted: "):
+        validate_configuration(config)
+
+
+def test_servers_of_an_iterator_are_not_used_up() -> None:
+    config = small()
+    init = config["overlays"][0]["bootstrappers"][0]["init"] = {"ip_addresses": iter([("127.0.0.1", 1)])}
+    validate_configuration(config)
+    assert list(init["ip_addresses"]) == [("127.0.0.1", 1)]
+
+
+TOLERATED: dict[str, tuple[Any, str]] = {
+    "unknown key": (lambda c: c.update(my_application={}), "unknown key 'my_application'.*ignored"),
+    "unknown key of an overlay": (lambda c: c["overlays"][0].update(comment="x"), "unknown key 'comment'"),
+    "half a peer": (lambda c: c["overlays"][0]["walkers"][0].update(peers=2.5), "should be a whole number"),
+    "fewer than any peers": (lambda c: c["overlays"][0]["walkers"][0].update(peers=float("-inf")), "whole number"),
+    "number as alias": (lambda c: (c["keys"][0].update(alias=5), c["overlays"][0].update(key=5)), "should be a string"),
+    "directory": (lambda c: c.update(working_directory=5), "working_directory should be the path"),
+}
+
+
+@pytest.mark.parametrize("name", TOLERATED)
+def test_what_other_implementations_use_is_a_warning(name: str) -> None:
+    change, message = TOLERATED[name]
+    config = small()
+    assert validate(config, None) == []
+    change(config)
+    (warning,) = validate(config, None)
+    assert re.search(message, warning)
+    validate_configuration(config)
+
+
+@pytest.mark.parametrize(("given_interval", "used"), [(-1, 0), (float("inf"), LONGEST_WALKER_INTERVAL), (3, 3)])
+def test_intervals_out_of_range_are_replaced_where_a_node_is_made(given_interval: float, used: float) -> None:
+    assert complete_configuration({"walker_interval": given_interval})["walker_interval"] == used
+
+
+def test_empty_dictionary_is_an_empty_list() -> None:
+    complete = complete_configuration({"overlays": {}, "interfaces": {}, "keys": {}})
+    assert (complete["overlays"], complete["interfaces"], complete["keys"]) == ([], [], [])
+
+
+def test_definitions_without_arguments_are_completed() -> None:
+    complete = complete_configuration({"overlays": [{"class": "A", "bootstrappers": [{"class": "X"}], "walkers": [5]}]})
+    assert complete["overlays"][0]["bootstrappers"] == [{"class": "X", "init": {}}]
+    assert complete["overlays"][0]["walkers"] == [5]
+
+
+class OwnSettings(CommunitySettings):
+    greeting: str = "hello"
+    limit = 5
+    choice: float | None = None
+    anything: Any = None
+
+
+class OwnOverlay:
+    settings_class: Any = OwnSettings
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("max_peerz", 1, "do not know 'max_peerz'; did you mean 'max_peers'"),
+    ("max_peers", "many", "'max_peers' must be a number, not str"),
+    ("max_peers", None, "'max_peers' must be a number, not NoneType"),
+    ("max_peers", 10 ** 400, "'max_peers' is too large"),
+    ("anonymize", "no", "'anonymize' must be True or False, not str"),
+    ("greeting", 5, "'greeting' must be text, not int"),
+    ("limit", "5", "'limit' must be a number"),
+    ("choice", "a", "'choice' must be a number or None"),
+])
+def test_wrong_settings(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"here: the setting.*{message}"):
+        check_settings("here", OwnOverlay, {name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("max_peers", 20.0), ("max_peers", float("inf")), ("max_peers", -1), ("anonymize", 1), ("greeting", "x"),
+    ("limit", None), ("choice", None), ("choice", 3), ("anything", object()),
+])
+def test_right_settings(name: str, value: Any) -> None:
+    assert check_settings("here", OwnOverlay, {name: value}) == []
+
+
+def test_unknown_settings_are_a_warning_unless_the_class_takes_any() -> None:
+    (warning,) = check_settings("here", OwnOverlay, {"colour": "red"})
+    assert "do not know 'colour'" in warning
+
+    class Open:
+        settings_class = type("OpenSettings", (CommunitySettings,), {"allow_unknown": True})
+
+    assert check_settings("here", Open, {"colour": "red", "max_peerz": 3}) == []
+
+
+def test_settings_say_at_once_what_is_misspelt() -> None:
+    with pytest.raises(TypeError, match="OwnSettings has no setting 'max_peer'; did you mean 'max_peers'"):
+        OwnSettings(max_peer=5)
+    assert OwnSettings(max_peers=5, colour="red").colour == "red"
+
+
+def test_ip_versions() -> None:
+    def interfaces(builder: ConfigBuilder) -> Any:
+        return [(block["interface"], block["ip"], block["port"]) for block in builder.finalize()["interfaces"]]
+
+    assert interfaces(ConfigBuilder().set_ip_versions(6)) == [("UDPIPv6", "::", 8090)]
+    both = ConfigBuilder().set_address("127.0.0.1").set_port(7000).set_ip_versions(4, 6)
+    assert interfaces(both) == [("UDPIPv4", "127.0.0.1", 7000), ("UDPIPv6", "::", 7000)]
+    assert interfaces(both.set_address("::1", "UDPIPv6").set_ip_versions(6, port=0)) == [("UDPIPv6", "::1", 0)]
+    assert interfaces(both.set_ip_versions(4)) == [("UDPIPv4", "0.0.0.0", 0)]
+    wrongs: list[Any] = [(), (5,), (4, "6")]
+    for wrong in wrongs:
+        with pytest.raises(ConfigurationError, match="4, 6, or both"):
+            ConfigBuilder().set_ip_versions(*wrong)
+
+
+logging.addLevelName(15, "CHATTY")
 ACCEPTED: dict[str, Any] = {
+    "truth as port": lambda c: c["interfaces"][0].update(port=True),
+    "own level": lambda c: c.update(logger={"level": "CHATTY"}),
+    "number of a level": lambda c: c.update(logger={"level": 15}),
+    "addresses": lambda c: c["overlays"][0]["bootstrappers"][0].update(init={
+        "ip_addresses": [("127.000.000.001", 1), ("::ffff:1.2.3.4", 2.0), ("fe80::1%eth0", 3), ["::1", 65535]],
+        "dns_addresses": [("localhost", 1)]}),
     "file": lambda c: c["keys"][0].update(file=Path("key.pem")),
     "no file": lambda c: c["keys"][0].update(file=None),
     "directory": lambda c: c.update(working_directory=Path("somewhere")),
@@ -327,7 +498,8 @@ def test_deprecated_port_becomes_one_more_interface() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.sampled_from([10 ** 400, -10 ** 400]) | st.floats()
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=6)
 
 

@@ -1,17 +1,13 @@
-"""The evaluator of launcher expressions: what it computes and what it refuses."""
+"""The expressions of launchers: Python, compiled when it is defined."""
 
 from __future__ import annotations
 
+import traceback
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
 
-from ipv8.expressions import MAX_EXPRESSION_LENGTH, Expression, get_attribute, has_attribute
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ipv8.expressions import Expression
 
 SESSION = SimpleNamespace(
     enabled=True, port=8090, nothing=None, table={"name": [1, 2, 3]},
@@ -65,66 +61,70 @@ def test_value(source: str, value: object) -> None:
     assert Expression(source)({"session": SESSION}) == value
 
 
-@pytest.mark.parametrize("source", [
-    "lambda: 1", "[x for x in y]", "f(*x)", "f(**x)", "session.__class__", "session.x.__globals__", "f'{x.__class__}'",
-    "f'{1:{lambda: 1}}'", "x[1:[y for y in x]]",
-    "(y := 5)", "2 ** 9 ** 9", "~1", "1 << 99", "{**x}", "await x", "yield", "a @ b",
+@pytest.mark.parametrize(("source", "value"), [
+    ("[name * 2 for name in session.table['name'] if name != session.nothing]", [2, 4, 6]),
+    ("any(port == session.port for port in (1, 8090))", True),
+    ("(lambda extra: session.port + extra)(1)", 8091),
+    ("sorted(session.table, key=lambda name: session.table[name])", ["name"]),
+    ("{**session.table, 'b': 2}", {"name": [1, 2, 3], "b": 2}),
+    ("max(*session.table['name'])", 3),
+    ("2 ** 10", 1024),
+    ("(found := session.port) and found", 8090),
+    ("session.__class__.__name__", "SimpleNamespace"),
+    ("getattr(session, 'absent', 5)", 5),
+    ("'{0.port}'.format(session)", "8090"),
 ])
-def test_refused(source: str) -> None:
-    with pytest.raises(ValueError, match=r"not allowed|not an expression"):
-        Expression(source)
+def test_it_is_python(source: str, value: object) -> None:
+    assert Expression(source)({"session": SESSION}) == value
 
 
-@pytest.mark.parametrize("source", ["", "(", "x = 1", "import os", "a b", "x\ny"])
+@pytest.mark.parametrize("source", ["", "(", "x = 1", "import os", "a b", "x\ny", "await x", "1 +", "a\0b"])
 def test_no_expression(source: str) -> None:
     with pytest.raises(ValueError, match="is not an expression"):
         Expression(source)
 
 
-def test_too_long() -> None:
-    with pytest.raises(ValueError, match="characters"):
-        Expression("1+" * MAX_EXPRESSION_LENGTH + "1")
+@pytest.mark.parametrize("source", [
+    "-" * 100000 + "1", "not " * 100000 + "x", "x" + ".a" * 100000, "+".join(["1"] * 100000),
+    "(" * 100000 + "1" + ")" * 100000, "1 if x else " * 100000 + "1", "[" * 100000 + "]" * 100000,
+    "lambda: " * 100000 + "1",
+])
+def test_deep_nesting_is_a_value_error(source: str) -> None:
+    with pytest.raises(ValueError, match=r"nested too deeply|is not an expression") as error:
+        Expression(source)
+    assert len(str(error.value)) < 400
 
 
 def test_unknown_name_is_named_when_it_is_needed() -> None:
     expression = Expression("sesion.enabled")
-    with pytest.raises(NameError, match=r"'sesion' in the expression 'sesion.enabled' is none of session, self"):
+    with pytest.raises(NameError, match=r"'sesion' in the expression 'sesion.enabled' is none of self, session, or of"):
         expression({"session": 1, "self": 2})
 
 
-def test_builtins_are_not_reachable() -> None:
-    with pytest.raises(NameError):
-        Expression("open('/etc/passwd')")({})
+def test_unknown_name_in_an_inner_function() -> None:
+    with pytest.raises(NameError, match="'sesion' in the expression"):
+        Expression("[sesion for _ in session.table]")({"session": SESSION})
 
 
-def test_attributes_by_name() -> None:
-    assert get_attribute(SESSION, "port") == 8090
-    assert get_attribute(SESSION, "missing", 5) == 5
-    assert has_attribute(SESSION, "port") is True
-    assert has_attribute(SESSION, "missing") is False
-    with pytest.raises(AttributeError):
-        get_attribute(SESSION, "missing")
+def test_mistakes_in_what_is_called_are_not_renamed() -> None:
+    def call() -> None:
+        undefined  # type: ignore[name-defined]  # noqa: B018, F821 - the mistake
+
+    with pytest.raises(NameError, match=r"^name 'undefined' is not defined$"):
+        Expression("call()")({"call": call})
 
 
-@pytest.mark.parametrize("function", [get_attribute, has_attribute])
-def test_attributes_by_name_are_those_that_can_be_written_out(function: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="'__class__' is not allowed"):
-        function(SESSION, "__class__")
-    with pytest.raises(TypeError):
-        function(SESSION, 5)
+def test_traceback_shows_the_expression() -> None:
+    with pytest.raises(AttributeError) as error:
+        Expression("session.absent")({"session": SESSION})
+    assert "<expression 'session.absent'>" in "".join(traceback.format_exception(error.value))
+
+
+def test_scope_is_not_changed() -> None:
+    scope = {"session": SESSION}
+    Expression("(x := session.port)")(scope)
+    assert list(scope) == ["session"]
 
 
 def test_repr_shows_the_source() -> None:
     assert repr(Expression("1 + 1")) == "Expression('1 + 1')"
-
-
-@settings(deadline=None, max_examples=150)
-@given(st.recursive(
-    st.sampled_from(["0", "1", "2", "True", "False", "x"]),
-    lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from(["and", "or", "==", "<", "+", "-", "in [1,", "if x else"]), inner).map(
-            lambda t: f"({t[0]} {t[1]} {t[2]}{']' if '[' in t[1] else ''})"),
-        inner.map(lambda t: f"(not {t})")),
-    max_leaves=8))
-def test_same_value_as_the_language(source: str) -> None:
-    assert Expression(source)({"x": 3}) == eval(source, {"x": 3})

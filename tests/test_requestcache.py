@@ -68,6 +68,25 @@ async def request_cache() -> AsyncIterator[RequestCache]:
         yield request_cache
 
 
+class Stubborn(Named):
+    """Adds itself again until it has timed out three times."""
+
+    name = "stubborn"
+
+    def __init__(self, request_cache: RequestCache, number: int) -> None:
+        super().__init__(request_cache, number)
+        self.request_cache = request_cache
+
+    def on_timeout(self) -> None:
+        super().on_timeout()
+        if self.timeouts < 3:
+            assert self.request_cache.add(self) is self
+
+
+class LightStubborn(Stubborn):
+    timed_by_task = False
+
+
 # Caches
 
 
@@ -645,3 +664,50 @@ def test_the_requests_of_the_library_take_no_tasks() -> None:
     assert NumberCache.timed_by_task, "programs count on a task for each cache of their own"
     assert not PingRequestCache.timed_by_task
     assert not TrackerPing.timed_by_task
+
+
+@pytest.mark.parametrize("kind", [Stubborn, LightStubborn])
+def test_cache_that_adds_itself_again(run_virtually: Callable[..., None], kind: type[Stubborn]) -> None:
+    async def main(request_cache: RequestCache) -> None:
+        cache, future = kind(request_cache, 5), new_future()
+        cache.register_future(future, "too late")
+        request_cache.add(cache)
+        begin = asyncio.get_running_loop().time()
+        assert await future == "too late"
+        assert asyncio.get_running_loop().time() - begin == pytest.approx(3 * cache.timeout_delay)
+        assert cache.timeouts == 3
+        assert not request_cache.has("stubborn", 5)
+        assert request_cache.get_tasks() == []
+
+    run_virtually(cached(main))
+
+
+@pytest.mark.parametrize("kind", [Stubborn, LightStubborn])
+def test_cache_that_was_added_again_can_be_popped(run_virtually: Callable[..., None], kind: type[Stubborn]) -> None:
+    async def main(request_cache: RequestCache) -> None:
+        cache = kind(request_cache, 5)
+        request_cache.add(cache)
+        await sleep(1.5 * cache.timeout_delay)
+        assert request_cache.pop(kind, 5) is cache
+        await sleep(5 * cache.timeout_delay)
+        assert cache.timeouts == 1
+
+    run_virtually(cached(main))
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="this Python starts no task eagerly")
+@pytest.mark.parametrize("kind", [Named, Light])
+def test_timeouts_where_tasks_start_eagerly(kind: type[Named]) -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+        async with RequestCache() as request_cache:
+            cache, future = kind(request_cache, 1), new_future()
+            cache.register_future(future, "too late")
+            with request_cache.passthrough():
+                request_cache.add(cache)
+            assert await future == "too late"
+            await sleep(0)
+            assert not request_cache.has(kind, 1)
+            assert request_cache.get_tasks() == []
+
+    asyncio.run(main())

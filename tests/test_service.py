@@ -6,6 +6,7 @@ import asyncio
 import base64
 import copy
 import gc
+import json
 import logging
 import os
 import signal
@@ -13,13 +14,14 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 import ipv8_service
-from ipv8 import clock, service
+from ipv8 import calls, clock, service
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
 from ipv8.community import Community, CommunitySettings
 from ipv8.configuration import (
@@ -30,8 +32,10 @@ from ipv8.configuration import (
     get_default_configuration,
 )
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+from ipv8.peer import Peer
 from ipv8.peerdiscovery.community import DiscoveryCommunity
 from ipv8.peerdiscovery.discovery import DiscoveryStrategy, EdgeWalk, RandomWalk
 from ipv8.service import CLOSED_POLL_INTERVAL, IPv8, ShutdownError, run
@@ -124,7 +128,31 @@ class Homeless(DiscoveryStrategy[Any]):
         raise LookupError("cannot walk")
 
 
-CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (Note, Other, BadUnload)}
+
+
+class Quitter(Note):
+    """Stops its node in several ways."""
+
+    community_id = b"quit" * 5
+
+    def __init__(self, settings: CommunitySettings) -> None:
+        super().__init__(settings)
+        self.add_message_handler(1, self.on_quit)
+        self.node: Any = None
+        self.went_on = asyncio.Event()
+
+    async def quit(self) -> None:
+        await self.node.stop()
+        self.went_on.set()
+
+    async def quit_within(self) -> None:
+        await asyncio.wait_for(self.node.stop(), 60)
+
+    async def on_quit(self, source_address: Any, data: bytes) -> None:
+        await self.quit()
+
+
+CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (Note, Other, BadUnload, Quitter)}
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +279,13 @@ async def test_bootstrappers(caplog: pytest.LogCaptureFixture) -> None:
     ({"key": "you"}, ConfigurationError, "no key has the alias 'you'"),
     ({"walkers": [walker("RandomWolk")]}, RuntimeError, "Note has no discovery strategy 'RandomWolk'; did you mean"),
     ({"walkers": [walker("Wrong")]}, RuntimeError, "Note has no discovery strategy 'Wrong'"),
-    ({"on_start": [("begin",)]}, AttributeError, "begin"),
+    ({"on_start": [("begin",)]}, AttributeError, "Note: it has no method 'begin'"),
+    ({"on_start": [("startet",)]}, AttributeError, "'startet'; did you mean 'started'"),
+    ({"initialize": {"max_peerz": 1}}, ConfigurationError, r"overlays\[2\] \(Note\).initialize.*mean 'max_peers'"),
+    ({"initialize": {"max_peers": 10 ** 400}}, ConfigurationError, "too large"),
+    ({"walkers": [walker(peerz=1)]}, ConfigurationError, "Count of Note: Count has no argument 'peerz'; did you"),
+    ({"walkers": [walker(peers="x")]}, ConfigurationError, "argument 'peers' must be a number, not str"),
+    ({"bootstrappers": [{"class": "MemoryBootstrapper", "init": {}}]}, ConfigurationError, "needs the argument 'path'"),
     ({"initialize": {"anonymize": True}}, RuntimeError, "this release of the library has no anonymizing tunnels"),
 ])
 async def test_mistakes_leave_nothing_behind(change: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -292,7 +326,8 @@ async def test_only_communities_can_have_bootstrappers() -> None:
             return []
 
     config = configure("Note")
-    config["overlays"][0]["bootstrappers"] = [{"class": "DispersyBootstrapper", "init": {}}]
+    empty: dict[str, Any] = {"ip_addresses": [], "dns_addresses": []}
+    config["overlays"][0]["bootstrappers"] = [{"class": "DispersyBootstrapper", "init": empty}]
     with pytest.raises(RuntimeError, match="NoCommunity is no Community"):
         IPv8(config, AutoMockEndpoint(), extra_communities={"Note": NoCommunity})  # type: ignore[dict-item]  # tested
 
@@ -416,13 +451,36 @@ async def test_on_start() -> None:
     assert Note.made[0].calls[-1] == "unload"
 
 
-async def test_on_start_may_wait_for_the_walkers() -> None:
+async def test_walkers_wait_for_on_start() -> None:
     node = mock_node("Note", walkers=(walker(),))
-    count = node.strategies[0][0]
-    assert isinstance(count, Count)
+    count: Any = node.strategies[0][0]
+    go_on = asyncio.Event()
+
+    async def call() -> None:
+        await go_on.wait()
+        node.overlays[0].calls.append(len(count.steps))  # type: ignore[attr-defined]  # it is a Note
+
+    node.on_start.append((call, ()))
+    starting = asyncio.ensure_future(node.start())
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+    assert node.endpoint.is_open()
+    go_on.set()
+    await starting
+    assert Note.made[0].calls == [0]
+    await count.enough.wait()
+    await node.stop()
+
+
+async def test_walkers_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(service, "ON_START_PATIENCE", 0.01)
+    node = mock_node("Note", walkers=(walker(),))
+    count: Any = node.strategies[0][0]
     node.on_start.append((count.enough.wait, ()))
     await node.start()
     assert len(count.steps) >= 3
+    assert "so the walkers start without them" in caplog.text
+    assert "Event.wait" in caplog.text
     await node.stop()
 
 
@@ -431,8 +489,7 @@ async def test_failing_on_start_does_not_keep_others_from_starting(caplog: pytes
     with pytest.raises(LookupError, match="cannot start"):
         await node.start()
     assert [overlay.calls for overlay in Note.made] == [[("started later",)]] * 2
-    assert node.state_machine_task is not None
-    assert node.state_machine_task.done()
+    assert node.state_machine_task is None
     assert "Another on_start call failed" in caplog.text
     await node.stop()
 
@@ -448,35 +505,202 @@ async def test_context_manager_stops_what_could_not_start() -> None:
 
 async def test_cancelled_start() -> None:
     node = mock_node("Note", walkers=(walker(),))
-    never = asyncio.Event()
-    node.on_start.append((never.wait, ()))
+    called = asyncio.Event()
+
+    async def call() -> None:
+        called.set()
+        await asyncio.Event().wait()
+
+    node.on_start.append((call, ()))
     starting = asyncio.ensure_future(node.start())
-    strategy: Any = node.strategies[0][0]
-    await strategy.enough.wait()
+    await called.wait()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert node.state_machine_task is not None
-    assert node.state_machine_task.done()
+    assert node.state_machine_task is None
     await node.stop()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_stop_while_starting() -> None:
     node = mock_node("Note", walkers=(walker(),))
-    node.on_start.append((asyncio.Event().wait, ()))
+    called = asyncio.Event()
+
+    async def call() -> None:
+        called.set()
+        await asyncio.Event().wait()
+
+    node.on_start.append((call, ()))
     starting = asyncio.ensure_future(node.start())
-    strategy: Any = node.strategies[0][0]
-    await strategy.enough.wait()
+    await called.wait()
     await node.stop()
     await starting
+    assert node.state_machine_task is None
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_two_starts() -> None:
-    async with mock_node() as node:
-        with pytest.raises(RuntimeError, match="running already"):
-            await node.start()
+async def test_stop_by_an_on_start_call() -> None:
+    node = mock_node("Note")
+    node.on_start.append((node.stop, ()))
+    await node.start()
+    assert Note.made[0].calls == ["unload"]
+    assert not node.endpoint.is_open()
+
+
+class SlowEndpoint(AutoMockEndpoint):
+    """Takes its time to open, and is open then, even if it was closed meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_open = asyncio.Event()
+        self.opening = asyncio.Event()
+
+    def open(self) -> Any:
+        return self._open_later()
+
+    async def _open_later(self) -> bool:
+        self.opening.set()
+        await self.may_open.wait()
+        super().open()
+        return True
+
+
+@pytest.mark.parametrize("opens", [True, False])
+async def test_stop_while_opening(opens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "STOP_GRACE", 30.0 if opens else 0.01)
+    endpoint = SlowEndpoint()
+    node = IPv8(configure("Note", on_start=(("started",),)), endpoint, extra_communities=CLASSES)
+    starting = asyncio.ensure_future(node.start())
+    await endpoint.opening.wait()
+    stopping = asyncio.ensure_future(node.stop())
+    await asyncio.sleep(0)
+    if opens:
+        endpoint.may_open.set()
+    await asyncio.gather(starting, stopping)
+    assert not endpoint.is_open()
+    assert Note.made[0].calls == ["unload"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_cancelled_while_opening() -> None:
+    endpoint = SlowEndpoint()
+    node = IPv8(configure("Note"), endpoint, extra_communities=CLASSES)
+    starting = asyncio.ensure_future(node.start())
+    await endpoint.opening.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await node.stop()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_second_start_does_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with mock_node("Note", on_start=(("started",),)) as node:
+        task = node.state_machine_task
+        await node.start()
+        assert node.state_machine_task is task
+        assert Note.made[0].calls == [("started",)]
+    assert "running already" in caplog.text
+
+
+async def test_start_after_a_failed_start() -> None:
+    node = mock_node("Note", on_start=(("fail",),))
+    with pytest.raises(LookupError):
+        await node.start()
+    node.on_start.clear()
+    await node.start()
+    assert node.state_machine_task is not None
+    await node.stop()
+
+
+async def test_start_after_stop_says_what_to_do() -> None:
+    node = mock_node("Note")
+    await node.start()
+    await node.stop()
+    with pytest.raises(RuntimeError, match="was stopped, and its overlays are gone: make a new IPv8"):
+        await node.start()
+    overlay = Note(CommunitySettings(my_peer=node.keys["me"], endpoint=node.endpoint, network=node.network))
+    node.overlays.append(overlay)
+    await node.start()  # a program that gives it new ones may use it again
+    await node.stop()
+
+
+async def test_node_without_overlays_can_start_again() -> None:
+    node = mock_node()
+    for _ in range(2):
+        await node.start()
+        assert node.endpoint.is_open()
+        await node.stop()
+
+
+def test_node_that_was_made_for_another_loop_says_so_at_once() -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    node = mock_node("Note")
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"made for another event loop.*inside of the coroutine"):
+            async with node:
+                pytest.fail("not started")
+
+    asyncio.set_event_loop(None)
+    asyncio.run(main())
+    loop.run_until_complete(asyncio.sleep(0))
+    assert not asyncio.all_tasks(loop)
+    loop.close()
+
+
+def test_node_that_is_made_before_its_loop_runs() -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    node = mock_node("Note", walkers=(walker(),))
+    count: Any = node.strategies[0][0]
+
+    async def main() -> None:
+        async with node:
+            await count.enough.wait()
+
+    loop.run_until_complete(main())
+    loop.close()
+    asyncio.set_event_loop(None)
+
+
+@pytest.mark.parametrize("value", [None, False, 0, True])
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_what_open_returns_does_not_matter_if_it_is_open(value: Any, is_async: bool) -> None:
+    node = mock_node("Note", walkers=(walker(),))
+    count: Any = node.strategies[0][0]
+    really_open = node.endpoint.open
+
+    async def open_later() -> Any:
+        really_open()
+        return value
+
+    node.endpoint.open = open_later if is_async else lambda: (really_open(), value)[1]
+    async with node:
+        await count.enough.wait()
+
+
+async def test_endpoint_that_does_not_open(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(service, "OPEN_RETRY_INTERVAL", 0.0)
+    monkeypatch.setattr(service, "CLOSED_POLL_INTERVAL", 0.0)
+    node = mock_node("Note", walkers=(walker(),), on_start=(("started",),))
+    count: Any = node.strategies[0][0]
+    really_open, tries = node.endpoint.open, 0
+
+    def open_at_last() -> bool:
+        nonlocal tries
+        tries += 1
+        return bool(really_open()) if tries == 3 else False
+
+    node.endpoint.open = open_at_last
+    await node.start()
+    assert Note.made[0].calls == [("started",)]
+    assert not count.steps
+    assert "none of the configured interfaces could be opened" in caplog.text
+    await count.enough.wait()
+    assert tries == 3
+    await node.stop()
 
 
 async def test_unusable_address() -> None:
@@ -538,6 +762,182 @@ async def test_stop_from_two_sides() -> None:
     await node.start()
     await asyncio.gather(node.stop(), node.stop())
     assert Note.made[0].calls == ["unload"]
+
+
+@pytest.mark.parametrize("how", ["task", "interval", "inner task", "handler", "signal", "thread", "walker"])
+async def test_stop_from_everywhere(how: str) -> None:
+    problems: list[Any] = []
+    stops: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: problems.append(context))
+    node = mock_node("Quitter", "Note", "DHTDiscoveryCommunity")
+    quitter: Any = node.overlays[0]
+    quitter.node = node
+    await node.start()
+    endpoint, prefix = node.endpoint, quitter.get_prefix()
+    closed = asyncio.Event()
+    close = endpoint.close
+
+    def close_and_tell() -> None:
+        close()
+        closed.set()
+
+    endpoint.close = close_and_tell
+    if how == "task":
+        quitter.register_task("quit", quitter.quit)
+    elif how == "interval":
+        quitter.register_task("quit", quitter.quit, interval=0.001)
+    elif how == "inner task":
+        quitter.register_task("quit", quitter.quit_within)
+    elif how == "handler":
+        endpoint.notify_listeners((endpoint.wan_address, prefix + b"\x01"))
+    elif how == "signal":
+        if os.name != "posix":
+            pytest.skip("needs POSIX signals")
+        loop.add_signal_handler(signal.SIGUSR1, lambda: stops.append(asyncio.ensure_future(node.stop())))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    elif how == "thread":
+        await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(node.stop(), loop).result())
+    else:
+        strategy: Any = Count(quitter)
+        strategy.take_step = lambda: stops.append(asyncio.ensure_future(node.stop()))
+        node.add_strategy(quitter, strategy, -1)
+    await closed.wait()
+    if how in {"task", "interval", "handler"}:
+        await quitter.went_on.wait()
+    await node.stop()
+    assert not endpoint.is_open()
+    assert [overlay.calls for overlay in Note.made] == [["unload"]] * 2
+    assert not endpoint._prefix_map
+    await asyncio.gather(*stops)
+    while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110 - the last steps of tasks
+        await asyncio.sleep(0)
+    assert problems == []
+    if how == "signal":
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+
+async def test_stop_of_a_cancelled_caller_goes_on() -> None:
+    node = mock_node("Note")
+    await node.start()
+    caller = asyncio.ensure_future(node.stop())
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await node.stop()
+    assert Note.made[0].calls == ["unload"]
+    assert not node.endpoint.is_open()
+
+
+async def test_all_who_stop_a_node_are_told_what_failed() -> None:
+    node = mock_node("BadUnload")
+    outcomes = await asyncio.gather(node.stop(), node.stop(), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ShutdownError] * 2
+    await node.stop()
+
+
+async def test_stop_on_another_loop_says_what_to_do() -> None:
+    node = mock_node("Note")
+    await node.start()
+    with pytest.raises(RuntimeError, match="run_coroutine_threadsafe"):
+        await asyncio.to_thread(lambda: asyncio.run(node.stop()))
+    await node.stop()
+
+
+def test_node_in_a_thread() -> None:
+    def work() -> bool:
+        async def main() -> bool:
+            async with mock_node("Note") as node:
+                return bool(node.endpoint.is_open())
+
+        return asyncio.run(main())
+
+    results: list[bool] = []
+    thread = threading.Thread(target=lambda: results.append(work()))
+    thread.start()
+    thread.join()
+    assert results == [True]
+
+
+async def test_on_start_call_that_ignores_its_cancellation(monkeypatch: pytest.MonkeyPatch,
+                                                           caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(calls, "STOP_GRACE", 0.01)
+    node = mock_node("Note")
+    go_on = asyncio.Event()
+    called = asyncio.Event()
+
+    async def stubborn() -> None:
+        called.set()
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await go_on.wait()
+
+    node.on_start.append((stubborn, ()))
+    starting = asyncio.ensure_future(node.start())
+    await called.wait()
+    await node.stop()
+    assert "did not end within 0.01 s of its cancellation" in caplog.text
+    assert not node.endpoint.is_open()
+    go_on.set()
+    await starting
+
+
+# -- two nodes with one key ------------------------------------------------------------------------------------------
+
+async def test_nodes_that_share_a_configuration_have_keys_of_their_own() -> None:
+    config = configure("Note")
+    for shared in (config, copy.deepcopy(config)):
+        first, second = (IPv8(one, AutoMockEndpoint(), extra_communities=CLASSES) for one in (config, shared))
+        assert base64.b64decode(config["keys"][0]["bin"]) == first.keys["me"].key.key_to_bin()
+        assert first.keys["me"] != second.keys["me"]
+        await first.stop()
+        await second.stop()
+
+
+async def test_key_that_was_given_is_kept_by_all() -> None:
+    config = configure("Note")
+    config["keys"][0]["bin"] = str(json.loads(json.dumps(config["keys"][0]["bin"])))
+    first, second = (IPv8(config, AutoMockEndpoint(), extra_communities=CLASSES) for _ in range(2))
+    assert first.keys["me"] == second.keys["me"]
+    await first.stop()
+    await second.stop()
+
+
+async def test_second_node_with_the_same_key_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    config = configure("Note")
+    config["keys"][0]["bin"] = str(config["keys"][0]["bin"])
+    async with IPv8(config, extra_communities=CLASSES) as one, IPv8(config, extra_communities=CLASSES) as other:
+        told = asyncio.Event()
+        observe = one.network.own_key_observer
+        assert observe is not None
+
+        def observe_and_tell(peer: Peer) -> None:
+            observe(peer)
+            told.set()
+
+        one.network.own_key_observer = observe_and_tell
+        for _ in range(2):
+            other.overlays[0].walk_to(UDPv4Address("127.0.0.1", one.endpoint.get_address()[1]))
+            await told.wait()
+            told.clear()
+        port = other.endpoint.get_address()[1]
+    found = [record for record in caplog.records if f"127.0.0.1 port {port}." in record.getMessage()]
+    assert len(found) == 1
+    assert "give it a key of its own" in found[0].getMessage()
+    assert f"(mid {one.keys['me'].mid.hex()}) came from 127.0.0.1 port {port}" in found[0].getMessage()
+
+
+async def test_own_packets_are_no_second_node(caplog: pytest.LogCaptureFixture) -> None:
+    async with IPv8(configure("Note"), extra_communities=CLASSES) as node:
+        port = node.endpoint.get_address()[1]
+        node.overlays[0].my_estimated_wan = UDPv4Address("5.6.7.8", 9)
+        for address in (UDPv4Address("127.0.0.1", port), UDPv4Address("5.6.7.8", 1234)):
+            node.network.add_verified_peer(Peer(node.keys["me"].public_key, address))
+        assert "key of its own" not in caplog.text
+        node.network.add_verified_peer(Peer(node.keys["me"].public_key, UDPv4Address("5.6.7.9", 9)))
+        assert "came from 5.6.7.9 port 9" in caplog.text
 
 
 # -- overlays at run time --------------------------------------------------------------------------------------------
@@ -825,6 +1225,71 @@ def test_run_in_another_thread() -> None:
     thread.start()
     thread.join()
     assert Silent.made[0].max_peers == 30
+
+
+class Endless(Silent):
+    steps = 0
+
+    async def started(self) -> None:
+        while True:
+            Endless.steps += 1
+            await asyncio.sleep(0.001)
+
+
+def test_run_of_an_overlay_whose_start_never_ends() -> None:
+    Note.made.clear()
+    run(Endless, Short, address="127.0.0.1", bootstrappers=[], seconds=60)
+    assert Endless.steps
+    assert Note.made[0].calls == [True, "unload"]
+
+
+class LoopWithoutSignals(asyncio.SelectorEventLoop):
+    def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]  # what it is given does not matter
+        raise NotImplementedError
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        raise NotImplementedError
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to oneself end the process")
+def test_run_on_a_loop_without_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("asyncio.events.BaseDefaultEventLoopPolicy._loop_factory", LoopWithoutSignals)
+    run(Short, address="127.0.0.1", bootstrappers=[])
+    assert Note.made[0].calls == [True, "unload"]
+    signal.signal(signal.SIGTERM, usual)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_run_where_no_socket_can_be_opened() -> None:
+    with pytest.raises(OSError, match=r"could be opened \(UDPIPv4 192.0.2.1 port 0\)"):
+        run(Silent, address="192.0.2.1", bootstrappers=[], seconds=60)
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="this Python starts no task eagerly")
+@pytest.mark.parametrize("how", ["task", "on_start", "caller"])
+def test_tasks_that_start_eagerly(how: str) -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+        node = mock_node("Quitter", "Note", walkers=(walker(),), on_start=(("started",),))
+        quitter: Any = node.overlays[0]
+        quitter.node = node
+        count: Any = node.strategies[0][0]
+        if how == "on_start":
+            node.on_start.append((quitter.quit, ()))
+        await node.start()
+        if how != "on_start":
+            await count.enough.wait()
+            assert Note.made[-1].calls == [("started",)]
+        if how == "task":
+            quitter.register_task("quit", quitter.quit)
+            await quitter.went_on.wait()
+        await node.stop()
+        assert not node.endpoint.is_open()
+        assert [overlay.calls[-1] for overlay in Note.made] == ["unload"] * 2
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
 
 
 def test_run_does_not_mistake_a_class_for_one_of_the_library() -> None:

@@ -14,7 +14,16 @@ from unittest.mock import AsyncMock
 import pytest
 
 from ipv8 import clock, taskmanager
-from ipv8.taskmanager import MAX_TASK_AGE, TaskManager, delay_runner, get_name, interval_runner, set_name, task
+from ipv8.taskmanager import (
+    MAX_TASK_AGE,
+    REPORT_INTERVAL,
+    TaskManager,
+    delay_runner,
+    get_name,
+    interval_runner,
+    set_name,
+    task,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -272,14 +281,86 @@ def test_interval_of_plain_function(run_virtually: Callable[..., None]) -> None:
     run_virtually(managed(main))
 
 
-def test_interval_ends_with_an_exception(run_virtually: Callable[..., None]) -> None:
+class LoopClock:
+    """The time of the running event loop."""
+
+    def time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    monotonic = time
+
+
+@pytest.mark.parametrize("ignore", [(), (ValueError,)])
+def test_interval_goes_on_after_an_exception(run_virtually: Callable[..., None], ignore: Any,
+                                             caplog: pytest.LogCaptureFixture) -> None:
     async def main(manager: TaskManager) -> None:
-        running = manager.register_task("t", fail, interval=1, ignore=(ValueError,))
-        with pytest.raises(ValueError, match="deliberate"):
-            await running
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        runs: list[int] = []
+
+        def work() -> None:
+            runs.append(1)
+            if len(runs) != 50:
+                fail()
+
+        with clock.use(LoopClock()):
+            running = manager.register_task("t", work, interval=1, ignore=ignore)
+        with clock.use(LoopClock()):
+            await asyncio.sleep(2 * REPORT_INTERVAL + 1.5)
+        assert len(runs) == 2 * REPORT_INTERVAL + 1
+        assert not running.done()
+        assert manager.get_tasks() == [running]
+        records = [record for record in caplog.records if "Task 't' failed" in record.getMessage()]
+        assert [len(told), len(records)] == ([0, 3] if ignore else [3, 0])
+        assert all("Task 't' of TaskManager failed" in context["message"]
+                   and isinstance(context["exception"], ValueError) for context in told)
+
+    run_virtually(managed(main))
+
+
+def test_interval_ends_with_its_cancellation(run_virtually: Callable[..., None]) -> None:
+    async def main(manager: TaskManager) -> None:
+        async def work() -> None:
+            raise asyncio.CancelledError
+
+        running = manager.register_task("t", work, interval=1)
+        await asyncio.wait([running])
+        assert running.cancelled()
         assert manager.get_tasks() == []
 
     run_virtually(managed(main))
+
+
+def test_released_task_outlives_the_shutdown(run_virtually: Callable[..., None]) -> None:
+    async def main(manager: TaskManager) -> None:
+        async def work() -> str:
+            current = asyncio.current_task()
+            assert current is not None
+            manager.release_task(current)
+            await asyncio.ensure_future(manager.shutdown_task_manager())
+            return "done"
+
+        assert await manager.register_task("t", work) == "done"
+
+    run_virtually(managed(main))
+
+
+def test_tasks_of_another_loop_are_not_waited_for(run_virtually: Callable[..., None]) -> None:
+    other = asyncio.new_event_loop()
+    asyncio.set_event_loop(other)
+    manager = TaskManager()
+    task = manager.register_task("t", asyncio.sleep, 60)
+    asyncio.set_event_loop(None)
+
+    async def main() -> None:
+        begin = asyncio.get_running_loop().time()
+        await manager.shutdown_task_manager()
+        assert asyncio.get_running_loop().time() == begin
+
+    run_virtually(main())
+    other.run_until_complete(asyncio.sleep(0))
+    assert task.cancelled()
+    other.close()
 
 
 def test_interval_task_cancels_itself(run_virtually: Callable[..., None]) -> None:

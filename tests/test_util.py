@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from ipv8 import util
 from ipv8.util import (
     byte2int,
     coroutine,
@@ -154,13 +155,75 @@ async def test_event_with_signals() -> None:
         assert asyncio.get_running_loop().remove_signal_handler(number)
 
 
+class LoopWithoutSignals(asyncio.SelectorEventLoop):
+    """As on Windows, or in other implementations of event loops."""
+
+    def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]  # what it is given does not matter
+        raise NotImplementedError
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        raise NotImplementedError
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+@pytest.mark.parametrize("loop_class", [asyncio.SelectorEventLoop, LoopWithoutSignals])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_run_forever(number: signal.Signals) -> None:
-    loop = asyncio.get_running_loop()
-    running = loop.create_task(run_forever())
+def test_run_forever(number: signal.Signals, loop_class: Callable[[], asyncio.AbstractEventLoop],
+                     monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = {other: signal.getsignal(other) for other in (signal.SIGINT, signal.SIGTERM)}
+    restored: list[asyncio.AbstractEventLoop] = []
+    restore = util._restore_signals
+    monkeypatch.setattr(util, "SIGNAL_GRACE", 0.01)
+
+    def restore_and_tell(loop: asyncio.AbstractEventLoop) -> None:
+        restore(loop)
+        restored.append(loop)
+
+    monkeypatch.setattr(util, "_restore_signals", restore_and_tell)
+
+    async def main() -> None:
+        running = asyncio.ensure_future(run_forever())
+        await asyncio.sleep(0)
+        assert not running.done()
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)  # one request may arrive twice
+        await running
+        os.kill(os.getpid(), number)
+        while not restored:  # noqa: ASYNC110 - of a timer nobody tells
+            await asyncio.sleep(0.001)
+
+    loop = loop_class()
+    loop.run_until_complete(main())
+    for other, handler in usual.items():
+        default = signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL
+        assert signal.getsignal(other) == default  # later a signal has its usual effect
+        signal.signal(other, handler)
+    loop.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_signal_after_the_end_of_the_loop_does_nothing() -> None:
+    usual = signal.getsignal(signal.SIGTERM)
+    loop = LoopWithoutSignals()
+
+    async def main() -> None:
+        create_event_with_signals(signal.SIGTERM)
+
+    loop.run_until_complete(main())
+    loop.close()
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.signal(signal.SIGTERM, usual)
+
+
+async def test_cancelled_run_forever_leaves_no_handler() -> None:
+    running = asyncio.ensure_future(run_forever())
     await asyncio.sleep(0)
-    assert not running.done()
-    os.kill(os.getpid(), number)
-    await running
-    assert not loop.remove_signal_handler(number)  # a second signal has its usual effect
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_other_threads_are_told_that_they_get_no_signals() -> None:
+    with pytest.raises(RuntimeError, match="only the main thread of a process gets signals"):
+        in_thread(lambda: asyncio.run(run_forever()))

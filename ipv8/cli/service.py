@@ -54,6 +54,7 @@ class IPV8Service:
                 "avoid this message.")
         try:
             await ipv8.start()
+            ipv8.require_open()
         except BaseException:
             await ipv8.stop()
             raise

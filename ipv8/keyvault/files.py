@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -43,9 +44,13 @@ def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
     :raises PrivateKeyFileError: if the content is not a private key. The message says what it looks like.
     :raises OSError: if the file cannot be read; ``FileNotFoundError`` if it does not exist.
     """
-    with open(path, "rb") as file:
-        data = file.read(SIZE_LIMIT)
+    # Opening a named pipe would wait for a writer, for ever.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise PrivateKeyFileError(f"{os.fspath(path)} does not hold a private key: it is not a regular file, but a "
+                                      "device or a pipe. Give the path of another file")
+        data = file.read(SIZE_LIMIT)
     try:
         key = default_eccrypto.key_from_private_bin(data)
     except UnsupportedCurveError:

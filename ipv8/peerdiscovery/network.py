@@ -15,7 +15,7 @@ from .graph.services import MAX_UNVERIFIED_SERVICES
 from .graph.tables import NetworkTables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..messaging.address import Address
     from ..peer import Peer
@@ -71,6 +71,8 @@ class Network(NetworkTables):
     def __init__(self) -> None:
         super().__init__()
         self.peer_observers: set[PeerObserver] = set()
+        #: Called with the author of a validly signed message that has a key of this node.
+        self.own_key_observer: Callable[[Peer], None] | None = None
         self._contacts = self._locations.contacts
         self._lan = self._locations.lan
 
@@ -128,6 +130,8 @@ class Network(NetworkTables):
         its addresses is blacklisted and none is known.
         """
         if peer.mid in self.blacklist_mids:
+            if self.own_key_observer is not None:
+                self.own_key_observer(peer)
             return
         known = self._by_key.get(peer.key_bin)
         if known is not None:

@@ -3,7 +3,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ import pytest
 from ipv8.bootstrapping import resolver as resolver_module
 from ipv8.bootstrapping.resolver import NameResolver, look_up, shared_resolver
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Names:
@@ -84,6 +89,53 @@ async def test_so_many_answers_are_remembered(monkeypatch: pytest.MonkeyPatch) -
     for host in "abcba":
         await resolver.resolve(host, 5)
     assert names.asked == ["a", "b", "c", "a"]
+
+
+async def test_no_more_look_ups_than_that_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver_module, "MAX_LOOK_UPS", 2)
+    names = Names(**{host: ["1.2.3.4"] for host in "abcde"})
+    names.open.clear()
+    resolver = NameResolver(names)
+    waiting = [asyncio.ensure_future(resolver.resolve(host, 5)) for host in "abcde"]
+    await asyncio.sleep(0)
+    assert resolver._threads._running == 2
+    assert len(resolver._threads._work) == 3
+    names.open.set()
+    assert await asyncio.gather(*waiting) == [[("1.2.3.4", 5)]] * 5
+    assert sorted(names.asked) == list("abcde")
+
+
+@pytest.mark.parametrize("error", [OSError("no server"), UnicodeError("label too long"), ValueError("null character"),
+                                   RuntimeError("anything")])
+async def test_whatever_a_look_up_raises_there_are_no_addresses(error: Exception) -> None:
+    def fail(_: str) -> list[str]:
+        raise error
+
+    assert await NameResolver(fail).resolve("tracker", 5) == []
+
+
+async def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    resolver = NameResolver(Names(tracker=["1.2.3.4"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert await resolver.resolve("tracker", 5) == []
+    assert await resolver.resolve("tracker", 5) == [("1.2.3.4", 5)]
+
+
+@pytest.mark.slow
+def test_a_program_does_not_wait_for_a_look_up_at_its_end() -> None:
+    program = """
+import asyncio, time
+from ipv8.bootstrapping.resolver import NameResolver
+async def main():
+    asyncio.ensure_future(NameResolver(lambda _: time.sleep(600)).resolve("tracker", 5))
+    await asyncio.sleep(0.1)
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30, cwd=ROOT)
 
 
 async def test_a_name_that_cannot_be_encoded() -> None:

@@ -215,3 +215,28 @@ def test_the_first_of_two_processes_wins(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(files, "default_eccrypto", SlowToGenerate())
     assert load_or_create_private_key(path) == KEY
     assert only_file(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_not_waited_for(path: Path, kind: str) -> None:
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(PrivateKeyFileError, match="not a regular file"):
+        load_or_create_private_key(path)
+
+
+def test_directory_in_place_of_a_file(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(OSError):  # noqa: PT011 - which one it is depends on the system
+        load_or_create_private_key(path)
+    assert only_file(path)
+
+
+def test_huge_file_is_not_read_to_its_end(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(10 ** 10)
+    with pytest.raises(PrivateKeyFileError, match="does not hold a private key"):
+        load_private_key(path)

@@ -29,6 +29,7 @@ from ipv8.messaging.interfaces.lan_addresses.interfaces import get_lan_addresses
 from ipv8.messaging.payload_dataclass import DataClassPayload
 from ipv8.messaging.payload_relay import RelayPayload
 from ipv8.peerdiscovery.community import DiscoveryCommunity
+from ipv8.peerdiscovery.discovery import RandomWalk
 from ipv8.service import IPv8
 from ipv8.test.simulation import NAT, Link, Simulation, SimulationError, Walker
 from ipv8.test.simulation.__main__ import main
@@ -437,3 +438,27 @@ def test_trace_needs_to_be_kept_to_be_shown() -> None:
         assert "introduction-request" in lines[0]
     with Simulation(1) as sim, pytest.raises(ValueError, match="keep_packets"):
         sim.trace.lines()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"natt": NAT.SYMMETRIC}, "no argument 'natt', and SimulatedCommunity no setting.*did you mean 'nat'"),
+    ({"walker": ()}, "did you mean 'walkers'"),
+    ({"max_peerz": 5}, "did you mean 'max_peers'"),
+    ({"max_peers": "many"}, "the setting 'max_peers' of SimulatedCommunity must be a number"),
+])
+def test_misspelt_arguments_are_found_at_once(arguments: dict[str, Any], message: str) -> None:
+    with Simulation(1) as sim, pytest.raises(TypeError, match=message):
+        sim.add_node(SimulatedCommunity, **arguments)
+    assert sim.nodes == []
+
+
+def test_misspelt_arguments_without_overlays() -> None:
+    with Simulation(1) as sim, pytest.raises(TypeError, match="no argument 'natt', and there is no overlay"):
+        sim.add_node(natt=NAT.SYMMETRIC)
+
+
+def test_misspelt_arguments_of_walkers_are_found_at_once() -> None:
+    with pytest.raises(TypeError, match="RandomWalk has no argument 'timout'; did you mean 'timeout'"):
+        Walker(RandomWalk, 20, timout=3.0)
+    with pytest.raises(TypeError, match="argument 'timeout' must be a number"):
+        Walker(RandomWalk, 20, timeout="3")

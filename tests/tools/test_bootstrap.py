@@ -104,8 +104,14 @@ def test_changed_project_file_installs_again(tools: Tools, checkout: Path) -> No
     assert len(tools.installed()) == 2
 
 
+def make_own(checkout: Path, version: tuple[int, int] = sys.version_info[:2]) -> None:
+    """An environment that this program made."""
+    make_environment(checkout / ".venv", version)
+    Environment(checkout).marker.touch()
+
+
 def test_environment_of_another_python_is_rebuilt(tools: Tools, checkout: Path) -> None:
-    make_environment(checkout / ".venv", (3, 9))
+    make_own(checkout, (3, 9))
     (checkout / ".venv" / "leftover").touch()
     assert ensure(checkout, "cli")
     assert tools.made() == 1
@@ -123,7 +129,7 @@ def test_environment_that_was_copied_here_is_rebuilt(tools: Tools, checkout: Pat
 
 
 def test_environment_without_pip_is_rebuilt(tools: Tools, checkout: Path) -> None:
-    make_environment(checkout / ".venv")
+    make_own(checkout)
     tools.failing = "--version"
     assert ensure(checkout, "cli")
     assert tools.made() == 1
@@ -134,6 +140,28 @@ def test_usable_environment_of_somebody_else_is_filled_and_kept(tools: Tools, ch
     assert ensure(checkout, "cli")
     assert tools.made() == 0
     assert tools.installed() == [".[cli]"]
+
+
+@pytest.mark.parametrize("fault", ["python", "pip", "stamp", "link"])
+def test_unusable_environment_of_somebody_else_is_never_removed(tools: Tools, checkout: Path, fault: str,
+                                                                tmp_path_factory: Any) -> None:
+    directory = checkout / ".venv"
+    if fault == "link":  # to an environment of this program in another checkout
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        make_own(elsewhere, (3, 9))
+        directory.symlink_to(elsewhere / ".venv", target_is_directory=True)
+    else:
+        make_environment(directory, (3, 9) if fault == "python" else sys.version_info[:2])
+    if fault == "pip":
+        tools.failing = "--version"
+    if fault == "stamp":  # it was filled by this program in another place, and moved here by its owner
+        (directory / "installed.json").write_text('{"extras": [], "root": "/elsewhere"}')
+    (directory / "precious").touch()
+    with pytest.raises(SystemExit, match=r"not made by this program.*Move it"):
+        ensure(checkout, "cli")
+    assert (directory / "precious").exists()
+    assert tools.made() == 0
+    assert tools.installed() == []
 
 
 def test_something_else_of_that_name_is_never_removed(tools: Tools, checkout: Path) -> None:

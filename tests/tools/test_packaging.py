@@ -9,10 +9,16 @@ import sys
 import sysconfig
 import tarfile
 import venv
+import zipapp
+from importlib.metadata import distributions
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+import ipv8
+from ipv8.__pyinstaller import get_hook_dirs, hidden_imports
+from ipv8.class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDED_BY_SETUPTOOLS = ("PKG-INFO", "setup.cfg", "ipv8.egg-info/")
@@ -116,3 +122,96 @@ def test_stub_declares_what_the_module_has() -> None:
     module, stub = (declarations((ROOT / path).read_text(encoding="utf-8"))
                     for path in ("ipv8_service.py", "stubs/ipv8_service-stubs/__init__.pyi"))
     assert stub == module - {"from ipv8.reexports import reexports"}
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{ipv8.__version__}"\n' in text
+
+
+EVERY_CLASS = """\
+import asyncio, os, sys
+import ipv8, ipv8_service
+from ipv8 import Community, ConfigBuilder, IPv8, Strategy, WalkerDefinition, Bootstrapper, BootstrapperDefinition
+
+class Own(Community):
+    community_id = b"own!" * 5
+
+async def main():
+    for name in ipv8.__all__:
+        getattr(ipv8, name)
+    builder = ConfigBuilder().set_address("127.0.0.1").set_port(0).clear_keys().add_ephemeral_key("anonymous id")
+    none = {"ip_addresses": [], "dns_addresses": []}
+    bootstrappers = [BootstrapperDefinition(Bootstrapper.DispersyBootstrapper, none),
+                     BootstrapperDefinition(Bootstrapper.MemoryBootstrapper, {"path": "peers"})]
+    walkers = [WalkerDefinition(Strategy.EdgeWalk, 20, {}), WalkerDefinition(Strategy.RandomWalk, 20, {})]
+    builder.add_overlay("Own", "anonymous id", walkers, bootstrappers, {}, [])
+    for overlay in builder.config["overlays"][:-1]:
+        overlay["bootstrappers"] = []
+    async with IPv8(builder.finalize(), extra_communities={"Own": Own}) as node:
+        print(sorted(type(overlay).__name__ for overlay in node.overlays), len(node.strategies))
+    for table in (ipv8_service._COMMUNITIES, ipv8_service._WALKERS, ipv8_service._BOOTSTRAPPERS):
+        print(sorted(table))
+    print(ipv8.__version__, os.path.dirname(ipv8.__file__))
+
+asyncio.run(main())
+"""
+EVERY_NAME = """\
+['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'Own'] 7
+['DHTDiscoveryCommunity', 'DiscoveryCommunity']
+['EdgeWalk', 'RandomWalk']
+['DispersyBootstrapper', 'MemoryBootstrapper', 'MulticastBootstrapper', 'UDPBroadcastBootstrapper']
+"""
+
+
+@pytest.mark.slow
+def test_application_in_a_zip_file(tmp_path: Path) -> None:
+    """The library is in the file, and what it needs is in the environment."""
+    application = tmp_path / "application"
+    shutil.copytree(ROOT / "ipv8", application / "ipv8", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "ipv8_service.py", application)
+    (application / "__main__.py").write_text(EVERY_CLASS, encoding="utf-8")
+    archive = tmp_path / "application.pyz"
+    zipapp.create_archive(application, archive)
+    shutil.rmtree(application)
+    run = subprocess.run([sys.executable, "-I", archive], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert run.stdout == f"{EVERY_NAME}{ipv8.__version__} {archive / 'ipv8'}\n"
+
+
+def test_hook_for_frozen_applications_names_all_modules() -> None:
+    (directory,) = get_hook_dirs()
+    assert (Path(directory) / "hook-ipv8.py").exists()
+    names = hidden_imports()
+    classes = [found for table in (_COMMUNITIES, _WALKERS, _BOOTSTRAPPERS) for found in table.values()]
+    assert {found.__module__ for found in classes} <= set(names)
+    assert {"ipv8", "ipv8.dht", "ipv8.messaging.interfaces.portmapping.upnp"} <= set(names)
+    assert not [name for name in names if name.startswith(("ipv8.test", "ipv8.cli"))]
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert '[project.entry-points.pyinstaller40]\nhook-dirs = "ipv8.__pyinstaller:get_hook_dirs"\n' in text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_frozen_application(tmp_path: Path) -> None:
+    """It needs PyInstaller in the environment."""
+    pytest.importorskip("PyInstaller")
+    (tmp_path / "application.py").write_text(EVERY_CLASS, encoding="utf-8")
+    (directory,) = get_hook_dirs()
+    subprocess.run([sys.executable, "-m", "PyInstaller", "--log-level", "ERROR", "--paths", ROOT,
+                    "--additional-hooks-dir", directory, "application.py"], cwd=tmp_path, check=True)
+    run = subprocess.run([tmp_path / "dist" / "application" / "application"], cwd=tmp_path, check=True,
+                         capture_output=True, text=True, env={})
+    assert run.stdout.startswith(EVERY_NAME)
+
+
+def test_distribution_that_stands_for_pyipv8(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "packaging" / "pyipv8", source)
+    target = tmp_path / "target"
+    target.mkdir()
+    with ZipFile(build("wheel", source, target)) as wheel:
+        assert all(name.startswith("pyipv8-3.2.1.dist-info/") for name in wheel.namelist())
+        wheel.extractall(target)
+    (found,) = distributions(name="pyipv8", path=[str(target)])
+    assert found.version == "3.2.1"
+    assert found.requires == ["ipv8"]

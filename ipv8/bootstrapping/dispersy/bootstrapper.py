@@ -9,19 +9,20 @@ import asyncio
 import logging
 from math import inf
 from socket import AF_INET, AF_INET6
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ... import clock, entropy
-from ...messaging.address import UDPv4Address, UDPv6Address
+from ...checks import shown
 from ...messaging.interfaces.dispatcher.endpoint import guess_interface
 from ...messaging.interfaces.endpoint import Endpoint
 from ...peerdiscovery.discovery import as_introducing
 from ...reexports import reexports
 from ..bootstrapper_interface import Bootstrapper
 from ..resolver import shared_resolver
+from ..servers import read_ip_server, read_named_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ...community import Community
     from ...messaging.address import Address
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Bootstrapper", "DispersyBootstrapper"]
 
 logger = logging.getLogger(__name__)
+
+ServerT = TypeVar("ServerT")
 
 #: Seconds until the second round if no peer has ever answered; from there the pause doubles up to the usual one.
 FIRST_PAUSE = 1.0
@@ -53,6 +56,15 @@ def _has_interface_for(endpoint: object, address: Address) -> bool:
     return endpoint.SOCKET_FAMILY in {None, FAMILIES[needed]}
 
 
+def _readable(entries: Iterable[Any], read: Callable[[Any], ServerT]) -> Iterator[ServerT]:
+    """Read a list of servers, without the entries that cannot be contacted: these are logged."""
+    for entry in entries:
+        try:
+            yield read(entry)
+        except ValueError as e:  # noqa: PERF203 - each entry is read by itself
+            logger.error("the bootstrap server %s is left out: %s", shown(entry), e)  # noqa: TRY400 - nothing else is known
+
+
 class DispersyBootstrapper(Bootstrapper):
     """Walks to every known bootstrap server. A server answers with the address of a peer of the same overlay.
 
@@ -63,8 +75,8 @@ class DispersyBootstrapper(Bootstrapper):
     While no peer has ever answered, rounds follow each other sooner, after 1, 2, 4, ... seconds, up to the usual pause:
     packets may have been lost, or the introduced peers may not be reachable.
 
-    :param ip_addresses: (IP, port) pairs of servers.
-    :param dns_addresses: (name, port) pairs of servers.
+    :param ip_addresses: (IP, port) pairs of servers. An entry that is something else is logged and left out.
+    :param dns_addresses: (name, port) pairs of servers, likewise.
     :param bootstrap_timeout: seconds between two rounds, at least, once a peer has answered.
     :param max_bootstrap_timeout: if given, the pause doubles after every round in which the overlay had no peers, up
         to this many seconds.
@@ -76,10 +88,8 @@ class DispersyBootstrapper(Bootstrapper):
     def __init__(self, ip_addresses: Iterable[tuple[str, int]], dns_addresses: Iterable[tuple[str, int]],
                  bootstrap_timeout: float = 30.0, max_bootstrap_timeout: float | None = None) -> None:
         super().__init__()
-        self.ip_addresses: list[Address] = [
-            UDPv6Address(host, port) if ":" in host else UDPv4Address(host, port) for host, port in ip_addresses
-        ]
-        self.dns_addresses = [(host, port) for host, port in dns_addresses]
+        self.ip_addresses: list[Address] = list(_readable(ip_addresses, read_ip_server))
+        self.dns_addresses = list(_readable(dns_addresses, read_named_server))
         self.bootstrap_timeout = bootstrap_timeout
         self.max_bootstrap_timeout = max_bootstrap_timeout
         self._bootstrapped_at = -inf
@@ -157,7 +167,11 @@ class DispersyBootstrapper(Bootstrapper):
     def _contact(overlay: Community, address: Address) -> None:
         overlay.ensure_blacklisted(address)
         if _has_interface_for(overlay.endpoint, address):
-            overlay.walk_to(address)
+            try:
+                overlay.walk_to(address)
+            except Exception as e:  # noqa: BLE001 - whatever is wrong with one server, the others are contacted
+                logger.warning("the bootstrap server %s port %s cannot be contacted: %s: %s", *address[:2],
+                               type(e).__name__, e)
 
     async def _resolve(self, on_address: Callable[[Address], None]) -> None:
         """Resolve all names; the resolver remembers answers for a while. ``on_address`` is told of each new address."""
@@ -185,6 +199,6 @@ class DispersyBootstrapper(Bootstrapper):
 
 
 if TYPE_CHECKING:  # programs import these from here
-    from ...messaging.address import Address as Address
+    from ...messaging.address import Address as Address, UDPv4Address as UDPv4Address, UDPv6Address as UDPv6Address
 else:
-    __getattr__, __dir__ = reexports(__name__, {"...messaging.address": "Address"})
+    __getattr__, __dir__ = reexports(__name__, {"...messaging.address": "Address UDPv4Address UDPv6Address"})

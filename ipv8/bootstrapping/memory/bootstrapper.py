@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
+import stat
 import struct
 import tempfile
 from collections import Counter
 from contextlib import suppress
+from contextvars import copy_context
 from math import inf
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from ... import clock
@@ -18,6 +22,7 @@ from ...messaging.address import UDPv4Address, UDPv6Address, has_network_address
 from ...messaging.inet import network_of
 from ...messaging.serialization import PackError, default_serializer
 from ..bootstrapper_interface import Bootstrapper
+from ..servers import read_ip_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +40,9 @@ MAX_REMEMBERED = 60
 MAX_REMEMBERED_PER_SUBNET = 4
 #: The bytes that are read of a file; no valid file is as large.
 FILE_SIZE_LIMIT = 65536
+
+#: The user id of the administrator, whose files are trusted too.
+ROOT = 0
 
 _MAGIC = b"IPv8 peers 1\n"
 _DIGEST_SIZE = 32
@@ -88,6 +96,9 @@ class MemoryBootstrapper(Bootstrapper):
     replaced as a whole every ``save_interval`` seconds and when the overlay is unloaded. Only its owner may read it.
     While no peer has answered, it is not changed. A damaged file is renamed and an error is logged.
 
+    It is written in a thread. It is read once, at the start, before any server is contacted. A file that is no regular
+    file, or belongs to another user, is neither read nor changed.
+
     :param path: a file, or a directory in which each overlay has a file named by its community id. A path is that of a
         directory if there is one or if it ends with a separator. With a directory, all overlays of a node can have the
         same configuration.
@@ -110,6 +121,7 @@ class MemoryBootstrapper(Bootstrapper):
         #: The addresses in the file before this start, the most recent first; ``None`` until the file was read.
         self.remembered: list[Address] | None = None
         self._may_write = True
+        self._reading, self._writing = Lock(), Lock()  # by threads
         self._task_name = f"remember peers {id(self)}"
 
     async def initialize(self, overlay: Community) -> bool:
@@ -117,7 +129,7 @@ class MemoryBootstrapper(Bootstrapper):
         if not self.initialized:
             self.initialized, self.overlay = True, overlay
             self._recall(overlay)
-            overlay.register_task(self._task_name, self.save, interval=self.save_interval)
+            overlay.register_task(self._task_name, self._save_in_thread, interval=self.save_interval)
         return True
 
     async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
@@ -135,30 +147,46 @@ class MemoryBootstrapper(Bootstrapper):
         return []
 
     def unload(self) -> None:
-        """Replace the file a last time."""
-        if self.overlay is not None:
-            self.overlay.cancel_pending_task(self._task_name)
-            self.save()
+        """Replace the file a last time, in a thread; the shutdown of the overlay waits until that is done."""
+        overlay = self.overlay
         self.overlay, self.initialized = None, False
+        if overlay is None:
+            return
+        overlay.cancel_pending_task(self._task_name)
+        proven = _proven(overlay)
+        if not proven or not self._may_write:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._save(overlay, proven)
+            return
+        writing = loop.run_in_executor(None, copy_context().run, self._save, overlay, proven)
+        overlay.register_shutdown_task(lambda: writing)
 
     def save(self) -> None:
         """Replace the file: the peers that answered, then those of before as far as there is room.
 
-        If the file cannot be written, that is logged.
+        This waits for the disk. A running overlay does it from time to time, in a thread. If the file cannot be
+        written, that is logged.
         """
-        overlay = self.overlay
-        if overlay is None or not self._may_write:
-            return
-        proven = sorted((peer for peer in overlay.get_peers() if peer.proven),
-                        key=lambda peer: peer.last_heard, reverse=True)
-        if not proven:
-            return
-        addresses = _select([*(peer.address for peer in proven), *self._recall(overlay)])
-        path = self._file_of(overlay)
-        try:
-            _replace(path, encode(addresses))
-        except OSError as e:
-            logger.warning("the peers of %s cannot be remembered in %s: %s", type(overlay).__name__, path, e)
+        if self.overlay is not None:
+            self._save(self.overlay, _proven(self.overlay))
+
+    async def _save_in_thread(self) -> None:
+        if self.overlay is not None:
+            await asyncio.to_thread(self._save, self.overlay, _proven(self.overlay))
+
+    def _save(self, overlay: Community, proven: list[Address]) -> None:
+        with self._writing:
+            remembered = self._recall(overlay)
+            if not proven or not self._may_write:
+                return
+            path = self._file_of(overlay)
+            try:
+                _replace(path, encode(_select([*proven, *remembered])))
+            except OSError as e:
+                logger.warning("the peers of %s cannot be remembered in %s: %s", type(overlay).__name__, path, e)
 
     def _file_of(self, overlay: Community) -> Path:
         if self._is_directory or self.path.is_dir():
@@ -167,23 +195,25 @@ class MemoryBootstrapper(Bootstrapper):
 
     def _recall(self, overlay: Community) -> list[Address]:
         """The addresses in the file, which is read once; none if there is no file, or no valid one."""
-        if self.remembered is None:
-            path = self._file_of(overlay)
-            self.remembered = []
-            try:
-                with path.open("rb") as file:
-                    data = file.read(FILE_SIZE_LIMIT)
-            except FileNotFoundError:
-                return self.remembered
-            except OSError as e:
-                self._may_write = False
-                logger.warning("the remembered peers in %s cannot be read, and the file is not changed: %s", path, e)
-                return self.remembered
-            try:
-                self.remembered = _select(decode(data))
-            except DamagedFileError as e:
-                self._set_aside(path, e)
-        return self.remembered
+        with self._reading:
+            if self.remembered is None:
+                self.remembered = self._read(self._file_of(overlay))
+            return self.remembered
+
+    def _read(self, path: Path) -> list[Address]:
+        try:
+            data = _content(path)
+        except FileNotFoundError:
+            return []
+        except OSError as e:
+            self._may_write = False
+            logger.warning("the remembered peers in %s cannot be read, and the file is not changed: %s", path, e)
+            return []
+        try:
+            return _select(decode(data))
+        except DamagedFileError as e:
+            self._set_aside(path, e)
+            return []
 
     def _set_aside(self, path: Path, reason: DamagedFileError) -> None:
         aside = path.with_name(f"{path.name}.damaged-{int(clock.time())}")
@@ -198,14 +228,37 @@ class MemoryBootstrapper(Bootstrapper):
                      path, reason, aside)
 
 
+def _proven(overlay: Community) -> list[Address]:
+    """The addresses of the peers that answered; those of the peers that were heard of last come first."""
+    proven = [peer for peer in overlay.get_peers() if peer.proven]
+    return [peer.address for peer in sorted(proven, key=lambda peer: peer.last_heard, reverse=True)]
+
+
+def _content(path: Path) -> bytes:
+    """The beginning of a file.
+
+    :raises OSError: if it cannot be read, is not a regular file, or belongs to another user. A named pipe is not waited
+        for.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is not a regular file")
+        if hasattr(os, "geteuid") and status.st_uid not in {os.geteuid(), ROOT}:
+            raise OSError("it belongs to another user")
+        return file.read(FILE_SIZE_LIMIT)
+
+
 def _select(addresses: Iterable[Address]) -> list[Address]:
     """The first of ``addresses`` that can be contacted, without duplicates, within the limits for a file."""
     selected: list[Address] = []
     per_network: Counter[bytes] = Counter()
     for address in dict.fromkeys(addresses):
-        if not isinstance(address, (UDPv4Address, UDPv6Address)) or not address.port:
+        if not isinstance(address, (UDPv4Address, UDPv6Address)) or not has_network_address(address):
             continue
-        if not has_network_address(address):
+        try:
+            read_ip_server(address)
+        except ValueError:  # it is not the address of one host
             continue
         network = network_of(address.ip)
         if per_network[network] < MAX_REMEMBERED_PER_SUBNET:

@@ -99,6 +99,14 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
         return self.overlay.address_is_lan(source.ip)
 
 
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this thread runs ``loop``."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
 class UDPBroadcastBootstrapper(Bootstrapper):
     """Announces an overlay to all other nodes in the local network that use this class.
 
@@ -118,6 +126,7 @@ class UDPBroadcastBootstrapper(Bootstrapper):
         self.sweep_rate = sweep_rate
         self.overlay: Community | None = None
         self.endpoint: BroadcastBootstrapEndpoint | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sweep_started_at = -inf
         self._opening = Lock()
         self._task_name = f"broadcast sweep {id(self)}"
@@ -128,12 +137,19 @@ class UDPBroadcastBootstrapper(Bootstrapper):
             if not self.initialized:
                 endpoint = BroadcastBootstrapEndpoint(overlay)
                 if await endpoint.open():
+                    self._loop = asyncio.get_running_loop()
                     self.overlay, self.endpoint, self.initialized = overlay, endpoint, True
                     self.beacon(overlay.get_prefix())
         return self.initialized
 
     def beacon(self, service_prefix: bytes) -> None:
-        """Start to send an announcement of the overlay with this prefix to every port, unless a sweep is running."""
+        """Start to send an announcement of the overlay with this prefix to every port, unless a sweep is running.
+
+        It may be called in any thread, and returns at once.
+        """
+        if self._loop is not None and not _runs_here(self._loop):
+            self._loop.call_soon_threadsafe(self.beacon, service_prefix)
+            return
         if self.overlay is None or self.sweep_rate <= 0 or self.overlay.is_pending_task_active(self._task_name):
             return
         self.last_bootstrap = clock.time()
@@ -161,7 +177,7 @@ class UDPBroadcastBootstrapper(Bootstrapper):
             self.overlay.cancel_pending_task(self._task_name)
         if self.endpoint is not None:
             self.endpoint.close()
-        self.overlay, self.endpoint, self.initialized = None, None, False
+        self.overlay, self.endpoint, self.initialized, self._loop = None, None, False, None
 
     def _beacon_after(self, pause: float, overlay: Community) -> None:
         if self.initialized and clock.monotonic() >= self._sweep_started_at + pause:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ...bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+from ...checks import argument_problem, did_you_mean, setting_names, setting_problem
 from ...community import Community
 from ...keyvault.crypto import default_eccrypto
 from ...messaging.address import UDPv6Address
@@ -18,7 +19,7 @@ from ..copying import copy_data
 from .endpoint import SimulatedEndpoint, SimulatedIPv6Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ...keyvault.keys import PrivateKey
     from ...messaging.address import Address
@@ -32,15 +33,38 @@ __all__ = ["DEFAULT_WALKERS", "Bootstrapping", "Node", "Tracker", "Walker"]
 DEFAULT_PORT = 8090
 
 
+def check_settings(where: str, overlay_class: type[Overlay[Any]], settings: Mapping[str, Any],
+                   others: Iterable[str] = ()) -> None:
+    """Check settings by what the class of settings of an overlay declares.
+
+    :param where: what was called, for the message.
+    :param others: other arguments which may have been meant.
+    :raises TypeError: if a name is not declared, or a value does not fit.
+    """
+    settings_class = overlay_class.settings_class
+    known = setting_names(settings_class)
+    for name, value in settings.items():
+        if name not in known and not getattr(settings_class, "allow_unknown", False):
+            raise TypeError(f"{where} has no argument {name!r}, and {overlay_class.__name__} no setting of that name"
+                            f"{did_you_mean(name, {*known, *others})}")
+        problem = setting_problem(settings_class, name, value)
+        if problem is not None:
+            raise TypeError(f"the setting {name!r} of {overlay_class.__name__} {problem}")
+
+
 class Walker:
     """How a node makes a discovery strategy for its overlay.
 
     :param strategy: the class of the strategy, or a function that makes one for an overlay.
     :param peers: the number of peers from which on the strategy takes no steps; -1 for never.
     :param arguments: further arguments of the strategy.
+    :raises TypeError: if the strategy cannot be made with these arguments.
     """
 
     def __init__(self, strategy: Callable[..., DiscoveryStrategy[Any]], peers: int = 20, **arguments: Any) -> None:
+        problem = argument_problem(strategy, arguments, passed=1)
+        if problem is not None:
+            raise TypeError(f"{getattr(strategy, '__name__', strategy)} {problem}")
         self.strategy = strategy
         self.peers = peers
         self.arguments = arguments
@@ -145,7 +169,9 @@ class Node:
 
         :param settings: its settings besides peer, endpoint and network. Data in them is copied at each start, see
             :func:`~ipv8.test.copying.copy_data`.
+        :raises TypeError: if the class of settings does not declare one of them, or its value does not fit.
         """
+        check_settings("add_overlay()", overlay_class, settings)
         specification = (overlay_class, walkers, settings)
         self._specifications.append(specification)
         if self.running:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import random
@@ -19,7 +20,7 @@ from .links import PERFECT, Access, Link
 from .loop import VirtualTimeLoop
 from .nat import NAT, Firewall
 from .network import Interface, Internet, Router, Wires
-from .node import DEFAULT_PORT, DEFAULT_WALKERS, Bootstrapping, Node, Tracker, Walker
+from .node import DEFAULT_PORT, DEFAULT_WALKERS, Bootstrapping, Node, Tracker, Walker, check_settings
 from .signatures import stand_in_signatures
 from .trace import Trace
 
@@ -309,7 +310,13 @@ class Simulation:
         :param bootstrap: whether communities ask the trackers that were added before.
         :param start: whether the node starts at once; otherwise call :meth:`start`.
         :param settings: additional settings of all overlays.
+        :raises TypeError: for an argument that is neither listed here nor a setting of the overlays.
         """
+        for overlay_class in overlays:
+            check_settings("add_node()", overlay_class, settings, inspect.signature(self.add_node).parameters)
+        if settings and not overlays:
+            raise TypeError(f"add_node() has no argument {next(iter(settings))!r}, and there is no overlay that has "
+                            "such a setting")
         if host is None:
             host = self.add_host(nat=nat, ipv4=ipv4, ipv6=ipv6, firewall=firewall, link=link,
                                  name=name or f"node {len(self.nodes) + 1}")

@@ -151,17 +151,17 @@ async def test_with_a_mocked_overlay(mock: Callable[[], Any]) -> None:
     assert overlay.walk_to.call_count == 2
 
 
-SERVERS: Any = [TRACKER, UDPv6Address("1::2", 6), ("name", 7)]
+SERVERS: Any = [TRACKER, UDPv6Address("1::2", 6), UDPv4Address("5.6.7.8", 7)]
 
 
 @pytest.mark.parametrize(("make_endpoint", "left_out"), [
     (UDPEndpoint, [SERVERS[1]]),
-    (UDPv6Endpoint, [SERVERS[0]]),
+    (UDPv6Endpoint, SERVERS[::2]),
     (lambda: DispatcherEndpoint(["UDPIPv4"]), [SERVERS[1]]),
-    (lambda: DispatcherEndpoint(["UDPIPv6"]), [SERVERS[0]]),
+    (lambda: DispatcherEndpoint(["UDPIPv6"]), SERVERS[::2]),
     (lambda: DispatcherEndpoint(["UDPIPv4", "UDPIPv6"]), []),
-    (lambda: StatisticsEndpoint(DispatcherEndpoint(["UDPIPv6"])), [SERVERS[0]]),
-    (lambda: StatisticsEndpoint(UDPv6Endpoint()), [SERVERS[0]]),
+    (lambda: StatisticsEndpoint(DispatcherEndpoint(["UDPIPv6"])), SERVERS[::2]),
+    (lambda: StatisticsEndpoint(UDPv6Endpoint()), SERVERS[::2]),
     (Mock, []),
     (MagicMock, []),
     (lambda: None, []),

@@ -8,10 +8,11 @@ import logging
 import os
 import stat
 import sys
+import threading
 from contextlib import suppress
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -25,6 +26,9 @@ from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv6Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 V4, V6 = UDPv4Address("1.2.3.4", 5), UDPv6Address("2001:db8::1", 6)
 
 
@@ -33,6 +37,14 @@ def make_peer(address: Any, proven: bool = True, last_response: float = 1.0) -> 
     peer.proven = proven
     peer.last_response = last_response
     return peer
+
+
+async def unload(bootstrapper: MemoryBootstrapper) -> None:
+    """Unload it, and wait until it has written."""
+    overlay: Any = bootstrapper.overlay
+    bootstrapper.unload()
+    if overlay is not None:
+        await overlay.shutdown_task_manager()
 
 
 def test_attributes(tmp_path: Path) -> None:
@@ -52,7 +64,7 @@ async def test_proven_peers_are_given_at_the_next_start(make_bootstrapped: Any, 
                      make_peer(V6, last_response=2.0)]
     bootstrapper = MemoryBootstrapper(path)
     assert await bootstrapper.initialize(overlay) is True
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert not bootstrapper.initialized
     assert await MemoryBootstrapper(path).get_addresses(make_bootstrapped(), 60.0) == [V6, V4]
     assert os.listdir(path.parent) == ["peers"]
@@ -66,7 +78,7 @@ async def test_only_the_owner_reads(overlay: Any, tmp_path: Path) -> None:
     overlay.peers = [make_peer(V4)]
     bootstrapper = MemoryBootstrapper(path)
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert decode(path.read_bytes()) == [V4, V6]
 
@@ -89,7 +101,7 @@ async def test_a_fruitless_session_forgets_nobody(overlay: Any, tmp_path: Path) 
     overlay.peers = [make_peer(("9.9.9.9", 1), proven=False)]
     bootstrapper = MemoryBootstrapper(path)
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert path.read_bytes() == content
 
 
@@ -98,12 +110,13 @@ async def test_saved_now_and_then(overlay: Any, tmp_path: Path) -> None:
     overlay.peers = [make_peer(V4)]
     bootstrapper = MemoryBootstrapper(path, save_interval=0.001)
     saved = asyncio.Event()
-    write = bootstrapper.save
-    bootstrapper.save = lambda: (write(), saved.set())[0]  # type: ignore[method-assign, func-returns-value]  # a spy
+    loop = asyncio.get_running_loop()
+    write = bootstrapper._save
+    bootstrapper._save = lambda *a: (write(*a), loop.call_soon_threadsafe(saved.set))[0]  # type: ignore[method-assign]  # a spy
     await bootstrapper.initialize(overlay)
     await saved.wait()
     assert decode(path.read_bytes()) == [V4]
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert not overlay.is_pending_task_active(bootstrapper._task_name)
 
 
@@ -142,7 +155,7 @@ async def test_peers_that_were_heard_of_last_are_preferred_whatever_the_wall_clo
     overlay.peers = [early, late]
     bootstrapper = MemoryBootstrapper(tmp_path / "peers")
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert decode((tmp_path / "peers").read_bytes()) == [V6, V4]
 
 
@@ -150,7 +163,7 @@ async def test_overlays_of_a_directory_have_files_of_their_own(overlay: Any, tmp
     overlay.peers = [make_peer(V4)]
     bootstrapper = MemoryBootstrapper(str(tmp_path))
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert os.listdir(tmp_path) == [f"{bytes(range(20)).hex()}.peers"]
     assert await MemoryBootstrapper(tmp_path).get_addresses(overlay, 60.0) == [V4]
 
@@ -159,7 +172,7 @@ async def test_a_path_that_ends_with_a_separator_becomes_a_directory(overlay: An
     overlay.peers = [make_peer(V4)]
     bootstrapper = MemoryBootstrapper(os.path.join(tmp_path, "new", ""))
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert os.listdir(tmp_path / "new") == [f"{bytes(range(20)).hex()}.peers"]
 
 
@@ -171,7 +184,7 @@ async def test_memory_is_bounded(overlay: Any, tmp_path: Path) -> None:
     overlay.peers = crowd
     bootstrapper = MemoryBootstrapper(path)
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     kept = decode(path.read_bytes())
     assert kept == [*(peer.address for peer in crowd[:module.MAX_REMEMBERED_PER_SUBNET]),
                     *others[:module.MAX_REMEMBERED - module.MAX_REMEMBERED_PER_SUBNET]]
@@ -210,7 +223,7 @@ async def test_damaged_file(overlay: Any, tmp_path: Path, manual_clock: Any, cap
     assert reason in record.getMessage()
     assert str(aside) in record.getMessage()
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert decode(path.read_bytes()) == [V4]
 
 
@@ -226,7 +239,7 @@ async def test_damaged_file_that_cannot_be_renamed(overlay: Any, tmp_path: Path,
     overlay.peers = [make_peer(V4)]
     bootstrapper = MemoryBootstrapper(path)
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert path.read_bytes() == b"something else"
     assert "not changed" in caplog.text
 
@@ -239,11 +252,11 @@ async def test_file_that_cannot_be_read(overlay: Any, tmp_path: Path, monkeypatc
     def refuse(*_: Any) -> None:
         raise PermissionError("no")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(module, "_content", refuse)
     overlay.peers = [make_peer(V4)]
     bootstrapper = MemoryBootstrapper(path)
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     monkeypatch.undo()
     assert path.read_bytes() == GOOD
     assert "not changed" in caplog.text
@@ -258,9 +271,92 @@ async def test_directory_that_cannot_be_written(overlay: Any, tmp_path: Path, mo
     overlay.peers = [make_peer(V4)]
     bootstrapper = MemoryBootstrapper(tmp_path / "peers")
     await bootstrapper.initialize(overlay)
-    bootstrapper.unload()
+    await unload(bootstrapper)
     assert "the disk is full" in caplog.text
     assert os.listdir(tmp_path) == []
+
+
+def listing(directory: Path) -> list[tuple[str, int, int]]:
+    return [(entry.name, entry.lstat().st_mode, entry.lstat().st_size) for entry in directory.iterdir()]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory in place of a file", "file of another user"])
+async def test_what_is_no_file_of_this_user_is_left_alone(overlay: Any, tmp_path: Path, kind: str,
+                                                          monkeypatch: pytest.MonkeyPatch,
+                                                          caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "peers"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "directory in place of a file":
+        (tmp_path / f"{bytes(range(20)).hex()}.peers").mkdir()
+        path = tmp_path
+    else:
+        path.write_bytes(GOOD)
+        monkeypatch.setattr(os, "geteuid", lambda: os.stat(path).st_uid + 1)
+        monkeypatch.setattr(module, "ROOT", -1)
+    before = listing(tmp_path)
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(path)
+    await bootstrapper.initialize(overlay)
+    assert await bootstrapper.get_addresses(overlay, 60.0) == []
+    bootstrapper.save()
+    await unload(bootstrapper)
+    assert listing(tmp_path) == before
+    assert "not changed" in caplog.text
+
+
+async def test_huge_file_is_not_read(overlay: Any, tmp_path: Path) -> None:
+    with (tmp_path / "peers").open("wb") as file:
+        file.truncate(10 ** 10)
+    assert await MemoryBootstrapper(tmp_path / "peers").get_addresses(overlay, 60.0) == []
+
+
+async def test_addresses_of_more_than_one_host_are_left_out(overlay: Any, tmp_path: Path) -> None:
+    nobody = [UDPv4Address("224.0.0.1", 5), UDPv4Address("255.255.255.255", 5), UDPv4Address("0.0.0.0", 5),
+              UDPv6Address("ff02::1", 5), UDPv6Address("::", 5)]
+    (tmp_path / "peers").write_bytes(encode([*nobody, V4]))
+    assert await MemoryBootstrapper(tmp_path / "peers").get_addresses(overlay, 60.0) == [V4]
+
+
+async def test_a_slow_disk_does_not_stop_the_loop(overlay: Any, tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+    replace = module._replace
+
+    def slow(path: Path, data: bytes) -> None:
+        writing.set()
+        assert go_on.wait(30)
+        replace(path, data)
+
+    monkeypatch.setattr(module, "_replace", slow)
+    overlay.peers = [make_peer(V4)]
+    bootstrapper = MemoryBootstrapper(tmp_path / "peers", save_interval=0.001)
+    await bootstrapper.initialize(overlay)
+    await asyncio.to_thread(writing.wait)  # the periodical one
+    overlay.peers = [make_peer(V6)]
+    bootstrapper.unload()
+    ending = asyncio.ensure_future(overlay.shutdown_task_manager())
+    await asyncio.sleep(0)
+    assert not ending.done()
+    assert os.listdir(tmp_path) == []
+    go_on.set()
+    await ending
+    assert decode((tmp_path / "peers").read_bytes()) == [V6], "the last one is written last"
+
+
+def test_unload_without_a_loop_writes_at_once(tmp_path: Path, make_overlay_without_loop: Any) -> None:
+    bootstrapper = MemoryBootstrapper(tmp_path / "peers")
+    bootstrapper.overlay = make_overlay_without_loop
+    bootstrapper.unload()
+    assert decode((tmp_path / "peers").read_bytes()) == [V4]
+
+
+@pytest.fixture
+def make_overlay_without_loop() -> Any:
+    return SimpleNamespace(get_peers=lambda: [make_peer(V4)], cancel_pending_task=lambda _: None)
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=80).map(with_digest))

@@ -107,6 +107,17 @@ async def test_unload_ends_the_sweep(overlay: Any) -> None:
 
 
 @pytest.mark.usefixtures("silent")
+async def test_other_threads_may_start_a_sweep(overlay: Any) -> None:
+    bootstrapper = UDPBroadcastBootstrapper()
+    await bootstrapper.initialize(overlay)
+    overlay.cancel_pending_task(bootstrapper._task_name)
+    await asyncio.to_thread(bootstrapper.beacon, PREFIX)
+    assert overlay.is_pending_task_active(bootstrapper._task_name)
+    bootstrapper.unload()
+    await asyncio.to_thread(bootstrapper.beacon, PREFIX)
+
+
+@pytest.mark.usefixtures("silent")
 async def test_pauses_between_sweeps(overlay: Any, manual_clock: Any) -> None:
     bootstrapper = UDPBroadcastBootstrapper()
     await bootstrapper.initialize(overlay)

@@ -1,0 +1,27 @@
+"""What PyInstaller has to know; it asks by the entry point ``pyinstaller40`` of this distribution."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["get_hook_dirs", "hidden_imports"]
+
+HERE = Path(__file__).resolve().parent
+
+LEFT_OUT = ("ipv8.__main__", "ipv8.__pyinstaller", "ipv8.cli", "ipv8.test")
+"""Programs, and what only tests need. PyInstaller adds them if the application imports them."""
+
+
+def get_hook_dirs() -> list[str]:
+    """The directories with hooks."""
+    return [os.fspath(HERE)]
+
+
+def hidden_imports() -> list[str]:
+    """All modules of the library: some are imported by a name that stands in a table or in a configuration."""
+    root = HERE.parent
+    names = {".".join((root.name, *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+             for path in root.rglob("*.py")}
+    return sorted(name for name in names
+                  if not any(name == other or name.startswith(f"{other}.") for other in LEFT_OUT))
