@@ -483,6 +483,6 @@ def test_a_packet_that_can_never_be_sent_is_the_callers_mistake(strict: Any, sig
     strict.ez_send(peer, Large(bytes(room)), sig=sig)
     ((_, sent),) = strict.endpoint.sent
     assert len(sent) == strict.endpoint.max_packet_size
-    with pytest.raises(DataTooBigException, match="a packet of 65528 bytes can never be sent.*at most 65527: divide"):
+    with pytest.raises(DataTooBigException, match=r"a packet of 65528 bytes can never be sent.*at most 65527: divide"):
         strict.ez_send(peer, Large(bytes(room + 1)), sig=sig)
     assert len(strict.endpoint.sent) == 1
