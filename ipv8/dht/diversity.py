@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from ..contact.targets import is_target
 from ..messaging.inet import HOST_BITS, is_global, network_of, parse_host
 
 if TYPE_CHECKING:
@@ -28,21 +29,15 @@ MAX_CONTACTS_PER_HOST = 2
 MAX_CONTACTS_PER_NETWORK = 3
 """Nodes of one /24 (IPv6: /48) that a lookup contacts."""
 
-BROADCAST = "255.255.255.255"
-
 
 def is_contactable(address: Address, source: Address) -> bool:
     """Whether to believe ``source`` that there is a node at ``address``.
 
     Somebody at a global address who tells of a private one is not believed.
     """
-    host, port = address[0], address[1]
-    if not 0 < port < 65536 or host == BROADCAST:
-        return False
-    ip = parse_host(host)
-    if ip is None or ip.is_multicast or ip.is_unspecified:
-        return False
-    return not ip.is_private or not is_global(source[0])
+    ip = parse_host(address[0])
+    return (ip is not None and is_target(address, source)
+            and (not ip.is_private or not is_global(source[0])))
 
 
 def has_room(host: str, bucket: Iterable[str], table: Iterable[str]) -> bool:
