@@ -10,16 +10,23 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from . import clock, entropy
+from .contact.host import socket_address
 from .contact.keeper import PeerKeeper
+from .contact.nat import PeerPath
 from .contact.protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
+from .contact.relaying import CarryOn, Deliver, Dropped
 from .declaration import Message
+from .lazy_community import raising, try_decode
 from .message_table import MessageTable, message_id_of
+from .messaging.address import has_network_address, plain_address
 from .messaging.interfaces.network_stats import DropCounter
+from .messaging.interfaces.routes import Route
 from .messaging.payload_relay import RelayPayload
+from .messaging.readers import Refusal
 from .reexports import reexports
 from .requestcache import RequestCache
 from .util import Computed
-from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET
+from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET, try_verify
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -85,6 +92,13 @@ class Community(IntroductionProtocol):
     #: Whether the packets of all overlays are received, and not only those that start with the prefix of this one.
     any_prefix: ClassVar[bool] = False
 
+    #: Whether the overlay can do with peers that have no address on any network.
+    relayable: ClassVar[bool] = True
+
+    #: Whether packets are carried, for others and for this overlay.
+    relay: bool = False
+
+    _carried_prefix: bytes | None = None
     _message_table: MessageTable | None = None
     _request_cache: RequestCache | None = None
     _keeper: PeerKeeper | None = None
@@ -104,6 +118,8 @@ class Community(IntroductionProtocol):
         settings.community_id = community_id
         super().__init__(settings)
 
+        self.relay = (self.relayable and getattr(settings, "relay", True)
+                      and not getattr(settings, "anonymize", False))
         self._prefix = b"\x00" + self.version + community_id
         if not self.any_prefix:
             self.endpoint.remove_listener(self)
@@ -170,7 +186,8 @@ class Community(IntroductionProtocol):
             self.add_message_handler(payload_class, handler)
         if self.relay:
             self.add_message_handler(RelayPayload, self.on_relay)
-            self._start_relaying(self._prefix)
+            self._carried_prefix = self._prefix
+            self.endpoint.routes.carriers.register(self._prefix, self._have_carried)
         for msg_id in DEPRECATED_MESSAGES:
             self.add_message_handler(msg_id, self.on_deprecated_message)
         declarations = {name for base in type(self).__mro__ for name, value in vars(base).items()
@@ -196,8 +213,9 @@ class Community(IntroductionProtocol):
 
         The network forgets that this node runs the overlay, and the peers that no other overlay of the node has.
         """
-        async with AsyncExitStack() as unloading:  # each of these steps, whatever the others raise
+        async with AsyncExitStack() as unloading:  # each of these steps, the last one first, whatever the others raise
             unloading.push_async_callback(super().unload)
+            unloading.callback(self._stop_relaying)
             if isinstance(self.request_cache, RequestCache):
                 unloading.push_async_callback(self.request_cache.shutdown)
             unloading.callback(self._leave_network)
@@ -263,6 +281,53 @@ class Community(IntroductionProtocol):
         else:
             self.drops.count(DropCounter.SHORT if len(data) < HEADER_SIZE else DropCounter.UNKNOWN_PREFIX)
 
+    # Packets that peers carry
+
+    def accepts_route(self, route: Route) -> bool:
+        """Whether packets that come by ``route`` are handled: those that peers carry are, while ``relay`` is set."""
+        return route is not Route.RELAY or bool(self.relay)
+
+    def _stop_relaying(self) -> None:
+        """Carry nothing any more."""
+        self.relay = False
+        if self._carried_prefix is not None:
+            self.endpoint.routes.carriers.unregister(self._carried_prefix, self._have_carried)
+            self._carried_prefix = None
+
+    @raising
+    def on_relay(self, source_address: Address, data: bytes) -> Refusal | None:
+        """Message 230: take in what is for us, and carry what is for somebody else."""
+        neighbour = self.network.get_verified_by_address(source_address)
+        if not self.relay or neighbour is None or not has_network_address(source_address):
+            self.drops.count(DropCounter.UNSOLICITED)
+            return None
+        signer = try_verify(self, source_address, data)
+        if isinstance(signer, Refusal):
+            return signer
+        key, start, end = signer
+        decoded = try_decode(self, (RelayPayload,), data[:end], start)
+        if isinstance(decoded, Refusal):
+            return decoded
+        todo = self._contact_parts.relaying.on_envelope(neighbour, key.key_to_hash(), decoded[0], len(data),
+                                                        clock.time(), clock.monotonic())
+        if isinstance(todo, CarryOn):
+            self.endpoint.send(todo.target.address, data)
+        elif isinstance(todo, Deliver):
+            self.endpoint.gate.receive((todo.source, todo.packet), Route.RELAY)
+        else:
+            self.drops.count(todo.reason)
+        return None
+
+    def _have_carried(self, address: Address, packet: bytes) -> bool:
+        """Ask the peer by which ``address`` is reached to carry ``packet`` there; whether there is one."""
+        wrapped = Dropped(DropCounter.SEND_NO_ROUTE) if not self.relay else self._contact_parts.relaying.wrap(
+            address, packet, clock.time(), clock.monotonic())
+        if isinstance(wrapped, Dropped):
+            return False
+        carrier, envelope = wrapped
+        self.endpoint.send(carrier.address, self.ezr_pack(RelayPayload.msg_id, envelope))
+        return True
+
     # Bootstrapping and walking
 
     def bootstrap(self) -> None:
@@ -291,28 +356,66 @@ class Community(IntroductionProtocol):
             self.network.blacklist.append(address)
 
     def walk_to(self, address: Address) -> None:
-        """Send an introduction request to ``address``."""
+        """Send an introduction request to ``address``.
+
+        If a peer introduced the address, nothing is sent once enough was sent to it: see ``ipv8.contact.targets``.
+
+        :param address: host and port. For IPv6 it may be a socket address of four elements, and the host may have a
+            zone, as in ``fe80::1%eth0``.
+        :raises ValueError: if this machine has no such zone.
+        """
+        self._walk(address)
+
+    def _walk(self, address: Address) -> bool:
+        """Send an introduction request to ``address``, if enough may be sent there; whether it was sent."""
+        destination, address = socket_address(address), plain_address(address)
         packet = self.create_introduction_request(address, new_style=self.network.is_new_style(address))
-        self.endpoint.send(address, packet)
+        contact = self._contact_parts
+        record, known = self.network._all_addresses.get(address), self.network.get_verified_by_address(address)
+        introduced = record is not None and bool(record.introduced_by) and not (known is not None and known.proven)
+        now = clock.monotonic()
+        if not contact.targets.may_walk(address, len(packet), introduced, now):
+            contact.introductions.withdraw(now)
+            self._story.tell("Sending nothing more to %s:%d, which was introduced", *address)
+            if introduced and known is None and contact.targets.is_spent(address, len(packet), now):
+                self.network.remove_by_address(address)  # until somebody introduces it again
+            return False
+        self.endpoint.send(destination, packet)
+        return True
 
     def retry_walk(self, address: Address) -> None:
         """Walk again to an ``address`` that did not answer, and to where a NAT may have put its owner for us."""
+        contact, now = self._contact_parts, clock.monotonic()
         is_lan = self.address_in_lan_subnets(address[0])
-        for target in self._contact_parts.nat.second_tries(address, self.my_estimated_lan, self.my_estimated_wan,
-                                                           is_lan, clock.monotonic()):
-            self.walk_to(target)
+        again, *predicted = contact.nat.second_tries(address, self.my_estimated_lan, self.my_estimated_wan, is_lan,
+                                                     now) or (None,)
+        if again is not None:
+            self._walk(again)
+            contact.targets.share(again, predicted, now)
+        for other in predicted:
+            if not self._walk(other):
+                break
+            contact.nat.note_path(other, PeerPath.PREDICTED)
 
     def on_walk_failed(self, address: Address) -> None:
         """Have a request carried to an ``address`` that did not answer, by the peer that introduced it."""
         introduction = self.network._all_addresses.get(address)
         introducer = None if introduction is None else self.network.get_verified_by_public_key_bin(
             introduction.introduced_by)
-        if introducer is None or not introducer.proven or self.address_in_lan_subnets(address[0]):
-            return
-        if self._may_ask_to_carry(introducer, address):
+        if (self.relay and not self.address_in_lan_subnets(address[0])
+                and self._contact_parts.relaying.may_ask_to_carry(introducer, address, clock.monotonic())):
+            self._ask_by_relay(introducer, address)
+
+    def _ask_by_relay(self, carrier: Peer | None, address: Address) -> None:
+        """Have a first request carried to ``address``, and name the carrier in it."""
+        self._story.tell("Asking %s to carry a request to %s:%d", carrier, *address)
+        self._asked_carrier = carrier
+        try:
             request = self.create_introduction_request(address, new_style=True)
-            self._contact_parts.introductions.note_relayed(address, clock.monotonic())
-            self._send_envelope(introducer, address, request)
+        finally:
+            self._asked_carrier = None
+        self._contact_parts.introductions.note_relayed(address, clock.monotonic())
+        self._have_carried(address, request)
 
     def send_introduction_request(self, peer: Peer) -> None:
         """Ask ``peer`` for the address of another peer."""

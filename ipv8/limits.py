@@ -237,16 +237,17 @@ class TokenBuckets:
         """For how many keys buckets are kept."""
         return self._buckets.capacity
 
-    def take(self, key: Hashable = None, cost: float = 1.0, now: float | None = None) -> bool:
+    def take(self, key: Hashable = None, cost: float = 1.0, now: float | None = None, spared: float = 0.0) -> bool:
         """Take ``cost`` tokens out of the bucket of ``key``; ``False``, and nothing taken, if it holds fewer.
 
         :param now: the time, for a caller that is given it; by default that of ``clock.monotonic``.
+        :param spared: how many tokens must be left in the bucket, for callers that are more important.
         """
         if now is None:
             now = clock.monotonic()
         tokens, stamp = self._buckets.get(key, (self.burst, now))
         tokens = min(self.burst, tokens + (now - stamp) * self.rate)
-        allowed = tokens >= cost
+        allowed = tokens >= cost + spared
         self._buckets[key] = (tokens - cost if allowed else tokens, now)
         return allowed
 

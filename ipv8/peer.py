@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from . import clock
 from .keyvault.crypto import default_eccrypto
-from .messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from .messaging.address import RelayedAddress, UDPv4Address, UDPv6Address, plain_address
 from .reexports import reexports
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Peer:
     follow each assignment to the former two and are not assigned themselves.
 
     :param key: a key object, or a serialized *public* key.
-    :param address: an address of the peer, if one is known.
+    :param address: an address of the peer, if one is known, in any form that :meth:`add_address` takes.
     :param intro: ``False`` if a message of the peer itself was received just now, ``True`` if it is known from others.
     :raises ValueError: for private key material as bytes, and for bytes that are not a public key.
     """
@@ -165,6 +165,8 @@ class Peer:
         self._addresses: DirtyDict[type, Address] = DirtyDict()
         self._address: Address = NO_ADDRESS
         if address is not None:
+            if len(address) != 2 or "%" in address[0]:
+                address = plain_address(address)
             self._addresses[type(address)] = address
             self._address = address
 
@@ -203,7 +205,12 @@ class Peer:
         self.add_address(value)
 
     def add_address(self, value: Address) -> None:
-        """Make ``value`` the address of its class, unless the addresses are frozen."""
+        """Make ``value`` the address of its class, unless the addresses are frozen.
+
+        Of an IPv6 socket address with four elements, host and port are taken; a zone in its text is left out.
+        """
+        if len(value) != 2 or "%" in value[0]:
+            value = plain_address(value)
         if not self.address_frozen and self._addresses.get(type(value)) != value:
             self._addresses[type(value)] = value
             self._choose_address()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from socket import if_nametoindex
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ..messaging.address import plain_address
 from ..messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 
 if TYPE_CHECKING:
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from ..peer import Peer
     from ..peerdiscovery.network import Network
 
-__all__ = ["Members", "other_interface"]
+__all__ = ["Members", "other_interface", "socket_address"]
 
 
 class Members(Protocol):
@@ -43,3 +45,20 @@ def other_interface(endpoint: Endpoint, in_use: Address, told: Address) -> str |
     if type(told) is type(in_use) or told == in_use or name not in endpoint.interfaces:
         return None
     return name
+
+
+def socket_address(address: Any) -> Any:
+    """``address`` as an endpoint sends to it: with a scope if it has a zone, as ``fe80::1%eth0``, or four elements.
+
+    :raises ValueError: if this machine has no such zone.
+    """
+    plain = plain_address(address)
+    _, _, zone = address[0].partition("%")
+    if not zone:
+        return (*plain, *address[2:]) if len(address) == 4 and address[3] else plain
+    try:
+        scope = int(zone) if zone.isdecimal() else if_nametoindex(zone)
+    except OSError:
+        raise ValueError(f"{address[0]!r} names the network interface {zone!r}, which this machine does not have: "
+                         "use the name or the number of one that it has") from None
+    return (*plain, 0, scope)

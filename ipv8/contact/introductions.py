@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import entropy
 from ..limits import BoundedDict, ExpiringDict, TokenBuckets
 from ..messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address, has_network_address
-from ..messaging.inet import HOST_BITS, network_of, parse_host
+from ..messaging.inet import HOST_BITS, network_of
+from ..messaging.payload import NewIntroductionRequestPayload, NewIntroductionResponsePayload
+from ..peerdiscovery.graph.neighborhoods import neighborhood_of
+from .targets import LINK_BITS, Targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from ..messaging.address import Address
     from ..peer import Peer
@@ -31,10 +34,12 @@ __all__ = [
     "PendingIntroductions",
     "addresses_to_try",
     "ipv4_or_none",
-    "is_sendable",
     "is_somewhere",
+    "response_size",
     "sample_peers",
     "told_addresses",
+    "walk_order",
+    "wants_new_style",
 ]
 
 PENDING_LIMIT = 1024
@@ -49,14 +54,11 @@ UNPROVEN_GRACE = 5.0
 RESPONSES_PER_SECOND, RESPONSES_AT_ONCE = 20.0, 100.0
 """Introduction responses to peers on one host that have not proved to be there."""
 
-CONFIRMATIONS_PER_SECOND, CONFIRMATIONS_AT_ONCE = 2.0, 10.0
-"""Introduction requests to one host, to find out whether a peer is there."""
-
-CANDIDATES = 32
-"""How many peers are considered, at most, for an introduction."""
+CLAIMS = 64
+"""How often another identifier is claimed, at most, because a pending request has the one before."""
 
 SAMPLE = 64
-"""How many peers are looked at, at most, to find those that may be considered."""
+"""How many peers are considered, at most, for an introduction."""
 
 LEDGER_LIMIT = 4096
 """Introductions that are remembered, and peers whose introductions are counted; the oldest is evicted first."""
@@ -78,16 +80,32 @@ class PendingIntroductions:
         self._relayed: set[int] = set()
         self._waiting: Counter[Address] = Counter()
 
-    def new(self, address: Address, now: float) -> int:
-        """A random identifier (16 bits) for a request to ``address``, which no other pending request has."""
+    def new(self, address: Address, claim: Callable[[], int], now: float) -> int:
+        """The identifier (16 bits) of a request to ``address``, which no other pending request has.
+
+        :param claim: returns another identifier at each call.
+        """
         self._pending.expire(now)
-        identifier = entropy.randbits(16)
-        while self._pending.get(identifier, now=now) is not None:
-            identifier = entropy.randbits(16)
+        identifier = claim()
+        for _ in range(CLAIMS):
+            if self._pending.get(identifier, now=now) is None:
+                break
+            identifier = claim()
+        replaced = self._pending.pop(identifier, now=now)
+        if replaced is not None:
+            self._stop_waiting(identifier, replaced)
         self._pending.set(identifier, address, now)
         self._newest = identifier
         self._waiting[address] += 1
         return identifier
+
+    def withdraw(self, now: float) -> None:
+        """The newest request is not sent after all."""
+        newest = self._newest
+        if newest is not None:
+            address = self._pending.pop(newest, now=now)
+            if address is not None:
+                self._stop_waiting(newest, address)
 
     def note_relayed(self, address: Address, now: float) -> None:
         """The newest request, if it is one to ``address``, goes by relay, and is answered by the same way."""
@@ -127,23 +145,53 @@ class PendingIntroductions:
 
 
 class IntroductionLedger:
-    """Which peers were introduced to which: an introduction should be new to its requester, and all get their share."""
+    """Which peers were introduced to which: an introduction should be new to its requester, and all get their share.
+
+    Networks get equal shares, then the hosts of a network, and then the peers of a host. So a node with many keys is
+    not introduced more often than one with one key.
+    """
 
     __slots__ = ("_counts", "_pairs")
 
     def __init__(self) -> None:
-        self._pairs: BoundedDict[tuple[int, int], None] = BoundedDict(LEDGER_LIMIT)
+        self._pairs: BoundedDict[int, int] = BoundedDict(LEDGER_LIMIT)
         self._counts: BoundedDict[int, int] = BoundedDict(LEDGER_LIMIT)
 
     def choose(self, candidates: Sequence[Peer], requester: Peer | None) -> Peer:
         """One of ``candidates``: preferably one that is new to ``requester``, then one that was introduced least."""
-        sampled = entropy.sample(candidates, min(len(candidates), CANDIDATES))
+        left: Sequence[Peer] = entropy.sample(candidates, len(candidates))  # of equals, any one is chosen
         mine = 0 if requester is None else hash(requester)
-        chosen = min(sampled, key=lambda peer: ((mine, hash(peer)) in self._pairs, self._counts.get(hash(peer), 0)))
-        theirs = hash(chosen)
-        self._pairs[mine, theirs] = self._pairs[theirs, mine] = None
-        self._counts[theirs] = self._counts.get(theirs, 0) + 1
-        return chosen
+        for level in LEVELS:
+            groups: dict[int, list[Peer]] = {}
+            for peer in left:
+                groups.setdefault(hash((level, level(peer))), []).append(peer)
+            chosen = min(groups, key=lambda group: (self._pairs.get(hash((mine, group)), 0),
+                                                    self._counts.get(group, 0)))
+            left = groups[chosen]
+            self._count(self._counts, chosen)
+            self._count(self._pairs, hash((mine, chosen)))
+        (peer,) = left[:1]
+        if requester is not None:
+            for level in LEVELS:
+                self._count(self._pairs, hash((hash(peer), hash((level, level(requester))))))
+        return peer
+
+    def _count(self, counts: BoundedDict[int, int], key: int) -> None:
+        counts[key] = counts.get(key, 0) + 1
+
+
+def _network(peer: Peer) -> Hashable:
+    return neighborhood_of(peer.address)
+
+
+def _host(peer: Peer) -> Hashable:
+    # On one machine, and in a home network, every node counts.
+    network = neighborhood_of(peer.address)
+    return network if network == peer.address else network_of(peer.address[0], *HOST_BITS)
+
+
+LEVELS: tuple[Callable[[Peer], Hashable], ...] = (_network, _host, hash)
+"""By what peers are chosen for introductions, one after another."""
 
 
 class Decision(Enum):
@@ -174,24 +222,31 @@ class Introductions:
     wants, an unproven peer gives its place to a proven one.
     """
 
-    __slots__ = ("_confirmations", "_ledger", "_members", "_pending", "_responses")
+    __slots__ = ("_ledger", "_members", "_pending", "_responses", "_targets")
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: Members, targets: Targets | None = None) -> None:
         self._members = members
+        self._targets = targets or Targets()
         self._pending = PendingIntroductions()
         self._ledger = IntroductionLedger()
         self._responses = TokenBuckets(RESPONSES_PER_SECOND, RESPONSES_AT_ONCE)
-        self._confirmations = TokenBuckets(CONFIRMATIONS_PER_SECOND, CONFIRMATIONS_AT_ONCE)
 
     # Requests of ours
 
-    def ask(self, address: Address, now: float) -> int:
-        """The identifier (16 bits) of a new request to ``address``, whose answer is expected from now on."""
-        return self._pending.new(address, now)
+    def ask(self, address: Address, claim: Callable[[], int], now: float) -> int:
+        """The identifier (16 bits) of a new request to ``address``, whose answer is expected from now on.
+
+        :param claim: returns another identifier at each call; the first one that is free is used.
+        """
+        return self._pending.new(address, claim, now)
 
     def waits_for(self, address: Address, now: float) -> bool:
         """Whether a request to ``address`` has not been answered yet."""
         return self._pending.waits_for(address, now)
+
+    def withdraw(self, now: float) -> None:
+        """The newest request is not sent after all."""
+        self._pending.withdraw(now)
 
     def note_relayed(self, address: Address, now: float) -> None:
         """The newest request, if it is one to ``address``, goes by relay."""
@@ -199,8 +254,7 @@ class Introductions:
 
     def may_confirm(self, address: Address, now: float) -> bool:
         """Whether to send a request to ``address`` to find out who is there: not if one is on its way already."""
-        return (self._confirmations.take(network_of(address[0], *HOST_BITS), now=now)
-                and not self.waits_for(address, now))
+        return not self.waits_for(address, now) and self._targets.may_answer(address, now)
 
     def choose_to_ask(self, peers: Sequence[Peer], now: float) -> Peer:
         """Which of ``peers`` to ask for an introduction: often one that has not proved yet to be where it seems to be.
@@ -228,11 +282,8 @@ class Introductions:
 
     def admit(self, peer: Peer, now: float) -> Admission:
         """Whether to let in and to answer ``peer``, which sent an introduction request. Members are always answered."""
-        network = self._members.network
-        known = network.get_verified_by_public_key_bin(peer.key_bin)
-        is_member = known is not None and self._members.community_id in network.get_services_for_peer(known)
         victim = None
-        if not is_member and self.is_full():
+        if self.is_full() and not self.is_member(peer):
             victim = self._unproven_member_but(peer)
             if victim is None:
                 return Admission(Decision.REFUSE)
@@ -244,8 +295,17 @@ class Introductions:
 
     def give_place(self, peer: Peer) -> Peer | None:
         """The member that has to leave because ``peer`` has just proved to be where it is; ``None`` if none has to."""
-        return self._unproven_member_but(peer) if self.is_full() and peer not in self._members.network.verified_peers \
-            else None
+        return self._unproven_member_but(peer) if self.is_full() and not self.is_member(peer) else None
+
+    def may_join(self, peer: Peer) -> bool:
+        """Whether ``peer``, which answered a request of ours, is a member or becomes one: there may be no place."""
+        return not self.is_full() or self.is_member(peer)
+
+    def is_member(self, peer: Peer) -> bool:
+        """Whether ``peer`` is a verified peer of the overlay."""
+        network = self._members.network
+        known = network.get_verified_by_public_key_bin(peer.key_bin)
+        return known is not None and self._members.community_id in network.get_services_for_peer(known)
 
     def _unproven_member_but(self, peer: Peer) -> Peer | None:
         """The member that is the first to leave for ``peer``."""
@@ -259,11 +319,20 @@ class Introductions:
 
         :param new_style: whether the requester understands addresses that are not IPv4 ones.
         """
-        available = [peer for peer in sample_peers(self._members.get_peers())
+        available = [peer for peer in self._sample_members()
                      if peer != requester and (new_style or isinstance(peer.address, UDPv4Address))
                      and has_network_address(peer.address)]
         proven = [peer for peer in available if peer.proven]
         return self._ledger.choose(proven or available, requester) if available else None
+
+
+    def _sample_members(self) -> Sequence[Peer]:
+        """Some peers of the overlay: of many, some of each network."""
+        network, service, members = self._members.network, self._members.community_id, self._members.get_peers()
+        # Programs may choose among the peers of the network.
+        if len(members) <= SAMPLE or members is not network.get_peers_for_service(service):
+            return sample_peers(members)
+        return list(dict.fromkeys(peer for _, peer in network.draw_peers(service, SAMPLE)))
 
 
 # What the addresses in the messages mean
@@ -312,18 +381,29 @@ def sample_peers(peers: Sequence[Peer]) -> Sequence[Peer]:
     return peers if len(peers) <= SAMPLE else entropy.sample(peers, SAMPLE)
 
 
-def is_sendable(address: Address, own_lan: Address, source: Address) -> bool:
-    """Whether ``source`` may make us send to ``address``: a unicast address, and not our own LAN address.
+def walk_order(targets: Sequence[Address], lan: Address, own_lan: Address) -> list[Address]:
+    """Which of the ``targets`` of an introduction to walk to at once, the most promising one first.
 
-    Addresses of the loopback network are only for sources on the loopback network.
+    An address ``lan`` that was told as one in a LAN is left out if there are others and it cannot be in ours. It stays
+    walkable.
     """
-    host, port = address[:2]
-    if not 0 < port < 65536 or address == own_lan:
-        return False
-    ip = parse_host(host)
-    if ip is None:
-        return False
-    if ip.is_loopback:
-        asker = parse_host(source[0])
-        return asker is not None and asker.is_loopback
-    return not (ip.is_multicast or ip.is_unspecified or (ip.is_reserved and ip.version == 4))
+    others = [address for address in targets if address != lan]
+    if len(others) == len(targets) or not others:
+        return list(targets)
+    is_ours = network_of(lan[0], *LINK_BITS) == network_of(own_lan[0], *LINK_BITS)
+    return [*others, lan] if is_ours else others
+
+
+def wants_new_style(request: Any) -> bool:
+    """Whether an introduction request is to be answered in the new style."""
+    return isinstance(request, NewIntroductionRequestPayload) or bool(request.supports_new_style)
+
+
+def response_size(peer: Peer, response: Any) -> int:
+    """The bytes of the packet in which ``peer`` sent an introduction response."""
+    fixed = 23 + 2 + len(peer.key_bin) + 8 + peer.public_key.get_signature_length()  # doc/protocol/packets.md
+    if not isinstance(response, NewIntroductionResponsePayload):
+        return fixed + 33 + len(response.extra_bytes)
+    addresses = (response.destination_address, response.source_lan_address, response.source_wan_address,
+                 response.lan_introduction_address, response.wan_introduction_address)
+    return fixed + 3 + len(response.extra_bytes) + sum(19 if ":" in address[0] else 7 for address in addresses)

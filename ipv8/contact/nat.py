@@ -15,6 +15,7 @@ from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, U
 from ..messaging.inet import HOST_BITS, network_of
 from .carriage import is_overlay_host
 from .introductions import is_somewhere
+from .targets import Targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +31,7 @@ __all__ = [
     "PeerPath",
     "PunctureBudget",
     "Tally",
+    "Trackers",
     "is_open",
     "predicted_addresses",
     "puncture_target",
@@ -74,14 +76,17 @@ prefix that one site usually gets (RFC 6177), which may divide it into any numbe
 WITNESSES_NEEDED = 3
 """Witnesses that must agree on our host before it is said how our address is translated."""
 
-PUNCTURES_PER_SECOND, PUNCTURES_AT_ONCE = 20.0, 60.0
-"""Punctures for the requests of one acquaintance."""
-
-PUNCTURES_PER_SECOND_PER_TARGET, PUNCTURES_AT_ONCE_PER_TARGET = 2.0, 10.0
-"""Punctures to one host, for all requests together."""
+PUNCTURES_PER_SECOND, PUNCTURES_AT_ONCE = 3.0, 30.0
+"""Punctures for the requests of one acquaintance. Its address may be forged, so there are not many."""
 
 PUNCTURE_SIZE = 200
 """Bytes that strangers must have sent for each puncture. No puncture has more, so nothing is amplified."""
+
+TRACKER_LIMIT = 64
+"""Bootstrap servers whose keys are known, because they answered; the oldest is evicted first."""
+
+TRACKER_LIFETIME = 300.0
+"""Seconds after the last packet of a bootstrap server for which its puncture requests are those of an acquaintance."""
 
 OPEN_FOR = 15.0
 """Seconds since the last packet of a peer in which the way to it is open and needs no puncture."""
@@ -169,13 +174,16 @@ class OwnAddressVote:
 
 
 class PunctureBudget:
-    """At whose request, and how often, packets are sent to third parties: puncture requests are not signed."""
+    """At whose request, and how often, packets are sent to third parties: puncture requests are not signed.
+
+    :param targets: how much is sent to each of these third parties.
+    """
 
     __slots__ = ("_acquaintances", "_credit", "_targets")
 
-    def __init__(self) -> None:
+    def __init__(self, targets: Targets | None = None) -> None:
         self._acquaintances = TokenBuckets(PUNCTURES_PER_SECOND, PUNCTURES_AT_ONCE)
-        self._targets = TokenBuckets(PUNCTURES_PER_SECOND_PER_TARGET, PUNCTURES_AT_ONCE_PER_TARGET)
+        self._targets = targets or Targets()
         self._credit = 0
 
     def allow(self, source: Address, target: Address, acquainted: bool, size: int, now: float) -> bool:
@@ -184,15 +192,43 @@ class PunctureBudget:
         :param acquainted: whether the source is known, such as a peer or a tracker. All unknown sources together get
             one puncture for each ``PUNCTURE_SIZE`` bytes that they send.
         """
-        victim = network_of(target[0], *HOST_BITS)
         if acquainted:
             return (self._acquaintances.take(network_of(source[0], *HOST_BITS), now=now)
-                    and self._targets.take(victim, now=now))
+                    and self._targets.may_answer(target, now))
         self._credit = min(self._credit + size, 10 * PUNCTURE_SIZE)
-        if self._credit < PUNCTURE_SIZE or not self._targets.take(victim, now=now):
+        if self._credit < PUNCTURE_SIZE or not self._targets.may_answer(target, now):
             return False
         self._credit -= PUNCTURE_SIZE
         return True
+
+
+class Trackers:
+    """Which bootstrap servers are in contact with this node, so that their puncture requests are expected.
+
+    Their addresses are public, so anybody can forge them. A server is in contact if it answered a request of this node
+    not long ago. While it is, its own signed requests keep it so, if they are addressed to this node: servers ask those
+    whom they introduce whether they are still there.
+    """
+
+    __slots__ = ("_heard", "_keys")
+
+    def __init__(self) -> None:
+        self._keys: BoundedDict[Address, bytes] = BoundedDict(TRACKER_LIMIT)
+        self._heard: ExpiringDict[Address, None] = ExpiringDict(TRACKER_LIMIT, TRACKER_LIFETIME)
+
+    def note_answer(self, address: Address, key: bytes, now: float) -> None:
+        """Note that the server at ``address``, which has the serialized public key, answered a request of ours."""
+        self._keys[address] = key
+        self._heard.set(address, None, now)
+
+    def note_request(self, address: Address, key: bytes, sent_to: Address, own_wan: Address, now: float) -> None:
+        """Note a signed request from ``address`` that says that it was ``sent_to`` some address."""
+        if self._keys.get(address) == key and sent_to[0] == own_wan[0]:
+            self._heard.set(address, None, now)
+
+    def is_in_contact(self, address: Address, now: float) -> bool:
+        """Whether the server at ``address`` answered, or asked, not long ago."""
+        return self._heard.age(address, now) is not None
 
 
 class _Expected(NamedTuple):
@@ -205,14 +241,16 @@ class _Expected(NamedTuple):
 class Nat:
     """What one overlay knows of the NATs between it and its peers."""
 
-    __slots__ = ("_detours", "_expected", "_ipv4", "_ipv6", "punctures")
+    __slots__ = ("_detours", "_expected", "_ipv4", "_ipv6", "_unheard", "punctures", "trackers")
 
-    def __init__(self) -> None:
+    def __init__(self, targets: Targets | None = None) -> None:
         self._ipv4 = OwnAddressVote()
         self._ipv6 = OwnAddressVote()
         self._expected: ExpiringDict[int, _Expected] = ExpiringDict(EXPECTED_LIMIT, EXPECTED_LIFETIME)
         self._detours: BoundedDict[Address, str] = BoundedDict(DETOUR_LIMIT)
-        self.punctures = PunctureBudget()
+        self._unheard: ExpiringDict[Address, None] = ExpiringDict(EXPECTED_LIMIT, EXPECTED_LIFETIME)
+        self.punctures = PunctureBudget(targets)
+        self.trackers = Trackers()
 
     # Our own address
 
@@ -258,40 +296,49 @@ class Nat:
                      now: float) -> list[Address]:
         """Where to send a second request to a peer that did not answer at ``address``.
 
-        That is the same address, and those that the NAT of the peer may have given it for us. Nothing is sent without a
-        NAT on our side: then the punctures of the other side show the way.
+        That is the same address and, if the puncture that was expected from there has not come, those that the NAT of
+        the peer may have given it for us. Nothing is sent without a NAT on our side: then the punctures of the other
+        side show the way.
 
         :param is_lan: whether ``address`` is one of a private network.
         """
         if own_lan == own_wan:
             return []
-        if is_lan or self.mapping(own_lan, now) == AddressMapping.ENDPOINT_DEPENDENT:
+        if (is_lan or self._unheard.age(address, now) is None
+                or self.mapping(own_lan, now) == AddressMapping.ENDPOINT_DEPENDENT):
             return [address]
-        predicted = predicted_addresses(address)
-        for other in predicted:
-            self.note_path(other, PeerPath.PREDICTED)
-        return [address, *predicted]
+        return [address, *predicted_addresses(address)]
 
     def expect_puncture(self, identifier: int, addresses: Iterable[Address], now: float) -> None:
         """Note that the answer to our request with ``identifier`` introduced the peer with these ``addresses``.
 
         The peer that is asked to puncture learns the identifier, which was chosen at random.
         """
-        self._expected.set(identifier, _Expected(tuple(addresses), []), now)
+        expected = _Expected(tuple(addresses), [])
+        self._expected.set(identifier, expected, now)
+        for address in expected.introduced:
+            self._unheard.set(address, None, now)
 
-    def learn_from_puncture(self, identifier: int, source: Address, now: float) -> bool:
-        """Note a puncture; whether it shows that an introduced peer is not where it was said to be, but at ``source``.
+    def learn_from_puncture(self, identifier: int, source: Address, now: float) -> Address | None:
+        """Note a puncture, which may show that an introduced peer is not where it was said to be, but at ``source``.
 
         A NAT may give the puncture another source port than the one that was told, and the peer can be reached only
         there. So the source must be at an introduced host. Each source is learned once.
+
+        :returns: where the peer was said to be; ``None`` if nothing is learned.
         """
         expected = self._expected.get(identifier, now=now)
-        if (expected is None or source in expected.introduced or source in expected.observed
-                or len(expected.observed) >= SOURCES_PER_INTRODUCTION
-                or all(source[0] != address[0] for address in expected.introduced)):
-            return False
+        told = None if expected is None else next(
+            (address for address in expected.introduced if address[0] == source[0]), None)
+        if expected is None or told is None:
+            return None
+        for address in expected.introduced:
+            self._unheard.pop(address, None, now)
+        if (source in expected.introduced or source in expected.observed
+                or len(expected.observed) >= SOURCES_PER_INTRODUCTION):
+            return None
         expected.observed.append(source)
-        return True
+        return told
 
     def note_path(self, address: Address, path: str) -> None:
         """Note that ``address`` was found by this ``path``, a value of :class:`PeerPath`."""

@@ -9,6 +9,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..contact.targets import is_target
 from ..messaging.inet import HOST_BITS, is_global, network_of, parse_host
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ NETWORK_BITS = (24, 48)
 REMEMBERED_HOSTS = 8192
 """Hosts whose networks are remembered; the one that was looked up the longest ago is forgotten first."""
 
-BROADCAST = "255.255.255.255"
-
 
 class Source(NamedTuple):
     """Where a value came from.
@@ -74,13 +73,9 @@ def is_contactable(address: Address, source: Address) -> bool:
 
     Somebody at a global address who tells of a private one is not believed.
     """
-    host, port = address[0], address[1]
-    if not 0 < port < 65536 or host == BROADCAST:
-        return False
-    ip = parse_host(host)
-    if ip is None or ip.is_multicast or ip.is_unspecified:
-        return False
-    return not ip.is_private or not is_global(source[0])
+    ip = parse_host(address[0])
+    return (ip is not None and is_target(address, source)
+            and (not ip.is_private or not is_global(source[0])))
 
 
 def has_room(host: str, bucket: Iterable[str], table: Iterable[str]) -> bool:

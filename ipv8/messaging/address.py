@@ -16,6 +16,7 @@ __all__ = [
     "UDPv4LANAddress",
     "UDPv6Address",
     "has_network_address",
+    "plain_address",
 ]
 
 
@@ -68,3 +69,16 @@ def has_network_address(address: object) -> bool:
 
 
 Address = tuple[str, int] | UDPv4Address | UDPv6Address | DomainAddress
+
+
+def plain_address(address: Any) -> Address:
+    """``address`` as host and port: without the flow info and the scope of IPv6 socket addresses, and without a zone.
+
+    The zone of a link-local address, as in ``fe80::1%eth0``, only means something on this machine. Addresses of two
+    elements without a zone are returned as they are.
+    """
+    host, port = address[:2]
+    if len(address) == 2 and "%" not in host:
+        return address  # type: ignore[no-any-return]  # which the caller vouches for
+    host = host.partition("%")[0]
+    return UDPv6Address(host, port) if ":" in host else UDPv4Address(host, port)

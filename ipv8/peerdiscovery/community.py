@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import clock, entropy
 from ..community import Community, CommunitySettings
 from ..contact.introductions import ipv4_or_none
-from ..lazy_community import lazy_wrapper, lazy_wrapper_unsigned, raising, try_decode
+from ..lazy_community import lazy_wrapper, lazy_wrapper_unsigned, raising, receive_from, try_decode
 from ..limits import TokenBuckets
-from ..messaging.address import UDPv4Address
+from ..messaging.address import UDPv4Address, has_network_address
 from ..messaging.interfaces.network_stats import DropCounter
 from ..messaging.payload import IntroductionRequestPayload
 from ..messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
@@ -52,6 +52,12 @@ MAX_LEARNED_SERVICES = 200
 SIMILARITY_RESPONSES_PER_SECOND, SIMILARITY_RESPONSES_AT_ONCE = 20.0, 100.0
 """Similarity responses to the nodes of one IP address that are not proven to be there."""
 
+SIMILARITY_TIMEOUT = 10.0
+"""Seconds in which the answers to a similarity request count."""
+
+IDENTITIES_PER_ADDRESS = 8
+"""Answers to one similarity request that count: a node answers once in the name of each of its keys."""
+
 PING_TIMEOUT = 5.0
 """Seconds in which the answer to a ping counts."""
 
@@ -89,6 +95,33 @@ class PingRequestCache(NumberCacheWithName):
         self.peer.pings.append(clock.monotonic() - self._started_at)
 
 
+class SimilarityRequestCache(RandomNumberCache):
+    """A similarity request, which each of the identities at an address may answer once.
+
+    :param address: where it is sent to.
+    """
+
+    name = "discoverysimilaritycache"
+    timed_by_task = False
+
+    def __init__(self, request_cache: RequestCache, address: Address) -> None:
+        super().__init__(request_cache, self.name)
+        self.address = address
+        self._answered: set[bytes] = set()
+
+    @property
+    def timeout_delay(self) -> float:
+        """Seconds in which an answer counts."""
+        return SIMILARITY_TIMEOUT
+
+    def accepts(self, key: bytes) -> bool:
+        """Whether an answer that was signed by this serialized public key counts; each does only once."""
+        if key in self._answered or len(self._answered) >= IDENTITIES_PER_ADDRESS:
+            return False
+        self._answered.add(key)
+        return True
+
+
 class PeriodicSimilarity(DiscoveryStrategy["DiscoveryCommunity"]):
     """Asks a random peer which overlays it runs, at most once in ``INTERVAL`` seconds.
 
@@ -123,6 +156,9 @@ class DiscoveryCommunity(Community):
         super().__init__(settings)
         #: The mid in the introduction request that is being handled, if it asks for a certain peer.
         self._introduce_to: bytes | None = None
+        #: The identifier of the similarity request that is being made, if its answers are waited for.
+        self._similarity_identifier: int | None = None
+        self._aliases: set[Peer] = set()
         self._similarity_responses = TokenBuckets(SIMILARITY_RESPONSES_PER_SECOND, SIMILARITY_RESPONSES_AT_ONCE)
         self.add_message_handler(SimilarityRequestPayload, self.on_similarity_request)
         self.add_message_handler(SimilarityResponsePayload, self.on_similarity_response)
@@ -150,7 +186,9 @@ class DiscoveryCommunity(Community):
             return decoded
         dist, payload = decoded
         peer = recognise(self, key, source_address, data[KEY_OFFSET:start])
-        if payload.supports_new_style and not legacy:
+        if legacy:
+            payload.supports_new_style = False  # whatever it says, its sender reads the old style only
+        elif payload.supports_new_style:
             peer.new_style_intro = True
         self._introduce_to = payload.introduce_to if legacy else None
         try:
@@ -162,10 +200,10 @@ class DiscoveryCommunity(Community):
     def get_peer_for_introduction(self, exclude: Peer | None = None, new_style: bool = False) -> Peer | None:
         """The peer that was asked for, if it is a verified one, else a random peer."""
         if self._introduce_to is not None:
-            for peer in self.network.verified_peers:
-                if (peer.mid == self._introduce_to and peer != exclude
-                        and (new_style or isinstance(peer.address, UDPv4Address))):
-                    return peer
+            peer = self.network.get_verified_by_mid(self._introduce_to)
+            if (peer is not None and peer != exclude and has_network_address(peer.address)
+                    and (new_style or isinstance(peer.address, UDPv4Address))):
+                return peer
         return super().get_peer_for_introduction(exclude=exclude, new_style=new_style)
 
     def introduction_response_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - a hook
@@ -195,8 +233,9 @@ class DiscoveryCommunity(Community):
 
     def create_similarity_request(self, peer: Peer) -> bytes:
         """A request that tells which overlays use the key of ``peer``, one of our identities, and asks for the same."""
+        identifier = entropy.randbits(16) if self._similarity_identifier is None else self._similarity_identifier
         return self._pack_as(peer, SimilarityRequestPayload(
-            entropy.randbits(16), ipv4_or_none(self.my_estimated_lan), ipv4_or_none(self.my_estimated_wan), "unknown",
+            identifier, ipv4_or_none(self.my_estimated_lan), ipv4_or_none(self.my_estimated_wan), "unknown",
             self.get_my_overlays(peer)[:MAX_LISTED_SERVICES]))
 
     def create_similarity_response(self, identifier: int, peer: Peer) -> bytes:
@@ -207,29 +246,69 @@ class DiscoveryCommunity(Community):
     def send_similarity_request(self, address: Address) -> None:
         """Ask which overlays are run at ``address``, once in the name of each of our identities."""
         for my_peer in self._my_peers():
-            self.endpoint.send(address, self.create_similarity_request(my_peer))
+            request = self.request_cache.add(SimilarityRequestCache(self.request_cache, address))
+            if request is None:
+                return
+            self._similarity_identifier = request.number
+            try:
+                packet = self.create_similarity_request(my_peer)
+            finally:
+                self._similarity_identifier = None
+            self.endpoint.send(address, packet)
 
     @lazy_wrapper(GlobalTimeDistributionPayload, SimilarityRequestPayload)
     def on_similarity_request(self, node: Peer, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - in the message
                               payload: SimilarityRequestPayload) -> None:
         """Learn the overlays of ``node``, whether or not it is a verified peer, and tell ours."""
-        self.network.discover_services(node, payload.preference_list[:MAX_LEARNED_SERVICES])
+        self._learn_services(node, payload.preference_list)
         for my_peer in self._my_peers():
             if not (node.proven or self._similarity_responses.take(node.address[0])):
                 self.drops.count(DropCounter.RATE_LIMITED)
                 return
             self.endpoint.send(node.address, self.create_similarity_response(payload.identifier, my_peer))
 
-    @lazy_wrapper(GlobalTimeDistributionPayload, SimilarityResponsePayload)
-    def on_similarity_response(self, node: Peer, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - in the message
+    @receive_from(GlobalTimeDistributionPayload, SimilarityResponsePayload)
+    def on_similarity_response(self, source_address: Address, node: Peer,
+                               dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - in the message
                                payload: SimilarityResponsePayload) -> None:
-        """Learn the overlays of ``node``, which becomes a verified peer if there is room for it."""
-        known = self.network.get_verified_by_public_key_bin(node.public_key.key_to_bin())
-        if known is None:
-            if 0 <= self.max_peers < len(self.get_peers()):
-                return
-            self.network.add_verified_peer(node)
-        self.network.discover_services(node, payload.preference_list[:MAX_LEARNED_SERVICES])
+        """Learn the overlays of ``node``, which becomes a peer if it was asked and there is room for it."""
+        request = self.request_cache.get(SimilarityRequestCache, payload.identifier)
+        known = self.network.get_verified_by_public_key_bin(node.key_bin) or node
+        if (request is None or request.address not in {source_address, *known.addresses.values()}
+                or not request.accepts(node.key_bin)):
+            self.drops.count(DropCounter.UNSOLICITED)
+            return
+        introductions = self._contact_parts.introductions
+        victim = introductions.give_place(known)
+        if victim is not None:
+            self.network.remove_peer(victim)
+        if introductions.may_join(known) and (
+                self.community_id in payload.preference_list or self._has_room_for_alias(known)):
+            self.network.add_verified_peer(known)
+        if known in self.network.verified_peers:
+            self.network.mark_proven(known)
+            self._learn_services(known, payload.preference_list)
+
+    def _has_room_for_alias(self, peer: Peer) -> bool:
+        """Whether ``peer``, a key of a node that runs this overlay with another key, may become a verified peer.
+
+        There may be as many of these as there may be peers, since they do not count as peers of this overlay.
+        """
+        verified = self.network.verified_peers
+        self._aliases = {alias for alias in self._aliases if alias in verified}
+        if peer in verified:
+            return True
+        if 0 <= self.max_peers < len(self._aliases):
+            return False
+        self._aliases.add(peer)
+        return True
+
+    def _learn_services(self, node: Peer, services: Sequence[bytes]) -> None:
+        """Note that ``node`` has said to offer ``services``, but for overlays of ours that have no room for it."""
+        offered = self.network.get_services_for_peer(node)
+        self.network.discover_services(node, [
+            service for service in services[:MAX_LEARNED_SERVICES]
+            if service in offered or self.network.has_room_for(service, node.address)])
 
     # -- pings -------------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from ..messaging.payload import (
 )
 from ..messaging.payload_headers import GlobalTimeDistributionPayload
 from ..peer import Peer
-from ..requestcache import RandomNumberCache
+from ..requestcache import NumberCacheWithName
 from .network import Network
 
 if TYPE_CHECKING:
@@ -170,15 +170,15 @@ def is_carrier_grade(host: str) -> bool:
     return ip_address(host) in CARRIER_GRADE
 
 
-class _Question(RandomNumberCache):
+class _Question(NumberCacheWithName):
     """An introduction request to a server."""
 
     name = "reachability"
     timed_by_task = False
 
-    def __init__(self, request_cache: RequestCache, server: Address, timeout: float,
+    def __init__(self, request_cache: RequestCache, identifier: int, server: Address, timeout: float,
                  answer: Future[Observation | None]) -> None:
-        super().__init__(request_cache, self.name)
+        super().__init__(request_cache, self.name, identifier)
         self.server = server
         self.answer = answer
         self.start_time = clock.monotonic()
@@ -215,7 +215,8 @@ class ReachabilityProbe(Community):
         return None
 
     def _ask(self, server: Address, timeout: float, answer: Future[Observation | None]) -> None:
-        question = self.request_cache.add(_Question(self.request_cache, server, timeout, answer))
+        identifier = self._claim_free_identifier(lambda number: self.request_cache.has(_Question, number))
+        question = self.request_cache.add(_Question(self.request_cache, identifier, server, timeout, answer))
         if question is None:
             return
         payload: IntroductionRequest
@@ -225,7 +226,7 @@ class ReachabilityProbe(Community):
         else:
             payload = IntroductionRequestPayload(server, NOWHERE, NOWHERE, True, "unknown", question.number, b"",
                                                  supports_new_style=False)
-        self.endpoint.send(server, self._pack_timed(payload, self.claim_global_time() % 65536))
+        self.endpoint.send(server, self._pack_timed(payload, identifier))
 
     @receive_from(GlobalTimeDistributionPayload, IntroductionResponsePayload)
     def on_old_introduction_response(self, source_address: Address, peer: Peer,  # noqa: ARG002 - as in the message

@@ -12,10 +12,10 @@ from ..messaging.serialization import PackError, default_serializer
 from ..peer import NO_ADDRESS
 from .graph.addresses import NOT_INTRODUCED, WalkableAddress
 from .graph.services import MAX_UNVERIFIED_SERVICES
-from .graph.tables import NetworkTables
+from .graph.tables import SHORT_MID_SIZE, NetworkTables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from ..messaging.address import Address
     from ..peer import Peer
@@ -145,12 +145,24 @@ class Network(NetworkTables):
         is_located = any(address in self._book.records for address in addresses)
         if not is_located and any(address in self.blacklist for address in addresses):
             return
+        self._leave_full_overlays(peer)
         self._enter(peer)
         if not is_located:
             for address in addresses:
                 self._book.remember(address, NOT_INTRODUCED)
         for observer in tuple(self.peer_observers):
             observer.on_peer_added(peer)
+
+    def _leave_full_overlays(self, peer: Peer) -> None:
+        """Forget that ``peer`` said to be in overlays of this node that have room for nobody.
+
+        It said so before it was a verified peer. An overlay that makes room for it notes it as a member afterwards.
+        """
+        services = self._services.per_peer.get(peer.key_bin)
+        if services is not None:
+            for service in [service for service in self.service_overlays if service in services]:
+                if self._neighborhoods.is_full(service):
+                    services.discard(service)
 
     def get_verified_by_address(self, address: Address) -> Peer | None:
         """The verified peer that is contacted at ``address``, else one that has this address in its LAN."""
@@ -168,6 +180,11 @@ class Network(NetworkTables):
     def get_verified_by_public_key_bin(self, public_key_bin: PublicKeyMat) -> Peer | None:
         """The verified peer with this serialized public key."""
         return self._by_key.get(public_key_bin)
+
+    def get_verified_by_mid(self, mid: bytes) -> Peer | None:
+        """The verified peer whose key has this SHA-1, of which the first 12 bytes are enough."""
+        peer = self._by_short_mid.get(mid[:SHORT_MID_SIZE])
+        return peer if peer is not None and peer.mid.startswith(mid) else None
 
     def remove_by_address(self, address: Address) -> None:
         """Forget ``address`` and all verified peers that are contacted there, with their services.
@@ -204,7 +221,7 @@ class Network(NetworkTables):
         known = self._by_key.get(peer.key_bin, peer)
         if not (known.proven and peer.proven):
             known.proven = peer.proven = True
-            self._neighborhoods.prove(known)
+            self._neighborhoods.prove(known, tuple(self._services.per_peer.get(known.key_bin, ())))
 
     # Neighborhoods
 
@@ -237,11 +254,22 @@ class Network(NetworkTables):
         """
         return self._neighborhoods.all_of(service_id).draw()
 
+    def draw_peers(self, service_id: Service, count: int) -> Iterator[tuple[Hashable, Peer]]:
+        """``count`` times a neighborhood and a random verified peer of it that has this service.
+
+        All neighborhoods have had a turn before one has another. Nothing may change while they are drawn.
+        """
+        return self._neighborhoods.all_of(service_id).draw_several(count)
+
+    def track_services(self, count: int) -> None:
+        """Keep the peers of so many services by neighborhood, for nodes that know more services than others do."""
+        self._neighborhoods.track(count)
+
     def has_room_for(self, service_id: Service, address: Address) -> bool:
         """Whether another peer with this service may come from ``address``.
 
-        It may not if its neighborhood has its fair share already and the overlay of this node for the service has only
-        places left that it keeps for other neighborhoods.
+        It may not if the overlay of this node for the service has no place left, or only places that it keeps for other
+        neighborhoods while that of ``address`` has its fair share already.
         """
         return self._neighborhoods.has_room_for(service_id, address)
 

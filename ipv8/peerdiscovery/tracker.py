@@ -37,13 +37,13 @@ from ..messaging.payload import (
 from ..messaging.payload_headers import GlobalTimeDistributionPayload
 from ..messaging.readers import Refusal
 from ..peer import Peer
-from ..requestcache import NumberCacheWithName, RandomNumberCache
+from ..requestcache import NumberCacheWithName
 from ..verification import HEADER_SIZE, MESSAGE_ID_OFFSET, UndecodableError
 from .churn import RandomChurn
 from .network import Network, PeerObserver
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Hashable, MutableMapping
 
     from ..messaging.address import Address
     from ..messaging.interfaces.endpoint import Endpoint
@@ -71,7 +71,7 @@ REST_SECONDS = 2.0
 """Seconds for which a peer is not introduced again if others can be: many requests may come at once."""
 
 SEARCH_LENGTH = 64
-"""Peers of a service that are considered to find one to introduce."""
+"""Peers of a service that are considered, at most, to find one to introduce."""
 
 BURST_SECONDS = 20
 """Seconds' worth of requests that may come at once."""
@@ -230,6 +230,7 @@ class EndpointServer(Community):
         self.limits = limits = limits or TrackerLimits()
         network = Network()
         network.reverse_service_cache_size = limits.peers
+        network.track_services(limits.peers)
         super().__init__(CommunitySettings(
             my_peer=my_peer or Peer(default_eccrypto.generate_key("curve25519")), endpoint=endpoint, network=network,
             max_peers=-1))
@@ -242,8 +243,8 @@ class EndpointServer(Community):
         network.add_peer_observer(self._occupancy)
         self._by_address = TokenBuckets(limits.requests_per_address, BURST_SECONDS * limits.requests_per_address)
         self._by_subnet = TokenBuckets(limits.requests_per_subnet, BURST_SECONDS * limits.requests_per_subnet)
-        #: When each peer was introduced, by the monotonic clock.
-        self._introduced_at: BoundedDict[Peer, float] = BoundedDict(limits.peers)
+        #: When a peer of each network was introduced, by the monotonic clock.
+        self._introduced_at: BoundedDict[Hashable, float] = BoundedDict(limits.peers)
         self._probes = TokenBuckets(PROBES_PER_SECOND, PROBES_AT_ONCE, 1)
         #: The messages of other overlays; those in ``decode_map`` are not used.
         self._served = MessageTable(self)
@@ -408,33 +409,28 @@ class EndpointServer(Community):
     def _find_introduction(self, service: bytes, requester: Peer, family: type[Address]) -> Peer | None:
         """A random other peer of the service that ``requester`` can reach, if possible one whose address is proven.
 
-        A peer that was introduced less than :data:`REST_SECONDS` ago is taken only if there is no other, because it has
-        room for few. Newcomers that may still answer are preferred to it. The search starts at a random place and
-        considers at most :data:`SEARCH_LENGTH` peers.
+        A network is drawn first, and then one of its peers, so that many keys in few networks do not get most of the
+        introductions. A network of which a peer was introduced less than :data:`REST_SECONDS` ago is taken only if
+        there is no other, because its peer has room for few. Newcomers that may still answer are preferred to it.
         """
-        peers = self.network.get_peers_for_service(service)
-        count = len(peers)
-        if count < 2:
-            return None if not peers or peers[0] == requester or family not in peers[0].addresses else peers[0]
-        start = entropy.randint(0, count - 1)
-        end = start + min(count, SEARCH_LENGTH)
         now = clock.monotonic()
         rest_began = now - REST_SECONDS
         fresh = now - PING_TIMEOUT
         introduced_at, known_since = self._introduced_at, self._occupancy.unproven
         best: Peer | None = None
         best_rank = -1
-        for peer in (*peers[start:end], *peers[:max(0, end - count)]):
+        best_network: Hashable = None
+        for network, peer in self.network.draw_peers(service, SEARCH_LENGTH):
             proven = peer.proven
-            rested = introduced_at.get(peer, rest_began) <= rest_began and (
+            rested = introduced_at.get(network, rest_began) <= rest_began and (
                 proven or known_since.get(peer, -inf) > fresh)
             rank = 2 * rested + proven
             if rank > best_rank and family in peer.addresses and peer != requester:
-                best, best_rank = peer, rank
+                best, best_rank, best_network = peer, rank, network
                 if rank == 3:
                     break
         if best is not None and best_rank >= 2:
-            introduced_at[best] = now
+            introduced_at[best_network] = now
         return best
 
     def _answer(self, source_address: Address, request: Any, introduction: Peer | None, prefix: bytes,
@@ -484,7 +480,7 @@ class EndpointServer(Community):
             self._ping(peer, peer.address, entropy.choice(services))
 
     def _ping(self, peer: Peer, address: Address, service: bytes, lenient: bool = False) -> None:
-        identifier = RandomNumberCache.find_unclaimed_identifier(self.request_cache, TrackerPing.name)
+        identifier = self._claim_free_identifier(lambda number: self.request_cache.has(TrackerPing, number))
         ping = self.request_cache.add(TrackerPing(self.request_cache, identifier, self.network, peer, service,
                                                   address=address, lenient=lenient, pending=self._pending_pings))
         if ping is None:
@@ -498,5 +494,5 @@ class EndpointServer(Community):
             payload = IntroductionRequestPayload(address, NOWHERE, NOWHERE, True, "unknown", identifier, b"",
                                                  supports_new_style=False)
         prefix = b"\x00" + self.version + service
-        self.endpoint.send(address, self._pack_timed(payload, self.claim_global_time() % 65536, prefix))
+        self.endpoint.send(address, self._pack_timed(payload, identifier, prefix))
         self.counters["pings"] += 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from ipv8.contact.introductions import (
-    CONFIRMATIONS_AT_ONCE,
     LEDGER_LIMIT,
     NOWHERE,
     PENDING_LIFETIME,
@@ -22,13 +22,16 @@ from ipv8.contact.introductions import (
     Introductions,
     PendingIntroductions,
     addresses_to_try,
-    is_sendable,
     is_somewhere,
     sample_peers,
     told_addresses,
+    walk_order,
+    wants_new_style,
 )
+from ipv8.contact.targets import KEPT_FOR_WALKS, PACKETS_AT_ONCE_PER_HOST
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ipv8.messaging.payload import IntroductionRequestPayload, NewIntroductionRequestPayload
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 
@@ -39,6 +42,16 @@ A = UDPv4Address("1.2.3.4", 5)
 B = UDPv4Address("6.7.8.9", 10)
 RELAYED, ALSO_RELAYED = RelayedAddress("2001:21::1", 1), RelayedAddress("2001:21::2", 1)
 SERVICE = b"s" * 20
+CONFIRMATIONS_AT_ONCE = PACKETS_AT_ONCE_PER_HOST - KEPT_FOR_WALKS
+
+
+def claims(*identifiers: int) -> Callable[[], int]:
+    """Return the identifiers one after another; without any, all numbers from 1 on."""
+    supply = iter(identifiers or range(1, 1 << 20))
+    return lambda: next(supply)
+
+
+CLAIM = claims()
 
 
 def make_peer(address: Any = A) -> Peer:
@@ -75,7 +88,7 @@ class Club:
 class TestPending:
     def test_a_response_answers_a_request_once(self, peer: Peer) -> None:
         pending = PendingIntroductions()
-        identifier = pending.new(A, 0.0)
+        identifier = pending.new(A, CLAIM, 0.0)
         assert pending.waits_for(A, 0.0)
         assert pending.settle(identifier, A, peer, 0.0) == A
         assert pending.settle(identifier, A, peer, 0.0) is None
@@ -83,19 +96,20 @@ class TestPending:
 
     def test_a_response_must_come_from_where_the_request_went(self, peer: Peer) -> None:
         pending = PendingIntroductions()
-        identifier = pending.new(B, 0.0)
+        identifier = pending.new(B, CLAIM, 0.0)
         assert pending.settle(identifier, A, peer, 0.0) is None
         assert pending.settle((identifier + 1) % 65536, B, peer, 0.0) is None
         assert pending.settle(identifier, B, peer, 0.0) == B
 
     def test_a_peer_may_answer_from_another_of_its_addresses(self, peer: Peer) -> None:
         pending = PendingIntroductions()
-        assert pending.settle(pending.new(A, 0.0), B, peer, 0.0) == A, "it is known at the address that was asked"
+        identifier = pending.new(A, CLAIM, 0.0)
+        assert pending.settle(identifier, B, peer, 0.0) == A, "it is known at the address that was asked"
 
     def test_a_request_that_went_by_relay_is_answered_by_relay(self, peer: Peer) -> None:
         pending = PendingIntroductions()
         stranger = UDPv4Address("99.9.9.9", 9)
-        identifier = pending.new(stranger, 0.0)
+        identifier = pending.new(stranger, CLAIM, 0.0)
         pending.note_relayed(B, 0.0)  # which is not where the request goes
         assert pending.settle(identifier, ALSO_RELAYED, peer, 0.0) is None
         pending.note_relayed(stranger, 0.0)
@@ -104,29 +118,43 @@ class TestPending:
 
     def test_a_request_waits_until_it_is_answered_or_expires(self, peer: Peer) -> None:
         pending = PendingIntroductions()
-        first, second = pending.new(A, 0.0), pending.new(A, 0.0)
+        first, second = pending.new(A, CLAIM, 0.0), pending.new(A, CLAIM, 0.0)
         assert pending.settle(first, A, peer, 1.0) == A
         assert pending.waits_for(A, 1.0), "for the answer to the second one"
         assert pending.waits_for(A, PENDING_LIFETIME - 1)
         assert not pending.waits_for(A, PENDING_LIFETIME)
         assert pending.settle(second, A, peer, PENDING_LIFETIME) is None
-        pending.new(A, PENDING_LIFETIME)
+        pending.new(A, CLAIM, PENDING_LIFETIME)
         assert pending.waits_for(A, 2 * PENDING_LIFETIME - 1)
 
     def test_the_oldest_request_makes_room(self, peer: Peer) -> None:
         pending = PendingIntroductions()
-        oldest = pending.new(A, 0.0)
-        others = [pending.new(B, 0.0) for _ in range(PENDING_LIMIT)]
+        oldest = pending.new(A, CLAIM, 0.0)
+        others = [pending.new(B, CLAIM, 0.0) for _ in range(PENDING_LIMIT)]
         assert len({oldest, *others}) == PENDING_LIMIT + 1
         assert not pending.waits_for(A, 0.0)
         assert pending.settle(oldest, A, peer, 0.0) is None
         assert all(pending.settle(identifier, B, peer, 0.0) == B for identifier in others)
         assert not pending.waits_for(B, 0.0)
 
-    def test_identifiers_of_pending_requests_differ(self, script_entropy: Callable[..., None]) -> None:
-        script_entropy(7, 7, 7, 8)
+    def test_identifiers_of_pending_requests_differ(self) -> None:
+        pending, claim = PendingIntroductions(), claims(7, 7, 7, 8)
+        assert [pending.new(A, claim, 0.0), pending.new(A, claim, 0.0)] == [7, 8]
+
+    def test_a_clock_that_stands_still_gives_the_identifier_to_the_newest_request(self, peer: Peer) -> None:
         pending = PendingIntroductions()
-        assert [pending.new(A, 0.0), pending.new(A, 0.0)] == [7, 8]
+        assert [pending.new(address, lambda: 7, 0.0) for address in (A, B)] == [7, 7]
+        assert not pending.waits_for(A, 0.0)
+        assert pending.settle(7, B, peer, 0.0) == B
+
+    def test_a_request_that_is_not_sent_waits_for_nothing(self, peer: Peer) -> None:
+        pending = PendingIntroductions()
+        pending.withdraw(0.0)
+        identifier = pending.new(A, CLAIM, 0.0)
+        pending.withdraw(0.0)
+        assert not pending.waits_for(A, 0.0)
+        assert pending.settle(identifier, A, peer, 0.0) is None
+        pending.withdraw(0.0)
 
 
 class NumberedPeer:
@@ -134,6 +162,7 @@ class NumberedPeer:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.address = UDPv4Address(f"20.{number >> 8}.{number & 255}.1", 1)
 
     def __hash__(self) -> int:
         return self.number
@@ -166,6 +195,28 @@ class TestLedger:
         oldest, newest = others[0], others[-1]
         assert ledger.choose([oldest, newest], requester) is oldest, "it was introduced first, which is forgotten"
         assert len(ledger._pairs) == len(ledger._counts) == LEDGER_LIMIT
+
+    @given(st.integers(1, 12), st.integers(1, 50), st.integers(1, 5), st.integers(1, 4))
+    @settings(max_examples=30, deadline=None)
+    def test_many_keys_in_one_network_get_the_share_of_one_network(self, honest: int, keys: int, hosts: int,
+                                                                   askers: int) -> None:
+        ledger, requesters = IntroductionLedger(), make_peers(askers)
+        peers: list[Any] = [NumberedPeer(number) for number in range(honest)]
+        crowd: list[Any] = [NumberedPeer(10_000 + number) for number in range(keys)]
+        for number, peer in enumerate(crowd):
+            peer.address = UDPv4Address(f"66.6.6.{number % hosts + 1}", number + 1)
+        rounds = 6 * (honest + 1)
+        chosen = [ledger.choose([*peers, *crowd], requesters[number % askers]) for number in range(rounds)]
+        assert sum(peer in crowd for peer in chosen) <= rounds / (honest + 1) + askers
+
+    def test_many_keys_on_one_host_get_the_share_of_one_host(self) -> None:
+        ledger, requester = IntroductionLedger(), make_peers(1)[0]
+        neighbours: list[Any] = [NumberedPeer(number) for number in range(4)]
+        crowd: list[Any] = [NumberedPeer(10_000 + number) for number in range(40)]
+        for number, peer in enumerate([*neighbours, *crowd]):
+            peer.address = UDPv4Address(f"66.6.6.{min(number, 4) + 1}", number + 1)
+        chosen = [ledger.choose([*neighbours, *crowd], requester) for _ in range(50)]
+        assert sum(peer in crowd for peer in chosen) == 10
 
 
 class TestAdmission:
@@ -272,7 +323,7 @@ class TestAdmission:
 class TestAsking:
     def test_an_answer_is_matched(self, peer: Peer) -> None:
         introductions = Introductions(Club())
-        identifier = introductions.ask(A, 0.0)
+        identifier = introductions.ask(A, CLAIM, 0.0)
         assert introductions.waits_for(A, 0.0)
         assert introductions.settle(identifier, A, peer, 1.0) == A
         assert not introductions.waits_for(A, 1.0)
@@ -291,7 +342,7 @@ class TestAsking:
 
     def test_an_address_with_a_request_on_its_way_is_not_asked_again(self) -> None:
         introductions = Introductions(Club())
-        introductions.ask(A, 0.0)
+        introductions.ask(A, CLAIM, 0.0)
         assert not introductions.may_confirm(A, 1.0)
         assert introductions.may_confirm(A, PENDING_LIFETIME)
 
@@ -301,12 +352,23 @@ class TestAsking:
         proven.proven = True
         chosen = [introductions.choose_to_ask([proven, unproven], 0.0) for _ in range(400)]
         assert 240 < chosen.count(unproven) < 360, "every second time, and as any other peer in between"
-        introductions.ask(B, 0.0)
+        introductions.ask(B, CLAIM, 0.0)
         chosen = [introductions.choose_to_ask([proven, unproven], 0.0) for _ in range(400)]
         assert 140 < chosen.count(unproven) < 260, "as any other peer, while it may still answer"
 
 
 class TestIntroducing:
+    def test_networks_get_equal_shares_of_many_peers(self) -> None:
+        club = Club(-1)
+        honest = [make_peer(UDPv4Address(f"20.{number}.1.1", 7)) for number in range(9)]
+        crowd = [make_peer(UDPv4Address("66.6.6.6", number + 1)) for number in range(300)]
+        club.join(*honest, *crowd)
+        introductions = Introductions(club)
+        chosen = [introductions.choose_introduction(None, False) for _ in range(500)]
+        assert sum(peer in crowd for peer in chosen) == 50
+        club.get_peers = lambda: crowd  # type: ignore[method-assign]
+        assert introductions.choose_introduction(None, False) in crowd, "a program has chosen"
+
     def test_proven_peers_come_first(self) -> None:
         club, peers = Club(), make_peers(4)
         introductions = Introductions(club)
@@ -364,26 +426,23 @@ def test_what_others_are_told_of_a_peer() -> None:
     assert told_addresses(make_peer(IPV6), OWN_WAN, lambda _: True) == (NOWHERE, IPV6)
 
 
-@pytest.mark.parametrize(("target", "source", "allowed"), [
-    (A, B, True),
-    (UDPv4Address("192.168.1.1", 1), B, True),
-    (UDPv4Address("1.2.3.4", 0), B, False),
-    (UDPv4Address("1.2.3.4", 65536), B, False),
-    (UDPv4Address("0.0.0.0", 5), B, False),
-    (UDPv4Address("224.0.0.1", 5), B, False),
-    (UDPv4Address("255.255.255.255", 5), B, False),
-    (UDPv4Address("127.0.0.1", 5), B, False),
-    (UDPv4Address("127.0.0.1", 5), UDPv4Address("127.0.0.1", 6), True),
-    (UDPv4Address("127.0.0.1", 5), ("a.name", 6), False),
-    (UDPv4Address("10.0.0.1", 8090), B, False),
-    (UDPv6Address("2001:db8::1", 5), B, True),
-    (UDPv6Address("ff02::1", 5), B, False),
-    (UDPv6Address("::1", 5), B, False),
-    (UDPv6Address("::ffff:127.0.0.1", 5), B, False),
-    (UDPv4Address("abc", 5), B, False),
+@pytest.mark.parametrize(("targets", "lan", "expected"), [
+    ([LAN, A], LAN, [A, LAN]),
+    ([UDPv4Address("10.0.0.7", 7), A], UDPv4Address("10.0.0.7", 7), [A]),
+    ([LAN], LAN, [LAN]),
+    ([UDPv4Address("10.0.0.7", 7)], UDPv4Address("10.0.0.7", 7), [UDPv4Address("10.0.0.7", 7)]),
+    ([SAME_NAT, UDPv4Address("192.168.1.5", 7)], NOWHERE, [SAME_NAT, UDPv4Address("192.168.1.5", 7)]),
+    ([], NOWHERE, []),
 ])
-def test_only_unicast_addresses_of_others_are_sent_to(target: Any, source: Any, allowed: bool) -> None:
-    assert is_sendable(target, UDPv4Address("10.0.0.1", 8090), source) is allowed
+def test_the_most_promising_address_is_walked_to_first(targets: Any, lan: Any, expected: Any) -> None:
+    assert walk_order(targets, lan, OWN_LAN) == expected
+
+
+def test_who_wants_the_new_style() -> None:
+    for says, wants in ((True, True), (False, False)):
+        request = IntroductionRequestPayload(A, A, A, True, "unknown", 1, b"", supports_new_style=says)
+        assert wants_new_style(request) is wants
+    assert wants_new_style(NewIntroductionRequestPayload(A, A, A, 1, 0, 0, 0, 0, 0, 0, 0, 0, b""))
 
 
 @pytest.mark.parametrize(("address", "expected"), [

@@ -15,8 +15,9 @@ from ipv8.contact.nat import (
     PREDICTED_PORTS,
     PUNCTURE_SIZE,
     PUNCTURES_AT_ONCE,
-    PUNCTURES_AT_ONCE_PER_TARGET,
     SOURCES_PER_INTRODUCTION,
+    TRACKER_LIFETIME,
+    TRACKER_LIMIT,
     WITNESS_LIFETIME,
     WITNESS_LIMIT,
     AddressMapping,
@@ -24,11 +25,13 @@ from ipv8.contact.nat import (
     OwnAddressVote,
     PeerPath,
     PunctureBudget,
+    Trackers,
     is_open,
     predicted_addresses,
     puncture_target,
     witness_address,
 )
+from ipv8.contact.targets import KEPT_FOR_WALKS, PACKETS_AT_ONCE_PER_HOST
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.messaging.inet import HOST_BITS
@@ -243,7 +246,7 @@ class TestPunctures:
         nat = Nat()
         nat.expect_puncture(7, [WAN], 0.0)
         revealed = [nat.learn_from_puncture(7, UDPv4Address("8.8.8.8", 6000 + number), 0.0) for number in range(20)]
-        assert sum(revealed) == SOURCES_PER_INTRODUCTION
+        assert sum(told is not None for told in revealed) == SOURCES_PER_INTRODUCTION
 
     def test_punctures_are_expected_for_a_while(self) -> None:
         nat = Nat()
@@ -285,7 +288,7 @@ class TestPunctures:
         budget = PunctureBudget()
         served = sum(budget.allow(UDPv4Address(f"9.9.9.{n}", 1), target, True, 45, 0.0)
                      for n, target in enumerate(targets))
-        assert served == PUNCTURES_AT_ONCE_PER_TARGET
+        assert served == PACKETS_AT_ONCE_PER_HOST - KEPT_FOR_WALKS
 
     def test_they_go_to_the_lan_address_behind_our_own_nat(self) -> None:
         assert puncture_target(LAN, WAN, OTHER_PORT) == LAN
@@ -302,6 +305,40 @@ class TestPunctures:
         assert not is_open(peer, 100.0 + OPEN_FOR)
 
 
+class TestTrackers:
+    """Whose puncture requests count: the addresses of bootstrap servers are public, so anybody can forge them."""
+
+    def test_one_that_answered_is_in_contact_for_a_while(self) -> None:
+        trackers = Trackers()
+        assert not trackers.is_in_contact(A, 0.0)
+        trackers.note_answer(A, b"key", 0.0)
+        assert trackers.is_in_contact(A, TRACKER_LIFETIME - 1)
+        assert not trackers.is_in_contact(B, 0.0)
+        assert not trackers.is_in_contact(A, TRACKER_LIFETIME)
+
+    def test_its_own_requests_keep_it_in_contact(self) -> None:
+        trackers = Trackers()
+        trackers.note_answer(A, b"key", 0.0)
+        trackers.note_request(A, b"key", WAN, UDPv4Address(WAN[0], 7), 200.0)
+        assert trackers.is_in_contact(A, 200.0 + TRACKER_LIFETIME - 1)
+
+    @pytest.mark.parametrize(("key", "sent_to"), [(b"other", WAN), (b"key", A)])
+    def test_requests_of_others_or_for_others_do_not(self, key: bytes, sent_to: Any) -> None:
+        trackers = Trackers()
+        trackers.note_request(A, b"key", WAN, WAN, 0.0)
+        assert not trackers.is_in_contact(A, 0.0), "it never answered"
+        trackers.note_answer(A, b"key", 0.0)
+        trackers.note_request(A, key, sent_to, WAN, 200.0)
+        assert not trackers.is_in_contact(A, TRACKER_LIFETIME)
+
+    def test_few_are_remembered(self) -> None:
+        trackers = Trackers()
+        for port in range(TRACKER_LIMIT + 1):
+            trackers.note_answer(UDPv4Address("1.2.3.4", port), b"key", 0.0)
+        assert not trackers.is_in_contact(UDPv4Address("1.2.3.4", 0), 0.0)
+        assert trackers.is_in_contact(UDPv4Address("1.2.3.4", 1), 0.0)
+
+
 class TestPaths:
     def test_the_next_ports_are_predicted(self) -> None:
         assert predicted_addresses(WAN) == [UDPv4Address("8.8.8.8", 5001 + number) for number in range(PREDICTED_PORTS)]
@@ -310,15 +347,25 @@ class TestPaths:
 
     def test_a_second_try_goes_to_the_next_ports_as_well(self) -> None:
         nat = Nat()
+        assert nat.second_tries(OTHER_PORT, LAN, WAN, False, 0.0) == [OTHER_PORT], "no puncture is expected"
+        nat.expect_puncture(7, [OTHER_PORT], 0.0)
         tries = nat.second_tries(OTHER_PORT, LAN, WAN, False, 0.0)
         assert tries == [OTHER_PORT, *predicted_addresses(OTHER_PORT)]
-        assert [nat.path_to(address, False) for address in tries] == [PeerPath.DIRECT] + [PeerPath.PREDICTED] * 3
+        assert nat.second_tries(OTHER_PORT, LAN, WAN, False, EXPECTED_LIFETIME) == [OTHER_PORT], "it is late"
+
+    @pytest.mark.parametrize("source", [OTHER_PORT, UDPv4Address("8.8.8.8", 7777)])
+    def test_a_puncture_that_came_needs_no_prediction(self, source: Any) -> None:
+        nat = Nat()
+        nat.expect_puncture(7, [OTHER_PORT], 0.0)
+        nat.learn_from_puncture(7, source, 0.0)
+        assert nat.second_tries(OTHER_PORT, LAN, WAN, False, 0.0) == [OTHER_PORT]
 
     def test_a_second_try_without_prediction(self) -> None:
         nat = Nat()
         assert nat.second_tries(OTHER_PORT, WAN, WAN, False, 0.0) == [], "there is no NAT on our side"
         assert nat.second_tries(OTHER_PORT, LAN, WAN, True, 0.0) == [OTHER_PORT]
         strict = observed(*(UDPv4Address("8.8.8.8", port) for port in range(1, 4)))
+        strict.expect_puncture(7, [OTHER_PORT], 0.0)
         assert strict.second_tries(OTHER_PORT, LAN, WAN, False, 0.0) == [OTHER_PORT]
 
     def test_paths_are_remembered(self) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from ipv8.community import Community
 from ipv8.contact.introductions import Introductions
+from ipv8.contact.messages import IntroductionMessages
 from ipv8.contact.nat import Nat
 from ipv8.contact.parts import Contact
 from ipv8.contact.protocol import IntroductionProtocol
+from ipv8.contact.relaying import Relaying
+from ipv8.contact.targets import Targets
 
 OF_THE_ECOSYSTEM = {
     "create_introduction_request", "create_introduction_response", "create_puncture", "create_puncture_request",
@@ -26,11 +29,12 @@ OTHERS = {
 }
 
 
-def test_the_class_has_the_names_of_the_ecosystem_and_few_others() -> None:
-    names = {name for name in vars(IntroductionProtocol) if not name.startswith("_")}
+def test_the_classes_have_the_names_of_the_ecosystem_and_few_others() -> None:
+    names = {name for part in (IntroductionMessages, IntroductionProtocol) for name in vars(part)
+             if not name.startswith("_")}
     assert names == OF_THE_ECOSYSTEM | OTHERS.keys()
 
 
 def test_no_part_shares_a_base_with_a_community() -> None:
-    for part in (Contact, Introductions, Nat):
+    for part in (Contact, Introductions, Nat, Relaying, Targets):
         assert set(part.__mro__) & set(Community.__mro__) == {object}

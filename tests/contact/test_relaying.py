@@ -11,7 +11,6 @@ from ipv8 import clock
 from ipv8.community import Community, CommunitySettings
 from ipv8.contact.carriage import RELAYED_PORT, overlay_host
 from ipv8.contact.nat import PeerPath
-from ipv8.contact.protocol import IntroductionProtocol
 from ipv8.contact.relaying import MAX_RELAYED_SIZE, RELAYED_PEERS_PER_CARRIER
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
@@ -25,6 +24,9 @@ from ipv8.messaging.payload_relay import RelayPayload
 from ipv8.messaging.serialization import default_serializer
 from ipv8.peer import Peer
 from ipv8.test.mocking.endpoint import MockEndpointListener
+
+LATER = int((clock.time() + 3600) * 1e6)
+"""A counter that no envelope of these tests has yet."""
 
 
 class Word(VariablePayload):
@@ -229,10 +231,30 @@ class TestLimits:
     async def test_nobody_else_s_envelope_is_carried(self, three: tuple[Any, Any, Any], make_overlay: Any) -> None:
         alice, bob, carol = three
         mallory = make_overlay(Talk)
-        bob.on_packet((alice.endpoint.wan_address, envelope(mallory, carol.endpoint.wan_address, mallory.ezr_pack(
-            Word.msg_id, Word("x")))))
+        word = mallory.ezr_pack(Word.msg_id, Word("x"))
+        bob.on_packet((alice.endpoint.wan_address, envelope(mallory, carol.endpoint.wan_address, word)))
         assert not bob.endpoint.sent
-        assert [word for _, word in bob.heard] == ["x"], "it is for Bob, brought by Alice, if for anybody"
+        assert bob.drops == {DropCounter.NO_ROUTE: 1}, "nor is it taken in"
+        bob.on_packet((alice.endpoint.wan_address, envelope(mallory, home(bob), word, 2)))
+        assert [word for _, word in bob.heard] == ["x"], "it is for Bob, brought by Alice"
+
+    @pytest.mark.parametrize("knows_a_way", [True, False])
+    async def test_a_first_request_is_good_with_the_carrier_that_was_asked_only(
+            self, three: tuple[Any, Any, Any], make_overlay: Any, knows_a_way: bool) -> None:
+        alice, bob, carol = three
+        alice.on_walk_failed(carol.endpoint.wan_address)
+        ((_, letter),) = alice.endpoint.sent
+        mallory, dave = make_overlay(Talk), make_overlay(Talk, wan=UDPv4Address(carol.endpoint.wan_address[0], 7))
+        acquaint(mallory, dave)
+        if knows_a_way:
+            acquaint(bob, dave)
+            dave.on_packet((bob.endpoint.wan_address, envelope(alice, home(dave), b"packet", 1)))
+        before = dict(dave.drops)
+        dave.on_packet((mallory.endpoint.wan_address, letter))
+        assert dave.drops[DropCounter.NO_ROUTE] == before.get(DropCounter.NO_ROUTE, 0) + 1
+        assert alice.my_peer not in dave.network.verified_peers
+        route = dave.contact.relaying.carrier_to(home(alice), clock.monotonic())
+        assert route == (as_seen_by(dave, bob) if knows_a_way else None)
 
     async def test_an_unproven_destination_gets_nothing(self, three: tuple[Any, Any, Any]) -> None:
         alice, bob, _ = three
@@ -248,14 +270,14 @@ class TestLimits:
     async def test_a_forged_envelope_goes_nowhere(self, three: tuple[Any, Any, Any]) -> None:
         alice, bob, carol = await connect(three)
         before = len(bob.endpoint.sent)
-        good = envelope(alice, home(carol), b"packet", 1 << 62)
+        good = envelope(alice, home(carol), b"packet", LATER)
         bob.on_packet((alice.endpoint.wan_address, good[:-80] + bytes((good[-80] ^ 1,)) + good[-79:]))
         assert bob.drops == {DropCounter.BAD_SIGNATURE: 1}
         assert len(bob.endpoint.sent) == before
 
     async def test_a_recorded_envelope_is_good_once(self, three: tuple[Any, Any, Any]) -> None:
         alice, bob, carol = await connect(three)
-        again = envelope(alice, home(carol), alice.ezr_pack(Word.msg_id, Word("pay me")), 1 << 62)
+        again = envelope(alice, home(carol), alice.ezr_pack(Word.msg_id, Word("pay me")), LATER)
         for _ in range(3):
             bob.on_packet((alice.endpoint.wan_address, again))
             carol.on_packet((bob.endpoint.wan_address, again))
@@ -272,15 +294,15 @@ class TestLimits:
 
     async def test_envelopes_are_not_put_into_envelopes(self, three: tuple[Any, Any, Any]) -> None:
         alice, bob, carol = await connect(three)
-        inner = envelope(alice, home(carol), b"packet", 1 << 62)
-        bob.on_packet((alice.endpoint.wan_address, envelope(alice, home(carol), inner, 1 << 61)))
+        inner = envelope(alice, home(carol), b"packet", LATER)
+        bob.on_packet((alice.endpoint.wan_address, envelope(alice, home(carol), inner, LATER - 1)))
         assert bob.drops == {DropCounter.UNDECODABLE: 1}
 
     async def test_big_packets_are_not_carried(self, three: tuple[Any, Any, Any]) -> None:
         alice, bob, carol = await connect(three)
         alice.endpoint.send(as_seen_by(alice, carol).address, bytes(MAX_RELAYED_SIZE + 1))
         assert alice.endpoint.drops == {DropCounter.SEND_NO_ROUTE: 1}
-        bob.on_packet((alice.endpoint.wan_address, envelope(alice, home(carol), bytes(MAX_RELAYED_SIZE + 1), 1 << 62)))
+        bob.on_packet((alice.endpoint.wan_address, envelope(alice, home(carol), bytes(MAX_RELAYED_SIZE + 1), LATER)))
         assert bob.drops == {DropCounter.UNDECODABLE: 1}
 
     async def test_who_sends_a_lot_waits(self, three: tuple[Any, Any, Any]) -> None:
@@ -428,9 +450,9 @@ async def test_a_first_request_by_relay_goes_to_where_the_stranger_is_said_to_be
 async def test_a_request_that_was_not_relayed_is_not_answered_by_relay(three: tuple[Any, Any, Any]) -> None:
     alice, bob, carol = await connect(three)
     elsewhere = UDPv4Address("77.7.7.7", 7)
-    identifier = alice.contact.introductions.ask(elsewhere, clock.monotonic())
+    identifier = alice.contact.introductions.ask(elsewhere, lambda: 4711, clock.monotonic())
     answer = carol.create_introduction_response(home(alice), home(alice), identifier, new_style=True)
-    alice.on_packet((bob.endpoint.wan_address, envelope(carol, home(alice), answer, 1 << 62)))
+    alice.on_packet((bob.endpoint.wan_address, envelope(carol, home(alice), answer, LATER)))
     assert alice.drops == {DropCounter.UNSOLICITED: 1}
 
 
@@ -467,4 +489,4 @@ async def test_real_endpoints_have_packets_carried(make_endpoint: Any) -> None:
 
 def test_relays_can_be_left_out_by_a_setting() -> None:
     assert CommunitySettings().relay
-    assert IntroductionProtocol.relayable
+    assert Community.relayable

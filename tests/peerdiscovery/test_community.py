@@ -19,11 +19,13 @@ from ipv8.messaging.serialization import default_serializer
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.churn import RandomChurn
 from ipv8.peerdiscovery.community import (
+    IDENTITIES_PER_ADDRESS,
     MAX_LISTED_SERVICES,
     SIMILARITY_RESPONSES_AT_ONCE,
     DiscoveryCommunity,
     PeriodicSimilarity,
     PingRequestCache,
+    SimilarityRequestCache,
 )
 from ipv8.peerdiscovery.payload import (
     DiscoveryIntroductionRequestPayload,
@@ -336,14 +338,92 @@ async def test_each_key_tells_its_own_overlays(make_overlay: Any) -> None:
         await other.unload()
 
 
+def ask_for_similarity(overlay: Any, address: Any = SOURCE) -> int:
+    """Ask which overlays are run at ``address``; the identifier of the request."""
+    overlay.endpoint.sent.clear()
+    overlay.send_similarity_request(address)
+    *_, (to, packet) = overlay.endpoint.sent
+    assert to == address
+    identifier: int = decode(overlay, packet, SimilarityRequestPayload)[2].identifier
+    return identifier
+
+
 async def test_similarity_response_when_there_is_no_room(make_overlay: Any) -> None:
     overlay = make_overlay(DiscoveryCommunity, deliver=False, max_peers=0)
     inside, outside = known_peer(overlay), make_peer(UDPv4Address("9.9.9.8", 1))
     for peer in (inside, outside):
-        overlay.on_packet((peer.address, signed(overlay, peer, SimilarityResponsePayload(1, [b"x" * 20], []))))
+        response = SimilarityResponsePayload(ask_for_similarity(overlay, peer.address), [DISCOVERY_ID, b"x" * 20], [])
+        overlay.on_packet((peer.address, signed(overlay, peer, response)))
     assert overlay.network.get_services_for_peer(inside) == {DISCOVERY_ID, b"x" * 20}
     assert overlay.network.verified_peers == {inside}
     assert not overlay.network.get_services_for_peer(outside)
+
+
+async def test_who_was_not_asked_teaches_nothing(make_overlay: Any) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False)
+    identifier = ask_for_similarity(overlay)
+    stranger = make_peer()
+    for source, number in ((UDPv4Address("8.8.8.8", 8), identifier), (SOURCE, (identifier + 1) % 65536)):
+        overlay.on_packet((source, signed(overlay, stranger, SimilarityResponsePayload(number, [DISCOVERY_ID], []))))
+    assert not overlay.network.verified_peers
+    assert overlay.drops == {"unsolicited": 2}
+
+
+async def test_a_similarity_response_counts_once_and_for_a_while(make_overlay: Any) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False)
+    peer = make_peer()
+    response = signed(overlay, peer, SimilarityResponsePayload(ask_for_similarity(overlay), [DISCOVERY_ID], []))
+    overlay.on_packet((SOURCE, response))
+    assert overlay.get_peers() == [peer]
+    assert overlay.get_peers()[0].proven
+    overlay.on_packet((SOURCE, response))
+    assert overlay.drops == {"unsolicited": 1}
+    identifier = ask_for_similarity(overlay)
+    overlay.request_cache.pop(SimilarityRequestCache, identifier)
+    overlay.on_packet((SOURCE, signed(overlay, peer, SimilarityResponsePayload(identifier, [], []))))
+    assert overlay.drops == {"unsolicited": 2}
+
+
+async def test_one_address_has_few_identities(make_overlay: Any) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False)
+    identifier = ask_for_similarity(overlay)
+    for _ in range(IDENTITIES_PER_ADDRESS + 5):
+        overlay.on_packet((SOURCE, signed(overlay, make_peer(), SimilarityResponsePayload(identifier, [], []))))
+    assert len(overlay.network.verified_peers) == IDENTITIES_PER_ADDRESS
+    assert overlay.drops == {"unsolicited": 5}
+
+
+@pytest.mark.parametrize("listed", [[], [DISCOVERY_ID], [b"o" * 20], [DISCOVERY_ID, b"o" * 20, b"z" * 20]])
+@pytest.mark.parametrize("max_peers", [0, 5, 30])
+async def test_answers_make_no_more_peers_than_there_may_be(make_overlay: Any, listed: list[bytes],
+                                                            max_peers: int) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False, max_peers=max_peers)
+    other = add_overlay(overlay, OtherCommunity, overlay.my_peer)
+    other.max_peers = 3
+    for number in range(3 * max_peers + 20):
+        address = UDPv4Address(f"20.{number}.1.1", 7)
+        overlay.on_packet((address, signed(overlay, make_peer(address), SimilarityResponsePayload(
+            ask_for_similarity(overlay, address), listed, []))))
+    assert len(overlay.get_peers()) <= max_peers + 1
+    assert len(other.get_peers()) <= other.max_peers + 1
+    assert len(overlay.network.verified_peers) <= max_peers + 1
+    await other.unload()
+
+
+async def test_requests_do_not_fill_overlays_either(make_overlay: Any) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False, max_peers=-1)
+    other = add_overlay(overlay, OtherCommunity, overlay.my_peer)
+    other.max_peers = 3
+    peers = [make_peer(UDPv4Address(f"20.{number}.1.1", 7)) for number in range(40)]
+    requests = [SimilarityRequestPayload(1, SOURCE, SOURCE, "unknown", [b"o" * 20])] * len(peers)
+    for peer, request in zip(peers[:20], requests, strict=False):
+        overlay.on_packet((peer.address, signed(overlay, peer, request)))  # strangers that say so in advance
+    for peer in peers:
+        overlay.network.add_verified_peer(Peer(peer.public_key, peer.address))
+    for peer, request in zip(peers, requests, strict=False):
+        overlay.on_packet((peer.address, signed(overlay, peer, request)))
+    assert len(other.get_peers()) == other.max_peers + 1
+    await other.unload()
 
 
 async def test_similarity_does_not_move_a_proven_peer(make_overlay: Any) -> None:
@@ -351,7 +431,7 @@ async def test_similarity_does_not_move_a_proven_peer(make_overlay: Any) -> None
     peer = known_peer(overlay)
     overlay.network.mark_proven(peer)
     elsewhere = UDPv4Address("6.6.6.6", 6)
-    packet = signed(overlay, Peer(peer.key), SimilarityResponsePayload(1, [], []))
+    packet = signed(overlay, Peer(peer.key), SimilarityResponsePayload(ask_for_similarity(overlay), [], []))
     overlay.on_packet((elsewhere, packet))
     assert peer.address == SOURCE
     assert overlay.network.get_verified_by_address(elsewhere) is None

@@ -1023,3 +1023,37 @@ class TestLeavingAnOverlay:
         network.register_service_provider(SERVICE, second)
         network.unregister_service_provider(SERVICE, first)
         assert network.service_overlays == {SERVICE: second}
+
+
+def test_peers_are_found_by_their_mid(peers: list[Peer]) -> None:
+    network = Network()
+    assert network.get_verified_by_mid(peers[0].mid) is None
+    for peer in peers[:2]:
+        network.add_verified_peer(peer)
+    assert network.get_verified_by_mid(peers[0].mid) is peers[0]
+    assert network.get_verified_by_mid(peers[1].mid[:12]) is peers[1]
+    assert network.get_verified_by_mid(peers[1].mid[:12] + bytes(8)) is None
+    network.remove_peer(peers[0])
+    assert network.get_verified_by_mid(peers[0].mid) is None
+    network.verified_peers = {peers[0]}
+    assert network.get_verified_by_mid(peers[0].mid) is peers[0]
+    assert network.get_verified_by_mid(peers[1].mid) is None
+    del network.verified_by_public_key_bin[peers[0].key_bin]
+    assert network.get_verified_by_mid(peers[0].mid) is None
+
+
+def test_who_says_to_be_in_a_full_overlay_is_not(peers: list[Peer]) -> None:
+    class Full:
+        max_peers = 0
+
+    network, overlay = Network(), Full()
+    network.register_service_provider(SERVICE, overlay)  # type: ignore[arg-type]  # all that is looked at
+    network.discover_services(peers[1], [SERVICE, OTHER_SERVICE])
+    for peer in peers[:2]:
+        network.add_verified_peer(peer)
+        if peer is peers[0]:
+            network.discover_services(peer, [SERVICE])
+    assert network.get_peers_for_service(SERVICE) == [peers[0]]
+    assert network.get_peers_for_service(OTHER_SERVICE) == [peers[1]]
+    network.discover_services(peers[1], [SERVICE])
+    assert network.get_peers_for_service(SERVICE) == peers[:2], "unless the overlay itself says so"

@@ -755,6 +755,48 @@ async def test_services_of_one_peer_are_limited(serve: Any) -> None:
     assert bytes((5,)) * 20 in server.network.get_services_for_peer(client.known)
 
 
+@pytest.mark.parametrize("crowd", [
+    [UDPv4Address("66.6.6.6", number + 1) for number in range(100)],
+    [UDPv4Address(f"66.6.6.{number % 5 + 1}", number + 1) for number in range(500)],
+])
+@pytest.mark.parametrize("pause", [0.0, 0.02, 5.0])
+async def test_many_keys_in_one_network_get_the_introductions_of_one_network(
+        serve: Any, manual_clock: Any, crowd: list[Any], pause: float) -> None:
+    server = serve()
+    network = server.network
+    honest = [UDPv4Address(host(number), 7) for number in range(1, 27)]
+    for address in [*crowd, *honest]:
+        peer = Peer(default_eccrypto.generate_key("curve25519").pub(), address)
+        network.add_verified_peer(peer)
+        network.discover_services(peer, [SERVICE])
+        network.mark_proven(peer)
+    requester = Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("99.9.9.9", 9))
+    introduced = []
+    for _ in range(2700):
+        manual_clock.advance(pause)
+        introduced.append(server._find_introduction(SERVICE, requester, UDPv4Address).address)
+    share = sum(address in crowd for address in introduced) / len(introduced)
+    assert share < 1.6 / 27, "27 networks, each with its share"
+    assert len(set(introduced)) > 27, "and within a network, any of its peers"
+    least = min(introduced.count(address) for address in honest) / len(introduced)
+    assert least > 0.5 / 27
+
+
+async def test_pings_have_the_global_time_as_their_identifier(serve: Any) -> None:
+    server = serve()
+    for number in range(1, 30):
+        client = Client(server, number=number)
+        client.ask()
+        packet = next(packet for to, packet in client.sent if packet[22] == 246)
+        assert to_time(packet) == client.pings()[0]
+
+
+def to_time(packet: bytes) -> int:
+    """The global time of a signed packet."""
+    start = 25 + int.from_bytes(packet[23:25], "big")
+    return int.from_bytes(packet[start:start + 8], "big")
+
+
 async def test_search_for_somebody_is_bounded(serve: Any) -> None:
     server = serve()
     network = server.network

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from asyncio import Lock
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
+from ...contact.targets import HostKind, is_on_link, is_target, kind_of_host
 from ...limits import TokenBuckets
 from ...messaging.address import UDPv4Address, UDPv6Address
+from ...messaging.interfaces.lan_addresses.interfaces import get_lan_addresses
 from ..bootstrapper_interface import Bootstrapper
 from .group import MulticastGroup
 from .wire import ANNOUNCEMENT, ANSWER, NONCE_SIZE, Datagram, decode, encode
@@ -125,7 +127,8 @@ class MulticastBootstrapper(Bootstrapper):
     def _on_announcement(self, overlay: Community, group: MulticastGroup, datagram: Datagram,
                          source: tuple[Any, ...]) -> None:
         is_own = datagram.nonce == self._nonce
-        if not is_own and self._answers_per_host.take(source[0]) and self._answers.take():
+        is_near = is_on_link(source[0], (overlay.my_estimated_lan[0], *get_lan_addresses()))
+        if not is_own and is_near and self._answers_per_host.take(source[0]) and self._answers.take():
             overlay.register_anonymous_task("multicast answer", self._answer, group, datagram.nonce, source,
                                             delay=entropy.random() * MAX_ANSWER_DELAY)
 
@@ -152,11 +155,10 @@ class MulticastBootstrapper(Bootstrapper):
         address: Address
         if group.is_ipv6:
             address = UDPv6Address(datagram.ip or source[0], datagram.port)
-            ip = ip_address(address.ip)
             # A link-local address needs an interface, which addresses of peers do not have.
-            if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+            if kind_of_host(address.ip) is HostKind.LINK_LOCAL:
                 return
         else:
             address = UDPv4Address(source[0], datagram.port)
-        if self._walks.take():
+        if is_target(address, source[:2]) and self._walks.take():
             overlay.walk_to(address)

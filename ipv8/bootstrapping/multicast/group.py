@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 from asyncio import DatagramProtocol, DatagramTransport
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,8 @@ class MulticastGroup:
     """Membership of a multicast group with a fixed port.
 
     There are two sockets. The one that receives the packets to the group shares its port with other programs of this
-    machine. The other one, with a port of its own, sends, and receives the answers. Packets have a hop limit of 1, so
-    they do not leave the local network.
+    machine, and gets no packets that are not for the group, except on Windows. The other one, with a port of its own,
+    sends, and receives the answers. Packets have a hop limit of 1, so they do not leave the local network.
 
     :param host: the address of the group, IPv4 or IPv6.
     :param receive: called with this group, the data and the socket address of the sender for each datagram.
@@ -97,7 +98,9 @@ class MulticastGroup:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "SO_REUSEPORT"):  # BSD and macOS need it to share the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(("", self.port))
+        # Windows binds a socket to addresses of the machine only.
+        sock.bind(("" if sys.platform == "win32" else self.host, self.port,
+                   *((0, self._interface_index) if self.is_ipv6 else ())))
         if self.is_ipv6:
             membership = struct.pack("@16sI", socket.inet_pton(socket.AF_INET6, self.host), self._interface_index)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)

@@ -10,9 +10,11 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from ... import clock
+from ...contact.targets import is_on_link, is_target
 from ...limits import TokenBuckets
 from ...messaging.address import UDPv4Address
 from ...messaging.interfaces.gate import Route
+from ...messaging.interfaces.lan_addresses.interfaces import get_lan_addresses
 from ..bootstrapper_interface import Bootstrapper
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ SWEPT_PORTS = (range(32768, 65535), range(32768))
 BURST_INTERVAL = 0.05
 #: Seconds between the starts of two sweeps, at least, while the overlay has peers.
 KEEP_ALIVE_PAUSE = 600.0
-#: Walks to one IP address because of announcements.
-WALKS_PER_SECOND, WALKS_AT_ONCE = 0.5, 5.0
+#: Walks to one IP address because of announcements, and to all of them. A sweep brings one announcement in two minutes.
+WALKS_PER_SECOND_PER_HOST, WALKS_AT_ONCE_PER_HOST = 0.1, 3.0
+WALKS_PER_SECOND, WALKS_AT_ONCE = 1.0, 10.0
 
 
 class BroadcastBootstrapEndpoint(DatagramProtocol):
@@ -48,7 +51,8 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
     def __init__(self, overlay: Community) -> None:
         self.overlay = overlay
         self._transport: DatagramTransport | None = None
-        self._walks = TokenBuckets(WALKS_PER_SECOND, WALKS_AT_ONCE)
+        self._walks = TokenBuckets(WALKS_PER_SECOND, WALKS_AT_ONCE, capacity=1)
+        self._walks_per_host = TokenBuckets(WALKS_PER_SECOND_PER_HOST, WALKS_AT_ONCE_PER_HOST)
 
     async def open(self) -> bool:
         """Open the socket on any port; ``False`` if that fails."""
@@ -86,12 +90,21 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
         prefix = self.overlay.get_prefix()
         source = UDPv4Address(*addr[:2])
         if data.startswith(HDR_ANNOUNCE + prefix):
-            if not self._is_own(source) and self._walks.take(source.ip):
+            if (self._may_announce(source) and not self._is_own(source) and self._walks_per_host.take(source.ip)
+                    and self._walks.take()):
                 self.overlay.walk_to(source)
         elif data.startswith(prefix):
             endpoint = self.overlay.endpoint
             if endpoint.is_open():
                 endpoint.gate.receive((source, data), Route.SOCKET)
+
+    def _may_announce(self, source: UDPv4Address) -> bool:
+        """Whether an announcement can have come from ``source``, by a broadcast on a link of this machine.
+
+        The socket takes packets from everywhere, and anybody can forge the source of one.
+        """
+        return (is_target(source, source)
+                and is_on_link(source.ip, (self.overlay.my_estimated_lan[0], *get_lan_addresses())))
 
     def _is_own(self, source: UDPv4Address) -> bool:
         if self._transport is None or self._transport.get_extra_info("sockname")[1] != source.port:

@@ -91,6 +91,7 @@ class DropCounter(dict[str, int]):
     BAD_SIGNATURE: Final = "bad_signature"
     UNDECODABLE: Final = "undecodable"
     UNSOLICITED: Final = "unsolicited"  # answers a question that was not asked
+    BAD_TARGET: Final = "bad_target"  # names an address to send to, to which no packet may go
     REPLAYED: Final = "replayed"  # was received before
     NO_ROUTE: Final = "no_route"  # for somebody whom this node, or its carrier, does not know, or too big to be carried
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ... import entropy
@@ -10,7 +11,7 @@ from ...limits import BoundedDict
 from ...messaging.inet import is_global, network_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Mapping
+    from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 
     from ...messaging.address import Address
     from ...peer import Peer
@@ -51,7 +52,7 @@ class Neighborhoods:
     A peer stays in the neighborhood in which it was added until :meth:`move` is called, whatever its address becomes.
     """
 
-    __slots__ = ("_groups", "_places", "_sizes", "surplus")
+    __slots__ = ("_groups", "_order", "_places", "_positions", "_sizes", "surplus")
 
     def __init__(self) -> None:
         #: How many surplus peers there are, in all neighborhoods together.
@@ -59,6 +60,9 @@ class Neighborhoods:
         self._places: dict[Peer, Hashable] = {}
         # The peers of each neighborhood: a single peer, as in most of them, or several in a dictionary.
         self._groups: dict[Hashable, Any] = {}
+        # The neighborhoods in any order, and where each is in it, so that one can be drawn.
+        self._order: list[Hashable] = []
+        self._positions: dict[Hashable, int] = {}
         # The neighborhoods with more than one peer, by size.
         self._sizes: dict[int, dict[Hashable, None]] = {}
 
@@ -76,6 +80,8 @@ class Neighborhoods:
         group = self._groups.get(place)
         if group is None:
             self._groups[place] = peer
+            self._positions[place] = len(self._order)
+            self._order.append(place)
             return
         if type(group) is not dict:
             group = self._groups[place] = {group: None}
@@ -93,6 +99,10 @@ class Neighborhoods:
             self._resize(place, len(group) + 1, len(group))
         if type(group) is not dict or not group:
             del self._groups[place]
+            last, position = self._order.pop(), self._positions.pop(place)
+            if last != place:
+                self._order[position] = last
+                self._positions[last] = position
 
     def move(self, peer: Peer) -> None:
         """Move ``peer``, if it is present, to the neighborhood of its preferred address."""
@@ -136,11 +146,25 @@ class Neighborhoods:
         return newest
 
     def draw(self) -> Peer | None:
-        """A random peer of a random neighborhood, all of which are equally likely; ``None`` if there are no peers.
+        """A random peer of a random neighborhood, all of which are equally likely; ``None`` if there are no peers."""
+        return next((peer for _, peer in self.draw_several(1)), None)
 
-        The cost grows with the number of neighborhoods.
+    def draw_several(self, count: int) -> Iterator[tuple[Hashable, Peer]]:
+        """``count`` times a neighborhood and a random peer of it; nothing if there are no peers.
+
+        The first neighborhood is random, others follow in an order of their own, and all have had a turn before the
+        first one has another. To draw a peer costs more the more there are in its neighborhood. The peers must not
+        change meanwhile.
         """
-        return entropy.choice(tuple(self._members(entropy.choice(tuple(self._groups))))) if self._groups else None
+        order, groups = self._order, self._groups
+        if not order:
+            return
+        start, size = entropy.randint(0, len(order) - 1), len(order)
+        for position in range(start, start + count):
+            place = order[position % size]
+            group = groups[place]
+            yield place, (next(islice(group, entropy.randint(0, len(group) - 1), None)) if type(group) is dict
+                          else group)
 
     def _members(self, place: Hashable) -> Collection[Peer]:
         group = self._groups.get(place, ())
@@ -171,6 +195,10 @@ class ServiceNeighborhoods:
         self._overlays = overlays
         self._all: BoundedDict[bytes, Neighborhoods] = BoundedDict(MAX_TRACKED_SERVICES)
         self._unproven: BoundedDict[bytes, Neighborhoods] = BoundedDict(MAX_TRACKED_SERVICES)
+
+    def track(self, services: int) -> None:
+        """Keep the peers of so many services by neighborhood, and not of ``MAX_TRACKED_SERVICES``."""
+        self._all.capacity = self._unproven.capacity = services
 
     def all_of(self, service: bytes) -> Neighborhoods:
         """All verified peers of a service."""
@@ -205,12 +233,16 @@ class ServiceNeighborhoods:
         self._all.pop(service, None)
         self._unproven.pop(service, None)
 
-    def prove(self, peer: Peer) -> None:
-        """Count ``peer`` as a proven one, at its present address: an earlier one may have been false."""
-        for unproven in self._unproven.values():
-            unproven.discard(peer)
-        for neighborhoods in self._all.values():
-            neighborhoods.move(peer)
+    def prove(self, peer: Peer, services: Iterable[bytes]) -> None:
+        """Count ``peer``, which offers ``services``, as a proven one at its present address.
+
+        An earlier address may have been false.
+        """
+        for service in services:
+            if service in self._unproven:
+                self._unproven[service].discard(peer)
+            if service in self._all:
+                self._all[service].move(peer)
 
     def peer_to_drop(self, service: bytes, known_before: float) -> Peer | None:
         """The peer that is the first to make room for another one, known before a (monotonic) time.
@@ -229,19 +261,27 @@ class ServiceNeighborhoods:
                 return surplus
         return peer
 
-    def surplus_limit(self, service: bytes) -> int:
-        """The number of peers from which on an overlay of this node takes no surplus peers; negative for no limit."""
+    def peer_limit(self, service: bytes) -> int:
+        """The number of peers with which an overlay of this node takes one more at most; negative for no limit."""
         # Programs, and tests with mocks, may register anything as an overlay.
         limit = getattr(self._overlays.get(service), "max_peers", -1)
-        if not isinstance(limit, int):
-            return -1
+        return limit if isinstance(limit, int) else -1
+
+    def surplus_limit(self, service: bytes) -> int:
+        """The number of peers from which on an overlay of this node takes no surplus peers; negative for no limit."""
+        limit = self.peer_limit(service)
         return limit - limit // RESERVED_PART if limit > 0 else limit
+
+    def is_full(self, service: bytes) -> bool:
+        """Whether an overlay of this node takes no further peer, wherever it is, unless another one leaves."""
+        return (0 <= self.peer_limit(service) < len(self._offering.get(service, ()))
+                and not self.all_of(service).surplus)
 
     def has_room_for(self, service: bytes, address: Address) -> bool:
         """Whether an overlay of this node takes another peer at ``address``; always if there is no such overlay."""
         limit = self.surplus_limit(service)
         return (limit < 0 or len(self._offering.get(service, ())) < limit
-                or self.all_of(service).count(address) < FAIR_SHARE)
+                or (self.all_of(service).count(address) < FAIR_SHARE and not self.is_full(service)))
 
     def surplus_peer_to_drop(self, service: bytes, newcomer: Peer) -> Peer | None:
         """The surplus peer that an overlay of this node loses now that it has ``newcomer``, which may be the one.

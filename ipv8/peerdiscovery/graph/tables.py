@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalOverlay", "NetworkTables"]
 
+#: Bytes of a key hash that peers are indexed by: all that an address that stands for a key contains of it.
+SHORT_MID_SIZE = 12
+
 #: Default size of each of the three caches; the least recently used entry is evicted first.
 REVERSE_CACHE_SIZE = 500
 
@@ -96,6 +99,7 @@ class NetworkTables:
 
         self._verified = _VerifiedPeers(self)
         self._by_key = _PeersByKey(self)
+        self._by_short_mid: dict[bytes, Peer] = {}
         self._locations = PeerLocations(self._on_move)
         self._book = AddressBook(self._services_of, self._peers_of, self._locations.addresses)
         self._services = PeerServices(self._by_key, self._book.start_service, self._book.stop_service,
@@ -150,6 +154,7 @@ class NetworkTables:
         # Both containers are changed past their own methods, which call this one.
         set.add(self._verified, peer)
         dict.__setitem__(self._by_key, peer.key_bin, peer)
+        self._by_short_mid[peer.mid[:SHORT_MID_SIZE]] = peer
         # While the peer has no addresses here, its services take none; with the addresses, all services take them.
         self._services.verify(peer)
         self._locations.add(peer)
@@ -159,6 +164,8 @@ class NetworkTables:
         peer = self._locations.remove(key)
         set.discard(self._verified, peer)
         dict.pop(self._by_key, key, None)
+        if self._by_short_mid.get(peer.mid[:SHORT_MID_SIZE]) is peer:
+            del self._by_short_mid[peer.mid[:SHORT_MID_SIZE]]
         self._services.unverify(peer)
 
     def _services_of(self, key: bytes) -> Collection[bytes]:

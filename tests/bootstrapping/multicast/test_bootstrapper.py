@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -176,6 +177,42 @@ async def test_who_answers_by_ipv6_is_walked_to(joined: Any, overlay: Any, claim
     receive(joined, groups(joined)[1], Datagram(ANSWER, PREFIX, joined._nonce, 77, claimed), source)
     assert overlay.walks == walks
     assert all(type(address) is UDPv6Address for address in overlay.walks)
+
+
+@pytest.mark.parametrize(("source", "is_near"), [
+    (("66.6.6.6", 5353), False), (("10.0.0.9", 5), True), (("192.168.7.9", 5), True), (("169.254.3.3", 5), True),
+    (("fe80::7%eth0", 5, 0, 2), True), (("2001:db8::7", 5, 0, 0), True), (("2a00:1::7", 5, 0, 0), False),
+    (("224.0.0.1", 5), False),
+])
+async def test_only_nodes_on_the_link_are_answered(joined: Any, overlay: Any, source: Any, is_near: bool) -> None:
+    group = groups(joined)[":" in source[0]]
+    overlay.ipv6_address = UDPv6Address("fd00::1", 7)
+    receive(joined, group, Datagram(ANNOUNCEMENT, PREFIX, NONCE), source)
+    await overlay.wait_for_tasks()
+    assert len(group.sent) - 1 == is_near
+
+
+@pytest.mark.parametrize("claimed", ["::1", "fe80::2", "ff02::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2001:21::1",
+                                     "fd00:ec2::254"])
+async def test_answers_lead_to_no_strange_address(joined: Any, overlay: Any, claimed: str) -> None:
+    receive(joined, groups(joined)[1], Datagram(ANSWER, PREFIX, joined._nonce, 77, claimed), SOURCE6)
+    assert overlay.walks == []
+
+
+async def test_a_member_gets_only_what_is_for_the_group() -> None:
+    received: list[bytes] = []
+    port = free_port()
+    group = MulticastGroup("239.255.118.56", port, lambda _, data, source: received.append(data), "127.0.0.1")
+    if not await group.open() or sys.platform == "win32":
+        pytest.skip("no multicast on the loopback interface")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"for this node", ("127.0.0.1", port))
+    arrived = asyncio.Event()
+    group._receive = lambda _, data, source: (received.append(data), arrived.set())  # type: ignore[assignment,func-returns-value]
+    group.send(b"for the group")
+    await asyncio.wait_for(arrived.wait(), 10)
+    assert received == [b"for the group"]
+    group.close()
 
 
 async def test_unexpected_answers(joined: Any, overlay: Any, manual_clock: Any) -> None:

@@ -213,9 +213,31 @@ async def test_received_datagrams(overlay: Any) -> None:
 async def test_announcements_of_one_host_are_limited(overlay: Any, manual_clock: Any) -> None:
     endpoint = BroadcastBootstrapEndpoint(overlay)
     for port in range(20):
-        endpoint.datagram_received(ANNOUNCEMENT, ("10.0.0.1", port))
+        endpoint.datagram_received(ANNOUNCEMENT, ("10.0.0.1", port + 1))
     endpoint.datagram_received(ANNOUNCEMENT, ("10.0.0.2", 5))
-    assert [address.ip for address in overlay.walks] == ["10.0.0.1"] * 5 + ["10.0.0.2"]
+    assert [address.ip for address in overlay.walks] == ["10.0.0.1"] * 3 + ["10.0.0.2"]
+
+
+@pytest.mark.parametrize(("source", "is_near"), [
+    (("66.6.6.6", 5353), False), (("10.0.0.9", 40000), True), (("192.168.7.9", 40000), True),
+    (("169.254.3.3", 40000), True), (("224.0.0.1", 40000), False), (("255.255.255.255", 40000), False),
+    (("10.0.0.9", 0), False), (("169.254.169.254", 80), False),
+])
+async def test_only_nodes_on_the_link_are_walked_to(overlay: Any, source: Any, is_near: bool) -> None:
+    endpoint = BroadcastBootstrapEndpoint(overlay)
+    endpoint.datagram_received(ANNOUNCEMENT, source)
+    assert overlay.walks == ([source] if is_near else [])
+
+
+async def test_forged_announcements_cause_few_packets(overlay: Any, manual_clock: Any) -> None:
+    endpoint = BroadcastBootstrapEndpoint(overlay)
+    for second in range(100):
+        for number in range(30):
+            endpoint.datagram_received(ANNOUNCEMENT, (f"10.0.{second}.{number + 1}", 40000))
+            endpoint.datagram_received(ANNOUNCEMENT, (f"66.{second}.{number}.1", 53))
+        manual_clock.advance(1.0)
+    assert len(overlay.walks) <= 10 + 100
+    assert len(overlay.walks) * 192 <= 3 * 2 * 3000 * len(ANNOUNCEMENT)
 
 
 async def test_two_endpoints(make_bootstrapped: Any) -> None:

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from ipv8 import entropy
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
@@ -176,7 +177,7 @@ def test_peers_of_a_service_are_followed_from_the_first_question_on() -> None:
     services.add(SERVICE, late)
     assert services.all_of(SERVICE).count(("1.2.3.3", 1)) == len(services.unproven_of(SERVICE)) == 2
     early.proven = True
-    services.prove(early)
+    services.prove(early, [SERVICE, b"unknown"])
     assert early in services.all_of(SERVICE)
     assert early not in services.unproven_of(SERVICE)
     services.discard(SERVICE, late)
@@ -221,3 +222,64 @@ def test_surplus_peers_leave_the_reserved_places() -> None:
     one_more = make_peer(10, UDPv4Address("1.2.3.4", 10))
     services.add(SERVICE, one_more)
     assert services.surplus_peer_to_drop(SERVICE, one_more) is one_more
+
+
+def test_neighborhoods_take_turns() -> None:
+    neighborhoods = Neighborhoods()
+    assert list(neighborhoods.draw_several(5)) == []
+    assert neighborhoods.draw() is None
+    crowd = [make_peer(number, UDPv4Address(f"66.6.6.{number}", 1)) for number in range(1, 50)]
+    single = [make_peer(100 + number, UDPv4Address(f"20.{number}.1.1", 1)) for number in range(9)]
+    for peer in [*crowd, *single]:
+        neighborhoods.add(peer)
+    drawn = list(neighborhoods.draw_several(20))
+    assert len({place for place, _ in drawn[:10]}) == len({place for place, _ in drawn[10:]}) == 10
+    assert sum(peer in crowd for _, peer in drawn) == 2
+    assert len({neighborhoods.draw() for _ in range(2000)}) > 40, "any peer may be drawn"
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3), st.booleans()), max_size=80))
+def test_who_is_drawn_is_there(steps: list[tuple[int, int, bool]]) -> None:
+    neighborhoods, present = Neighborhoods(), set()
+    peers = {(network, number): POOL[4 * network + number] for network in range(7) for number in range(4)}
+    for network, number, join in steps:
+        peer = peers[network, number]
+        if join:
+            neighborhoods.add(peer)
+            present.add(peer)
+        else:
+            neighborhoods.discard(peer)
+            present.discard(peer)
+        networks = {peer.address[0].rpartition(".")[0] for peer in present}
+        drawn = list(neighborhoods.draw_several(len(networks)))
+        assert {peer.address[0].rpartition(".")[0] for _, peer in drawn} == networks
+        assert {peer for _, peer in drawn} <= present
+
+
+POOL = [make_peer(200 + number, UDPv4Address(f"20.{number // 4}.1.{number % 4 + 1}", 1)) for number in range(28)]
+
+
+def test_as_many_services_are_tracked_as_are_asked_for() -> None:
+    peer = make_peer(1, UDPv4Address("1.2.3.1", 1))
+    services = ServiceNeighborhoods({b"%d" % number: [peer] for number in range(300)}, {})
+    services.track(300)
+    for number in range(300):
+        services.all_of(b"%d" % number)
+    assert len(services._all) == 300
+
+
+@pytest.mark.parametrize(("count", "full"), [(3, False), (4, True), (5, True)])
+def test_a_full_overlay_has_room_for_nobody(count: int, full: bool) -> None:
+    peers = [make_peer(number, UDPv4Address(f"20.{number}.1.1", 1)) for number in range(count)]
+    services = ServiceNeighborhoods({SERVICE: peers}, {SERVICE: Limited(3)})
+    assert services.is_full(SERVICE) is full
+    assert services.has_room_for(SERVICE, ("9.9.9.9", 1)) is not full
+    assert not ServiceNeighborhoods({SERVICE: peers}, {SERVICE: Limited(-1)}).is_full(SERVICE)
+
+
+def test_a_full_overlay_with_surplus_peers_has_room_for_others() -> None:
+    peers = [make_peer(number, UDPv4Address(f"20.1.1.{number}", 1)) for number in range(1, 6)]
+    services = ServiceNeighborhoods({SERVICE: peers}, {SERVICE: Limited(3)})
+    assert not services.is_full(SERVICE)
+    assert services.has_room_for(SERVICE, ("9.9.9.9", 1))
+    assert not services.has_room_for(SERVICE, ("20.1.1.9", 1))
