@@ -127,7 +127,8 @@ def answer(world: World, node: Any, key: bytes, values: dict[Any, list[bytes]] |
     if values and node in values:
         return {"values": values[node]}
     request = FindRequestPayload(1, ("0.0.0.0", 0), key, 0, True)
-    return {"nodes": find_answer(request, node, None, Table(world), Room(1400, True)).nodes}
+    table: Any = Table(world)
+    return {"nodes": find_answer(request, node, None, table, Room(1400, True)).nodes}
 
 
 def hidden_share(networks: int, per_region: int) -> float:

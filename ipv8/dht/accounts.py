@@ -12,18 +12,23 @@ from .routing import distance
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["Accounts", "ClaimId", "Heaviest"]
+__all__ = ["Accounts", "ClaimId", "FairDict", "Heaviest"]
 
 K = TypeVar("K", bound="Hashable")
+V = TypeVar("V")
 
 
 class Heaviest(Generic[K]):
-    """Weights by key, and the key with the greatest one. The cost of a call hardly depends on how many there are."""
+    """Weights by key, and the key with the greatest one. The cost of a call hardly depends on how many there are.
 
-    __slots__ = ("_heap", "weights")
+    Of equal weights, the one that has been so for the longest time comes first.
+    """
+
+    __slots__ = ("_changes", "_heap", "weights")
 
     def __init__(self) -> None:
         self.weights: Counter[K] = Counter()
+        self._changes = 0
         # Entries whose weight is no longer that of their key are skipped.
         self._heap: list[tuple[int, int, K]] = []
 
@@ -33,20 +38,88 @@ class Heaviest(Generic[K]):
         if self.weights[key] <= 0:
             del self.weights[key]
             return
+        self._changes += 1
+        heapq.heappush(self._heap, (-self.weights[key], self._changes, key))
         if len(self._heap) > 2 * len(self.weights) + 64:
-            self._heap = [(-heavy, number, other) for number, (other, heavy) in enumerate(self.weights.items())]
-            heapq.heapify(self._heap)
-        else:
-            heapq.heappush(self._heap, (-self.weights[key], len(self._heap), key))
+            valid = {entry[2]: entry for entry in sorted(self._heap, reverse=True) if self._is_valid(entry)}
+            self._heap = sorted(valid.values())
+
+    def _is_valid(self, entry: tuple[int, int, K]) -> bool:
+        return self.weights.get(entry[2]) == -entry[0]
 
     def first(self) -> K | None:
         """The key with the greatest weight; ``None`` if there is none."""
         while self._heap:
-            weight, _, key = self._heap[0]
-            if self.weights.get(key) == -weight:
-                return key
+            if self._is_valid(self._heap[0]):
+                return self._heap[0][2]
             heapq.heappop(self._heap)
         return None
+
+
+class FairDict(dict[K, V]):
+    """A dictionary of at most ``capacity`` keys, each of which counts for a network.
+
+    Setting one key more evicts one of the network with the most keys, the one that was set the longest ago.
+
+    :param capacity: how many keys are kept.
+    """
+
+    __slots__ = ("_heaviest", "_network_of", "_networks", "capacity")
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self._reset()
+
+    def _reset(self) -> None:
+        self._network_of: dict[K, bytes] = {}
+        self._networks: dict[bytes, OrderedDict[K, None]] = {}
+        self._heaviest: Heaviest[bytes] = Heaviest()
+
+    def put(self, key: K, value: V, network: bytes) -> None:
+        """Set a key, which counts for ``network``."""
+        if key in self:
+            self._forget(key)
+        elif len(self) >= self.capacity:
+            self._evict_for(network)
+        super().__setitem__(key, value)
+        self._network_of[key] = network
+        self._networks.setdefault(network, OrderedDict())[key] = None
+        self._heaviest.add(network, 1)
+
+    def _evict_for(self, newcomer: bytes) -> None:
+        network, own = self._heaviest.first(), self._networks.get(newcomer)
+        if network is not None and own is not None and len(own) >= len(self._networks[network]):
+            network = newcomer
+        if network is not None:
+            self.discard(next(iter(self._networks[network])))
+
+    def _forget(self, key: K) -> None:
+        network = self._network_of.pop(key, None)
+        if network is None:
+            return
+        del self._networks[network][key]
+        if not self._networks[network]:
+            del self._networks[network]
+        self._heaviest.add(network, -1)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        """Set a key; a new one counts for no network in particular, as do all others that are set so."""
+        self.put(key, value, self._network_of.get(key, b""))
+
+    def __delitem__(self, key: K) -> None:
+        super().__delitem__(key)
+        self._forget(key)
+
+    def discard(self, key: K) -> None:
+        """Remove a key if it is there."""
+        super().pop(key, None)
+        self._forget(key)
+
+    def clear(self) -> None:
+        """Remove all keys."""
+        super().clear()
+        self._reset()
 
 
 ClaimId = tuple[bytes, Any, str]

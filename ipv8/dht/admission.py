@@ -5,10 +5,12 @@ from __future__ import annotations
 from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING
 
-from ..limits import BoundedDict, ExpiringDict, TokenBuckets
-from ..messaging.inet import HOST_BITS, network_of
+from .. import clock
+from ..limits import TokenBuckets
 from ..messaging.interfaces.network_stats import DropCounter
+from .accounts import FairDict
 from .answers import Room
+from .diversity import source_of
 from .moments import Moment
 from .routing import NODE_LIMIT_INTERVAL, NODE_LIMIT_QUERIES, Node, calc_node_id
 
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["Admission"]
 
 REQUESTS_PER_SECOND, REQUESTS_AT_ONCE = 100.0, 500.0
-"""Requests of one host: an IPv4 address, or a /64 of IPv6."""
+"""Requests of one host (an IPv4 address, or a /64 of IPv6) of nodes that have proved to be there; as many of others."""
 MAX_VISITORS = 4096
-"""Nodes outside the routing tables whose requests are counted; the one that asked the longest ago is evicted first."""
+"""Nodes outside the routing tables whose requests are counted; of the network with the most, the one that asked the
+longest ago is evicted first."""
 MAX_PROVEN_ADDRESSES = 4096
-"""Addresses that somebody answered from; the oldest is evicted first."""
+"""Addresses that somebody answered from, and nodes that did; of the network with the most, the oldest is evicted
+first."""
 PROOF_SECONDS = 1800.0
 """Seconds for which such an answer proves that the address is right."""
 MAX_REMEMBERED_REQUESTS = 128
@@ -50,10 +54,13 @@ class Admission:
 
     def __init__(self, signer_size: int) -> None:
         self._signer_size = signer_size
-        self._hosts = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
+        self._of_strangers = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
+        self._of_proven = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._with_token = TokenBuckets(NODE_LIMIT_QUERIES / NODE_LIMIT_INTERVAL, NODE_LIMIT_QUERIES)
-        self._visitors: BoundedDict[tuple[bytes, bytes], Node] = BoundedDict(MAX_VISITORS)
-        self._proven: ExpiringDict[Address, bool] = ExpiringDict(MAX_PROVEN_ADDRESSES, PROOF_SECONDS)
+        self._visitors: FairDict[tuple[bytes, bytes], Node] = FairDict(MAX_VISITORS)
+        # When somebody answered from an address; when the owner of a key answered from a host.
+        self._proven: FairDict[Address, float] = FairDict(MAX_PROVEN_ADDRESSES)
+        self._residents: FairDict[tuple[bytes, bytes], float] = FairDict(MAX_PROVEN_ADDRESSES)
 
     # Before the signature is verified
 
@@ -67,23 +74,31 @@ class Admission:
         :param has_token: whether the request has a token for the owner of a key, whose mid is given, at this address.
         :returns: a reason of ``DropCounter``; ``None`` if the request is to be looked at.
         """
-        if not self._hosts.holds(network_of(address[0], *HOST_BITS)):
-            return DropCounter.RATE_LIMITED
+        host = source_of(address[0]).host
         mid = sha1(key_bin, usedforsecurity=False).digest()
         node = self._known(key_bin, mid, address, table)
-        if node is None:
-            return None
-        if node.recent_requests and _digest(data) in node.recent_requests:
+        if node is not None and node.recent_requests and _digest(data) in node.recent_requests:
             return DropCounter.REPLAYED
-        if node.blocked and not (self._with_token.holds(key_bin) and has_token(mid)):
+        is_over_limit = (node is not None and node.blocked) or not self._budget(key_bin, host).holds(host)
+        if is_over_limit and not (self._with_token.holds(key_bin) and has_token(mid)):
             return DropCounter.RATE_LIMITED
         return None
 
+    def _budget(self, key_bin: bytes, host: bytes) -> TokenBuckets:
+        """What pays for a request that claims to come from the owner of a key.
+
+        Anybody can send packets with the address of somebody else. So those of strangers have another budget than those
+        of nodes that have proved to be there.
+        """
+        since = self._residents.get((key_bin, host))
+        is_proven = since is not None and clock.monotonic() - since < PROOF_SECONDS
+        return self._of_proven if is_proven else self._of_strangers
+
     def _known(self, key_bin: bytes, mid: bytes, address: Address, table: RoutingTable | None) -> Node | None:
         """What the requests of a node at this host are counted by; ``None`` if it has sent none lately."""
-        host = network_of(address[0], *HOST_BITS)
+        host = source_of(address[0]).host
         listed = None if table is None else table.get(calc_node_id(address, mid))
-        if listed is not None and listed.key_bin == key_bin and network_of(listed.address[0], *HOST_BITS) == host:
+        if listed is not None and listed.key_bin == key_bin and source_of(listed.address[0]).host == host:
             return listed
         return self._visitors.get((key_bin, host))
 
@@ -91,7 +106,8 @@ class Admission:
 
     def charge(self, peer: Peer, address: Address, data: bytes, table: RoutingTable | None) -> None:
         """Count a request, whose signature is right, for the host of its address, and do not accept it again."""
-        self._hosts.take(network_of(address[0], *HOST_BITS))
+        host = source_of(address[0]).host
+        self._budget(peer.key_bin, host).take(host)
         node = self._known(peer.key_bin, peer.mid, address, table)
         if node is not None:
             node.recent_requests = (node.recent_requests + _digest(data))[-MAX_REMEMBERED_REQUESTS * DIGEST_SIZE:]
@@ -113,13 +129,13 @@ class Admission:
             if known is not None:
                 node.last_queries.extend(known.last_queries)
                 node.recent_requests = known.recent_requests
-        host = network_of(peer.address[0], *HOST_BITS)
+        network, host = source_of(peer.address[0])
         listed = table.get(node.id) if admit is None else admit(node)
-        if listed is not None and listed == node and network_of(listed.address[0], *HOST_BITS) == host:
+        if listed is not None and listed == node and source_of(listed.address[0]).host == host:
             node = listed
-            self._visitors.pop((peer.key_bin, host), None)
+            self._visitors.discard((peer.key_bin, host))
         else:
-            self._visitors[peer.key_bin, host] = node
+            self._visitors.put((peer.key_bin, host), node, network)
         node.last_queries.append(Moment.now())
         return node
 
@@ -129,13 +145,21 @@ class Admission:
 
     # Proofs
 
-    def prove(self, address: Address) -> None:
-        """Note that somebody received a packet of this node at ``address``."""
-        self._proven[address] = True
+    def prove(self, address: Address, key_bin: bytes = b"") -> None:
+        """Note that somebody received a packet of this node at ``address``.
+
+        :param key_bin: the key of that node, if it is known.
+        """
+        network, host = source_of(address[0])
+        now = clock.monotonic()
+        self._proven.put(address, now, network)
+        if key_bin:
+            self._residents.put((key_bin, host), now, network)
 
     def is_proven(self, address: Address) -> bool:
         """Whether somebody is known to receive what is sent to ``address``."""
-        return address in self._proven
+        since = self._proven.get(address)
+        return since is not None and clock.monotonic() - since < PROOF_SECONDS
 
     def room(self, address: Address, request_size: int) -> Room:
         """How much the answer to a request of ``request_size`` bytes from ``address`` may hold."""

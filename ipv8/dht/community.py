@@ -62,8 +62,6 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Iterable
 
-    from ..community import CommunitySettings
-    from ..messaging.address import Address
     from ..peer import Peer
     from ..peerdiscovery.discovery import DiscoveryStrategy
     from .crawl import Response
@@ -159,7 +157,7 @@ class DHTCommunity(DHTBase):
     def introduction_response_callback(self, peer: Peer, dist: Any, payload: Any) -> None:
         """Take the sender of an introduction response for a node, whose address is proven by it."""
         self._follow_own_address()
-        self.admission.prove(peer.address)
+        self.admission.prove(peer.address, peer.key_bin)
         self.on_node_discovered(peer.public_key.key_to_bin(), peer.address)
 
     def on_node_discovered(self, public_key_bin: bytes, source_address: Address) -> None:
@@ -221,7 +219,7 @@ class DHTCommunity(DHTBase):
         if self.get_requesting_node(peer) is None and not (has_token and self.admission.take_with_token(peer)):
             return
         if has_token:
-            self.admission.prove(peer.address)
+            self.admission.prove(peer.address, peer.key_bin)
             if self._keep(peer, payload):
                 self.ez_send(peer, StoreResponsePayload(payload.identifier))
 
@@ -484,14 +482,20 @@ class DHTCommunity(DHTBase):
 
 
 if TYPE_CHECKING:  # programs import these from here
+    from ..community import Community as Community, CommunitySettings as CommunitySettings
     from ..lazy_community import lazy_wrapper as lazy_wrapper, lazy_wrapper_wd as lazy_wrapper_wd
-    from ..messaging.address import Address as Address
-    from ..messaging.serialization import Serializer as Serializer
-    from ..requestcache import RandomNumberCache as RandomNumberCache
+    from ..messaging.address import Address as Address, UDPv4Address as UDPv4Address
+    from ..messaging.serialization import ListOf as ListOf, Serializer as Serializer
+    from ..peerdiscovery.network import Network as Network
+    from ..requestcache import RandomNumberCache as RandomNumberCache, RequestCache as RequestCache
+    from ..taskmanager import task as task
 else:
     __getattr__, __dir__ = reexports(__name__, {
+        "..community": "Community CommunitySettings",
         "..lazy_community": "lazy_wrapper lazy_wrapper_wd",
-        "..messaging.address": "Address",
-        "..messaging.serialization": "Serializer",
-        "..requestcache": "RandomNumberCache",
+        "..messaging.address": "Address UDPv4Address",
+        "..messaging.serialization": "ListOf Serializer",
+        "..peerdiscovery.network": "Network",
+        "..requestcache": "RandomNumberCache RequestCache",
+        "..taskmanager": "task",
     })

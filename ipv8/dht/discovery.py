@@ -92,8 +92,8 @@ class DHTDiscoveryCommunity(DHTCommunity):
     def on_store_peer_request(self, peer: Peer, payload: StorePeerRequestPayload, data: bytes) -> None:
         """Message 7."""
         if payload.target == peer.mid and self.check_token(peer, payload.token):
-            self.admission.prove(peer.address)
-            self.store.put(peer)
+            self.admission.prove(peer.address, peer.key_bin)
+            self.store.note(peer)
             self.ez_send(peer, StorePeerResponsePayload(payload.identifier))
 
     @receive_response(StorePeerResponsePayload, "store-peer")
@@ -206,9 +206,15 @@ async def _answer_or(ping: asyncio.Future[Node | None], patience: float,
 
 if TYPE_CHECKING:  # programs import these from here
     from ..lazy_community import lazy_wrapper as lazy_wrapper, lazy_wrapper_wd as lazy_wrapper_wd
+    from .answers import MAX_NODES_IN_FIND as MAX_NODES_IN_FIND
+    from .maintenance import PING_INTERVAL as PING_INTERVAL
     from .payload import PingRequestPayload as PingRequestPayload, PingResponsePayload as PingResponsePayload
+    from .routing import NODE_STATUS_BAD as NODE_STATUS_BAD
 else:
     __getattr__, __dir__ = reexports(__name__, {
         "..lazy_community": "lazy_wrapper lazy_wrapper_wd",
+        ".answers": "MAX_NODES_IN_FIND",
+        ".maintenance": "PING_INTERVAL",
         ".payload": "PingRequestPayload PingResponsePayload",
+        ".routing": "NODE_STATUS_BAD",
     })

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from ..limits import BoundedDict
+from .accounts import FairDict
+from .diversity import network_to_charge
 from .maintenance import PING_INTERVAL
 from .moments import Moment, age
 from .routing import NODE_STATUS_BAD, Node
@@ -19,10 +20,10 @@ __all__ = ["StoredPeers", "StoringNodes"]
 PEER_LIFETIME = 60
 """Seconds without a request after which a stored peer is dropped."""
 MAX_STORED_PEERS = 10_000
-"""Peers that are stored; the one stored the longest ago is evicted first."""
+"""Peers that are stored; of the network with the most, the one stored the longest ago is evicted first."""
 
 
-class StoredPeers(BoundedDict[bytes, list[Node]]):
+class StoredPeers(FairDict[bytes, list[Node]]):
     """The nodes that asked this node to store their addresses, by their mids."""
 
     __slots__ = ()
@@ -34,13 +35,13 @@ class StoredPeers(BoundedDict[bytes, list[Node]]):
         nodes = self[mid] = []
         return nodes
 
-    def put(self, peer: Peer) -> None:
+    def note(self, peer: Peer) -> None:
         """Store the address of ``peer``, in place of an earlier one of the same family."""
         node = Node(peer.public_key, peer.address)
         node.last_queries.append(Moment.now())
         family = type(node.address)
-        self[peer.mid] = [other for other in self.get(peer.mid, ())
-                          if other != node or type(other.address) is not family] + [node]
+        others = [other for other in self.get(peer.mid, ()) if other != node or type(other.address) is not family]
+        self.put(peer.mid, [*others, node], network_to_charge(peer.address[0]))
 
     def at(self, mid: bytes, address: Address) -> dict[bytes, list[Node]]:
         """What is stored under ``mid``, without other addresses than ``address``."""

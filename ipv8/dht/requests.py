@@ -171,7 +171,7 @@ class Requester:
         request = cast("Request", self._overlay.request_cache.pop(msg_type, number))
         request.on_complete()
         if source_address == request.address:
-            self._admission.prove(source_address)
+            self._admission.prove(source_address, request.node.key_bin)
             self._measurements.open_ways.heard(source_address, clock.monotonic())
         self._measurements.round_trips.add(request.node.rtt)
         return request

@@ -119,7 +119,7 @@ async def settle(rounds: int = 60) -> None:
 
 async def restored(overlay: Any) -> Any:
     """Wait until a node has read its database."""
-    while not (overlay.snapshot.restored or overlay.snapshot.disabled):
+    while not (overlay.snapshot.restored or overlay.snapshot.disabled):  # noqa: ASYNC110 - nobody else waits for it
         await asyncio.sleep(0.001)
     return overlay
 

@@ -154,6 +154,22 @@ def test_one_host_has_one_budget(two_clocks: Any) -> None:
     assert looked_at(admission, table, address=UDPv6Address("2a00:1:2:3::ffff", 5))
 
 
+def test_one_network_does_not_displace_the_proofs_of_others(monkeypatch: Any) -> None:
+    monkeypatch.setattr(admission_module, "MAX_PROVEN_ADDRESSES", 20)
+    monkeypatch.setattr(admission_module, "MAX_VISITORS", 20)
+    admission, table = make()
+    others = [UDPv4Address(f"{20 + number}.1.1.1", 5) for number in range(10)]
+    for number, other in enumerate(others):
+        admission.prove(other, b"key")
+        admission.take(peer(number, other), table)
+    for port in range(1, 200):
+        admission.prove(UDPv4Address("66.6.6.6", port), b"%d" % port)
+        admission.take(peer(port, UDPv4Address(f"66.6.6.{port}", 5)), table)
+    assert all(map(admission.is_proven, others))
+    assert all(len(admission.take(peer(number, other), table).last_queries) == 2  # type: ignore[union-attr]  # not None
+               for number, other in enumerate(others))
+
+
 def test_proofs_last_half_an_hour(two_clocks: Any) -> None:
     admission, _ = make()
     assert not admission.is_proven(ADDRESS)

@@ -32,14 +32,14 @@ from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.peer import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 KEY = b"k" * 20
 NUMBERS = count(1)
 
 
 @pytest.fixture
-def verified(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What signatures by curve25519 keys were verified of."""
     messages: list[bytes] = []
     verify = DualPublicKey.verify
@@ -183,8 +183,12 @@ async def test_of_a_long_list_of_nodes_few_keys_are_loaded(make_nodes: Any, monk
     nodes = [Node(b"LibNaCLPK:" + bytes((number,)) * 64, UDPv4Address("1.2.3.4", 5)) for number in range(255)]
     loaded: list[bytes] = []
     load = type(default_eccrypto).key_from_network
-    monkeypatch.setattr(type(default_eccrypto), "key_from_network",
-                        lambda self, data: (loaded.append(data), load(self, data))[1])
+
+    def noting(self: Any, data: bytes) -> Any:
+        loaded.append(data)
+        return load(self, data)
+
+    monkeypatch.setattr(type(default_eccrypto), "key_from_network", noting)
     assert answer(one, other, [], nodes).future.result() == {"nodes": nodes[:16]}
     assert len([key for key in loaded if key != other.my_peer.key_bin]) == 16
 
@@ -259,6 +263,21 @@ async def test_recorded_requests_from_elsewhere_count_for_elsewhere(make_nodes: 
     assert not node.last_queries
     assert node.address == author.endpoint.wan_address
     assert asks(victim, author)
+
+
+async def test_requests_in_the_name_of_a_host_do_not_shut_out_who_proved_to_be_there(make_nodes: Any,
+                                                                                     manual_clock: Any) -> None:
+    author, victim, stranger = make_nodes(3)
+    assert store(victim, author, [b"\x00data"])
+    for liar in make_nodes(60):
+        for number in range(10):
+            victim.on_packet((author.endpoint.wan_address, liar.ezr_pack(1, PingRequestPayload(number))))
+    assert victim.drops[DropCounter.RATE_LIMITED] == 100
+    assert asks(victim, author)
+    stranger.endpoint.wan_address = author.endpoint.wan_address
+    assert not asks(victim, stranger)
+    assert store(victim, stranger, [b"\x00data"])
+    assert asks(victim, stranger)
 
 
 async def test_who_has_a_token_can_store_although_requests_are_sent_in_its_name(make_nodes: Any) -> None:

@@ -22,7 +22,7 @@ def node(number: int = 1) -> Node:
 def test_the_latest_address_of_each_family_counts() -> None:
     stored = StoredPeers()
     for address in (UDPv4Address("1.1.1.1", 1), UDPv6Address("2a00::1", 1), UDPv4Address("2.2.2.2", 2)):
-        stored.put(peer(address=address))
+        stored.note(peer(address=address))
     assert [each.address for each in stored[peer().mid]] == [UDPv6Address("2a00::1", 1), UDPv4Address("2.2.2.2", 2)]
     assert stored.at(peer().mid, UDPv4Address("2.2.2.2", 2)) == {peer().mid: [peer()]}
     assert stored.at(peer().mid, UDPv4Address("1.1.1.1", 1)) == {peer().mid: []}
@@ -43,14 +43,30 @@ def test_the_peer_stored_the_longest_ago_is_evicted() -> None:
     stored = StoredPeers()
     stored.capacity = 2
     for number in (1, 2, 1, 3):
-        stored.put(peer(number))
+        stored.note(peer(number))
     assert set(stored) == {peer(1).mid, peer(3).mid}
+
+
+def test_one_network_evicts_its_own_peers() -> None:
+    stored = StoredPeers()
+    stored.capacity = 10
+    others = [peer(number, UDPv4Address(f"{20 + number}.1.1.1", 1)) for number in range(1, 6)]
+    for other in others:
+        stored.note(other)
+    for number in range(100, 200):
+        stored.note(peer(number, UDPv4Address(f"66.6.6.{number}", 1)))
+    assert len(stored) == 10
+    assert {other.mid for other in others} < set(stored)
+    stored.drop_expired()
+    stored.clear()
+    stored.note(others[0])
+    assert list(stored) == [others[0].mid]
 
 
 def test_peers_are_dropped_a_minute_after_their_last_request(two_clocks: Any) -> None:
     stored = StoredPeers()
-    stored.put(peer(1))
-    stored.put(peer(2))
+    stored.note(peer(1))
+    stored.note(peer(2))
     two_clocks.wall += 86400
     stored.drop_expired()
     assert len(stored) == 2

@@ -199,7 +199,12 @@ async def test_find_requests_of_lookups_go_through_their_seam(make_nodes: Any, d
     assert list(await one._send_find_request(dht.as_node(other), KEY, True, 0)) == ["nodes"]
     asked: list[Any] = []
     send = one._send_find_request
-    one._send_find_request = lambda *arguments: (asked.append(arguments), send(*arguments))[1]
+
+    def noting(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return send(*arguments)
+
+    one._send_find_request = noting
     assert await one.find_values(KEY) == ((b"data", None),)
     assert asked == [(dht.as_node(other), KEY, False, 0)]
 

@@ -393,7 +393,8 @@ def test_values_live_shorter_the_more_nodes_are_nearer(nearer: int, seconds: int
         my_node_id = b"\xff" * 20
 
         def closest_nodes(self, _: bytes, max_nodes: int) -> list[Any]:
-            return [Node(b"LibNaCLPK:" + bytes((n,)) * 64, (f"{n + 20}.1.1.1", 1)) for n in range(min(nearer, max_nodes))]
+            return [Node(b"LibNaCLPK:" + bytes((n,)) * 64, (f"{n + 20}.1.1.1", 1))
+                    for n in range(min(nearer, max_nodes))]
 
     assert lifetime(bytes(20), cast("RoutingTable", Table())) == seconds
 
