@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipv8.reexports import reexports
-from ipv8.service import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS, IPv8
+if not TYPE_CHECKING and __package__:  # some programs have this repository inside a package of theirs
+    from .ipv8.reexports import reexports
+    from .ipv8.service import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS, IPv8
+else:
+    from ipv8.reexports import reexports
+    from ipv8.service import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS, IPv8
 
 __all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8"]
 
@@ -50,6 +54,9 @@ else:
     })
 
 if __name__ == "__main__":
-    from ipv8.cli.service import main
+    if not TYPE_CHECKING and __package__:
+        from .ipv8.cli.service import main
+    else:
+        from ipv8.cli.service import main
 
     main()

@@ -25,8 +25,9 @@ def reexports(module: str, homes: Mapping[str, str]) -> tuple[Callable[[str], ob
     """The functions ``__getattr__`` and ``__dir__`` of a module.
 
     :param module: its ``__name__``.
-    :param homes: where the names live, as a module relative to the package of ``module``, and which names they are,
-        separated by blanks. A name that is different there is written as ``name_here=name_there``.
+    :param homes: where the names live, as a module relative to the package of ``module``, or as ``ipv8.module`` wherever
+        this package is, and which names they are, separated by blanks. A name that is different there is written as
+        ``name_here=name_there``.
     """
     found = {}
     for home, names in homes.items():
@@ -42,6 +43,8 @@ def reexports(module: str, homes: Mapping[str, str]) -> tuple[Callable[[str], ob
         from importlib import import_module
 
         home, there = found[name]
+        if home.startswith("ipv8."):
+            home = __package__ + home.removeprefix("ipv8")
         value = namespace[name] = getattr(import_module(home, namespace["__package__"]), there)
         return value
 

@@ -49,6 +49,10 @@ ReadValue = Callable[[bytes], tuple[bytes, bytes | None, int] | None]
 """What gives the content of a serialized value, as an :class:`Entry` has it; ``None`` if the value is invalid."""
 
 
+Verify = Callable[["PublicKey", bytes, bytes], "bool | None"]
+"""``verify(key, signature, message)``: whether the signature is good; ``None`` if it may not be verified now."""
+
+
 class Entry(NamedTuple):
     """The content of a valid value; the version of an unsigned one is 0."""
 
@@ -94,11 +98,15 @@ def is_malformed(value: bytes) -> bool:
     return not value or (is_signed(value) and _fields(value) is None)
 
 
-def parse(value: bytes, may_verify: Callable[[PublicKey], bool] = lambda _key: True) -> Entry | None:
+def _verify(key: PublicKey, signature: bytes, message: bytes) -> bool:
+    return key.verify(signature, message)
+
+
+def parse(value: bytes, verify: Verify = _verify) -> Entry | None:
     """The content of a serialized value; ``None`` if it is malformed, of an unknown type or wrongly signed.
 
-    :param may_verify: asked before a signature is verified.
-    :raises OverBudgetError: if it may not be verified now.
+    :param verify: verifies its signature.
+    :raises OverBudgetError: if ``verify`` gives ``None``: the signature may not be verified now.
     """
     if value[:1] == bytes((DHT_ENTRY_STR,)):
         return Entry(value[1:], None, 0)
@@ -113,11 +121,10 @@ def parse(value: bytes, may_verify: Callable[[PublicKey], bool] = lambda _key: T
     start = len(value) - key.get_signature_length()
     if start < end:
         return None
-    if not may_verify(key):
+    is_good = verify(key, value[start:], value[:start])
+    if is_good is None:
         raise OverBudgetError
-    if not key.verify(value[start:], value[:start]):
-        return None
-    return Entry(payload.data, payload.public_key, payload.version)
+    return Entry(payload.data, payload.public_key, payload.version) if is_good else None
 
 
 class OverBudgetError(Exception):
@@ -164,7 +171,8 @@ class ValueReader:
         if not was_asked:
             self._all_stored.take()
         try:
-            self._read[value] = parse(value, lambda key: not key.is_costly or self._guard.admits(key, host, False))
+            self._read[value] = parse(value, lambda key, signature, message: self._guard.verify(
+                key, signature, message, host))
         except OverBudgetError:
             return False
         return True

@@ -6,13 +6,13 @@ import gc
 from typing import TYPE_CHECKING
 
 from ipv8.contact.parts import Contact
+from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ipv8.messaging.address import Address
-    from ipv8.peer import Peer
 
 class Club:
     """All that a contact needs of an overlay."""
@@ -22,6 +22,9 @@ class Club:
 
     def __init__(self) -> None:
         self.network = Network()
+        self.my_peer = Peer(b"LibNaCLPK:" + bytes(64))
+        self.my_estimated_wan: Address = ("0.0.0.0", 0)
+        self.my_estimated_lan: Address = ("0.0.0.0", 0)
 
     def get_peers(self) -> list[Peer]:
         return self.network.get_peers_for_service(self.community_id)
