@@ -352,14 +352,14 @@ class IPv8:
 
     def _start_walking(self, run: object) -> None:
         if self._run is run and (self.state_machine_task is None or self.state_machine_task.done()):
-            self.state_machine_task = asyncio.ensure_future(self._tick_for_ever())
+            self.state_machine_task = asyncio.ensure_future(self._tick_while(run))
 
     def _tickers(self) -> list[asyncio.Task[None]]:
         return [] if self.state_machine_task is None else [self.state_machine_task]
 
-    async def _tick_for_ever(self) -> None:
+    async def _tick_while(self, run: object) -> None:
         self._next_round = clock.monotonic()
-        while True:
+        while self._run is run:
             await self.on_tick()
             await asyncio.sleep(0)  # other tasks run, even if a subclass waits for nothing
 
@@ -378,6 +378,8 @@ class IPv8:
             pause = 0.0
         elif self._must_reopen and self._run is not None and now >= self._next_open:
             await self._open(self._run)
+            if self._run is None:  # it was stopped meanwhile
+                return
         now = clock.monotonic()
         self._next_round = max(begin + self.walk_interval, now + pause)
         await asyncio.sleep(self._next_round - now)

@@ -331,3 +331,42 @@ def test_module_needs_the_name_of_a_class() -> None:
 def test_decorators_are_public() -> None:
     assert {"name", "after", "precondition", "overlay", "walk_strategy", "bootstrapper", "set_in_session",
             "kwargs"} < set(loader.__all__)
+
+
+@pytest.mark.parametrize(("decorate", "message"), [
+    (kwargs(limitt="5"), "kwargs of Launcher: the settings of LimitedOverlay do not know 'limitt'"),
+    (kwargs(limit="'x'"), "kwargs of Launcher: the setting 'limit' must be a number"),
+    (walk_strategy(FakeStrategy, kw_args={"timout": 1}), "no argument 'timout'; did you mean 'timeout'"),
+    (bootstrapper(FakeBootstrapper, kw_args={"adresses": 1}), "no argument 'adresses'; did you mean"),
+])
+def test_typos_are_found_before_anything_is_made(decorate: Any, message: str) -> None:
+    class LimitedSettings(Settings):
+        limit: int = 5
+
+    class LimitedOverlay(FakeOverlay):
+        settings_class = LimitedSettings
+
+    class Launcher(CommunityLauncher[Any, Any]):
+        def get_overlay_class(self) -> Any:
+            return LimitedOverlay
+
+    loader = IPv8CommunityLoader()
+    loader.set_launcher(decorate(Launcher)())
+    node = provider()
+    with pytest.raises(ValueError, match=message):
+        loader.load(node, None)
+    assert node.overlays == []
+
+
+def test_settings_that_nobody_declares_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    @kwargs(colour="'red'")
+    class Launcher(CommunityLauncher[Any, Any]):
+        def get_overlay_class(self) -> Any:
+            return FakeOverlay
+
+    loader = IPv8CommunityLoader()
+    loader.set_launcher(Launcher())
+    node = provider()
+    loader.load(node, None)
+    assert len(node.overlays) == 1
+    assert "the settings of FakeOverlay do not know 'colour'" in caplog.text

@@ -884,6 +884,31 @@ async def test_on_start_call_that_ignores_its_cancellation(monkeypatch: pytest.M
     await starting
 
 
+async def test_stop_while_opening_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(service, "OPEN_RETRY_INTERVAL", 0.0)
+    monkeypatch.setattr(service, "CLOSED_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(service, "STOP_GRACE", 0.01)
+    node = mock_node("Note")
+    node.walk_interval = 3600
+    again = asyncio.Event()
+    tries = 0
+
+    async def open_never() -> bool:
+        nonlocal tries
+        tries += 1
+        if tries > 1:
+            again.set()
+            await asyncio.Event().wait()
+        return False
+
+    node.endpoint.open = open_never
+    await node.start()
+    await again.wait()
+    await node.stop()
+    assert "did not end" not in caplog.text
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 # -- two nodes with one key ------------------------------------------------------------------------------------------
 
 async def test_nodes_that_share_a_configuration_have_keys_of_their_own() -> None:
