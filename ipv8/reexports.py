@@ -25,8 +25,8 @@ def reexports(module: str, homes: Mapping[str, str]) -> tuple[Callable[[str], ob
     """The functions ``__getattr__`` and ``__dir__`` of a module.
 
     :param module: its ``__name__``.
-    :param homes: where the names live, as a module relative to the package of ``module``, or as ``ipv8.module`` wherever
-        this package is, and which names they are, separated by blanks. A name that is different there is written as
+    :param homes: where the names live, as a module relative to the package of ``module``, or as ``ipv8.module``,
+        wherever this package is. The names are separated by blanks; one that is different there is written as
         ``name_here=name_there``.
     """
     found = {}

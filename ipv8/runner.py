@@ -226,6 +226,8 @@ async def _run(configuration: dict[str, Any], names: dict[str, type[Overlay[Any]
     for task in (stopping, serving):
         task.cancel()
     await asyncio.gather(stopping, serving, return_exceptions=True)
+    if not stopping.cancelled():
+        stopping.result()  # raises what kept the signals from being waited for
     return None if serving.cancelled() else serving.result()
 
 
