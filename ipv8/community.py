@@ -455,8 +455,16 @@ if TYPE_CHECKING:  # programs import these from here
         lazy_wrapper as lazy_wrapper,
         lazy_wrapper_unsigned as lazy_wrapper_unsigned,
     )
-    from .messaging.address import Address as Address, UDPv4LANAddress as UDPv4LANAddress
-    from .messaging.interfaces.dispatcher.endpoint import INTERFACES as INTERFACES
+    from .messaging.address import (
+        Address as Address,
+        UDPv4Address as UDPv4Address,
+        UDPv4LANAddress as UDPv4LANAddress,
+        UDPv6Address as UDPv6Address,
+    )
+    from .messaging.interfaces.dispatcher.endpoint import (
+        FAST_ADDR_TO_INTERFACE as FAST_ADDR_TO_INTERFACE,
+        INTERFACES as INTERFACES,
+    )
     from .messaging.payload import (
         IntroductionRequestPayload as IntroductionRequestPayload,
         IntroductionResponsePayload as IntroductionResponsePayload,
@@ -475,8 +483,8 @@ if TYPE_CHECKING:  # programs import these from here
 else:
     __getattr__, __dir__ = reexports(__name__, {
         ".lazy_community": "EZPackOverlay lazy_wrapper lazy_wrapper_unsigned",
-        ".messaging.address": "Address UDPv4LANAddress",
-        ".messaging.interfaces.dispatcher.endpoint": "INTERFACES",
+        ".messaging.address": "Address UDPv4Address UDPv4LANAddress UDPv6Address",
+        ".messaging.interfaces.dispatcher.endpoint": "FAST_ADDR_TO_INTERFACE INTERFACES",
         ".messaging.payload":
             "IntroductionRequestPayload IntroductionResponsePayload NewIntroductionRequestPayload "
             "NewIntroductionResponsePayload NewPuncturePayload NewPunctureRequestPayload PuncturePayload "

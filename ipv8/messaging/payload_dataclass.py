@@ -198,5 +198,9 @@ def overwrite_dataclass(old_dataclass: Callable[..., Any]) -> Callable[..., Any]
 
 if TYPE_CHECKING:  # programs import these from here
     from .lazy_payload import vp_compile as vp_compile
+    from .serializable import FormatListType as FormatListType, Serializable as Serializable
 else:
-    __getattr__, __dir__ = reexports(__name__, {".lazy_payload": "vp_compile"})
+    __getattr__, __dir__ = reexports(__name__, {
+        ".lazy_payload": "vp_compile",
+        ".serializable": "FormatListType Serializable",
+    })

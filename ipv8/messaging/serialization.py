@@ -67,6 +67,7 @@ __all__ = [
     "default_serializer",
 ]
 
+S = TypeVar("S", bound=Serializable)  # programs import it from here
 T = TypeVar("T")
 
 PLAN_LIMIT = 1 << 14

@@ -355,6 +355,7 @@ if TYPE_CHECKING:  # programs import these from here
     )
     from ..messaging.serialization import PackError as PackError, Serializable as Serializable
     from ..peer import Peer as Peer
+    from ..requestcache import RequestCache as RequestCache
 else:
     __getattr__, __dir__ = reexports(__name__, {
         "..keyvault.crypto": "default_eccrypto",
@@ -362,4 +363,5 @@ else:
         "..messaging.payload": "IntroductionResponsePayload NewIntroductionResponsePayload",
         "..messaging.serialization": "PackError Serializable",
         "..peer": "Peer",
+        "..requestcache": "RequestCache",
     })
