@@ -111,8 +111,9 @@ def test_installed_package_brings_its_types(python_of_user: Path, tmp_path: Path
 def declarations(source: str) -> set[str]:
     """What a module imports and assigns, for type checkers too."""
     body = ast.parse(source).body
-    body += [statement for block in body if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-             for statement in block.body]
+    for block in [block for block in body if isinstance(block, ast.If)]:
+        test = ast.unparse(block.test)
+        body += block.body if test == "TYPE_CHECKING" else block.orelse if test.startswith("not TYPE_CHECKING") else []
     return {ast.unparse(statement) for statement in body
             if isinstance(statement, ast.Assign)
             or (isinstance(statement, ast.ImportFrom) and str(statement.module).startswith("ipv8."))}
