@@ -95,6 +95,8 @@ _COMMUNITIES = ClassTable({
     "IdentityCommunity": "ipv8.attestation.identity.community",
     "TunnelCommunity": "ipv8.messaging.anonymization.community",
     "DHTDiscoveryCommunity": "ipv8.dht.discovery",
+    "TrustChainCommunity": "ipv8.attestation.trustchain.community",
+    "TrustChainTestnetCommunity": "ipv8.attestation.trustchain.community",
 })
 _WALKERS = ClassTable({
     "EdgeWalk": "ipv8.peerdiscovery.discovery",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     Lockable = Any  # the class of RLock has no public name
     Row = tuple[Any, ...]
 
-__all__ = ["DB_TYPES", "CorruptDatabaseException", "Database", "DatabaseException", "IgnoreCommits", "db_call",
-           "db_locks"]
+__all__ = ["DB_TYPES", "CorruptDatabaseException", "Database", "DatabaseException", "IgnoreCommits", "database_blob",
+           "db_call", "db_locks"]
 
 MINIMUM_PAGE_SIZE = 8192
 """Bytes; smaller pages are enlarged when a database is opened."""
@@ -32,6 +32,9 @@ STREAM_ROWS = 256
 """So many rows are fetched at a time by :meth:`Database.stream`."""
 
 DB_TYPES = int | float | str | bytes | None
+
+database_blob = bytes
+"""What programs make binary values of before they bind them."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

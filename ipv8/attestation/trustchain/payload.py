@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...messaging.serializable import FlatPayload
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .block import TrustChainBlock
 
 __all__ = [
+    "AnyCrawlRequestPayload",
     "CrawlRequestPayload",
     "CrawlResponsePayload",
     "DHTBlockPayload",
@@ -26,6 +28,10 @@ __all__ = [
 
 BLOCK: list[FormatListType] = ["74s", "I", "74s", "I", "32s", "64s", "varlenI", "varlenI", "Q"]
 """The formats of a half block."""
+
+LONG_FORM_SIZE = 20
+FORMS = {form.size: form for form in (Struct(">llI"), Struct(">qqI"))}
+"""The heights and the id of a crawl request, by their size."""
 
 
 def _fields(block: TrustChainBlock) -> tuple[Any, ...]:
@@ -78,7 +84,8 @@ class HalfBlockBroadcastPayload(HalfBlockPayload):
     @classmethod
     def from_half_block(cls, block: TrustChainBlock, ttl: int) -> Self:  # type: ignore[override] # as specified
         """The message that carries ``block``."""
-        return cls(*_fields(block), ttl)
+        values: tuple[Any, ...] = (*_fields(block), ttl)
+        return cls(*values)
 
     def _wire_values(self) -> tuple[Any, ...]:
         return (*super()._wire_values(), self.ttl)
@@ -109,6 +116,27 @@ class LongCrawlRequestPayload(CrawlRequestPayload):
     format_list: ClassVar[list[FormatListType]] = ["74s", "q", "q", "I"]
 
 
+class AnyCrawlRequestPayload(CrawlRequestPayload):
+    """A request in either form, to be received; ``is_long`` says which one it is.
+
+    :raises ValueError: if it has the size of neither.
+    """
+
+    format_list: ClassVar[list[FormatListType]] = ["74s", "raw"]
+    is_long: bool
+
+    @classmethod
+    def from_unpack_list(cls, *args: Any) -> Self:
+        """Read the heights and the id in the form that their size tells."""
+        public_key, rest = args
+        form = FORMS.get(len(rest))
+        if form is None:
+            raise ValueError(f"a crawl request with {len(rest)} bytes behind its key")
+        request = cls(public_key, *form.unpack(rest))
+        request.is_long = form.size == LONG_FORM_SIZE
+        return request
+
+
 class CrawlResponsePayload(FlatPayload):
     """One of the blocks that were asked for: the ``cur_count``-th of ``total_count``, counted from 1."""
 
@@ -134,7 +162,8 @@ class CrawlResponsePayload(FlatPayload):
     @classmethod
     def from_crawl(cls, block: TrustChainBlock, crawl_id: int, cur_count: int, total_count: int) -> Self:
         """The message that carries ``block``."""
-        return cls(*_fields(block), crawl_id, cur_count, total_count)
+        values: tuple[Any, ...] = (*_fields(block), crawl_id, cur_count, total_count)
+        return cls(*values)
 
     def _wire_values(self) -> tuple[Any, ...]:
         return (self.public_key, self.sequence_number, self.link_public_key, self.link_sequence_number,
@@ -190,15 +219,23 @@ class HalfBlockPairBroadcastPayload(HalfBlockPairPayload):
     msg_id = 6
     format_list: ClassVar[list[FormatListType]] = [*BLOCK, *BLOCK, "I"]
 
-    def __init__(self, *args: Any, ttl: int | None = None) -> None:
-        super().__init__(*(args if ttl is not None else args[:-1]))
-        self.ttl: int = args[-1] if ttl is None else ttl
+    def __init__(self, public_key1: bytes, sequence_number1: int, link_public_key1: bytes, link_sequence_number1: int,
+                 previous_hash1: bytes, signature1: bytes, block_type1: bytes, transaction1: bytes, timestamp1: int,
+                 public_key2: bytes, sequence_number2: int, link_public_key2: bytes, link_sequence_number2: int,
+                 previous_hash2: bytes, signature2: bytes, block_type2: bytes, transaction2: bytes, timestamp2: int,
+                 ttl: int) -> None:
+        super().__init__(public_key1, sequence_number1, link_public_key1, link_sequence_number1, previous_hash1,
+                         signature1, block_type1, transaction1, timestamp1,
+                         public_key2, sequence_number2, link_public_key2, link_sequence_number2, previous_hash2,
+                         signature2, block_type2, transaction2, timestamp2)
+        self.ttl = ttl
 
     @classmethod
     def from_half_blocks(cls, block1: TrustChainBlock, block2: TrustChainBlock,  # type: ignore[override] # as specified
                          ttl: int) -> Self:
         """The message that carries two blocks."""
-        return cls(*_fields(block1), *_fields(block2), ttl)
+        values: tuple[Any, ...] = (*_fields(block1), *_fields(block2), ttl)
+        return cls(*values)
 
     def _wire_values(self) -> tuple[Any, ...]:
         return (*super()._wire_values(), self.ttl)

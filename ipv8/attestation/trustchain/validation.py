@@ -6,26 +6,62 @@ double-sign is reported to the source of blocks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ...keyvault.crypto import default_eccrypto
+from ...limits import BoundedDict
 from ...messaging.serialization import PackError
+from .signatures import signatures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing_extensions import Self
 
+    from ...keyvault.keys import PublicKey
     from .block import TrustChainBlock
 
-__all__ = ["ANY_COUNTERPARTY_PK", "EMPTY_PK", "GENESIS_HASH", "GENESIS_SEQ", "MAX_TIMESTAMP", "BlockSource", "State",
-           "ValidationResult", "validate"]
+__all__ = [
+    "ANY_COUNTERPARTY_PK",
+    "EMPTY_PK",
+    "GENESIS_HASH",
+    "GENESIS_SEQ",
+    "HIGHEST_TIMESTAMP",
+    "KEY_SIZE",
+    "BlockSource",
+    "Reason",
+    "State",
+    "ValidationResult",
+    "canonical_key",
+    "codes_of",
+    "same_key",
+    "validate",
+]
 
 GENESIS_HASH = b"0" * 32
 GENESIS_SEQ = 1
 EMPTY_PK = b"0" * 74
 ANY_COUNTERPARTY_PK = EMPTY_PK
 
-MAX_TIMESTAMP = (1 << 63) - 1
+KEY_SIZE = len(EMPTY_PK)
+"""Bytes of a public key in a block."""
+
+HIGHEST_TIMESTAMP = (1 << 63) - 1
 """Milliseconds; later times cannot be stored."""
+
+
+def canonical_key(public_key: bytes) -> bytes:
+    """A public key as blocks carry it: shorter keys are filled up with zero bytes."""
+    return public_key if len(public_key) == KEY_SIZE else public_key.ljust(KEY_SIZE, b"\0")
+
+
+def same_key(one: bytes, other: bytes) -> bool:
+    """Whether two public keys are the same, filled up or not."""
+    return one == other or canonical_key(one) == canonical_key(other)
+
+
+MAX_KEYS = 4096
+"""Public keys that are kept ready; the oldest is dropped first."""
+
+_keys: BoundedDict[bytes, PublicKey] = BoundedDict(MAX_KEYS)
 
 
 class State:
@@ -36,6 +72,19 @@ class State:
 
     def __repr__(self) -> str:
         return f"<{self.__name__}>"
+
+
+class Reason(str):
+    """Why a block is invalid: a text, and in ``code`` the name of the rule, which is empty for rules of programs."""
+
+    __slots__ = ("code",)
+    code: str
+
+    def __new__(cls, text: str, code: str = "") -> Self:
+        """A reason with the name of its rule."""
+        reason = super().__new__(cls, text)
+        reason.code = code
+        return reason
 
 
 class ValidationResult:
@@ -56,14 +105,21 @@ class ValidationResult:
     def __init__(self) -> None:
         self.state = self.valid
         self.errors: list[str] = []
-        self.codes: list[str] = []
+
+    @property
+    def codes(self) -> list[str]:
+        """The names of the rules that the block breaks, in the order of detection."""
+        return codes_of(self.errors)
 
     def err(self, reason: str, code: str = "") -> None:
-        """The block is invalid for this reason."""
+        """Make the state ``invalid`` for this reason."""
         self.state = self.invalid
-        self.errors.append(reason)
-        if code:
-            self.codes.append(code)
+        self.errors.append(Reason(reason, code))
+
+
+def codes_of(errors: list[str]) -> list[str]:
+    """The names of the rules that errors of a validation belong to."""
+    return [error.code for error in errors if isinstance(error, Reason) and error.code]
 
 
 class BlockSource(Protocol):
@@ -85,7 +141,7 @@ class BlockSource(Protocol):
         """Keep two blocks of one author at one height."""
 
 
-class _Surroundings(NamedTuple):
+class Surroundings(NamedTuple):
     """The blocks that validation compares a block with."""
 
     known: TrustChainBlock | None
@@ -94,18 +150,22 @@ class _Surroundings(NamedTuple):
     after: TrustChainBlock | None
 
 
-def surroundings(block: TrustChainBlock, database: BlockSource) -> _Surroundings:
-    """What is known around ``block``.
+def surroundings(block: TrustChainBlock, database: BlockSource) -> Surroundings:
+    """What is known around ``block``."""
+    chain = getattr(database, "get_neighbourhood", None)
+    if chain is None:
+        known = database.get(block.public_key, block.sequence_number)
+        before, after = database.get_block_before(block), database.get_block_after(block)
+    else:
+        before, known, after = chain(block)
+    return Surroundings(known, partner(block, database), before, after)
 
-    The target of an answer is looked up by its exact coordinates: who else points back at the answer does not matter.
-    """
-    link = None
+
+def partner(block: TrustChainBlock, database: BlockSource) -> TrustChainBlock | None:
+    """The block that an answer is compared with is the one it names; other blocks that name the answer do not count."""
     if block.link_sequence_number > 0 and block.link_public_key != ANY_COUNTERPARTY_PK:
-        link = database.get(block.link_public_key, block.link_sequence_number)
-    if link is None:
-        link = database.get_linked(block)
-    return _Surroundings(database.get(block.public_key, block.sequence_number), link,
-                         database.get_block_before(block), database.get_block_after(block))
+        return database.get(block.link_public_key, block.link_sequence_number)
+    return database.get_linked(block)
 
 
 def validate(block: TrustChainBlock, database: BlockSource) -> ValidationResult:
@@ -144,15 +204,15 @@ def check_invariant(block: TrustChainBlock, result: ValidationResult) -> None:
         result.err(f"the linked sequence number {block.link_sequence_number} is below the first one",
                    "LINK_SEQ_BEFORE_GENESIS")
     if block.timestamp < 0:
-        result.err("the time stamp is negative", "NEGATIVE_TIMESTAMP")
-    elif block.timestamp > MAX_TIMESTAMP:
-        result.err("the time stamp is too large", "TIMESTAMP_TOO_LARGE")
-    crypto = block.crypto
-    if not crypto.is_valid_public_bin(block.public_key):
+        result.err("the timestamp is negative", "NEGATIVE_TIMESTAMP")
+    elif block.timestamp > HIGHEST_TIMESTAMP:
+        result.err("the timestamp is too large", "TIMESTAMP_TOO_LARGE")
+    key = _load(block, block.public_key)
+    if key is None:
         result.err("the public key is none", "BAD_PUBLIC_KEY")
-    elif not _signature_is_valid(block):
+    elif not _signature_is_valid(block, key):
         result.err("the signature does not belong to the block", "BAD_SIGNATURE")
-    if block.link_public_key != EMPTY_PK and not crypto.is_valid_public_bin(block.link_public_key):
+    if block.link_public_key != EMPTY_PK and _load(block, block.link_public_key) is None:
         result.err("the linked public key is none", "BAD_LINK_PUBLIC_KEY")
     if block.public_key == block.link_public_key:
         result.err("the author is its own counterparty", "SELF_LINK")
@@ -162,24 +222,53 @@ def check_invariant(block: TrustChainBlock, result: ValidationResult) -> None:
         result.err("only the first block of a chain has no predecessor", "GENESIS_HASH_FORBIDDEN")
 
 
-def _signature_is_valid(block: TrustChainBlock) -> bool:
-    key = block.crypto.key_from_public_bin(block.public_key)
+def _load(block: TrustChainBlock, key_bin: bytes) -> PublicKey | None:
+    crypto = block.crypto
+    key: PublicKey | None = _keys.get(key_bin) if crypto is default_eccrypto else None
+    if key is not None:
+        return key
     try:
-        return bool(block.crypto.is_valid_signature(key, block.pack(signature=False), block.signature))
+        key = crypto.key_from_public_bin(key_bin)
+    except (TypeError, ValueError):
+        return None
+    if crypto is default_eccrypto:
+        _keys[key_bin] = key
+    return key
+
+
+def _signature_is_valid(block: TrustChainBlock, key: PublicKey) -> bool:
+    try:
+        if block.crypto is not default_eccrypto:
+            return bool(block.crypto.is_valid_signature(key, block.pack(signature=False), block.signature))
+        digest, data = block.signed_bytes()
     except PackError:
         return False
+    if digest in signatures:
+        return True
+    valid: bool = default_eccrypto.is_valid_signature(key, data, block.signature)
+    if valid:
+        signatures.remember(digest)
+    return valid
+
+
+def check_alone(block: TrustChainBlock, before: TrustChainBlock | None) -> ValidationResult:
+    """What is wrong with a block of our own, whatever others have written: itself, and its place in its chain."""
+    result = ValidationResult()
+    check_invariant(block, result)
+    check_chain(block, before, None, result)
+    return result
 
 
 def check_same_block(block: TrustChainBlock, known: TrustChainBlock, result: ValidationResult,
                      database: BlockSource) -> None:
     """What contradicts the block that is known at the same height of the same chain; a double-sign is reported."""
-    forged = {"BAD_SIGNATURE", "BAD_PUBLIC_KEY"}.intersection(result.codes)
+    no_evidence = {"BAD_SIGNATURE", "BAD_PUBLIC_KEY", "TIMESTAMP_TOO_LARGE"}.intersection(result.codes)
     for name, code in (("link_public_key", "KNOWN_LINK_KEY_DIFFERS"),
                        ("link_sequence_number", "KNOWN_LINK_SEQ_DIFFERS"),
                        ("previous_hash", "KNOWN_PREVIOUS_HASH_DIFFERS"), ("signature", "KNOWN_SIGNATURE_DIFFERS")):
         if getattr(known, name) != getattr(block, name):
             result.err(f"the {name} differs from that of the known block at this height", code)
-    if known.hash != block.hash and not forged:
+    if known.hash != block.hash and not no_evidence:
         result.err("the author signed two different blocks at this height", "DOUBLE_SIGN")
         database.add_double_spend(known, block)
 
@@ -188,17 +277,19 @@ def check_link(block: TrustChainBlock, link: TrustChainBlock, result: Validation
     """What contradicts the partner of the block; the first contradiction only."""
     is_source = block.link_public_key == ANY_COUNTERPARTY_PK
     link_is_source = link.link_public_key == ANY_COUNTERPARTY_PK
-    if not is_source and link.public_key != block.link_public_key:
+    if not is_source and not same_key(link.public_key, block.link_public_key):
         result.err("the author of the partner block is not the counterparty", "LINK_KEY_DIFFERS")
     elif (link.link_sequence_number != block.sequence_number
           and link.sequence_number != block.link_sequence_number):
         result.err("neither block points at the other", "NO_LINK")
-    elif not link_is_source and block.public_key != link.link_public_key:
+    elif not link_is_source and not same_key(block.public_key, link.link_public_key):
         result.err("the author is not whom the partner block is for", "NOT_ADDRESSEE")
     elif block.link_sequence_number != 0 and not link_is_source:
         other = database.get_linked(link)
         if other is not None and other.hash != block.hash:
             result.err("the partner block has another counter-signature", "DOUBLE_COUNTERSIGN")
+    if block.SAME_TRANSACTION and not is_source and not link_is_source and block.transaction != link.transaction:
+        result.err("the transaction differs from that of the partner block", "TRANSACTION_DIFFERS")
 
 
 def check_chain(block: TrustChainBlock, before: TrustChainBlock | None, after: TrustChainBlock | None,

@@ -113,7 +113,8 @@ def encode(data: Any, version: str = "a") -> bytes:
     :raises KeyError: if anything else is of another class.
     """
     if not isinstance(version, str):
-        raise AssertionError(f"the version of an encoding is a str, not {type(version).__name__}")
+        raise AssertionError(  # noqa: TRY004 - the specified class
+            f"the version of an encoding is a str, not {type(version).__name__}")
     if version != "a":
         raise ValueError(f"the only version of this encoding is 'a', not {version!r}")
     out = [VERSION]
@@ -218,7 +219,7 @@ def decode(stream: bytes, offset: int = 0, cast_utf8: bool = False) -> tuple[int
     :raises RecursionError: if values are nested too deep.
     """
     if not isinstance(stream, bytes):
-        raise AssertionError(f"a stream is bytes, not {type(stream).__name__}")
+        raise AssertionError(f"a stream is bytes, not {type(stream).__name__}")  # noqa: TRY004 - the specified class
     if stream[offset:offset + 1] != VERSION:
         raise ValueError("the stream does not start with the version 'a'")
     return _Decoder(stream, cast_utf8).value(offset + 1)
@@ -235,7 +236,7 @@ class _StrictDecoder(_Decoder):
         stream, start = self.stream, offset
         while stream[offset] in _DIGITS:
             offset += 1
-            if offset - start > len("%d" % len(stream)):
+            if offset - start > len(str(len(stream))):
                 raise ValueError("a count is larger than the stream")
         count = int(stream[start:offset])
         if count > len(stream) - offset:
