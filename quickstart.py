@@ -1,12 +1,12 @@
-"""A network on this machine, from nothing: a tracker and some nodes that find each other and keep a common clock.
+"""A network on this machine: a tracker and some nodes that find each other and keep a common clock.
 
     python3 quickstart.py                    a few seconds, drawn in the terminal
-    python3 quickstart.py --plain            the same as lines of text; where there is no terminal, always so
+    python3 quickstart.py --plain            the same as lines of text; also if there is no terminal
     python3 quickstart.py --nodes 20 --seconds 60
 
-Needs nothing but Python and a package index: the first start makes ``.venv`` (see scripts/bootstrap.py). The nodes talk
-by real UDP on the loopback interface. The exit status is 0 if each met all others (20 of them, where there are more)
-and their clocks came together, 1 if not, and 130 after Ctrl+C.
+It needs Python and a package index: the first start makes ``.venv`` (see scripts/bootstrap.py). The nodes use UDP on
+the loopback interface. The exit status is 0 if each node met all others (or 20 of them) and their clocks agreed, 1 if
+not, and 130 after Ctrl+C.
 """
 
 import argparse
@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 HERE = str(Path(__file__).resolve().parent)
-if HERE not in sys.path:  # python -I leaves it out, and so does PYTHONSAFEPATH
+if HERE not in sys.path:  # python -I and PYTHONSAFEPATH leave it out
     sys.path.insert(0, HERE)
 
-from scripts.bootstrap import enter, run  # noqa: E402 - found by what stands above
+from scripts.bootstrap import enter, run  # noqa: E402 - found by the line above
 
 MOST_NODES = 50
 
@@ -35,7 +35,7 @@ def parse_arguments(arguments: "list[str]") -> argparse.Namespace:
     if options.nodes > MOST_NODES:
         parser.error(f"--nodes must be at most {MOST_NODES}, since all run in this one process; "
                      "python -m benchmarks.simulation runs hundreds, on virtual time")
-    if not options.seconds > 0:  # which NaN is not either
+    if not options.seconds > 0:  # also false for NaN
         parser.error("--seconds must be more than 0")
     return options
 

@@ -1,11 +1,11 @@
-"""Everything that must hold before a change is good: lint, types, architecture contracts, tests.
+"""All checks of a change: lint, types, contracts on imports, tests.
 
-    python3 run_all_tests.py                all of it
-    python3 run_all_tests.py --quick        without the tests that take long or start other programs
+    python3 run_all_tests.py                all checks
+    python3 run_all_tests.py --quick        without tests that take long or start other programs
     python3 run_all_tests.py -k peer -p 1   only tests whose name contains "peer", one after another
 
-Needs nothing but Python and a package index: the first start makes ``.venv`` (see scripts/bootstrap.py). All steps run
-even if one fails; the exit status is 1 if any did. The last line is pytest's own.
+It needs Python and a package index: the first start makes ``.venv`` (see scripts/bootstrap.py). All steps run even if
+one fails; the exit status is 1 if any of them fails. The last line is that of pytest.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from scripts.bootstrap import ROOT, enter, run
 def parse_arguments(arguments: "list[str]") -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="test only these files or directories")
-    parser.add_argument("-k", dest="expression", metavar="EXPR", help="test only what matches this pytest expression")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="run only the tests in these files or directories")
+    parser.add_argument("-k", dest="expression", metavar="EXPR", help="run only tests that match this expression")
     parser.add_argument("-p", "--processes", metavar="N", default="auto",
                         help="number of test processes (as many as there are processors); 0: test in this one")
     parser.add_argument("--quick", action="store_true", help="leave out tests marked slow or interop")
@@ -33,7 +33,7 @@ def parse_arguments(arguments: "list[str]") -> argparse.Namespace:
 
 
 def pytest_command(options: argparse.Namespace) -> "list[str]":
-    """The test run that the options ask for."""
+    """The command line of pytest for these options."""
     command = [sys.executable, "-m", "pytest", "-n", options.processes]
     command += ["-k", options.expression] if options.expression else []
     command += ["-m", "not slow and not interop"] if options.quick else []
@@ -43,7 +43,7 @@ def pytest_command(options: argparse.Namespace) -> "list[str]":
 
 
 def check(name: str, command: "list[str]") -> bool:
-    """Run one of the steps before the tests: a headline, and all that the tool says if it found something."""
+    """Run one of the steps before the tests. Print a headline, and the output of the tool if it fails."""
     start = time.monotonic()
     process = subprocess.run(command, cwd=str(ROOT), check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     verdict = "FAILED" if process.returncode else "ok"
@@ -54,7 +54,7 @@ def check(name: str, command: "list[str]") -> bool:
 
 
 def test(command: "list[str]") -> "tuple[bool, str]":
-    """Run pytest in view; whether it was content, and its closing line, which is left for the caller to print."""
+    """Run pytest and show its output; whether it succeeded, and its last line, which is not shown yet."""
     held = ""
     with subprocess.Popen(command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None

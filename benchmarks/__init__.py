@@ -1,1 +1,1 @@
-"""How fast, how small and how hard to attack the library is: measured, and compared with another installation."""
+"""Measurements of the speed, the memory and the resistance of the library, also against another installation."""

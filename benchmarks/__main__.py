@@ -13,7 +13,7 @@ from scripts.bootstrap import enter, run
 
 
 def main(given: list[str]) -> int:
-    """Run the chosen cases and print the table; non-zero if one of them did not finish."""
+    """Run the chosen cases and print the table; 1 if one of them did not finish."""
     names = runner.case_names()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("case", nargs="*", metavar="CASE",

@@ -1,7 +1,7 @@
-"""An attacker on the victim's network: everything that may be sent to a node by somebody who wishes it ill.
+"""An attacker, which sends all kinds of harmful datagrams to a node.
 
-Run as a program by ``benchmarks.hostile``, with the description of the :class:`Target` as JSON on standard input and
-the datagrams a second and the seconds as arguments; it prints how many datagrams and bytes of each kind it sent.
+``benchmarks.hostile`` runs it as a program. Standard input has the :class:`Target` as JSON; the arguments are the
+datagrams per second and the seconds. The program prints how many datagrams and bytes of each kind it sent.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ NOWHERE = UDPv4Address("0.0.0.0", 0)
 class Target:
     """What the attacker knows.
 
-    :param victim: where the victim is.
-    :param third_party: whom the victim shall be made to bother.
-    :param recorded: packets of a peer of the victim, in hex, to be replayed.
-    :param keys: how many identities the attacker has.
+    :param victim: the address of the victim.
+    :param third_party: an address to which the attacker wants the victim to send.
+    :param recorded: packets of a peer of the victim, in hexadecimal, which are replayed.
+    :param keys: the number of identities of the attacker.
     """
 
     victim: tuple[str, int]
@@ -60,7 +60,7 @@ class Target:
 
 
 class Attacker:
-    """Sends datagrams of all kinds in turn; keeps count of datagrams and bytes by kind."""
+    """Sends datagrams of all kinds in turn, and counts datagrams and bytes by kind."""
 
     def __init__(self, overlay: MeasuredCommunity, target: Target, seed: int = 1) -> None:
         self.overlay = overlay
@@ -93,7 +93,7 @@ class Attacker:
         }
 
     def _signed_by(self, peers: list[Peer], make: Callable[[], bytes]) -> list[bytes]:
-        """What ``make`` packs, once in the name of each peer."""
+        """Packets that ``make`` packs, one for each identity."""
         packets = []
         for peer in peers:
             self.overlay.my_peer = peer
@@ -107,7 +107,7 @@ class Attacker:
         return self.overlay.create_introduction_request(self.victim, new_style=new_style)
 
     def _response(self, new_style: bool = False) -> bytes:
-        """A response that the victim never asked for, which lies about its address and introduces the third party."""
+        """A response without a request, with a wrong address of the victim, which introduces the third party."""
         addresses = (CLAIMED_WAN, self.victim, self.victim, NOWHERE, self.third_party)
         identifier = self.random.randrange(65536)
         payload: Any
@@ -118,12 +118,12 @@ class Attacker:
         return self.overlay.ezr_pack(payload.msg_id, GlobalTimeDistributionPayload(1), payload)
 
     def _envelope(self) -> bytes:
-        """Something for the victim to carry to the third party."""
+        """A packet that the victim is asked to carry to the third party."""
         counter = self.random.randrange(1 << 63)
         return self.overlay.ezr_pack(RelayPayload.msg_id, RelayPayload(self.third_party, counter, self._request()))
 
     def _socket(self) -> socket.socket:
-        """A socket on a random address of the loopback network, none of which is the usual one."""
+        """A socket on a random address of the loopback network other than 127.0.0.1."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setblocking(False)
         sock.bind((f"127.{self.random.randrange(70, 250)}.{self.random.randrange(256)}.{self.random.randrange(1, 255)}",
@@ -131,14 +131,14 @@ class Attacker:
         return sock
 
     def datagrams(self) -> Iterator[tuple[str, bytes]]:
-        """What to send, for ever: the next datagram of each kind in turn."""
+        """The datagrams to send, without end: the next one of each kind in turn."""
         supplies = {kind: cycle(packets) for kind, packets in self.kinds.items() if packets}
         while True:
             for kind, supply in supplies.items():
                 yield kind, next(supply)
 
     def send(self, kind: str, data: bytes) -> None:
-        """Send one datagram; what pretends to come from many senders leaves from an address of its own."""
+        """Send one datagram. Kinds with many senders use another address for each datagram."""
         if kind.startswith(("one-shot", "unsolicited", "envelope")):
             with self._socket() as sock:
                 self._send(sock, kind, data)
@@ -154,7 +154,7 @@ class Attacker:
         self.sent_bytes[kind] += len(data)
 
     def attack(self, rate: float, seconds: float) -> None:
-        """Send ``rate`` datagrams a second, evenly spread."""
+        """Send ``rate`` datagrams per second, evenly spread."""
         supply = self.datagrams()
         start = time.monotonic()
         done = 0
@@ -171,7 +171,7 @@ class Attacker:
 
 
 async def main() -> None:
-    """Attack as told."""
+    """Attack as the arguments say."""
     overlay = make_overlay()
     attacker = Attacker(overlay, Target(**json.load(sys.stdin)))
     print("ready", flush=True)

@@ -1,4 +1,4 @@
-"""Datagrams that no node should send, of every shape: for the case ``malformed`` and for the hostile traffic."""
+"""Datagrams that are wrong in different ways, for the case ``malformed`` and for the attack of ``hostile``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECT163K1_HEADER = bytes.fromhex("304030100607 2a8648ce3d0201 06052b81040001 032
 
 
 def malformed(sender: MeasuredCommunity, random: Random) -> dict[str, bytes]:
-    """One datagram of each shape, all of which can be refused for what their bytes are, without any cryptography.
+    """One datagram of each kind that can be refused by its bytes, without cryptography.
 
     :param sender: an overlay with the community id of the victim.
     """
@@ -61,13 +61,13 @@ def malformed(sender: MeasuredCommunity, random: Random) -> dict[str, bytes]:
 
 
 def off_its_curve(sender: MeasuredCommunity, random: Random) -> bytes:
-    """A signed datagram that is as it should be, but for the point of its key: it needs arithmetic to see that."""
+    """A signed datagram whose key is not a point of its curve, which takes arithmetic to find out."""
     return (sender.get_prefix() + bytes([Message.msg_id]) + b"\x00\x42" + SECT163K1_HEADER + random.randbytes(42)
             + random.randbytes(100))
 
 
 def bad_signatures(sender: MeasuredCommunity, count: int) -> list[bytes]:
-    """Different packets under the signature of another packet: nothing but the full verification shows it."""
+    """Different packets with the signature of another packet, which takes a verification to find out."""
     packets = [sender.ezr_pack(Message.msg_id, Message(number, BODY)) for number in range(count)]
     width = sender.my_peer.public_key.get_signature_length()
     other = sender.ezr_pack(Message.msg_id, Message(count, BODY))[-width:]

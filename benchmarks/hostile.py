@@ -1,9 +1,9 @@
-"""``python -m benchmarks.hostile``: what a node under attack is still good for.
+"""``python -m benchmarks.hostile``: how well a node works under attack.
 
-A victim, a legitimate peer of it, and an attacker who sends thousands of datagrams a second of every kind, each in a
-process of its own. Tells how the legitimate peer's round trip fares, whether newcomers get in, whether anybody's
-address moved, what third parties received, what was logged, and how memory and tables grew; non-zero where that is too
-much.
+A victim, a legitimate peer, and an attacker that sends thousands of datagrams per second run in processes of their own.
+The program reports the round trip time of the legitimate peer, whether newcomers are admitted, whether the address of a
+peer was changed, what third parties received, what was logged, and how memory and tables grew. It returns 1 if one of
+these is worse than it should be.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Correspondent", "RecordingEndpoint", "ThirdParty"]
 
-QUIET_SECONDS = 5.0  # in which the victim also finds out that its peers are where they seem to be
+QUIET_SECONDS = 5.0  # the victim verifies the addresses of its peers in this time
 ANSWER_SECONDS = 1.0
 NEWCOMERS = 3
-NEWCOMER_ROUND_TRIPS = 3  # of which the kernel may lose some: oversized datagrams fill the receive buffer
+NEWCOMER_ROUND_TRIPS = 3  # the kernel may lose some of them, because oversized datagrams fill the receive buffer
 WALK_SECONDS = 0.5
 SLOWDOWN_ALLOWED = 3.0
 MINIMUM_SECONDS = 10
@@ -44,7 +44,7 @@ TABLE_LIMITS = {"addresses": 6_000, "verified peers": 300, "services": 25_000, "
 
 
 class RecordingEndpoint(UDPEndpoint):
-    """Keeps what it sends, as an eavesdropper would."""
+    """Keeps the packets that it sends, for a replay."""
 
     def __init__(self) -> None:
         super().__init__(0, "127.0.0.1")
@@ -56,7 +56,7 @@ class RecordingEndpoint(UDPEndpoint):
 
 
 class ThirdParty:
-    """Somebody who has nothing to do with all this, and counts what arrives nevertheless."""
+    """A host that takes no part, and counts what it receives."""
 
     def __init__(self) -> None:
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -66,7 +66,7 @@ class ThirdParty:
         self.received = 0
 
     def count(self) -> int:
-        """The bytes that arrived so far."""
+        """The number of bytes that it received so far."""
         with suppress(BlockingIOError):
             while True:
                 self.received += len(self.sock.recv(65536))
@@ -74,7 +74,7 @@ class ThirdParty:
 
 
 class Correspondent:
-    """A peer that walks to the victim, is walked to, and has signed messages answered."""
+    """A peer of the victim, which walks to it and sends signed messages that are answered."""
 
     def __init__(self, victim: Peer, endpoint: UDPEndpoint | None = None) -> None:
         self.victim = victim
@@ -86,7 +86,7 @@ class Correspondent:
 
     @property
     def mid(self) -> str:
-        """Who this is."""
+        """The mid of the peer, in hexadecimal."""
         return self.overlay.my_peer.mid.hex()
 
     async def open(self) -> None:
@@ -94,12 +94,12 @@ class Correspondent:
         await self.overlay.endpoint.open()
 
     async def close(self) -> None:
-        """Stop everything."""
+        """Close the endpoint and unload the overlay."""
         self.overlay.endpoint.close()
         await self.overlay.unload()
 
     async def meet(self) -> float:
-        """Walk to the victim until it has answered; how many seconds that took."""
+        """Walk to the victim until it answers, and return the seconds that this takes."""
         start = perf_counter()
         while not self.overlay.introduced.is_set():
             self.overlay.walk_to(self.victim.address)
@@ -108,7 +108,7 @@ class Correspondent:
         return perf_counter() - start
 
     async def round_trip(self) -> float | None:
-        """Seconds until a signed request is answered; ``None`` if it is not."""
+        """The seconds until a signed request is answered; ``None`` if it is not."""
         self._number += 1
         start = perf_counter()
         self.overlay.ez_send(self.victim, Message(self._number, BODY))
@@ -121,7 +121,7 @@ class Correspondent:
         return perf_counter() - start
 
     async def round_trips(self, until: asyncio.Future[Any]) -> list[float]:
-        """The times of as many round trips as there can be ``until`` something is done."""
+        """The times of round trips, one after another, until a future is done."""
         times: list[float] = []
         while not until.done():
             elapsed = await self.round_trip()
@@ -132,7 +132,7 @@ class Correspondent:
 
 
 class VictimProcess:
-    """The victim, seen from outside."""
+    """The process of the victim."""
 
     def __init__(self, process: asyncio.subprocess.Process, started: dict[str, Any]) -> None:
         self.process = process
@@ -141,7 +141,7 @@ class VictimProcess:
 
     @classmethod
     async def start(cls, library: Library) -> VictimProcess:
-        """Start it and wait until it is open."""
+        """Start the victim and wait until it is open."""
         process = await asyncio.create_subprocess_exec(
             *library.command("benchmarks.victim"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL)
@@ -149,7 +149,7 @@ class VictimProcess:
         return cls(process, json.loads(await process.stdout.readline()))
 
     async def report(self) -> dict[str, Any]:
-        """What it tells of itself."""
+        """What the victim reports."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(b"report\n")
@@ -157,7 +157,7 @@ class VictimProcess:
         return answer
 
     async def stop(self) -> None:
-        """End it."""
+        """Stop the victim."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         await self.process.wait()
@@ -173,7 +173,7 @@ async def _newcomer(victim: Peer, delay: float) -> tuple[Correspondent, float, b
 
 
 async def attack(library: Library, rate: float, seconds: float) -> dict[str, Any]:
-    """Attack a node of ``library`` and return all that was found."""
+    """Attack a node of ``library`` and return the results."""
     get_providers().clear()
     victim = await VictimProcess.start(library)
     third_party = ThirdParty()
@@ -182,7 +182,7 @@ async def attack(library: Library, rate: float, seconds: float) -> dict[str, Any
     for correspondent in (silent, legitimate):
         await correspondent.open()
         await correspondent.meet()
-    await silent.round_trip()  # and nothing more: only its recorded packets are heard from then on
+    await silent.round_trip()  # from now on, only its recorded packets are sent
     quiet = await legitimate.round_trips(until=asyncio.ensure_future(asyncio.sleep(QUIET_SECONDS)))
     before = await victim.report()
 
@@ -229,7 +229,7 @@ async def attack(library: Library, rate: float, seconds: float) -> dict[str, Any
 
 
 def verdicts(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """What was found, each with whether a node may do so under attack."""
+    """The results, each with whether it is good enough for a node under attack."""
     before, after, sent = result["before"], result["after"], result["sent"]
     ratio = result["attacked"] / result["quiet"] if result["attacked"] else float("inf")
     aimed = sum(size for kind, size in sent["bytes"].items() if kind.startswith(("puncture", "unsolicited")))
@@ -261,13 +261,13 @@ def verdicts(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 def main() -> int:
-    """Attack, print what was found, and judge it."""
+    """Attack, and print and judge the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
-    parser.add_argument("--rate", type=float, default=4000, help="datagrams a second (default: 4000)")
-    parser.add_argument("--seconds", type=float, default=20, help="how long to attack, at least 10 (default: 20)")
+    parser.add_argument("--rate", type=float, default=4000, help="datagrams per second (default: 4000)")
+    parser.add_argument("--seconds", type=float, default=20, help="duration of the attack, at least 10 (default: 20)")
     parser.add_argument("--victim", type=Path, metavar="VENV",
                         help="attack the ipv8 package of a virtual environment instead of ours")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all that was found")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all results")
     arguments = parser.parse_args()
     library = Library.of_venv(arguments.victim) if arguments.victim else Library.ours()
     if arguments.seconds < MINIMUM_SECONDS:

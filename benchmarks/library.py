@@ -1,4 +1,4 @@
-"""Which ``ipv8`` a child process runs: the one of this tree, or the one that another interpreter has installed."""
+"""The ``ipv8`` of a child process: that of this tree, or one that is installed for another interpreter."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _THEIRS = "import ipv8, sys, runpy; sys.path.append({root!r}); runpy.run_module(
 class Library:
     """An interpreter and the ``ipv8`` package that programs started with it import.
 
-    :param name: what tables call it.
-    :param interpreter: path of the Python executable.
-    :param installed: whether to use the package that this interpreter has installed instead of this tree.
+    :param name: the name in tables.
+    :param interpreter: the path of the Python executable.
+    :param installed: whether to use the package that is installed for the interpreter, instead of this tree.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Library:
 
     @classmethod
     def running(cls) -> Library:
-        """The library of the present process, so that a measurement can start helpers that use the same one."""
+        """The library of this process, for measurements that start other programs with it."""
         import ipv8
 
         origin = Path(next(iter(ipv8.__path__))).resolve()
         return cls("this", sys.executable, installed=origin.parent != ROOT)
 
     def command(self, module: str, *arguments: str) -> list[str]:
-        """The command line that runs ``module`` (found in this tree) as a program against this library."""
+        """The command line that runs ``module``, of this tree, as a program with this library."""
         program = (_THEIRS if self.installed else _OURS).format(root=str(ROOT), module=module)
         return [self.interpreter, "-I", "-c", program, *arguments]
 
     def script(self, source: str) -> list[str]:
-        """The command line that runs ``source``, which may import this library and nothing else of this tree."""
+        """The command line that runs ``source``, which can import this library, but nothing else of this tree."""
         return [self.interpreter, "-I", "-c",
                 source if self.installed else f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{source}"]

@@ -1,4 +1,4 @@
-"""What the measurements share: the figure they yield, and a stopwatch for short calls."""
+"""The result of a measurement, and functions that measure short calls."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SHORT_ROUND_SECONDS = 0.005
 class Figure:
     """One measured value.
 
-    :param name: what was measured, unique inside a case.
+    :param name: a name that is unique in its case.
     :param value: the value in ``unit``.
-    :param unit: its unit.
-    :param more_is_better: whether larger values are the better ones.
+    :param unit: the unit.
+    :param more_is_better: whether larger values are better.
     """
 
     name: str
@@ -37,20 +37,20 @@ class Figure:
 
 
 def microseconds(function: Callable[..., object], *arguments: Any) -> float:
-    """The cost of one call: the best of several rounds, each of a fraction of a second."""
+    """The cost of one call in microseconds: the best of several rounds, each of a fraction of a second."""
     return _best(lambda number: _timed(function, repeat(arguments, number)))
 
 
 def microseconds_in_turn(function: Callable[[Any], object], items: Sequence[Any]) -> float:
-    """As :func:`microseconds`, with the next one of ``items`` as the argument of each call, over and over."""
+    """The same as :func:`microseconds`, with the items in turn as the argument of the calls."""
     arguments = cycle([(item,) for item in items])
     return _best(lambda number: _timed(function, islice(arguments, number)))
 
 
 def microseconds_side_by_side(function: Callable[[Any], object], items: Mapping[str, Any]) -> dict[str, float]:
-    """The cost of a call with each of ``items``: the best of many short rounds, in which each has its turn.
+    """The cost of a call with each of ``items``: the best of many short rounds.
 
-    So what slows the machine down for a while slows all of them down.
+    Each round calls with all items, so that a machine that is slow for a while is slow for all of them.
     """
     stopwatches = {name: partial(_timed_repeatedly, function, item) for name, item in items.items()}
     numbers = {name: _number(timed, SHORT_ROUND_SECONDS) for name, timed in stopwatches.items()}
@@ -62,7 +62,7 @@ def microseconds_side_by_side(function: Callable[[Any], object], items: Mapping[
 
 
 def microseconds_over(function: Callable[[Any], object], items: Sequence[Any]) -> float:
-    """The cost of one call, averaged over one call for each of ``items``: for calls that cannot be repeated."""
+    """The mean cost of one call for each of ``items``, for calls that cannot be repeated."""
     return _timed(function, [(item,) for item in items]) / len(items) * 1e6
 
 
@@ -72,7 +72,7 @@ def _best(timed: Callable[[int], float]) -> float:
 
 
 def _number(timed: Callable[[int], float], seconds: float) -> int:
-    """How many calls take about ``seconds``."""
+    """The number of calls that takes about ``seconds``."""
     number = 1
     while (elapsed := timed(number)) < seconds / 4:
         number *= max(2, min(10, int(seconds / 4 / max(elapsed, 1e-9))))

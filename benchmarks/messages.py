@@ -84,7 +84,7 @@ class Message(VariablePayload):
 
 @vp_compile
 class UnsignedMessage(VariablePayload):
-    """The same message under the identifier of its unsigned form."""
+    """The same message with the id of its unsigned form."""
 
     number: int
     body: bytes
@@ -95,7 +95,7 @@ class UnsignedMessage(VariablePayload):
 
 @vp_compile
 class Answer(VariablePayload):
-    """What a signed request is answered with."""
+    """The answer to a signed request."""
 
     number: int
     body: bytes
@@ -108,7 +108,7 @@ BODY = b"b" * 64
 
 
 class MeasuredCommunity(Community):
-    """Counts the messages that arrive; ``on_message`` may be replaced by what a measurement needs."""
+    """Counts the messages that arrive. A measurement may replace ``on_message``."""
 
     community_id = b"measured overlay id."
 
@@ -148,7 +148,7 @@ class AnsweringCommunity(MeasuredCommunity):
 
 def make_overlay(endpoint: Endpoint | None = None, level: str = "curve25519",
                  overlay_class: type[MeasuredCommunity] = MeasuredCommunity) -> MeasuredCommunity:
-    """An overlay with a fresh key and an empty network, on ``endpoint`` or on a new loopback one."""
+    """An overlay with a new key and an empty network, on ``endpoint`` or on a new one on loopback."""
     peer = Peer(default_eccrypto.generate_key(level))
     return overlay_class(CommunitySettings(my_peer=peer, endpoint=endpoint or UDPEndpoint(0, "127.0.0.1"),
                                            network=Network()))

@@ -9,7 +9,7 @@ from benchmarks.messages import AnsweringCommunity, make_overlay
 
 
 async def main() -> None:
-    """Print the port, then serve."""
+    """Print the port, then answer messages."""
     overlay = make_overlay(overlay_class=AnsweringCommunity)
     await overlay.endpoint.open()
     print(overlay.endpoint.get_address()[1], overlay.my_peer.public_key.key_to_bin().hex(), flush=True)

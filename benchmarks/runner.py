@@ -1,4 +1,4 @@
-"""Runs the cases in turn on each library, takes medians, and tells how they compare."""
+"""Runs the cases on each library in turn, and compares the medians."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ CASE_SECONDS = 600
 
 
 def case_names() -> list[str]:
-    """The names of all cases, in the order of the alphabet."""
+    """The names of all cases, in alphabetical order."""
     return sorted(path.stem for path in (Path(__file__).parent / "cases").glob("*.py") if path.stem != "__init__")
 
 
 @dataclass
 class Row:
-    """The values of one figure: for each library, one for each time that its case ran."""
+    """The values of one figure for each library, one for each run of its case."""
 
     case: str
     figure: Figure
     values: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, library: str) -> float | None:
-        """The median for ``library``, or nothing if it did not yield the figure."""
+        """The median for ``library``; ``None`` if there are no values."""
         values = self.values.get(library)
         return median(values) if values else None
 
     def ratio(self, ours: str, theirs: str) -> float | None:
-        """How many times better ``ours`` is: above 1 in its favour, whichever direction is the better one."""
+        """How many times better ``ours`` is than ``theirs``; less than 1 if it is worse."""
         mine, other = self.median(ours), self.median(theirs)
         if not mine or not other:
             return None
@@ -53,7 +53,7 @@ class Row:
 def run(cases: Sequence[str], libraries: Sequence[Library], repeat: int) -> tuple[list[Row], list[str]]:
     """Run each case ``repeat`` times on each library, interleaved (A B A B).
 
-    :returns: the rows in the order in which the figures first came, and what went wrong.
+    :returns: the rows, in the order in which their figures first appeared, and the failures.
     """
     rows: dict[tuple[str, str], Row] = {}
     failures: list[str] = []
@@ -84,7 +84,7 @@ def _run_once(case: str, library: Library) -> tuple[list[Figure], str]:
 
 
 def table(rows: Iterable[Row], libraries: Sequence[Library]) -> str:
-    """The medians as text; with two libraries also the ratio, above 1 where the first one is the better one."""
+    """The medians as text; with two libraries also the ratio, which is above 1 where the first one is better."""
     names = [library.name for library in libraries]
     head = ["case", "figure", "unit", *names, *(["ratio"] if len(names) > 1 else [])]
     lines = [head]
@@ -107,7 +107,7 @@ def _number(value: float | None) -> str:
 
 
 def report(rows: Iterable[Row], libraries: Sequence[Library]) -> dict[str, Any]:
-    """Everything that was measured, for machines: all values, not only the medians."""
+    """All values, for a JSON file."""
     names = [library.name for library in libraries]
     return {
         "python": platform.python_version(),

@@ -1,8 +1,9 @@
-"""Sends ready-made datagrams over real UDP as fast as the receiver takes them, and no faster.
+"""Sends prepared datagrams over UDP as fast as the receiver handles them.
 
-Run as ``sender PORT COUNTER COUNT`` by the case ``receive``. COUNTER is a file of 8 bytes into which the receiver
-writes how many datagrams it has handled (native byte order). Standard input is a JSON list with one list of datagrams
-in hex for each peer, all of one length. A peer's datagrams leave from a socket of its own. It needs no library.
+The case ``receive`` runs it as ``sender PORT COUNTER COUNT``. COUNTER is a file of 8 bytes into which the receiver
+writes the number of datagrams that it has handled (native byte order). Standard input is a JSON list with one list of
+datagrams in hexadecimal for each peer, all of the same length. Each peer has a socket of its own. The program imports
+no ``ipv8``.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from itertools import cycle
 from pathlib import Path
 
 BATCH = 32
-WINDOW = 256  # in flight at most: some 250 KiB with the kernel's own overhead, which the usual receive buffer holds
+WINDOW = 256  # in flight: about 250 KiB with the overhead of the kernel, which fit into a usual receive buffer
 GIVE_UP_SECONDS = 5.0
-UDP_SEGMENT = 103  # linux/udp.h: one system call sends many datagrams, so that the sender is never what is measured
+UDP_SEGMENT = 103  # linux/udp.h: one system call sends many datagrams, so that the sender is not the bottleneck
 
 
 def shared_counter(path: str) -> c_uint64:
-    """The number in a file, made 0 where the file is empty, which all processes see change at once."""
+    """The number in a file, in memory that processes share; 0 if the file is empty."""
     with Path(path).open("r+b") as file:
         if not file.read():
             file.write(bytes(8))
@@ -32,7 +33,7 @@ def shared_counter(path: str) -> c_uint64:
 
 
 def main() -> None:
-    """Send, and end with an error if datagrams were lost."""
+    """Send, and exit with an error if datagrams were lost."""
     port, counter_file, count = sys.argv[1:]
     peers = [[bytes.fromhex(packet) for packet in packets] for packets in json.load(sys.stdin)]
     size = len(peers[0][0])

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.simulation``: how fast simulated networks run and how well their nodes find each other."""
+"""``python -m benchmarks.simulation``: the speed of simulations, and how fast their nodes find each other."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ipv8.test.simulation.trace import message_name
 
 PEER_COUNTS = (1, 5, 10, 20)
 LATENCIES = (0.0, 0.025)
-"""Seconds on each of the two lines that a packet takes; the first is the network that the spec's figures are from."""
+"""Latencies in seconds; a packet takes two lines with this latency."""
 
 
 def convergence(nodes: int, latency: float, seed: int) -> dict[str, Any]:
-    """Virtual seconds until 95 % of the nodes have so many peers, and what they had sent by then."""
+    """The virtual seconds until 95 % of the nodes have a number of peers, and the messages sent until then."""
     with Simulation(seed, link=Link(latency=latency), stand_in_signatures=True, bootstrap_interval=5.0) as sim:
         sim.add_tracker()
         community = [sim.add_node(SimulatedCommunity) for _ in range(nodes)]
@@ -34,7 +34,7 @@ def convergence(nodes: int, latency: float, seed: int) -> dict[str, Any]:
 
 
 def speed(nodes: int, seconds: float, service: bool, stand_in: bool) -> dict[str, Any]:
-    """Real seconds that virtual ones take, with plain communities or with the overlay that the service runs."""
+    """The real seconds of a simulation, with plain communities or with the overlay of the service."""
     from ipv8.peerdiscovery.community import DiscoveryCommunity
 
     begin = perf_counter()
@@ -53,7 +53,7 @@ def speed(nodes: int, seconds: float, service: bool, stand_in: bool) -> dict[str
 
 
 def show_convergence(nodes: int, seeds: int) -> list[dict[str, Any]]:
-    """Print a table, and return what is in it."""
+    """Print a table and return its values."""
     report = []
     print(f"95 % of {nodes} nodes have so many peers after so many virtual seconds: median (worst) of {seeds} seeds\n")
     print("| latency | " + " | ".join(f"{peers} or more" for peers in PEER_COUNTS) + " | messages per node |")
@@ -72,7 +72,7 @@ def show_convergence(nodes: int, seeds: int) -> list[dict[str, Any]]:
 
 
 def show_sybil(honest: int, times: tuple[float, ...]) -> list[dict[str, Any]]:
-    """Print a table, and return what is in it."""
+    """Print a table and return its values."""
     print(f"\n{honest} nodes, and for each of them {IDENTITIES} identities of an attacker on 3 subnets: honest peers\n")
     print("| who comes first | after | nodes with 10 | fewest | median | real s |\n|---|---|---|---|---|---|")
     report = []
@@ -88,7 +88,7 @@ def show_sybil(honest: int, times: tuple[float, ...]) -> list[dict[str, Any]]:
 
 
 def show_speed(nodes: int, seconds: float, large: int) -> list[dict[str, Any]]:
-    """Print a table, and return what is in it."""
+    """Print a table and return its values."""
     print("\n| nodes | overlay | signatures | virtual s | packets | real s |\n|---|---|---|---|---|---|")
     report = []
     for count, length, service, stand_in in ((nodes, seconds, False, False), (nodes, seconds, False, True),
@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs for each convergence (default: 5)")
     parser.add_argument("--honest", type=int, default=30, metavar="N", help="nodes that are attacked (default: 30)")
     parser.add_argument("--after", type=float, nargs="+", default=[120.0, 600.0], metavar="S",
-                        help="virtual seconds after which the attacked are looked at (default: 120 600)")
+                        help="virtual seconds after which peers are counted (default: 120 600)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all values")
     options = parser.parse_args()
     report: dict[str, Any] = {}

@@ -1,12 +1,12 @@
-"""The tracker of the case ``tracker``: that of this tree, or where the installed library brings none, a stand-in.
+"""The tracker of the case ``tracker``: that of this tree, or a stand-in for a library without one.
 
-The ``pyipv8`` wheel has no tracker program (its repository has one). :class:`StandIn` is this project's own, written
-for the comparison by the rules of spec 05 section 12, on the public ``Community`` that the wheel does have: every step
-that the rules ask for, and nothing else. It leaves out what would only cost it time: asking who is still there.
+The ``pyipv8`` wheel has no tracker program. :class:`StandIn` was written for this comparison by the rules of
+doc/protocol/trackers.md section 3, with the public ``Community`` of the wheel. It does what the rules ask for, except
+asking peers whether they are still there, which would only take time.
 
-Run as a program with ``own`` or ``curve25519``, the kind of its key: by those rules a tracker has a ``very-low`` one,
-this library's has a curve25519 one. It prints its port, then its processor time in seconds for each line on standard
-input, until that ends.
+Run it as a program with the kind of its key: ``own``, which is ``very-low`` by those rules and curve25519 for the
+tracker of this library, or ``curve25519``. It prints its port, then its processor time in seconds for each line on
+standard input, until that ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TRIM_SECONDS = 10.0
 
 
 class StandIn(Community):
-    """Introduces those who ask for the same overlay to one another, in at most a hundred peers."""
+    """Introduces peers of the same overlay to one another, and keeps at most a hundred peers."""
 
     community_id = b"a tracker's very own"
 
@@ -64,7 +64,7 @@ class StandIn(Community):
             introduction=random.choice(others) if others else None, prefix=prefix))
 
     def trim(self) -> None:
-        """Forget the peers that are too many, the oldest ones first."""
+        """Remove the oldest peers while there are too many."""
         peers = sorted(self.network.verified_peers, key=lambda peer: peer.creation_time)
         for peer in peers[:max(0, len(peers) - MOST_PEERS)]:
             self.network.remove_peer(peer)
@@ -81,7 +81,7 @@ def make_tracker(endpoint: Any, own_key: bool) -> Any:
 
 
 async def main() -> None:
-    """Serve."""
+    """Introduce peers until standard input ends."""
     endpoint = UDPEndpoint(0, "127.0.0.1")
     await endpoint.open()
     tracker = make_tracker(endpoint, sys.argv[1] == "own")

@@ -1,7 +1,7 @@
 """The node that is attacked: a service that walks and answers signed messages.
 
-Run as a program by ``benchmarks.hostile``: tells where it is, reports whenever a line comes in, and ends with its
-standard input.
+``benchmarks.hostile`` runs it as a program. It prints its address, then a report for each line on standard input, until
+that ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["CountingHandler", "report", "start_victim"]
 
 
 class CountingHandler(logging.Handler):
-    """Counts log records, and those of them that have a traceback."""
+    """Counts log records, and those with a traceback."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class CountingHandler(logging.Handler):
 
 
 async def start_victim() -> IPv8:
-    """A node on loopback with the overlay of the measurements, which looks for peers as nodes do."""
-    get_providers().clear()  # the addresses of this machine's other interfaces play no part on loopback
+    """A node on loopback with the overlay of the measurements and a walker."""
+    get_providers().clear()  # addresses of other interfaces of this machine are not used on loopback
     builder = ConfigBuilder().clear_keys().clear_overlays().set_log_level("INFO").add_ephemeral_key("my peer")
     builder.set_address("127.0.0.1").set_port(0)
     builder.add_overlay("AnsweringCommunity", "my peer", [WalkerDefinition(Strategy.RandomWalk, 20, {"timeout": 3.0})],
@@ -50,7 +50,7 @@ async def start_victim() -> IPv8:
 
 
 def report(node: IPv8, log: CountingHandler) -> dict[str, Any]:
-    """What an attack may have changed in ``node``."""
+    """The state of ``node`` that an attack may change."""
     overlay: Any = node.overlays[0]
     network = node.network
     drops = getattr(overlay, "drops", {})
@@ -76,14 +76,14 @@ def report(node: IPv8, log: CountingHandler) -> dict[str, Any]:
 
 
 def _resident() -> int:
-    """The resident memory of this process in KiB; 0 where the system does not tell."""
+    """The resident memory of this process in KiB; 0 if the system does not tell."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
 
 
 async def main() -> None:
-    """Serve and report."""
+    """Run the node and report."""
     log = CountingHandler()
     logging.getLogger().addHandler(log)
     node = await start_victim()

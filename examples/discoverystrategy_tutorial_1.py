@@ -1,7 +1,7 @@
-"""A discovery strategy of our own, added to a node that runs already.
+"""A discovery strategy that is added to a running node.
 
-All overlays of a node share one socket. A strategy is called in each round, one after the other with the strategies of
-all overlays, and so what it sends does not come in bursts.
+All overlays of a node share one socket. The strategies of all overlays are called one after another, so that their
+packets do not leave at the same time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class MyCommunity(Community):
 
 
 class AskAnybody(DiscoveryStrategy[MyCommunity]):
-    """Asks a random peer for an introduction to somebody else."""
+    """Asks a random peer for an introduction to another peer."""
 
     def take_step(self) -> None:
         with self.walk_lock:
@@ -41,7 +41,7 @@ async def main() -> None:
                 IPv8(builder.add_ephemeral_key("my peer").finalize(), extra_communities=classes) as second):
         overlay = first.get_overlay(MyCommunity)
         assert overlay is not None
-        first.add_strategy(overlay, AskAnybody(overlay), -1)  # -1: however many peers there are
+        first.add_strategy(overlay, AskAnybody(overlay), -1)  # -1: for any number of peers
         overlay.walk_to(("127.0.0.1", second.endpoint.get_address()[1]))
         await run_forever()
 

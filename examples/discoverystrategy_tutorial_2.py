@@ -1,4 +1,4 @@
-"""A discovery strategy of our own, called by its name in a configuration, and used by a launcher."""
+"""A discovery strategy that a configuration names, and that a launcher uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ipv8_service import IPv8
 
 
 class AskAnybody(DiscoveryStrategy[Community]):
-    """Asks a random peer for an introduction to somebody else."""
+    """Asks a random peer for an introduction to another peer."""
 
     def take_step(self) -> None:
         with self.walk_lock:

@@ -1,4 +1,4 @@
-"""Step 2: two nodes in one process. Both want port 8090, so the second one takes the next that is free."""
+"""Step 2: two nodes in one process. Both ask for port 8090; the second one gets the next free port."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Step 3: two nodes with keys of their own, and an overlay of our own, which does nothing yet.
+"""Step 3: two nodes with their own keys and an overlay, which does nothing yet.
 
-The configuration calls the overlay by a name. The class that belongs to the name is handed to the node along with it.
+The configuration has the name of the overlay. The class with this name is given to the node as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipv8_service import IPv8
 
 
 class MyCommunity(Community):
-    # Everybody with the same 20 bytes is in the same overlay. Here it is a new one each time the program starts.
+    # All nodes with the same 20 bytes are in the same overlay. Here it is another overlay each time the program starts.
     community_id = os.urandom(20)
 
 

@@ -1,7 +1,7 @@
-"""Step 4: the overlay tells whom it finds.
+"""Step 4: the overlay prints the peers that it finds.
 
-``started`` is called once the node is on the network, because the configuration says so. The address that is printed
-with a peer may change at any time: what stays is its key, and ``mid``, the hash of that.
+The configuration says that ``started`` is called when the node is on the network. The printed address of a peer may
+change at any time. Its key does not change, and neither does ``mid``, the hash of the key.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def main() -> None:
     classes = {"MyCommunity": MyCommunity}
     async with (IPv8(configure(1), extra_communities=classes) as first,
                 IPv8(configure(2), extra_communities=classes) as second):
-        # The walk finds the other node by way of the public bootstrap servers. This is for those who are offline.
+        # The walk finds the other node through the public bootstrap servers. This works without them.
         second.overlays[0].walk_to(("127.0.0.1", first.endpoint.get_address()[1]))
         await run_forever()
 

@@ -1,7 +1,7 @@
-"""Step 5: three nodes that send messages, and keep a Lamport clock by them.
+"""Step 5: three nodes that send messages with a Lamport clock.
 
-A Lamport clock counts events. Who receives a message moves its clock past the one that came with the message, so that
-whatever is caused by an event has a later time than the event.
+A Lamport clock counts events. The receiver of a message sets its clock to a later time than that of the message, so
+that everything that an event causes has a later time than the event.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ClockCommunity(Community):
 
     def greet(self) -> None:
         if self.lamport_clock:
-            self.cancel_pending_task("greet")  # the messages keep themselves going by now
+            self.cancel_pending_task("greet")  # from now on, each message is answered
         for peer in self.get_peers():
             self.ez_send(peer, ClockMessage(self.lamport_clock))
 
@@ -49,7 +49,7 @@ class ClockCommunity(Community):
     async def on_clock(self, peer: Peer, message: ClockMessage) -> None:
         self.lamport_clock = max(self.lamport_clock, message.clock) + 1
         print(self.my_peer, "has clock", self.lamport_clock, "after a message of", peer)
-        await asyncio.sleep(0.5)  # or it would be hard to read along
+        await asyncio.sleep(0.5)  # slow enough to read the output
         self.ez_send(peer, ClockMessage(self.lamport_clock))
 
 
@@ -66,7 +66,7 @@ async def main() -> None:
         nodes = [await stack.enter_async_context(IPv8(configure(number),
                                                       extra_communities={"ClockCommunity": ClockCommunity}))
                  for number in (1, 2, 3)]
-        for node in nodes[1:]:  # as in step 4: for those who are offline
+        for node in nodes[1:]:  # as in step 4, this works without bootstrap servers
             node.overlays[0].walk_to(("127.0.0.1", nodes[0].endpoint.get_address()[1]))
         await run_forever()
 

@@ -1,4 +1,4 @@
-"""Step 1: keep something under a number, and find it again."""
+"""Step 1: store state under a number, and find it again."""
 
 from __future__ import annotations
 

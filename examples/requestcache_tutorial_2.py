@@ -1,4 +1,4 @@
-"""Step 2: what nobody takes out in time is dropped, and told so."""
+"""Step 2: a cache that is not removed in time is dropped, and ``on_timeout`` is called."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StateCache(NumberCacheWithName):
 
     @property
     def timeout_delay(self) -> float:
-        return 3.0  # seconds; it would be 10 otherwise
+        return 3.0  # seconds; the default is 10
 
     def on_timeout(self) -> None:
         print("nobody asked for state", self.state)

@@ -1,7 +1,9 @@
-"""Step 3: two peers count to ten together, by requests and responses that carry the number of a cache.
+"""Step 3: two peers count to ten, with requests and responses that contain the number of a cache.
 
-Every request but the first is sent twice. That gives two responses, but only the first one finds the cache, and so
-nothing is counted twice: neither a network that duplicates packets nor somebody who replays them does harm.
+Every community has a request cache, which is shut down when the community is unloaded.
+
+Every request but the first is sent twice. Of the two responses, only the first one finds the cache, so that nothing is
+counted twice. Packets that the network duplicates, or that an attacker replays, do no harm.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from ipv8.community import Community
 from ipv8.configuration import ConfigBuilder
 from ipv8.lazy_community import lazy_wrapper, retrieve_cache
 from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
-from ipv8.requestcache import RandomNumberCacheWithName, RequestCache
+from ipv8.requestcache import RandomNumberCacheWithName
 from ipv8_service import IPv8
 
 if TYPE_CHECKING:
     from ipv8.community import CommunitySettings
     from ipv8.peer import Peer
+    from ipv8.requestcache import RequestCache
 
 GOAL = 10
 
@@ -55,14 +58,9 @@ class CountCommunity(Community):
 
     def __init__(self, settings: CommunitySettings) -> None:
         super().__init__(settings)
-        self.request_cache = RequestCache()
         self.finished = asyncio.Event()
         self.add_message_handler(CountRequest, self.on_request)
         self.add_message_handler(CountResponse, self.on_response)
-
-    async def unload(self) -> None:
-        await self.request_cache.shutdown()
-        await super().unload()
 
     def started(self) -> None:
         self.register_task("begin", self.begin, interval=0.1, delay=0)

@@ -9,12 +9,12 @@ from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
 from ipv8.messaging.payload_dataclass import DataClassPayload, type_from_format
 from ipv8.messaging.serialization import Payload, Serializable, default_serializer
 
-I = type_from_format("I")  # noqa: E741 - formats have the names that they have
+I = type_from_format("I")  # noqa: E741 - the name of the format
 H = type_from_format("H")
 
 
 class BareMessage(Serializable):
-    """The least that can be sent: formats, and a way to values and back."""
+    """The minimum: formats, and methods that convert to values and back."""
 
     format_list = ["I", "H"]
 
@@ -48,7 +48,7 @@ class HandWrittenMessage(Payload):
 
 
 class VariableMessage(VariablePayload):
-    """Two lists say it all."""
+    """Two lists describe the message."""
 
     format_list = ["I", "H"]
     names = ["field1", "field2"]
@@ -64,7 +64,7 @@ class CompiledMessage(VariablePayload):
 
 @dataclass
 class DataclassMessage(DataClassPayload):
-    """The annotations say it all, and type checkers know the fields."""
+    """The annotations describe the message, and type checkers know the fields."""
 
     field1: Annotated[int, I]
     field2: Annotated[int, H]

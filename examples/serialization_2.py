@@ -25,7 +25,7 @@ class Reading(VariablePayload):
 
 @vp_compile
 class Battery(VariablePayload):
-    format_list = []  # its mere presence says that the battery is low
+    format_list = []  # a message that has it says that the battery is low
     names = []
 
 

@@ -1,4 +1,4 @@
-"""Message numbers that the payloads know themselves."""
+"""Payload classes with a message number."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class QuizCommunity(Community):
     def __init__(self, settings: CommunitySettings) -> None:
         super().__init__(settings)
         self.answered = asyncio.Event()
-        self.add_message_handler(Question, self.on_question)  # takes the number from the class
+        self.add_message_handler(Question, self.on_question)  # the number is that of the class
         self.add_message_handler(Answer, self.on_answer)
 
     def ask(self, peer: Peer) -> None:
-        packet = self.ezr_pack(Question.msg_id, Question(42))  # the long way
+        packet = self.ezr_pack(Question.msg_id, Question(42))  # in two steps
         self.endpoint.send(peer.address, packet)
 
     @lazy_wrapper(Question)
     def on_question(self, peer: Peer, question: Question) -> None:
         print("Asked by", peer, "\n", question)
-        self.ez_send(peer, Answer(43))  # the short way: it packs and sends, as the number of the payload
+        self.ez_send(peer, Answer(43))  # in one step: it packs the payload with its number and sends it
 
     @lazy_wrapper(Answer)
     def on_answer(self, peer: Peer, answer: Answer) -> None:

@@ -30,7 +30,7 @@ class VariableMessage(VariablePayload):
 class DataclassMessage(DataClassPayload):
     msg_id = 2
 
-    dictionary: str  # what is on the wire; the attribute is a dict
+    dictionary: str  # the type on the wire; the attribute is a dict
 
     def fix_pack_dictionary(self, value: dict[str, Any]) -> str:
         return json.dumps(value)

@@ -1,4 +1,4 @@
-"""A format of one's own: anything that JSON can say."""
+"""A custom format: everything that JSON can contain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ipv8_service import IPv8
 
 
 class PackerJSON(Packer[Any, Any]):
-    """JSON text behind its length in two bytes."""
+    """JSON text after its length in two bytes."""
 
     def pack(self, data: Any) -> bytes:
         text = json.dumps(data).encode()
@@ -29,7 +29,7 @@ class PackerJSON(Packer[Any, Any]):
         start = offset + 2
         unpack_list.append(json.loads(data[start : start + size]))
         end: int = start + size
-        return end  # the serializer refuses the packet if this is behind its end
+        return end  # the serializer refuses the packet if this is after its end
 
 
 @vp_compile
@@ -48,7 +48,7 @@ class LibraryCommunity(Community):
         self.add_message_handler(Document, self.on_document)
 
     def get_serializer(self) -> Serializer:
-        serializer = super().get_serializer()  # belongs to this overlay alone
+        serializer = super().get_serializer()  # used by this overlay only
         serializer.add_packer("json", PackerJSON())
         return serializer
 

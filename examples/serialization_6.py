@@ -1,4 +1,4 @@
-"""No payloads at all: a message that the community packs, signs and checks itself."""
+"""A message without payloads: the community packs, signs and verifies it itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RawCommunity(Community):
             "public_key": self.my_peer.public_key.key_to_bin().hex(),
             "signature": self.my_peer.key.signature(message).hex(),  # type: ignore[attr-defined]  # one's own key is private
         }
-        # The prefix makes the packet come to this community, the byte behind it makes it come to this handler.
+        # The prefix selects the community, and the byte after it selects the handler.
         packet = self.get_prefix() + b"\x01" + json.dumps(fields).encode()
         self.endpoint.send(address, packet)
 
@@ -38,7 +38,7 @@ class RawCommunity(Community):
         header_size = len(self.get_prefix()) + 1
         fields = json.loads(data[header_size:])
         message = bytes.fromhex(fields["message"])
-        public_key = self.crypto.key_from_public_bin(bytes.fromhex(fields["public_key"]))
+        public_key = self.crypto.key_from_network(bytes.fromhex(fields["public_key"]))
         valid = self.crypto.is_valid_signature(public_key, message, bytes.fromhex(fields["signature"]))
         print("From", source_address, "comes", message, "with a", "valid" if valid else "bad", "signature")
         self.received.set()

@@ -1,4 +1,4 @@
-"""Payloads inside of payloads: one, or a list of them."""
+"""Payloads inside payloads: one, or a list of them."""
 
 from __future__ import annotations
 

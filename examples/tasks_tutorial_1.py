@@ -1,6 +1,6 @@
 """Step 1: what asyncio does with coroutines that are called, awaited, and scheduled.
 
-Calling an async function runs none of it. The first call below is therefore without effect, save for a warning.
+Calling an async function does not run it. Therefore the first call below has no effect but a warning.
 """
 
 from __future__ import annotations

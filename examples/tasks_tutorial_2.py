@@ -1,4 +1,4 @@
-"""Step 2: keep the future of what runs in the background, and await that instead of guessing how long it takes."""
+"""Step 2: keep the future of a task in the background and await it, instead of guessing how long the task takes."""
 
 from __future__ import annotations
 

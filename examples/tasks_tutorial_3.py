@@ -1,4 +1,4 @@
-"""Step 3: a task manager keeps the futures, by name. Every Community is one."""
+"""Step 3: a task manager keeps futures by name. Every Community is a task manager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 4: tasks that need no name of their own, all running at the same time."""
+"""Step 4: tasks that have no name of their own and run at the same time."""
 
 from __future__ import annotations
 

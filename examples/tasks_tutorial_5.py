@@ -1,4 +1,4 @@
-"""Step 5: tasks that run later, or again and again."""
+"""Step 5: tasks that run later, or repeatedly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMPLETED: list[int] = []
 class Counter(TaskManager):
     def start(self) -> None:
         self.register_task("tick", self.tick, interval=0.1)  # the first time after 0.1 s; at once with delay=0
-        self.register_task("interrupt", COMPLETED.append, 2, delay=0.5)  # plain functions will do
+        self.register_task("interrupt", COMPLETED.append, 2, delay=0.5)  # plain functions work, too
 
     def tick(self) -> None:
         COMPLETED.append(1)

@@ -1,7 +1,6 @@
-"""Step 6: how to test a community that starts tasks in its constructor, which is better left to another method.
+"""Step 6: test a community that starts tasks in its constructor. It is better to start them in another method.
 
-``create_node`` is called before the event loop gets to run anything, so what the constructor registered can still be
-cancelled there.
+``create_node`` is called before the event loop runs the tasks, so they can be cancelled there.
 """
 
 from __future__ import annotations

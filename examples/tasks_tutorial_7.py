@@ -1,4 +1,4 @@
-"""Step 7: futures that end together with a request cache, whatever happens to it."""
+"""Step 7: futures that are completed when their request cache times out or is shut down."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def main() -> None:
     answered, late, abandoned = (AnswerCache(request_cache, number) for number in range(3))
 
     request_cache.add(answered)
-    with request_cache.passthrough():  # what is added in here times out at once: for tests
+    with request_cache.passthrough():  # caches that are added here time out at once: for tests
         request_cache.add(late)
     request_cache.add(abandoned)
 

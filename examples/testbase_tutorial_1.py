@@ -1,4 +1,4 @@
-"""Step 1: test a community with nodes that live in the test, without sockets and without waiting."""
+"""Step 1: test a community with nodes inside the test, without sockets and without waiting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unittest
 from typing import TYPE_CHECKING, Any
 
 from ipv8.community import Community, CommunitySettings
-from ipv8.requestcache import NumberCache, RequestCache
+from ipv8.requestcache import NumberCache
 from ipv8.test.base import TestBase
 from ipv8.test.mocking.ipv8 import MockIPv8
 
@@ -35,13 +35,8 @@ class VisitorCommunity(Community):
     def __init__(self, settings: VisitorSettings) -> None:
         super().__init__(settings)
         self.capacity = settings.capacity
-        self.request_cache = RequestCache()
         self.last_visitor: Peer | None = None
         self.timed_out = False
-
-    async def unload(self) -> None:
-        await self.request_cache.shutdown()
-        await super().unload()
 
     def introduction_request_callback(self, peer: Peer, dist: Any, payload: Any) -> None:
         self.last_visitor = peer
@@ -59,13 +54,13 @@ class TestVisitors(TestBase[VisitorCommunity]):
         await super().tearDown()  # always
 
     async def test_access(self) -> None:
-        """``overlay(i)`` is the community of node ``i``, and there are more shortcuts like it."""
+        """``overlay(i)`` is the community of node ``i``. There are more shortcuts like this."""
         assert self.overlay(0).capacity is None
         assert self.my_peer(1) == self.peer(1)
         assert [self.peer(1)] == self.overlay(0).get_peers()
 
     async def test_messages(self) -> None:
-        """Messages travel while ``deliver_messages`` waits for them."""
+        """Messages are delivered while ``deliver_messages`` waits."""
         self.overlay(0).walk_to(self.address(1))
         assert self.overlay(1).last_visitor is None
         await self.deliver_messages()
@@ -78,14 +73,14 @@ class TestVisitors(TestBase[VisitorCommunity]):
         assert self.my_peer(0) == self.overlay(1).last_visitor
 
     async def test_timeout(self) -> None:
-        """Within ``passthrough`` caches time out at once."""
+        """Inside ``passthrough``, caches time out at once."""
         with self.overlay(0).request_cache.passthrough():
             self.overlay(0).add_cache()
         await self.deliver_messages()
         assert self.overlay(0).timed_out
 
     async def test_timeout_of_others(self) -> None:
-        """That can be limited to some classes of caches."""
+        """``passthrough`` can be limited to some classes of caches."""
         class OtherCache(NumberCache):
             pass
 
@@ -95,7 +90,7 @@ class TestVisitors(TestBase[VisitorCommunity]):
         assert not self.overlay(0).timed_out
 
     async def test_files(self) -> None:
-        """Directories that are gone after the test."""
+        """Directories that are removed after the test."""
         assert os.path.basename(self.temporary_directory()) in os.listdir()
 
 
@@ -108,12 +103,12 @@ class TestSettings(TestBase[VisitorCommunity]):
 
 class TestOwnNodes(TestBase[VisitorCommunity]):
     def create_node(self, *args: Any, **kwargs: Any) -> MockIPv8:
-        """Nodes with another kind of key; by default they have one that is made quickly."""
+        """Nodes with another kind of key. The default is a kind that is made quickly."""
         assert self.overlay_class is not None
         return MockIPv8("curve25519", self.overlay_class, *args, **kwargs)
 
     def patch_overlays(self, i: int) -> None:
-        """Exceptions of message handlers fail the test, but for node 1 they are only logged, as in real life."""
+        """Exceptions in message handlers fail the test. Those of node 1 are only logged, as in production."""
         if i != 1:
             super().patch_overlays(i)
 

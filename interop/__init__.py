@@ -1,1 +1,1 @@
-"""Real nodes of the existing ecosystem and of this library, in processes of their own, talk to each other."""
+"""Tests with nodes of ``pyipv8`` and of this library, each in a process of its own."""

@@ -1,4 +1,4 @@
-"""Fixtures: the two libraries and nodes of them, which never outlive a test."""
+"""Fixtures: the two libraries, and nodes of them, which end with the test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ StartNode = Callable[..., Awaitable[NodeProcess]]
 
 @pytest.fixture(scope="session")
 def libraries() -> dict[str, Any]:
-    """Both libraries by the names that the tests use."""
+    """Both libraries, by the names in the tests."""
     try:
         return {"ours": environment.ours(), "theirs": environment.theirs()}
     except environment.EnvironmentUnavailableError as e:

@@ -1,4 +1,4 @@
-"""Starting nodes in processes of their own, commanding them, and awaiting what they tell."""
+"""Starts nodes in processes of their own, sends them commands, and waits for their events."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ STOP_SECONDS = 10.0
 
 
 class NodeFailureError(AssertionError):
-    """A node ended, or did not tell in time what was expected of it; the message holds what it did tell."""
+    """A node ended, or an event did not come in time; the message has the events that came."""
 
 
 class NodeProcess:
-    """One node."""
+    """A node in a process of its own."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
@@ -55,15 +55,15 @@ class NodeProcess:
         return node
 
     async def command(self, do: str, **details: Any) -> None:
-        """Have the node do something."""
+        """Send a command to the node."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"do": do, **details}).encode() + b"\n")
         await self.process.stdin.drain()
 
     async def expect(self, event: str, **details: Any) -> dict[str, Any]:
-        """Wait until the node tells of such an event, or take the oldest that it has told of already.
+        """Return the oldest event with this name and these details; wait for one if there is none.
 
-        :raises NodeFailureError: if it does not, before the deadline.
+        :raises NodeFailureError: if none comes in time.
         """
         def find() -> dict[str, Any] | None:
             return next((found for found in self.events if found["event"] == event
@@ -81,7 +81,7 @@ class NodeProcess:
             return found
 
     async def stop(self) -> str:
-        """End the node as it should end, and return what it wrote to its standard error stream."""
+        """Let the node stop by itself, and return what it wrote to its standard error stream."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         await self.expect("stopped")
@@ -90,10 +90,10 @@ class NodeProcess:
         return self.errors
 
     async def kill(self) -> None:
-        """End the node at once, if it has not ended."""
+        """Kill the process, if it has not ended."""
         if self.process.returncode is None:
             with suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGKILL)  # Process.kill would reap it behind the back of asyncio
+                os.kill(self.process.pid, signal.SIGKILL)  # Process.kill would take the exit status from asyncio
         await self.process.wait()
         await asyncio.gather(*self._readers)
 

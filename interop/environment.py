@@ -1,8 +1,8 @@
 """The libraries that the tests start nodes with: the one of this tree and installed releases of ``pyipv8``.
 
-``pyipv8`` lives in a virtual environment of its own below ``.venvs``, which is made the first time that it is needed
-and used again afterwards. ``PYIPV8_VENV`` names another one to use instead; with ``IPV8_SKIP_INTEROP=1`` the tests are
-skipped where none can be made.
+``pyipv8`` is installed into a virtual environment below ``.venvs`` when it is needed for the first time. The variable
+``PYIPV8_VENV`` names another virtual environment to use. With ``IPV8_SKIP_INTEROP=1`` the tests are skipped where
+``pyipv8`` cannot be installed.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def ours() -> Library:
 
 @cache
 def theirs() -> Library:
-    """An installed ``pyipv8``, which is installed first where that has not been done.
+    """An installed ``pyipv8``. It is installed first if necessary.
 
-    :raises EnvironmentUnavailableError: if that fails.
+    :raises EnvironmentUnavailableError: if it cannot be installed.
     """
     existing = os.environ.get("PYIPV8_VENV")
     if existing:

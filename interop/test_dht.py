@@ -28,7 +28,7 @@ async def ask(node: NodeProcess, do: str, **details: Any) -> Any:
 
 
 async def network(start: StartNode, kinds: list[str], **options: Any) -> list[NodeProcess]:
-    """Nodes that all know each other."""
+    """Start nodes and let them know each other."""
     nodes = [await start(kind, program="dht_node", **options) for kind in kinds]
     for node in nodes:
         for other in nodes:

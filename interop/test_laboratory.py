@@ -16,7 +16,8 @@ from interop.laboratory.report import ROUTERS
 from interop.laboratory.simulated import simulate
 
 TRIED = [name for name, (kinds, _) in MATRICES.items() if "bare" not in kinds]
-"""Whether two nodes behind bare routers meet depends on which packet is first, and so on how busy this machine is."""
+"""Whether two nodes behind routers without rules meet depends on which packet comes first, and so on the load of this
+machine."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

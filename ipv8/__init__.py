@@ -1,17 +1,17 @@
 """Overlays between public keys.
 
-The names that most programs need, importable from here::
+The names that most programs need can be imported from here::
 
-    from . import Community, Peer, message, run
+    from ipv8 import Community, Peer, message, run
 
-A name is loaded when it is first asked for, so importing the package costs next to nothing and pulls in nothing that is
-not used.
+A name is imported from its own module when it is first asked for, so importing the package takes little time and loads
+nothing that is not used.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
-"""Not imported from ``typing``, which takes longer to load than all else here; type checkers know the name."""
+"""Not imported from ``typing``, which takes longer to load than everything else here; type checkers know the name."""
 
 if TYPE_CHECKING:
     from .community import Community as Community, CommunitySettings as CommunitySettings
@@ -75,47 +75,75 @@ if TYPE_CHECKING:
     from .taskmanager import TaskManager as TaskManager, task as task
     from .util import run_forever as run_forever
 
-_HOMES = {
-    "community": ("Community", "CommunitySettings"),
-    "configuration": ("Bootstrapper", "BootstrapperDefinition", "ConfigBuilder", "Strategy", "WalkerDefinition",
-                      "default_bootstrap_defs", "get_default_configuration"),
-    "declaration": ("message",),
-    "keyvault.crypto": ("ECCrypto", "default_eccrypto"),
-    "lazy_community": ("EZPackOverlay", "PacketDecodingError", "lazy_wrapper", "lazy_wrapper_unsigned",
-                       "lazy_wrapper_unsigned_wd", "lazy_wrapper_wd", "retrieve_cache"),
-    "loader": ("CommunityLauncher", "IPv8CommunityLoader"),
-    "messaging.address": ("Address", "DomainAddress", "UDPv4Address", "UDPv6Address"),
-    "messaging.lazy_payload": ("VariablePayload", "VariablePayloadWID", "vp_compile"),
-    "messaging.payload_dataclass": ("DataClassPayload", "type_from_format"),
-    "messaging.serialization": ("PackError", "Packer", "Payload", "Serializable", "Serializer", "default_serializer"),
-    "overlay": ("Overlay",),
-    "peer": ("Peer",),
-    "peerdiscovery.discovery": ("DiscoveryStrategy", "EdgeWalk", "RandomWalk"),
-    "peerdiscovery.network": ("Network", "PeerObserver"),
-    "requestcache": ("NumberCache", "NumberCacheWithName", "RandomNumberCache", "RandomNumberCacheWithName",
-                     "RequestCache"),
-    "service": ("IPv8", "run"),
-    "taskmanager": ("TaskManager", "task"),
-    "util": ("run_forever",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - the table above is the one list of names
+__all__ = [
+    "Address", "Bootstrapper", "BootstrapperDefinition", "Community", "CommunityLauncher", "CommunitySettings",
+    "ConfigBuilder", "DataClassPayload", "DiscoveryStrategy", "DomainAddress", "ECCrypto", "EZPackOverlay", "EdgeWalk",
+    "IPv8", "IPv8CommunityLoader", "Network", "NumberCache", "NumberCacheWithName", "Overlay", "PackError", "Packer",
+    "PacketDecodingError", "Payload", "Peer", "PeerObserver", "RandomNumberCache", "RandomNumberCacheWithName",
+    "RandomWalk", "RequestCache", "Serializable", "Serializer", "Strategy", "TaskManager", "UDPv4Address",
+    "UDPv6Address", "VariablePayload", "VariablePayloadWID", "WalkerDefinition", "default_bootstrap_defs",
+    "default_eccrypto", "default_serializer", "get_default_configuration", "lazy_wrapper", "lazy_wrapper_unsigned",
+    "lazy_wrapper_unsigned_wd", "lazy_wrapper_wd", "message", "retrieve_cache", "run", "run_forever", "task",
+    "type_from_format", "vp_compile",
+]
 
 
-if not TYPE_CHECKING:  # for type checkers it would mean that every name is there, misspelt ones included
-    def __getattr__(name: str) -> object:
-        """Load a name of the public surface, the first time that it is used."""
-        home = _HOME_OF.get(name)
-        if home is None:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
-        from importlib import import_module
-
-        value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+if not TYPE_CHECKING:  # type checkers would take every name, misspelt ones included, for one of this module
+    def __getattr__(name: str) -> object:  # noqa: C901 - one case for each module
+        """Import a name of the public surface when it is first asked for."""
+        match name:
+            case "Community" | "CommunitySettings":
+                from . import community as home
+            case (
+                "Bootstrapper" | "BootstrapperDefinition" | "ConfigBuilder" | "Strategy" | "WalkerDefinition" |
+                "default_bootstrap_defs" | "get_default_configuration"
+            ):
+                from . import configuration as home
+            case "message":
+                from . import declaration as home
+            case "ECCrypto" | "default_eccrypto":
+                from .keyvault import crypto as home
+            case (
+                "EZPackOverlay" | "PacketDecodingError" | "lazy_wrapper" | "lazy_wrapper_unsigned" |
+                "lazy_wrapper_unsigned_wd" | "lazy_wrapper_wd" | "retrieve_cache"
+            ):
+                from . import lazy_community as home
+            case "CommunityLauncher" | "IPv8CommunityLoader":
+                from . import loader as home
+            case "Address" | "DomainAddress" | "UDPv4Address" | "UDPv6Address":
+                from .messaging import address as home
+            case "VariablePayload" | "VariablePayloadWID" | "vp_compile":
+                from .messaging import lazy_payload as home
+            case "DataClassPayload" | "type_from_format":
+                from .messaging import payload_dataclass as home
+            case "PackError" | "Packer" | "Payload" | "Serializable" | "Serializer" | "default_serializer":
+                from .messaging import serialization as home
+            case "Overlay":
+                from . import overlay as home
+            case "Peer":
+                from . import peer as home
+            case "DiscoveryStrategy" | "EdgeWalk" | "RandomWalk":
+                from .peerdiscovery import discovery as home
+            case "Network" | "PeerObserver":
+                from .peerdiscovery import network as home
+            case (
+                "NumberCache" | "NumberCacheWithName" | "RandomNumberCache" | "RandomNumberCacheWithName" |
+                "RequestCache"
+            ):
+                from . import requestcache as home
+            case "IPv8" | "run":
+                from . import service as home
+            case "TaskManager" | "task":
+                from . import taskmanager as home
+            case "run_forever":
+                from . import util as home
+            case _:
+                msg = f"module {__name__!r} has no attribute {name!r}"
+                raise AttributeError(msg)
+        value = globals()[name] = getattr(home, name)
         return value
 
 
 def __dir__() -> list[str]:
-    """What can be asked for, loaded or not."""
-    return sorted({*globals(), *_HOME_OF})
+    """The names that can be asked for, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -1,110 +1,172 @@
-"""The classes that a configuration may name; their modules are imported when they are needed (spec 06 section 3).
+"""The classes that a configuration may name; each is imported when it is first needed (doc/configuration.md).
 
 Programs extend the three tables in place, by way of ``ipv8_service``::
 
     from ipv8_service import _COMMUNITIES
     _COMMUNITIES["MyCommunity"] = MyCommunity
+
+What programs of the ecosystem know and this release does not have is named here too: :data:`ABSENT_COMMUNITIES` and
+:func:`tunnel_endpoint_class`. A package that is added gets a function that imports its class, as those below, and its
+name is removed from the list.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+    from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
 
-__all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "ClassTable"]
+__all__ = ["ABSENT_COMMUNITIES", "_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "ClassTable", "tunnel_endpoint_class"]
 
-T = TypeVar("T")
+Importer = Callable[[], type[Any]]
+
+ABSENT_COMMUNITIES = ("AttestationCommunity", "HiddenTunnelCommunity", "IdentityCommunity", "TunnelCommunity")
+"""The overlays that configurations of the ecosystem name and this release does not have."""
 
 
 class ClassTable(dict[str, type[Any]]):
-    """A dictionary of classes, some of which are known by module only until somebody asks for them.
+    """A dictionary of classes, some of which are imported only when they are first asked for.
 
-    A class whose module this release does not have is absent from the dictionary in every respect, but its name is
-    one of :attr:`absent`.
-
-    :param modules: for each class the module that defines it.
+    :param importers: for each of these classes a function that imports and returns it.
+    :param absent: names that are known, but have no class unless a program adds one.
     """
 
-    def __init__(self, modules: dict[str, str]) -> None:
+    def __init__(self, importers: Mapping[str, Importer], absent: Collection[str] = ()) -> None:
         super().__init__()
-        self._modules = modules
+        self._importers = dict(importers)
+        self._absent = absent
 
     def __missing__(self, name: str) -> type[Any]:
-        module = self._modules.get(name)
-        if module is None:
+        importer = self._importers.get(name)
+        if importer is None:
             raise KeyError(name)
-        try:
-            found = import_module(module)
-        except ModuleNotFoundError as e:
-            if e.name is None or not (module == e.name or module.startswith(f"{e.name}.")):
-                raise  # the module is there, but something that it needs is not
-            raise KeyError(name) from e
-        self[name] = loaded = cast("type[Any]", getattr(found, name))
+        self[name] = loaded = importer()
         return loaded
 
-    def _load(self) -> None:
-        for name in self._modules:
-            self.get(name)
+    def _import_all(self) -> None:
+        for name in self._importers:
+            self[name]  # imports it
 
     @property
     def absent(self) -> list[str]:
-        """The names that the ecosystem knows and this release cannot serve."""
-        return [name for name in self._modules if name not in self]
+        """The known names that have no class."""
+        return [name for name in self._absent if name not in self]
 
     def get(self, name: str, default: Any = None, /) -> Any:
         """The class called ``name``, imported if need be, or ``default``."""
-        try:
-            return self[name]
-        except KeyError:
+        if name not in self:
             return default
+        return self[name]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.get(name) is not None
+        return super().__contains__(name) or name in self._importers
 
     def __iter__(self) -> Iterator[str]:
-        self._load()
+        self._import_all()
         return super().__iter__()
 
     def __len__(self) -> int:
-        self._load()
+        self._import_all()
         return super().__len__()
 
     def keys(self) -> KeysView[str]:  # type: ignore[override] # dict_keys is not public before Python 3.11
         """The names of all classes."""
-        self._load()
+        self._import_all()
         return cast("KeysView[str]", super().keys())
 
     def values(self) -> ValuesView[type[Any]]:  # type: ignore[override] # as for keys()
         """All classes."""
-        self._load()
+        self._import_all()
         return cast("ValuesView[type[Any]]", super().values())
 
     def items(self) -> ItemsView[str, type[Any]]:  # type: ignore[override] # as for keys()
         """All classes with their names."""
-        self._load()
+        self._import_all()
         return cast("ItemsView[str, type[Any]]", super().items())
 
 
+def tunnel_endpoint_class() -> type[Any]:
+    """The class of endpoints that send through anonymizing tunnels.
+
+    :raises RuntimeError: always, as this release has no tunnels.
+    """
+    raise RuntimeError("this release of the library has no anonymizing tunnels: remove 'anonymize' from the "
+                       "configuration")
+
+
+def _discovery_community() -> type[Any]:
+    from .peerdiscovery.community import DiscoveryCommunity
+    return DiscoveryCommunity
+
+
+def _dht_discovery_community() -> type[Any]:
+    from .dht.discovery import DHTDiscoveryCommunity
+    return DHTDiscoveryCommunity
+
+
+def _trustchain_community() -> type[Any]:
+    from .attestation.trustchain.community import TrustChainCommunity
+    return TrustChainCommunity
+
+
+def _trustchain_testnet_community() -> type[Any]:
+    from .attestation.trustchain.community import TrustChainTestnetCommunity
+    return TrustChainTestnetCommunity
+
+
+def _edge_walk() -> type[Any]:
+    from .peerdiscovery.discovery import EdgeWalk
+    return EdgeWalk
+
+
+def _random_walk() -> type[Any]:
+    from .peerdiscovery.discovery import RandomWalk
+    return RandomWalk
+
+
+def _random_churn() -> type[Any]:
+    from .peerdiscovery.churn import RandomChurn
+    return RandomChurn
+
+
+def _dispersy_bootstrapper() -> type[Any]:
+    from .bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+    return DispersyBootstrapper
+
+
+def _udp_broadcast_bootstrapper() -> type[Any]:
+    from .bootstrapping.udpbroadcast.bootstrapper import UDPBroadcastBootstrapper
+    return UDPBroadcastBootstrapper
+
+
+def _memory_bootstrapper() -> type[Any]:
+    from .bootstrapping.memory.bootstrapper import MemoryBootstrapper
+    return MemoryBootstrapper
+
+
+def _multicast_bootstrapper() -> type[Any]:
+    from .bootstrapping.multicast.bootstrapper import MulticastBootstrapper
+    return MulticastBootstrapper
+
+
 _COMMUNITIES = ClassTable({
-    "AttestationCommunity": "ipv8.attestation.wallet.community",
-    "DiscoveryCommunity": "ipv8.peerdiscovery.community",
-    "HiddenTunnelCommunity": "ipv8.messaging.anonymization.hidden_services",
-    "IdentityCommunity": "ipv8.attestation.identity.community",
-    "TunnelCommunity": "ipv8.messaging.anonymization.community",
-    "DHTDiscoveryCommunity": "ipv8.dht.discovery",
-    "TrustChainCommunity": "ipv8.attestation.trustchain.community",
-    "TrustChainTestnetCommunity": "ipv8.attestation.trustchain.community",
-})
+    "DiscoveryCommunity": _discovery_community,
+    "DHTDiscoveryCommunity": _dht_discovery_community,
+    "TrustChainCommunity": _trustchain_community,
+    "TrustChainTestnetCommunity": _trustchain_testnet_community,
+}, ABSENT_COMMUNITIES)
 _WALKERS = ClassTable({
-    "EdgeWalk": "ipv8.peerdiscovery.discovery",
-    "RandomWalk": "ipv8.peerdiscovery.discovery",
+    "EdgeWalk": _edge_walk,
+    "RandomWalk": _random_walk,
 })
+_GENERAL_STRATEGIES = ClassTable({"RandomChurn": _random_churn})
+"""Strategies for any overlay that are no walkers."""
+
 _BOOTSTRAPPERS = ClassTable({
-    "DispersyBootstrapper": "ipv8.bootstrapping.dispersy.bootstrapper",
-    "UDPBroadcastBootstrapper": "ipv8.bootstrapping.udpbroadcast.bootstrapper",
-    "MemoryBootstrapper": "ipv8.bootstrapping.memory.bootstrapper",
-    "MulticastBootstrapper": "ipv8.bootstrapping.multicast.bootstrapper",
+    "DispersyBootstrapper": _dispersy_bootstrapper,
+    "UDPBroadcastBootstrapper": _udp_broadcast_bootstrapper,
+    "MemoryBootstrapper": _memory_bootstrapper,
+    "MulticastBootstrapper": _multicast_bootstrapper,
 })

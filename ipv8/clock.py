@@ -6,18 +6,23 @@ clock::
 
     with clock.use(VirtualClock()):
         ...
+
+The wall clock is for times that people or other nodes read. It can be set, forwards and backwards, so intervals, ages
+and deadlines are computed with :func:`monotonic`. :class:`WallTime` keeps both for an attribute that programs read and
+assign in wall-clock time.
 """
 
 from __future__ import annotations
 
 import time as _time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Clock", "SystemClock", "current", "install", "monotonic", "time", "use"]
+__all__ = ["Clock", "SystemClock", "WallTime", "current", "install", "monotonic", "monotonic_of", "time", "use"]
 
 
 class Clock(Protocol):
@@ -37,6 +42,8 @@ class SystemClock:
     monotonic = staticmethod(_time.monotonic)
 
 
+ClockT = TypeVar("ClockT", bound=Clock)
+
 _current: Clock = SystemClock()
 
 
@@ -48,6 +55,47 @@ def time() -> float:
 def monotonic() -> float:
     """Seconds since an arbitrary point, by the installed clock; never decreases."""
     return _current.monotonic()
+
+
+def monotonic_of(when: float) -> float:
+    """The monotonic time at which the wall clock, as it is set now, showed ``when``.
+
+    :param when: seconds since the Unix epoch. A time in the future counts as now; 0 stands for never, which is
+        ``-inf`` in monotonic time.
+    """
+    return _current.monotonic() - max(0.0, _current.time() - when) if when else -inf
+
+
+class WallTime:
+    """An attribute that holds a time in seconds since the Unix epoch, 0 for never; 0 until it is assigned.
+
+    Each assignment also sets a second attribute of the object to the same time by the monotonic clock, see
+    :func:`monotonic_of`. Ages are computed from the second attribute, so that setting the wall clock does not change
+    them.
+
+    :param monotonic_name: the name of the second attribute.
+    """
+
+    __slots__ = ("_monotonic_name", "_name")
+
+    def __init__(self, monotonic_name: str) -> None:
+        self._monotonic_name = monotonic_name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> WallTime: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> float: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        return self if instance is None else getattr(instance, self._name, 0)
+
+    def __set__(self, instance: object, when: float) -> None:
+        setattr(instance, self._name, when)
+        setattr(instance, self._monotonic_name, monotonic_of(when))
 
 
 def current() -> Clock:
@@ -63,7 +111,7 @@ def install(clock: Clock) -> Clock:
 
 
 @contextmanager
-def use(clock: Clock) -> Iterator[Clock]:
+def use(clock: ClockT) -> Iterator[ClockT]:
     """Use ``clock`` inside a ``with`` block."""
     previous = install(clock)
     try:

@@ -1,31 +1,31 @@
-"""The overlay that users subclass: message table, introductions and punctures (spec 04 section 4, spec 05)."""
+"""The overlay that users subclass: message table, introductions and punctures.
+
+See doc/overlay_tutorial.md and doc/protocol/discovery.md.
+"""
 
 from __future__ import annotations
 
-import logging
-from asyncio import ensure_future, iscoroutine
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from functools import cached_property
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from asyncio import ensure_future
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from . import entropy
-from .contact.introductions import sample_peers
-from .contact.nat import AddressMapping, PeerPath, predicted_addresses
+from . import clock, entropy
+from .contact.keeper import PeerKeeper
 from .contact.protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
 from .declaration import Message
-from .lazy_community import Attempt, reception_of
-from .limits import TokenBuckets
-from .messaging.address import UDPv4Address, UDPv6Address
-from .messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
+from .message_table import MessageTable, message_id_of
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_relay import RelayPayload
-from .messaging.readers import Refusal
+from .reexports import reexports
+from .requestcache import RequestCache
+from .util import Computed
 from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET
 
 if TYPE_CHECKING:
-    from .bootstrapping.bootstrapper_interface import Bootstrapper
+    from asyncio import Future
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from .message_table import Handler
     from .messaging.address import Address
     from .messaging.serialization import Payload
     from .peer import Peer
@@ -35,16 +35,10 @@ __all__ = ["DEFAULT_MAX_PEERS", "Community", "CommunitySettings"]
 COMMUNITY_ID_SIZE = 20
 
 BOOTSTRAP_TIMEOUT = 60.0
+"""Seconds that a bootstrapper has to find addresses."""
+
 KEEP_ALIVE_CHANCE = 0.05
-"""How often a new introduction is asked of a bootstrap server although there are peers to ask."""
-
-UNPROVEN_CHANCE = 0.5
-"""How often a new introduction is asked of a peer that has yet to answer: its answer proves that it is there."""
-
-WARNINGS_PER_SECOND, WARNINGS_AT_ONCE = 0.1, 5.0
-
-REMARKS = 100
-"""How many refusals for one reason a debug log tells of; after that it is every one in so many."""
+"""How often a bootstrap server is asked for an introduction although there are peers to ask."""
 
 DEPRECATED_MESSAGES = {
     255: "reserved-255", 254: "on-missing-sequence", 253: "missing-proof", 252: "signature-request",
@@ -53,9 +47,23 @@ DEPRECATED_MESSAGES = {
     238: "undo-own", 237: "undo-other", 236: "dynamic-settings", 235: "missing-last-message",
 }
 
-Handler = Callable[[Any, bytes], Any]
 
-_NO_ATTEMPT: tuple[None, Any] = (None, None)
+class PeerSource(Protocol):
+    """What an overlay needs of a bootstrapper (``ipv8.bootstrapping.bootstrapper_interface``)."""
+
+    initialized: bool
+
+    def initialize(self, overlay: Any) -> Future[bool] | Coroutine[Any, Any, bool]:
+        """Connect to the service for ``overlay``."""
+
+    async def get_addresses(self, overlay: Any, timeout: float) -> Iterable[Address]:
+        """Addresses for ``overlay`` to walk to."""
+
+    def keep_alive(self, overlay: Any) -> None:
+        """Make the service remember this node."""
+
+    def unload(self) -> None:
+        """Stop everything."""
 
 
 class Community(IntroductionProtocol):
@@ -70,8 +78,12 @@ class Community(IntroductionProtocol):
     version = b"\x02"
     community_id: bytes
 
-    #: By message id, a handler of ``decode_map`` and what does the same, but returns refusals. Never changed in place.
-    _message_attempts: MappingProxyType[int, tuple[Handler, Attempt]] = MappingProxyType({})
+    #: Whether the packets of all overlays are received, and not only those that start with the prefix of this one.
+    any_prefix: ClassVar[bool] = False
+
+    _message_table: MessageTable | None = None
+    _request_cache: RequestCache | None = None
+    _keeper: PeerKeeper | None = None
 
     def __init__(self, settings: CommunitySettings) -> None:
         community_id = getattr(self, "community_id", None)
@@ -89,35 +101,64 @@ class Community(IntroductionProtocol):
         super().__init__(settings)
 
         self._prefix = b"\x00" + self.version + community_id
-        self.endpoint.remove_listener(self)
-        self.endpoint.add_prefix_listener(self, self._prefix)
+        if not self.any_prefix:
+            self.endpoint.remove_listener(self)
+            self.endpoint.add_prefix_listener(self, self._prefix)
         self.anonymize = settings.anonymize
         if self.anonymize:
             self._set_anonymity()
         self.network.register_service_provider(community_id, self)
         self.network.blacklist_mids.append(self.my_peer.mid)
-        self.bootstrappers: list[Bootstrapper] = []
+        self.bootstrappers: list[PeerSource] = []
 
-        self.decode_map: list[Handler | None] = [None] * 256
+        self._message_table = MessageTable(self)
         self.deprecated_message_names = dict(DEPRECATED_MESSAGES)
         self._register_handlers()
+        if getattr(settings, "keep_alive", True) and not self.anonymize:
+            self._keeper = PeerKeeper.of(self.endpoint, self.network)
+            if self._keeper is not None:
+                self._keeper.join(self)
 
-    @cached_property
-    def _warning_budget(self) -> TokenBuckets:
-        return TokenBuckets(WARNINGS_PER_SECOND, WARNINGS_AT_ONCE)
+    def _get_message_table(self) -> MessageTable:
+        # Made here for overlays that did not run the constructor of this class.
+        if self._message_table is None:
+            self._message_table = MessageTable(self)
+        return self._message_table
 
-    def _may_warn(self, kind: str) -> bool:
-        """Whether another line of this kind may be logged; cheap where none may, as in a flood."""
-        return self._warning_budget.holds(kind) and self._warning_budget.take(kind)
+    #: The handlers of the messages of this overlay.
+    message_table = Computed(_get_message_table)
+
+    @property
+    def decode_map(self) -> list[Handler | None]:
+        """The handler of each message id, ``None`` where there is none: a list of 256 that programs may change."""
+        return self._get_message_table().handlers
+
+    @decode_map.setter
+    def decode_map(self, handlers: list[Handler | None]) -> None:
+        self._get_message_table().handlers = handlers
+
+    @property
+    def request_cache(self) -> RequestCache:
+        """The requests of this overlay that wait for an answer.
+
+        The request cache is made when it is first used. A program may set another one. All of them are shut down when
+        the overlay is unloaded, if they were not before.
+        """
+        if self._request_cache is None:
+            self._request_cache = RequestCache()
+        return self._request_cache
+
+    @request_cache.setter
+    def request_cache(self, cache: RequestCache) -> None:
+        if isinstance(self._request_cache, RequestCache):
+            self.register_shutdown_task(self._request_cache.shutdown)
+        self._request_cache = cache
 
     def _set_anonymity(self) -> None:
         """Ask the endpoint to send the packets of this overlay through tunnels."""
-        set_anonymity = getattr(self.endpoint, "set_anonymity", None)
-        if set_anonymity is None:
+        if self.endpoint.set_anonymity(self._prefix, True) is False:
             self.logger.warning("%s asks for anonymity, but its endpoint has no tunnels: it is not anonymous",
                                 type(self).__name__)
-        else:
-            set_anonymity(self._prefix, True)
 
     def _register_handlers(self) -> None:
         """Fill the message table."""
@@ -125,6 +166,7 @@ class Community(IntroductionProtocol):
             self.add_message_handler(payload_class, handler)
         if self.relay:
             self.add_message_handler(RelayPayload, self.on_relay)
+            self._start_relaying(self._prefix)
         for msg_id in DEPRECATED_MESSAGES:
             self.add_message_handler(msg_id, self.on_deprecated_message)
         declarations = {name for base in type(self).__mro__ for name, value in vars(base).items()
@@ -141,89 +183,59 @@ class Community(IntroductionProtocol):
         return self._prefix
 
     async def unload(self) -> None:
-        """Unload the bootstrappers, stop listening and end all tasks."""
-        try:
-            with ExitStack() as unloading:  # each of them, whatever the others raise
-                while self.bootstrappers:
-                    unloading.callback(self.bootstrappers.pop().unload)
-        finally:
-            await super().unload()
+        """Say goodbye if this is the last overlay of its key, give up all requests, stop listening and end all tasks.
+
+        The network forgets that this node runs the overlay, and the peers that no other overlay of the node has.
+        """
+        async with AsyncExitStack() as unloading:  # each of these steps, whatever the others raise
+            unloading.push_async_callback(super().unload)
+            if isinstance(self.request_cache, RequestCache):
+                unloading.push_async_callback(self.request_cache.shutdown)
+            unloading.callback(self._leave_network)
+            while self.bootstrappers:
+                unloading.callback(self.bootstrappers.pop().unload)
+            if self._keeper is not None:
+                unloading.callback(self._keeper.leave, self)  # first, as it says goodbye to the peers
+
+    def _leave_network(self) -> None:
+        """Let the network forget that this node runs the overlay."""
+        self.network.unregister_service_provider(self.community_id, self)
+        if self.my_peer.mid in self.network.blacklist_mids:
+            self.network.blacklist_mids.remove(self.my_peer.mid)  # once, as each overlay of the key has added it
 
     def add_message_handler(self, msg_num: int | type[Payload], callback: Callable[..., Any]) -> None:
         """Call ``callback(source_address, data)`` with each packet of a message; it may return a coroutine.
 
         :param msg_num: the id of the message, 0 to 255, or a payload class with a ``msg_id``.
-        :raises RuntimeError: if there is no such id, or somebody handles it already.
+        :raises RuntimeError: if there is no such id, or the message has a handler already.
         """
-        msg_id = msg_num if isinstance(msg_num, int) else getattr(msg_num, "msg_id", None)
-        if msg_id is None:
-            msg = f"{msg_num!r} has no msg_id: give it one, or register the number of the message"
-            raise RuntimeError(msg)
-        if not 0 <= msg_id < 256:
-            msg = f"a message id is one byte, 0 to 255, which {msg_id} is not"
-            raise RuntimeError(msg)
-        current = self.decode_map[msg_id]
-        if current == self.on_relay:
-            self.relay = False  # an overlay that has a message of this number needs it more
-        elif current:
-            msg = f"message {msg_id} cannot be handled by {callback!r}: {current!r} does so already"
-            raise RuntimeError(msg)
-        self.decode_map[msg_id] = callback
-        reception = reception_of(callback, self)
-        if reception is not None:
-            self._message_attempts = MappingProxyType(
-                {**self._message_attempts, msg_id: (callback, reception.attempt)})
-            if reception.signed:
-                self.signed_messages |= {msg_id}
+        table = self._get_message_table()
+        if table.handlers[message_id_of(msg_num)] == self.on_relay:
+            self._stop_relaying()  # an overlay that has a message of this number needs it more
+            table.handlers[message_id_of(msg_num)] = None
+        msg_id = table.add(msg_num, callback)
+        reception = table.reception(msg_id)
+        if reception is not None and reception.signed:
+            self.signed_messages |= {msg_id}
 
     def on_deprecated_message(self, source_address: Address, data: bytes) -> None:
-        """Note a message that is not in use any more."""
+        """Count a message that is no longer in use, and log a warning, within a budget."""
         self.drops.count(DropCounter.UNKNOWN_ID)
-        if self._may_warn("deprecated"):
+        if self._get_message_table().may_warn("deprecated"):
             self.logger.warning("Received a message that is no longer in use, %s, from %s:%d",
                                 self.deprecated_message_names[data[MESSAGE_ID_OFFSET]], *source_address)
 
     def on_packet(self, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:
-        """Hand a datagram to the handler of its message; whatever is wrong with it is counted in ``drops``."""
-        source_address, data = packet
-        if not data.startswith(self._prefix):
-            self.drops.count(DropCounter.SHORT if len(data) < HEADER_SIZE else DropCounter.UNKNOWN_PREFIX)
-            return
-        try:
-            msg_id = data[MESSAGE_ID_OFFSET]
-        except IndexError:
-            self.drops.count(DropCounter.SHORT)
-            return
-        handler = self.decode_map[msg_id]
-        if handler is None:
-            self.drops.count(DropCounter.UNKNOWN_ID)
-            if warn_unknown and self._may_warn("unknown"):
-                self.logger.warning("Nothing handles message %d, sent by %s:%d", msg_id, *source_address)
-            return
-        registered, attempt = self._message_attempts.get(msg_id, _NO_ATTEMPT)
-        try:
-            result = attempt(self, source_address, data) if registered is handler else handler(source_address, data)
-        except Refusal as e:
-            result = e
-        except Exception:
-            self.logger.exception("Message %d, sent by %s, could not be handled", msg_id, source_address)
-            return
-        if result is None:
-            return
-        if isinstance(result, Refusal):
-            drops, reason = self.drops, result.reason
-            drops[reason] = count = drops[reason] + 1
-            if (count <= REMARKS or count % REMARKS == 0) and self.logger.isEnabledFor(logging.DEBUG):
-                self.logger.debug("Message %d, sent by %s, is refused: %s", msg_id, source_address, result)
-        elif iscoroutine(result):
-            self.register_anonymous_task("on_packet", ensure_future(self._await_handler(result)), ignore=(Exception,))
+        """Hand a packet to the handler of its message; whatever is wrong with it is counted in ``drops``.
 
-    async def _await_handler(self, running: Awaitable[Any]) -> None:
-        """Wait for a handler, and count the packet if the handler refuses it."""
-        try:
-            await running
-        except Refusal as e:
-            self.drops.count(e.reason)
+        :param packet: the source address and the data.
+        :param warn_unknown: whether messages without a handler are logged, within a budget.
+        """
+        source_address, data = packet
+        if data.startswith(self._prefix):
+            (self._message_table or self._get_message_table()).receive(source_address, data, warn_unknown)
+        else:
+            self.drops.count(DropCounter.SHORT if len(data) < HEADER_SIZE else DropCounter.UNKNOWN_PREFIX)
 
     # Bootstrapping and walking
 
@@ -232,7 +244,7 @@ class Community(IntroductionProtocol):
         for bootstrapper in self.bootstrappers:
             self.register_anonymous_task(f"bootstrap {bootstrapper!r}", self._bootstrap, bootstrapper)
 
-    async def _bootstrap(self, bootstrapper: Bootstrapper) -> None:
+    async def _bootstrap(self, bootstrapper: PeerSource) -> None:
         """Walk to the addresses that one bootstrapper knows."""
         initialization = ensure_future(bootstrapper.initialize(self))
         try:
@@ -244,7 +256,7 @@ class Community(IntroductionProtocol):
             initialization.cancel()
 
     def ensure_blacklisted(self, address: Address) -> None:
-        """See to it that nobody at ``address`` becomes a peer."""
+        """Add ``address`` to the blacklist, unless it is there: nobody at that address becomes a peer."""
         if address not in self.network.blacklist:
             self.network.blacklist.append(address)
 
@@ -254,17 +266,11 @@ class Community(IntroductionProtocol):
         self.endpoint.send(address, packet)
 
     def retry_walk(self, address: Address) -> None:
-        """Walk again to an ``address`` that did not answer, and to where a NAT may have put its owner for us.
-
-        Nothing is done without a NAT on our side: then the punctures of the other side show the way.
-        """
-        if self.my_estimated_lan != self.my_estimated_wan:
-            self.walk_to(address)
-            predictable = self._detect_mapping() != AddressMapping.ENDPOINT_DEPENDENT
-            if predictable and not self.address_in_lan_subnets(address[0]):
-                for predicted in predicted_addresses(address):
-                    self._introductions.detours.note(predicted, PeerPath.PREDICTED)
-                    self.walk_to(predicted)
+        """Walk again to an ``address`` that did not answer, and to where a NAT may have put its owner for us."""
+        is_lan = self.address_in_lan_subnets(address[0])
+        for target in self._contact_parts.nat.second_tries(address, self.my_estimated_lan, self.my_estimated_wan,
+                                                           is_lan, clock.monotonic()):
+            self.walk_to(target)
 
     def on_walk_failed(self, address: Address) -> None:
         """Have a request carried to an ``address`` that did not answer, by the peer that introduced it."""
@@ -273,9 +279,10 @@ class Community(IntroductionProtocol):
             introduction.introduced_by)
         if introducer is None or not introducer.proven or self.address_in_lan_subnets(address[0]):
             return
-        way = self._way_by_relay(introducer, address)
-        if way is not None:
-            self._send_by_relay(way, self.create_introduction_request(way, new_style=True))
+        if self._may_ask_to_carry(introducer, address):
+            request = self.create_introduction_request(address, new_style=True)
+            self._contact_parts.introductions.note_relayed(address, clock.monotonic())
+            self._send_envelope(introducer, address, request)
 
     def send_introduction_request(self, peer: Peer) -> None:
         """Ask ``peer`` for the address of another peer."""
@@ -294,11 +301,8 @@ class Community(IntroductionProtocol):
             for bootstrapper in self.bootstrappers:
                 bootstrapper.keep_alive(self)
         else:
-            pending = self._introductions.pending
-            unproven = [peer for peer in sample_peers(available)
-                        if not (peer.proven or pending.waits_for(peer.address))]
-            ask_unproven = unproven and entropy.random() < UNPROVEN_CHANCE
-            self.send_introduction_request(entropy.choice(unproven if ask_unproven else available))
+            self.send_introduction_request(
+                self._contact_parts.introductions.choose_to_ask(available, clock.monotonic()))
 
     def get_walkable_addresses(self) -> list[Address]:
         """Addresses that were introduced in this overlay and belong to none of its peers."""
@@ -308,26 +312,39 @@ class Community(IntroductionProtocol):
         """The verified peers of this overlay."""
         return self.network.get_peers_for_service(self.community_id)
 
-    # Addresses of our own
 
-    def guess_address(self, interface: str) -> Address | None:
-        """Our address on an interface, ``"UDPIPv4"`` or ``"UDPIPv6"``, as far as this machine can tell."""
-        if interface == "UDPIPv4":
-            lan = self._get_lan_address()
-            return UDPv4Address(*lan[:2]) if not self._is_ipv6_address(lan[0]) else None
-        if interface == "UDPIPv6":
-            own = self.get_ipv6_address()
-            return UDPv6Address(*own[:2]) if self._is_ipv6_address(own[0]) else None
-        return None
-
-    def my_preferred_address(self) -> Address:
-        """Our address on the best interface: IPv6 before IPv4."""
-        interfaces = getattr(self.endpoint, "interfaces", None)
-        if not interfaces:
-            return self.my_estimated_wan
-        for address_class, interface in FAST_ADDR_TO_INTERFACE.items():
-            if interface in interfaces and address_class not in self.my_peer.addresses:
-                guess = self.guess_address(interface)
-                if guess is not None:
-                    self.my_peer.address = guess
-        return self.my_peer.address
+if TYPE_CHECKING:  # programs import these from here
+    from .lazy_community import (
+        EZPackOverlay as EZPackOverlay,
+        lazy_wrapper as lazy_wrapper,
+        lazy_wrapper_unsigned as lazy_wrapper_unsigned,
+    )
+    from .messaging.address import Address as Address, UDPv4LANAddress as UDPv4LANAddress
+    from .messaging.interfaces.dispatcher.endpoint import INTERFACES as INTERFACES
+    from .messaging.payload import (
+        IntroductionRequestPayload as IntroductionRequestPayload,
+        IntroductionResponsePayload as IntroductionResponsePayload,
+        NewIntroductionRequestPayload as NewIntroductionRequestPayload,
+        NewIntroductionResponsePayload as NewIntroductionResponsePayload,
+        NewPuncturePayload as NewPuncturePayload,
+        NewPunctureRequestPayload as NewPunctureRequestPayload,
+        PuncturePayload as PuncturePayload,
+        PunctureRequestPayload as PunctureRequestPayload,
+    )
+    from .messaging.payload_headers import (
+        BinMemberAuthenticationPayload as BinMemberAuthenticationPayload,
+        GlobalTimeDistributionPayload as GlobalTimeDistributionPayload,
+    )
+    from .overlay import Settings as Settings
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        ".lazy_community": "EZPackOverlay lazy_wrapper lazy_wrapper_unsigned",
+        ".messaging.address": "Address UDPv4LANAddress",
+        ".messaging.interfaces.dispatcher.endpoint": "INTERFACES",
+        ".messaging.payload":
+            "IntroductionRequestPayload IntroductionResponsePayload NewIntroductionRequestPayload "
+            "NewIntroductionResponsePayload NewPuncturePayload NewPunctureRequestPayload PuncturePayload "
+            "PunctureRequestPayload",
+        ".messaging.payload_headers": "BinMemberAuthenticationPayload GlobalTimeDistributionPayload",
+        ".overlay": "Settings",
+    })

@@ -1,8 +1,8 @@
-"""What a node is made of, as plain data: interfaces, keys and overlays (spec 06 section 1).
+"""The configuration of a node as plain data: interfaces, keys and overlays (doc/configuration.md).
 
-A configuration is a dictionary of JSON types, so that it can be stored, edited and sent; a program that does not store
-it may also put ``os.PathLike`` objects in for paths, and other iterables for lists. Either edit a copy of the
-default one (:func:`get_default_configuration`) or let a :class:`ConfigBuilder` write it::
+A configuration is a dictionary of JSON types, so it can be stored, edited and sent. A program that does not store it
+may also use ``os.PathLike`` objects for paths and other iterables for lists. Edit a copy of the default configuration
+(:func:`get_default_configuration`) or use a :class:`ConfigBuilder`::
 
     configuration = (ConfigBuilder()
                      .clear_keys()
@@ -20,7 +20,9 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .reexports import reexports
 
 __all__ = [
     "DISPERSY_BOOTSTRAPPER",
@@ -42,7 +44,7 @@ DEFAULT_ADDRESS = "0.0.0.0"  # noqa: S104 - a peer-to-peer node listens on all o
 DEFAULT_PORT = 8090
 DEFAULT_WALKER_INTERVAL = 0.5  # seconds
 
-_TRACKER_HOSTS = {  # address -> ports, in the order in which they are to be listed
+_TRACKER_HOSTS = {  # address -> ports, in the order of the list
     "130.161.119.206": (6421, 6422),
     "131.180.27.155": (6423,),
     "131.180.27.156": (6424,),
@@ -67,23 +69,23 @@ DISPERSY_BOOTSTRAPPER: dict[str, Any] = {
         "bootstrap_timeout": 30.0,
     },
 }
-"""The public bootstrap servers. There is one table: whoever changes ``DISPERSY_BOOTSTRAPPER["init"]`` in place (for a
-private network) changes it for every overlay that is configured or created afterwards."""
+"""The public bootstrap servers. Programs may change ``DISPERSY_BOOTSTRAPPER["init"]`` in place, for a private network:
+that changes it for every overlay that is configured or created afterwards."""
 
 
 class ConfigurationError(ValueError, AssertionError):
-    """A configuration that no node can be made of; the message names the key, what it may be, and the likely typo."""
+    """A configuration is not valid; the message names the key, the values that it may have, and a likely typo."""
 
 
 class _Named(Enum):
     @classmethod
     def values(cls) -> list[str]:
-        """The names that may stand in a configuration."""
+        """The names that may be used in a configuration."""
         return [member.name for member in cls]
 
 
 class Strategy(_Named):
-    """The walkers of this library, by the names that they have in a configuration."""
+    """The walkers of this library, by their names in a configuration."""
 
     RandomWalk = "RandomWalk"
     RandomChurn = "RandomChurn"
@@ -93,7 +95,7 @@ class Strategy(_Named):
 
 
 class Bootstrapper(_Named):
-    """The bootstrappers of this library, by the names that they have in a configuration."""
+    """The bootstrappers of this library, by their names in a configuration."""
 
     DispersyBootstrapper = "DispersyBootstrapper"
     UDPBroadcastBootstrapper = "UDPBroadcastBootstrapper"
@@ -104,8 +106,8 @@ class Bootstrapper(_Named):
 class WalkerDefinition(NamedTuple):
     """A walker of an overlay.
 
-    ``peers`` is the number of peers from which on the walker rests (-1 and infinity: it never does), ``init`` the
-    keyword arguments of its constructor.
+    ``peers`` is the number of peers from which on the walker takes no steps (-1 or infinity: it always takes them).
+    ``init`` has the keyword arguments of its constructor.
     """
 
     strategy: Strategy
@@ -160,11 +162,11 @@ default: dict[str, Any] = {
         _overlay_block("DHTDiscoveryCommunity", [("RandomWalk", 20, {"timeout": 3.0}), ("PingChurn", -1, {})]),
     ],
 }
-"""The default configuration itself; programs change it in place to change the defaults of a whole process."""
+"""The default configuration itself. Programs may change it in place, to change the defaults of the process."""
 
 
 def get_default_configuration() -> dict[str, Any]:
-    """A deep copy of the default configuration, free to edit."""
+    """A deep copy of the default configuration."""
     return copy.deepcopy(default)
 
 
@@ -179,7 +181,7 @@ _BOOTSTRAPPER = ("class", "init")
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The tail of an error message about an unknown ``name``: the likeliest of the ``known`` ones, and all of them."""
+    """The end of an error message about an unknown ``name``: the most similar ``known`` name, and all known names."""
     options = sorted(known)
     close = difflib.get_close_matches(str(name), options, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -197,7 +199,7 @@ def _require_type(value: object, kinds: type | tuple[type, ...], where: str, wha
 
 def _require_keys(block: object, where: str, names: Collection[str], optional: Collection[str] = ()) -> None:
     _require_type(block, Mapping, where, "a dictionary")
-    assert isinstance(block, Mapping)  # for the type checker: the line above has made sure of it
+    assert isinstance(block, Mapping)  # for the type checker; the line above has checked it
     for name in names:
         if name not in block:
             strangers = [str(key) for key in block if key not in names and key not in optional]
@@ -211,16 +213,16 @@ def _is_list(value: object) -> bool:
 
 
 def _repeatable(value: Any) -> Any:
-    """``value``, as a list if it can be gone over only once."""
+    """``value``, as a list if it can be iterated over only once."""
     return list(value) if isinstance(value, Iterator) else value
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, float)) and value % 1 == 0  # not infinity, whose rest is no number
+    return isinstance(value, (int, float)) and value % 1 == 0  # infinity % 1 is no number
 
 
 def _blocks(config: Mapping[str, Any], name: str, where: str = "") -> Iterable[tuple[str, Any]]:
-    """Each block of the list ``config[name]`` with its path for messages."""
+    """The path, for messages, and the value of each block in the list ``config[name]``."""
     value = config[name]
     path = f"{where}{name}"
     _require(_is_list(value) and not isinstance(value, Iterator),
@@ -287,13 +289,13 @@ def _check_overlay(where: str, block: Mapping[str, Any], aliases: Collection[str
 
 def validate_configuration(config: Mapping[str, Any], *,
                            bootstrappers: Collection[str] | None = tuple(Bootstrapper.values())) -> None:
-    """Make sure that a node can be made of ``config``, which is not changed.
+    """Check that ``config`` is valid; it is not changed.
 
-    Unknown overlay classes and strategies are the service's business, as programs bring their own.
+    The names of overlay classes and strategies are checked by the service, as programs have classes of their own.
 
-    :param config: the configuration dictionary (spec 06 section 1.1).
+    :param config: the configuration dictionary.
     :param bootstrappers: the names that a bootstrapper's ``class`` may have; ``None`` allows all.
-    :raises ConfigurationError: (both a ``ValueError`` and an ``AssertionError``) at the first thing that is wrong.
+    :raises ConfigurationError: (a ``ValueError`` and an ``AssertionError``) for the first mistake.
     """
     _require_keys(config, "the configuration", _TOP_LEVEL, (*_OPTIONAL, *_DEPRECATED))
     _require_type(config["logger"], Mapping, "logger", "a dictionary of arguments of logging.basicConfig")
@@ -313,9 +315,9 @@ def validate_configuration(config: Mapping[str, Any], *,
 
 
 def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the service works with: ``config`` with whatever is optional filled in; ``config`` itself is not changed.
+    """A copy of ``config`` in which all optional keys are present.
 
-    Iterators are used up, and lists in the result. The deprecated top-level keys ``address`` and ``port`` become a
+    Iterators are consumed; in the copy they are lists. The deprecated top-level keys ``address`` and ``port`` become a
     ``UDPIPv4`` interface.
     """
     _require_type(config, Mapping, "the configuration", "a dictionary")
@@ -339,16 +341,16 @@ def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ConfigBuilder:
-    """Writes a configuration step by step; every method but :meth:`finalize` returns the builder.
+    """Makes a configuration step by step. Every method but :meth:`finalize` returns the builder.
 
-    :param clean: start from nothing instead of from the default configuration.
+    :param clean: start with an empty configuration instead of the default one.
     """
 
     def __init__(self, clean: bool = False) -> None:
         self.config: dict[str, Any] = {} if clean else get_default_configuration()
 
     def finalize(self) -> dict[str, Any]:
-        """The configuration, which is the builder's own dictionary, after a check.
+        """Check the configuration and return it; it is the builder's own dictionary.
 
         :raises ConfigurationError: see :func:`validate_configuration`.
         """
@@ -373,11 +375,11 @@ class ConfigBuilder:
         return self._set("keys", [*others, block])
 
     def clear_keys(self) -> ConfigBuilder:
-        """Forget all keys."""
+        """Remove all keys."""
         return self._set("keys", [])
 
     def clear_overlays(self) -> ConfigBuilder:
-        """Forget all overlays."""
+        """Remove all overlays."""
         return self._set("overlays", [])
 
     def set_address(self, address: str, interface: str = "UDPIPv4") -> ConfigBuilder:
@@ -385,36 +387,36 @@ class ConfigBuilder:
         return self._set_in_interface(interface, "ip", address)
 
     def set_port(self, port: int, interface: str = "UDPIPv4") -> ConfigBuilder:
-        """Listen on the UDP ``port``; if it is taken when the node starts, on the next free one."""
+        """Listen on the UDP ``port``; if it is in use when the node starts, on the next free one."""
         return self._set_in_interface(interface, "port", port)
 
-    def set_log_level(self, level: str) -> ConfigBuilder:
-        """Log from this level of the ``logging`` module on.
+    def set_log_level(self, log_level: str) -> ConfigBuilder:
+        """Log messages of this level of the ``logging`` module and above.
 
         :raises ConfigurationError: if there is no such level.
         """
-        _require(level in LOG_LEVELS, f"unknown log level {level!r}{did_you_mean(level, LOG_LEVELS)}")
-        return self._set("logger", {"level": level})
+        _require(log_level in LOG_LEVELS, f"unknown log level {log_level!r}{did_you_mean(log_level, LOG_LEVELS)}")
+        return self._set("logger", {"level": log_level})
 
-    def set_working_directory(self, path: str | os.PathLike[str]) -> ConfigBuilder:
-        """Keep databases and the like below ``path``."""
-        return self._set("working_directory", path)
+    def set_working_directory(self, folder_path: str | os.PathLike[str]) -> ConfigBuilder:
+        """Keep databases and similar files below ``folder_path``."""
+        return self._set("working_directory", folder_path)
 
-    def set_walker_interval(self, seconds: float) -> ConfigBuilder:
-        """Let every walker take a step each ``seconds``."""
-        return self._set("walker_interval", seconds)
+    def set_walker_interval(self, interval: float) -> ConfigBuilder:
+        """Let every walker take a step each ``interval`` seconds."""
+        return self._set("walker_interval", interval)
 
     def set_port_mapping(self, enabled: bool = True) -> ConfigBuilder:
-        """Have the router forward the UDP port of IPv4 while the node runs, if it does so on request.
+        """Ask the router to forward the UDP port of IPv4 while the node runs.
 
-        Nothing of the kind is asked for unless a configuration says so.
+        No router is asked unless a configuration says so.
         """
         return self._set("port_mapping", enabled)
 
     def add_key(self, alias: str, generation: str, file_path: str | os.PathLike[str] | None) -> ConfigBuilder:
-        """Use the key in ``file_path``, made on the curve ``generation`` when the file does not exist yet.
+        """Use the key in ``file_path``. If the file does not exist, a key on the curve ``generation`` is made.
 
-        Without a path, a new key is made for each node and stored nowhere. A key of the same alias is replaced.
+        Without a path, a new key is made for each node and is not stored. A key of the same alias is replaced.
 
         :raises ConfigurationError: if there is no such curve.
         """
@@ -423,24 +425,24 @@ class ConfigBuilder:
 
     def add_key_from_bin(self, alias: str, key_bin_b64: str | bytes,
                          file_path: str | os.PathLike[str] | None = None) -> ConfigBuilder:
-        """Use a private key (base64 of its binary), stored in ``file_path`` if that is given.
+        """Use a private key (base64 of its binary), which is stored in ``file_path`` if that is given.
 
-        White space in the base64 does not matter. A key in an existing file goes before the one given here. A key of
-        the same alias is replaced.
+        White space in the base64 is ignored. If the file exists, its key is used instead of the one given here. A key
+        of the same alias is replaced.
         """
         return self._put_key({"alias": alias, "bin": key_bin_b64, "file": file_path or ""})
 
     def add_ephemeral_key(self, alias: str) -> ConfigBuilder:
-        """Use a new curve25519 key that is stored nowhere but in the configuration."""
+        """Use a new curve25519 key that is stored only in the configuration."""
         from .keyvault.crypto import default_eccrypto
 
         key = default_eccrypto.generate_key("curve25519")
         return self.add_key_from_bin(alias, base64.b64encode(key.key_to_bin()).decode(), "")
 
     def remember_peers(self, directory: str = "peers") -> ConfigBuilder:
-        """Let all overlays that were added keep good peers below ``directory``, and contact those first the next time.
+        """Let all overlays that were added store good peers below ``directory``, and contact these at the next start.
 
-        Overlays that do so already, and those without any bootstrapper, stay as they are.
+        Overlays that do so already, and overlays without any bootstrapper, are not changed.
         """
         name = Bootstrapper.MemoryBootstrapper.value
         for overlay in self.config.get("overlays", ()):
@@ -455,14 +457,14 @@ class ConfigBuilder:
                     on_start: Iterable[Any], allow_duplicate: bool = False) -> ConfigBuilder:
         """Run an overlay.
 
-        :param overlay_class: its name; for a class of your own see ``extra_communities`` of the service.
-        :param key_alias: the key that is its identity.
-        :param walkers: what looks for its peers.
-        :param bootstrappers: where it finds its first peer; their ``init`` dictionaries are not copied, so that a
-            later change of ``DISPERSY_BOOTSTRAPPER["init"]`` is respected.
+        :param overlay_class: the name of its class; for a class of your own see ``extra_communities`` of the service.
+        :param key_alias: the alias of the key that is its identity.
+        :param walkers: the strategies that find its peers.
+        :param bootstrappers: the bootstrappers that find its first peers. Their ``init`` dictionaries are not copied,
+            so a later change of ``DISPERSY_BOOTSTRAPPER["init"]`` has an effect.
         :param initialize: attributes of its settings object.
-        :param on_start: what to call once the sockets are open: lists of a method's name and its arguments.
-        :param allow_duplicate: keep other overlays of the same class, which are replaced otherwise.
+        :param on_start: calls to make when the sockets are open: lists of a method's name and its arguments.
+        :param allow_duplicate: keep other overlays of the same class; otherwise they are replaced.
         """
         block = {
             "class": overlay_class,
@@ -475,3 +477,9 @@ class ConfigBuilder:
         others = [other for other in self.config.get("overlays", ())
                   if allow_duplicate or other["class"] != overlay_class]
         return self._set("overlays", [*others, block])
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .keyvault.crypto import default_eccrypto as default_eccrypto
+else:
+    __getattr__, __dir__ = reexports(__name__, {".keyvault.crypto": "default_eccrypto"})

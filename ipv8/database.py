@@ -1,4 +1,4 @@
-"""SQLite files with a schema version and delayed commits (spec 06 section 4).
+"""SQLite files with a schema version and delayed commits.
 
 Text comes out of the database as bytes.
 """
@@ -29,7 +29,7 @@ __all__ = ["DB_TYPES", "CorruptDatabaseException", "Database", "DatabaseExceptio
 MINIMUM_PAGE_SIZE = 8192
 """Bytes; smaller pages are enlarged when a database is opened."""
 STREAM_ROWS = 256
-"""So many rows are fetched at a time by :meth:`Database.stream`."""
+"""Rows that :meth:`Database.stream` fetches at a time."""
 
 DB_TYPES = int | float | str | bytes | None
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 DatabaseT = TypeVar("DatabaseT", bound="Database")
 
 class _Locks(WeakValueDictionary[str, "Lockable"]):
-    """A lock for whatever path is asked for; it is forgotten with the last reference to it."""
+    """A lock for each path that is asked for; it exists as long as there is a reference to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,33 +53,34 @@ class _Locks(WeakValueDictionary[str, "Lockable"]):
 
 
 db_locks = _Locks()
-"""The lock of each file path, for as long as a database object or a caller holds on to it."""
+"""The lock of each file path, for as long as a database object or a caller has a reference to it."""
 
 
 class IgnoreCommits(Exception):  # noqa: N818 - a signal to the with block, not an error
-    """To be raised in a ``with database:`` block: leave it, without an error and without the commits it asked for.
+    """Raised by programs in a ``with database:`` block, to leave it without the commits that it asked for.
 
-    The changes stay in the open transaction, which the next commit makes permanent.
+    The ``with`` statement does not pass it on. The changes stay in the open transaction; the next commit makes them
+    permanent.
     """
 
 
 class DatabaseException(RuntimeError):  # noqa: N818 - a public name
-    """A database was used in the wrong way, or cannot be used."""
+    """A database was used in a wrong way, or cannot be used."""
 
 
 class CorruptDatabaseException(DatabaseException, sqlite3.DatabaseError):
-    """The file is damaged or not an SQLite database. It is left as it is."""
+    """The file is damaged or not an SQLite database. It is not changed."""
 
 
-def db_call(func: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenate[DatabaseT, P], T]:
+def db_call(f: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenate[DatabaseT, P], T]:
     """Decorator for methods of a :class:`Database`: hold the lock of its file; return ``None`` if it is not open."""
-    @wraps(func)
+    @wraps(f)
     def locked(self: DatabaseT, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._lock:
             if self._connection is None:
                 return None  # type: ignore[return-value]  # methods declare what an open database returns
             try:
-                return func(self, *args, **kwargs)
+                return f(self, *args, **kwargs)
             except sqlite3.DatabaseError as e:
                 self._raise_if_corrupt(e)
                 raise
@@ -88,7 +89,10 @@ def db_call(func: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenat
 
 
 class Database(ABC):
-    """One SQLite file, or ``:memory:``. Usable from any thread: calls for the same path take turns.
+    """One SQLite file, or ``:memory:``.
+
+    Unlike most of this library it may be used in any thread, as SQLite blocks: calls for the same path wait for each
+    other.
 
     :raises DatabaseException: if ``file_path`` is not a ``str``.
     """
@@ -112,23 +116,23 @@ class Database(ABC):
 
     @property
     def database_version(self) -> int:
-        """What :meth:`check_database` returned; zero before."""
+        """What :meth:`check_database` returned; 0 before :meth:`open`."""
         return self._database_version
 
     @property
     def file_path(self) -> str:
-        """Where the database is, as given."""
+        """The path that was given."""
         return self._file_path
 
     # Opening and closing
 
     def open(self, initial_statements: bool = True, prepare_visioning: bool = True) -> bool:
-        """Connect, creating file and directory as needed; return ``True``.
+        """Connect, create the file and its directory if they do not exist, and return ``True``.
 
-        :param initial_statements: set the page size, journal and synchronisation of the file.
-        :param prepare_visioning: have :meth:`check_database` create or upgrade the schema.
+        :param initial_statements: set the page size, the journal mode and the synchronization of the file.
+        :param prepare_visioning: call :meth:`check_database`, which creates or upgrades the schema.
         :raises DatabaseException: if it is open already or the schema version is not an integer.
-        :raises CorruptDatabaseException: if the file is not a sound database; its path is in the message.
+        :raises CorruptDatabaseException: if the file is not a valid database; its path is in the message.
         :raises sqlite3.OperationalError: if the file cannot be opened; its path is in the message.
         """
         with self._lock:
@@ -168,7 +172,7 @@ class Database(ABC):
         return self._open_cursor().execute(f"PRAGMA {name}").fetchone()[0]
 
     def _initial_statements(self) -> None:
-        """Few large pages, a write-ahead log that lets others read meanwhile, and one disk flush a checkpoint."""
+        """Set large pages, a write-ahead log (other connections can read while one writes), and few disk flushes."""
         cursor = self._open_cursor()
         journal = self._pragma("journal_mode").upper()
         if journal != b"WAL":  # pages of a write-ahead log keep their size
@@ -190,9 +194,9 @@ class Database(ABC):
 
     @db_call
     def close(self, commit: bool = True) -> bool:
-        """Close the file and return ``True``; ``commit=False`` forgets what was not committed.
+        """Close the file and return ``True``; with ``commit=False``, changes that were not committed are lost.
 
-        If the commit fails, that is raised and the database stays open.
+        If the commit fails, its exception is raised and the database stays open.
         """
         if commit:
             self.commit(exiting=True)
@@ -201,7 +205,7 @@ class Database(ABC):
 
     @abstractmethod
     def check_database(self, database_version: bytes) -> int:
-        """Create or upgrade the schema, and return the version that it has then.
+        """Create or upgrade the schema, and return its new version.
 
         :param database_version: the ``value`` for the ``key`` ``database_version`` in the table
             ``option(key TEXT PRIMARY KEY, value BLOB)``, which the schema should have; ``b"0"`` if there is none.
@@ -242,9 +246,9 @@ class Database(ABC):
 
     @db_call
     def stream(self, statement: str, bindings: Sequence[DB_TYPES] | dict[str, DB_TYPES] = ()) -> Iterator[Row]:
-        """Run one query whose rows are fetched while they are iterated over: for results larger than memory.
+        """Run one query and fetch its rows while they are iterated over, for results larger than memory.
 
-        Other statements may run meanwhile. Closing the database ends it with ``sqlite3.ProgrammingError``.
+        Other statements may run meanwhile. If the database is closed, iterating raises ``sqlite3.ProgrammingError``.
         """
         cursor = self._open_cursor().connection.cursor().execute(statement, bindings)
         return self._stream_rows(cursor)
@@ -261,9 +265,9 @@ class Database(ABC):
 
     @db_call
     def commit(self, exiting: bool = False) -> bool:
-        """Make all changes permanent and return ``True``; in a ``with`` block: do so at its end and return ``False``.
+        """Make all changes permanent and return ``True``; in a ``with`` block, that is done at its end: ``False``.
 
-        :raises DatabaseException: if ``exiting`` and inside of a ``with`` block.
+        :raises DatabaseException: if ``exiting`` is true inside of a ``with`` block.
         """
         if self._pending_commits:
             self._assert(not exiting, f"Leave the with block of {self._file_path} before closing it")

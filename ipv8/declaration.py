@@ -1,4 +1,4 @@
-"""Messages that are declared by the method that receives them.
+"""Messages that are declared by the methods that receive them.
 
 .. code-block:: python
 
@@ -11,13 +11,13 @@
             for peer in self.get_peers():
                 self.said.send(peer, text)
 
-The parameters behind ``peer`` are the fields of the message, in their order, with the types of
-:mod:`ipv8.messaging.payload_dataclass`; those behind a ``*`` are sent and received by name. A method with one parameter
-that is a payload class receives that payload. On the wire these are ordinary messages, which overlays in the classic
-form send and receive as well.
+The parameters after ``peer`` are the fields of the message, in their order, with the types of
+:mod:`ipv8.messaging.payload_dataclass`. Those after a ``*`` are sent and received by name. A method whose only field
+has a payload class as its type receives that payload. On the wire these are ordinary messages, which overlays in the
+classic form send and receive as well.
 
-A declaration that can't work raises ``TypeError``, when the class is made or, if it takes the types of the fields to
-know, when the overlay is made.
+A wrong declaration raises ``TypeError``: when the class is made or, for what depends on the types of the fields, when
+the overlay is made.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["BoundMessage", "Message", "message"]
 
 HIGHEST_ID = 230
-"""The ids above are those of the overlay itself (spec 02 section 1.5)."""
+"""The ids above are used by every overlay (doc/protocol/packets.md section 5)."""
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -59,7 +59,7 @@ Result = Awaitable[None] | None
 
 
 class BoundMessage(Generic[P]):
-    """A message of one overlay: how to send it, and the handler to call as any method."""
+    """A message of one overlay object, which can be sent, and whose handler can be called like any method."""
 
     __slots__ = ("_declaration", "_overlay")
 
@@ -80,12 +80,12 @@ class BoundMessage(Generic[P]):
         self._overlay.endpoint.send(address, packet)
 
     def __call__(self, source: Peer | Address, /, *args: P.args, **kwargs: P.kwargs) -> Result:
-        """Run the handler here, as if ``source`` had sent the message."""
+        """Call the handler, as if ``source`` had sent the message."""
         return self._declaration.handler(self._overlay, source, *args, **kwargs)
 
 
 class Message(Generic[S, Source, P]):
-    """A message of a class of overlays, declared by its handler."""
+    """A message of a class of overlays, which is declared by its handler."""
 
     def __init__(self, handler: Callable[Concatenate[S, Source, P], Result], msg_id: int | None, signed: bool) -> None:
         self.__doc__ = handler.__doc__
@@ -116,7 +116,7 @@ class Message(Generic[S, Source, P]):
 
     @property
     def msg_id(self) -> int:
-        """The id on the wire, given in the declaration or by the payload class."""
+        """The id on the wire, which the declaration or the payload class gives."""
         if self._msg_id is None:
             declared = getattr(self.payload_class, "msg_id", None)
             if declared is None:
@@ -126,7 +126,7 @@ class Message(Generic[S, Source, P]):
         return self._msg_id
 
     def _parameters(self) -> list[inspect.Parameter]:
-        """The parameters behind the overlay: first who sent the message, then its fields."""
+        """The parameters after ``self``: first the sender of the message, then its fields."""
         parameters = [] if isinstance(self.handler, (staticmethod, classmethod)) else [
             *inspect.signature(self.handler).parameters.values()]
         named = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
@@ -136,20 +136,20 @@ class Message(Generic[S, Source, P]):
             raise TypeError(msg)
         for parameter in parameters[2:]:
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-                msg = f"{self.__name__} must name each field of its message: *{parameter.name} says too little"
+                msg = f"{self.__name__} must name each field of its message: replace *{parameter.name} by the fields"
                 raise TypeError(msg)
             if parameter.annotation is parameter.empty:
                 msg = f"{self.__name__} must annotate the parameter {parameter.name} with the type of the field"
                 raise TypeError(msg)
             if type(parameter.default).__hash__ is None:
-                msg = (f"{self.__name__} must not give {parameter.name} a default that can change, as all messages "
-                       "would share it: use one that can't, such as () with the type tuple[int, ...]")
+                msg = (f"{self.__name__} must not give {parameter.name} a default that can change, because all "
+                       "messages would share it: use an immutable one, such as () with the type tuple[int, ...]")
                 raise TypeError(msg)
         return parameters[1:]
 
     def _hint(self, parameter: inspect.Parameter) -> Any:
         """The type of a parameter; ``TypeError`` if it is not defined where the handler is."""
-        # One at a time: what the others are called may be known to type checkers only.
+        # One at a time: the types of other parameters may be imported for type checkers only.
         alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
         module = getattr(inspect.unwrap(self.handler), "__globals__", {})
         try:
@@ -159,10 +159,10 @@ class Message(Generic[S, Source, P]):
             raise TypeError(msg) from e
 
     def _describe(self) -> type[Payload]:
-        """The payload class that the parameters of the handler mean."""
+        """The payload class that the parameters of the handler describe."""
         self._check_source()
         kinds = [self._hint(parameter) for parameter in self._fields]
-        # Python 3.10 takes list[int] for a type.
+        # In Python 3.10, list[int] is an instance of type.
         if len(kinds) == 1 and isinstance(kinds[0], type) and get_origin(kinds[0]) is None \
                 and issubclass(kinds[0], Serializable):
             self._whole = True
@@ -174,13 +174,14 @@ class Message(Generic[S, Source, P]):
         return cast("type[Payload]", made)
 
     def _check_source(self) -> None:
-        """``TypeError`` if a field stands where the parameter for who sent the message belongs."""
+        """``TypeError`` if the first parameter is a field, and not the sender of the message."""
         try:
             kind = self._hint(self._source)
             fmt = None if isinstance(kind, TypeVar) else type_map(kind)
-        except Exception:  # noqa: BLE001 - whatever it is, it is no type of a field
+        except Exception:  # noqa: BLE001 - then it is not the type of a field
             return
-        if fmt is not None and (self.signed or fmt not in {"ipv4", "ip_address", "address"}):
+        is_address = isinstance(fmt, str) and fmt in {"ipv4", "ip_address", "address"}
+        if fmt is not None and (self.signed or not is_address):
             wanted = "peer" if self.signed else "source address"
             msg = f"{self.__name__} must have a parameter for the {wanted} in front of {self._source.name}"
             raise TypeError(msg)
@@ -188,16 +189,14 @@ class Message(Generic[S, Source, P]):
     def _field(self, parameter: inspect.Parameter, kind: Any) -> tuple[str, Any, Any]:
         """A parameter as a field of a dataclass."""
         if not is_field_name(parameter.name):
-            msg = f"{self.__name__} can have no field {parameter.name}: all payloads use that name. Choose another"
+            msg = f"{self.__name__} can have no field {parameter.name}: all payloads use that name. Choose another one"
             raise TypeError(msg)
         try:
-            sendable = type_map(kind) != type_map(list[str])
+            type_map(kind)
         except NotImplementedError:
-            sendable = False
-        if not sendable:
             shown = kind.__qualname__ if type(kind) is type else kind
             msg = f"{self.__name__}: no format for the type {shown} of {parameter.name}: use {ALLOWED_TYPES}"
-            raise TypeError(msg)
+            raise TypeError(msg) from None
         default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
         keyword = parameter.kind is parameter.KEYWORD_ONLY
         return parameter.name, kind, dataclasses.field(default=default, kw_only=keyword)
@@ -254,8 +253,8 @@ def message(declared: Callable[Concatenate[S, Peer, P], Result]) -> Message[S, P
 def message(declared: Any, *, signed: bool = True) -> Any:
     """Declare a message by the method that receives it.
 
-    :param declared: the id of the message, 0 to 230; without one (``@message`` alone) that of the payload class.
-    :param signed: whether the message says who sent it and is signed. The handler of an unsigned message gets the
+    :param declared: the id of the message, 0 to 230; without one (``@message`` alone), that of the payload class.
+    :param signed: whether the message names its author and is signed. The handler of an unsigned message gets the
         source address in place of the peer.
     """
     if callable(declared):

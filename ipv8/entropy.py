@@ -1,7 +1,7 @@
-"""The only source of chance for everything below the service.
+"""The only source of randomness for everything below the service.
 
-Identifiers, choices and samples come from here. The default source is the operating system's; a simulation installs a
-seeded ``random.Random`` and thereby replays::
+Identifiers, choices and samples come from here. The default source is that of the operating system. A simulation
+installs a ``random.Random`` with a seed, so that it can be repeated::
 
     with entropy.use(random.Random(42)):
         ...

@@ -1,9 +1,9 @@
-"""A small evaluator for the expressions of launchers (spec 06 sections 2.3 and 12).
+"""A small evaluator for the expressions of launchers (doc/configuration.md).
 
-It knows literals, f-strings, names, attributes, subscripts, slices, calls, boolean operators, comparisons, conditional
-expressions and plain arithmetic, and nothing else: no lambdas, comprehensions, unpacking, assignments, and no attribute
-that starts with ``__``.
-An expression is taken apart when it is written down, so that a mistake shows where it was made.
+An expression may contain literals, f-strings, names, attributes, subscripts, slices, calls, boolean operators,
+comparisons, conditional expressions and arithmetic. It may not contain lambdas, comprehensions, unpacking, assignments
+or attributes that start with ``__``. It is parsed and checked when it is defined, so that the traceback of a mistake
+shows the definition.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Expression", "get_attribute", "has_attribute"]
 
-MAX_EXPRESSION_LENGTH = 4096  # characters; bounds the depth of the recursion below
+MAX_EXPRESSION_LENGTH = 4096  # characters; limits the depth of the recursion below
 
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
@@ -67,7 +67,7 @@ class Expression:
     """A checked expression.
 
     :param source: its text.
-    :raises ValueError: if it is not an expression, or uses something that is not allowed in one.
+    :raises ValueError: if it is not an expression, or contains something that is not allowed.
     """
 
     __slots__ = ("_tree", "source")

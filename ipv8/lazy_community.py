@@ -1,4 +1,4 @@
-"""Sending payloads and decorating the methods that receive them (spec 02 section 7)."""
+"""Sending payloads and decorating the methods that receive them."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ LazyUnsignedWDWrappable = Callable[..., HandlerResult]
 
 
 WRONG_VALUES = (ArithmeticError, AssertionError, LookupError, PackError, ValueError, struct.error)
-"""What a payload class raises when it is given values that it cannot take; anything else is a mistake in the class."""
+"""What a payload class raises when it is given values that it does not accept; anything else is a bug of the class."""
 
 
 def decode_payloads(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: bytes, start: int) -> list[Any]:
-    """All payloads of a packet that must hold nothing else; ``PackError`` if it is something else."""
+    """All payloads of a packet, from offset ``start`` to its end; ``PackError`` if they are not that."""
     payloads = try_decode(overlay, classes, data, start)
     if isinstance(payloads, Exception):
         raise payloads
@@ -92,7 +92,7 @@ def decode_payloads(overlay: Overlay[Any], classes: tuple[type[Payload], ...], d
 
 def try_decode(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: bytes,
                start: int) -> list[Any] | Refusal:
-    """As ``decode_payloads``, but the error is not raised; no payload is made before all of them are read."""
+    """As ``decode_payloads``, but the error is returned. No payload is made before all of them are read."""
     read, build = overlay.serializer.decoders[classes]
     values, end = read(data, start, WHOLE)
     if end != len(data):
@@ -106,14 +106,17 @@ def try_decode(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: 
 
 def try_receive(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_address: Address, data: bytes,
                 admit: Admit | None = None) -> list[Any] | Refusal:
-    """The sender of a signed packet and its payloads, or what is wrong with it; ``admit`` as for ``try_verify``."""
+    """The sender of a signed packet and its payloads, or what is wrong with it.
+
+    :param admit: as in :func:`ipv8.verification.try_verify`.
+    """
     signer = try_verify(overlay, source_address, data, admit)
     return _open(overlay, classes, source_address, data, signer) if isinstance(signer, tuple) else signer
 
 
 def _open(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_address: Address, data: bytes,
           signer: tuple[PublicKey, int, int]) -> list[Any] | Refusal:
-    """The sender and the payloads of a packet whose signature is good."""
+    """The sender and the payloads of a packet whose signature is valid, or what is wrong with it."""
     key, start, end = signer
     key_bin = data[KEY_OFFSET:start]
     if not _accepts(overlay, key_bin, data):
@@ -125,7 +128,7 @@ def _open(overlay: Overlay[Any], classes: tuple[type[Payload], ...], source_addr
 
 
 def _accepts(overlay: Any, key_bin: bytes, data: bytes) -> bool:
-    """Whether an overlay that has a ``_verify_signature`` of its own accepts a packet whose signature is good."""
+    """Whether an overlay with a ``_verify_signature`` of its own accepts a packet whose signature is valid."""
     verify = getattr(type(overlay), "_verify_signature", EZPackOverlay._verify_signature)
     if verify is EZPackOverlay._verify_signature:
         return True
@@ -134,7 +137,7 @@ def _accepts(overlay: Any, key_bin: bytes, data: bytes) -> bool:
 
 
 def _blame(cause: Exception) -> UndecodableError:
-    """The error of the sender that made a class raise ``cause``."""
+    """The refusal of a packet whose values made a payload class raise ``cause``."""
     error = UndecodableError(str(cause))
     error.__cause__ = cause
     return error
@@ -145,11 +148,11 @@ Attempt = Callable[[Any, Address, bytes], Any]
 
 
 class Reception(NamedTuple):
-    """What a message handler says of itself, in its attribute ``reception``.
+    """How a message handler receives packets. It is the attribute ``reception`` of the handler.
 
-    :param handler: the message handler, as others that wrap it have the attribute as well.
-    :param attempt: what it does, but for raising refusals.
-    :param signed: whether all that it does begins with the verification of a signature.
+    :param handler: the message handler. Functions that wrap it have the attribute as well, but are not this one.
+    :param attempt: does the same as the handler, but returns refusals instead of raising them.
+    :param signed: whether the handler starts with the verification of a signature.
     """
 
     handler: MessageHandler
@@ -157,19 +160,19 @@ class Reception(NamedTuple):
     signed: bool
 
 
-def reception_of(handler: Callable[..., Any], owner: object) -> Reception | None:
-    """The reception of a method of ``owner`` that :func:`raising` made; ``None`` for any other handler."""
-    if not isinstance(handler, MethodType) or handler.__self__ is not owner:
+def reception_of(handler: Any) -> Reception | None:
+    """The reception of a bound method that :func:`raising` made; ``None`` for any other handler."""
+    if not isinstance(handler, MethodType):
         return None
     reception = getattr(handler.__func__, "reception", None)
     return reception if isinstance(reception, Reception) and reception.handler is handler.__func__ else None
 
 
 def raising(attempt: Attempt, handler: Callable[..., Any] | None = None, signed: bool = False) -> MessageHandler:
-    """A message handler that does what ``attempt`` does, but raises refusals, and looks like ``handler``.
+    """A message handler that does what ``attempt`` does, but raises refusals. It has the name and text of ``handler``.
 
-    ``on_packet`` makes the attempt itself: to raise and to catch an error takes longer than all else that is done for a
-    packet which does not deserve it.
+    A message table calls ``attempt`` itself: to raise and catch an error takes longer than anything else that is done
+    for a refused packet.
 
     :param signed: as in :class:`Reception`.
     """
@@ -185,7 +188,7 @@ def raising(attempt: Attempt, handler: Callable[..., Any] | None = None, signed:
 
 def _signed(payloads: tuple[type[Payload], ...], handler: Callable[..., HandlerResult],
             call: Callable[[Any, list[Any], Address, bytes], HandlerResult]) -> MessageHandler:
-    """What receives signed messages for ``handler``: ``call(overlay, [peer, *payloads], source_address, data)``."""
+    """A message handler for signed messages, which calls ``call(overlay, [peer, *payloads], source_address, data)``."""
     def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
         signer = try_verify(self, source_address, data)
         if not isinstance(signer, tuple):
@@ -214,7 +217,10 @@ def receive_from(*payloads: type[Payload]) -> Callable[[Callable[..., HandlerRes
 
 def _unsigned(payloads: tuple[type[Payload], ...], handler: Callable[..., HandlerResult],
               with_packet: bool) -> MessageHandler:
-    """What receives unsigned messages for ``handler``: in one function, as this is the shortest way of a packet."""
+    """A message handler for unsigned messages, which calls ``handler``.
+
+    All is done in one function, as each further call would take a noticeable part of the time of such a message.
+    """
     alone = len(payloads) == 1 and not with_packet
     classes = payloads[0] if alone else payloads
 
@@ -245,15 +251,15 @@ def lazy_wrapper_unsigned_wd(*payloads: type[Payload]) -> Callable[[LazyUnsigned
 
 
 def cache_retrieval_failed(overlay: Overlay[Any], cache_class: type[CacheWithName]) -> None:
-    """Note a response that no request is waiting for, or no longer."""
+    """Log a response to a request that was not made, is answered already or has timed out."""
     overlay.logger.debug("No %s is waiting for a received response, or it has timed out.", cache_class.name)
 
 
 def retrieve_cache(cache_class: type[CacheWithName]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Hand the cache of the request that a payload answers to the handler, as ``cache=``; use below ``lazy_wrapper*``.
+    """Give the cache of the request that a payload answers to the handler, as ``cache=``; use below ``lazy_wrapper*``.
 
-    The payload is the last one, and its ``identifier`` the number of the cache. Without a match the handler is not
-    called. The cache is popped, so a second answer finds none.
+    The ``identifier`` of the last payload is the number of the cache. Without such a cache the handler is not called.
+    The cache is popped, so a second answer finds none.
     """
     def decorator(handler: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(handler)
@@ -281,7 +287,7 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
     def ez_send(self, peer: Peer, *payloads: Payload, sig: bool = True) -> None:
         """Send ``payloads`` in one packet, with the ``msg_id`` of the last one, to the preferred address of ``peer``.
 
-        :param sig: whether to say who sent it and to sign it.
+        :param sig: whether the packet names its author and is signed.
         """
         self._ez_senda(peer.address, *payloads, sig=sig)
 
@@ -297,7 +303,7 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
         return self._ez_pack(self.get_prefix(), msg_num, payloads, sig=False)
 
     def _ez_pack(self, prefix: bytes, msg_num: int, payloads: Sequence[Serializable], sig: bool = True) -> bytes:
-        """``prefix``, message id and ``payloads``, and the signature of ``my_peer`` over them if ``sig``."""
+        """``prefix``, message id and ``payloads``; with ``sig``, also the signature of ``my_peer`` over them."""
         packet = prefix + bytes((msg_num,)) + self.serializer.pack_serializable_list(payloads)
         if not sig:
             return packet
@@ -305,9 +311,9 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
         return packet + key.signature(packet)
 
     def _verify_signature(self, auth: BinMemberAuthenticationPayload, data: bytes) -> tuple[bool, bytes]:
-        """Whether the owner of ``auth`` signed ``data``, and ``data`` cut so that payloads start at offset 23."""
+        """Whether the key of ``auth`` signed ``data``, and ``data`` cut so that the payloads start at offset 23."""
         try:
-            key = self.crypto.key_from_public_bin(auth.public_key_bin)
+            key = self.crypto.key_from_network(auth.public_key_bin)
         except ValueError as e:
             raise UnusableKeyError(str(e)) from e
         if not self.signature_guard.affords_key(key):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -17,11 +18,11 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 
-class BoundedDict(dict[K, V]):
+class BoundedDict(OrderedDict[K, V]):
     """A dictionary of at most ``capacity`` keys, oldest first; setting a key makes it the newest.
 
     Reading a key does not change its place; :meth:`touch` makes it the newest. Setting one key more than ``capacity``
-    evicts the oldest.
+    evicts the oldest. The cost of a call does not depend on how many keys there are.
 
     :param capacity: how many keys are kept, at least 1.
     :param on_evict: called with the key and the value that were evicted, after they are gone. It is not called for
@@ -38,26 +39,37 @@ class BoundedDict(dict[K, V]):
         self.capacity = capacity
         self.on_evict = on_evict
 
+    # A plain dictionary keeps the places of deleted keys for a while, and finds its oldest key by a search past them.
+
     def __setitem__(self, key: K, value: V) -> None:
-        self.pop(key, None)
-        super().__setitem__(key, value)
-        if len(self) > self.capacity:
-            self.evict_oldest()
+        if key in self:
+            self.move_to_end(key)
+            super().__setitem__(key, value)
+        else:
+            super().__setitem__(key, value)
+            if len(self) > self.capacity:
+                self.evict_oldest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.capacity, self.on_evict), None, None, iter(self.items())
+
+    def copy(self) -> BoundedDict[K, V]:
+        """A table of the same capacity with the same items."""
+        other = type(self)(self.capacity, self.on_evict)
+        other.update(self)
+        return other
 
     def evict_oldest(self) -> tuple[K, V]:
         """Remove the oldest key and return it with its value; ``KeyError`` if there is none."""
-        for oldest in self:
-            value = self.pop(oldest)
-            if self.on_evict is not None:
-                self.on_evict(oldest, value)
-            return oldest, value
-        raise KeyError("the table is empty")
+        oldest, value = self.popitem(last=False)
+        if self.on_evict is not None:
+            self.on_evict(oldest, value)
+        return oldest, value
 
     def touch(self, key: K) -> V:
         """Make ``key`` the newest and return its value; ``KeyError`` if it is not there."""
-        value = self.pop(key)
-        super().__setitem__(key, value)
-        return value
+        self.move_to_end(key)
+        return self[key]
 
     def setdefault(self, key: K, default: V) -> V:
         """The value of ``key``, set to ``default`` first if it is not there."""
@@ -79,7 +91,8 @@ class ExpiringDict(Generic[K, V]):
     """A table of at most ``capacity`` keys, each kept ``lifetime`` seconds after it was set; oldest first.
 
     Setting a key makes it the newest and starts its lifetime again. Setting one key more than ``capacity`` evicts the
-    oldest. Keys whose lifetime is over are not seen any more, and are removed by the next change. Time is monotonic.
+    oldest. Keys whose lifetime is over are not seen any more, and are removed by the next change. Time is monotonic:
+    a caller that is given the time passes it as ``now``, for all others it is that of ``clock.monotonic``.
 
     :param capacity: how many keys are kept, at least 1.
     :param lifetime: seconds.
@@ -99,8 +112,14 @@ class ExpiringDict(Generic[K, V]):
         self.on_evict = on_evict
 
     def __setitem__(self, key: K, value: V) -> None:
-        self.expire()
-        self._entries[key] = clock.monotonic(), value
+        self.set(key, value)
+
+    def set(self, key: K, value: V, now: float | None = None) -> None:
+        """Set ``key``, as ``table[key] = value`` does."""
+        if now is None:
+            now = clock.monotonic()
+        self.expire(now)
+        self._entries[key] = now, value
 
     def __getitem__(self, key: K) -> V:
         stamp, value = self._entries[key]
@@ -125,34 +144,36 @@ class ExpiringDict(Generic[K, V]):
         return f"{type(self).__name__}({dict(self.items())!r})"
 
     @overload
-    def get(self, key: object, default: None = None) -> V | None: ...
+    def get(self, key: object, default: None = None, now: float | None = None) -> V | None: ...
 
     @overload
-    def get(self, key: object, default: D) -> V | D: ...
+    def get(self, key: object, default: D, now: float | None = None) -> V | D: ...
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: Any, default: Any = None, now: float | None = None) -> Any:
         """The value of ``key``, or ``default``."""
         entry = self._entries.get(key)
-        return default if entry is None or entry[0] + self.lifetime <= clock.monotonic() else entry[1]
+        if entry is None:
+            return default
+        return default if entry[0] + self.lifetime <= (clock.monotonic() if now is None else now) else entry[1]
 
     @overload
-    def pop(self, key: object, default: None = None) -> V | None: ...
+    def pop(self, key: object, default: None = None, now: float | None = None) -> V | None: ...
 
     @overload
-    def pop(self, key: object, default: D) -> V | D: ...
+    def pop(self, key: object, default: D, now: float | None = None) -> V | D: ...
 
-    def pop(self, key: Any, default: Any = None) -> Any:
+    def pop(self, key: Any, default: Any = None, now: float | None = None) -> Any:
         """Remove ``key`` and return its value, or ``default`` if it is not there."""
-        value = self.get(key, default)
+        value = self.get(key, default, now)
         self._entries.pop(key, None)
         return value
 
-    def age(self, key: Any) -> float | None:
+    def age(self, key: Any, now: float | None = None) -> float | None:
         """Seconds since ``key`` was set; ``None`` if it is not there."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        age = clock.monotonic() - entry[0]
+        age = (clock.monotonic() if now is None else now) - entry[0]
         return None if age >= self.lifetime else age
 
     def touch(self, key: K) -> V:
@@ -161,18 +182,18 @@ class ExpiringDict(Generic[K, V]):
         self._entries[key] = clock.monotonic(), value
         return value
 
-    def items(self) -> Iterable[tuple[K, V]]:
+    def items(self, now: float | None = None) -> Iterable[tuple[K, V]]:
         """All keys with their values, oldest first, as a list of their own."""
-        horizon = clock.monotonic() - self.lifetime
+        horizon = (clock.monotonic() if now is None else now) - self.lifetime
         return [(key, value) for key, (stamp, value) in self._entries.items() if stamp > horizon]
 
-    def values(self) -> list[V]:
+    def values(self, now: float | None = None) -> list[V]:
         """All values, oldest first."""
-        return [value for _, value in self.items()]
+        return [value for _, value in self.items(now)]
 
-    def expire(self) -> None:
+    def expire(self, now: float | None = None) -> None:
         """Remove the keys whose lifetime is over."""
-        horizon = clock.monotonic() - self.lifetime
+        horizon = (clock.monotonic() if now is None else now) - self.lifetime
         entries = self._entries
         while entries:
             stamp, _ = next(iter(entries.values()))
@@ -211,9 +232,13 @@ class TokenBuckets:
         """For how many keys buckets are kept."""
         return self._buckets.capacity
 
-    def take(self, key: Hashable = None, cost: float = 1.0) -> bool:
-        """Take ``cost`` tokens out of the bucket of ``key``; ``False``, and nothing taken, if it holds fewer."""
-        now = clock.monotonic()
+    def take(self, key: Hashable = None, cost: float = 1.0, now: float | None = None) -> bool:
+        """Take ``cost`` tokens out of the bucket of ``key``; ``False``, and nothing taken, if it holds fewer.
+
+        :param now: the time, for a caller that is given it; by default that of ``clock.monotonic``.
+        """
+        if now is None:
+            now = clock.monotonic()
         tokens, stamp = self._buckets.get(key, (self.burst, now))
         tokens = min(self.burst, tokens + (now - stamp) * self.rate)
         allowed = tokens >= cost

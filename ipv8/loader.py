@@ -1,7 +1,7 @@
-"""Launching overlays into a running program, in the order that they need (spec 06 section 2).
+"""Launching overlays in a running program, each after those that it needs (doc/configuration.md).
 
-Where a configuration describes a whole node as data, a launcher describes one overlay as code: when to start it, with
-which key and settings, and what to do with it afterwards::
+A configuration describes a whole node as data. A launcher describes one overlay as code: when to start it, with which
+key and settings, and what to do afterwards::
 
     @overlay("my_package.community", "MyCommunity")
     @walk_strategy(RandomWalk, target_peers=30)
@@ -26,6 +26,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Union, cast
 
 from .expressions import Expression, get_attribute, has_attribute
+from .reexports import reexports
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -65,10 +66,10 @@ _HARMLESS_BUILTINS: dict[str, Callable[..., Any]] = {
 
 
 class CommunityLauncher(Generic[SessionT, CommunityT]):
-    """How to launch one overlay; override what differs, or let the decorators of this module do it.
+    """How to launch one overlay. Subclasses override methods, by themselves or by the decorators of this module.
 
-    The class attribute ``hiddenimports`` has the names of modules that are imported by name: what a program that
-    freezes an application has to be told.
+    The class attribute ``hiddenimports`` has the names of the modules that are imported by name. Tools that freeze an
+    application do not find these on their own.
     """
 
     hiddenimports: set[str] = set()  # noqa: RUF012 - public class attribute; decorators replace, never extend it
@@ -78,22 +79,22 @@ class CommunityLauncher(Generic[SessionT, CommunityT]):
         self.community_kwargs: dict[str, Any] = {}
 
     def get_name(self) -> str:
-        """What other launchers call this one in :meth:`not_before`."""
+        """The name of this launcher, as :meth:`not_before` of other launchers returns it."""
         return type(self).__name__
 
     def not_before(self) -> list[str]:
-        """The names of the launchers that go first, if they are there and launch at all."""
+        """The names of launchers that are launched before this one, if they are registered and launched at all."""
         return []
 
     def should_launch(self, session: SessionT) -> bool:  # noqa: ARG002 - for overriding
-        """Whether to launch; asked when it is this launcher's turn."""
+        """Whether to launch; called when the launchers of :meth:`not_before` have been launched."""
         return True
 
     def prepare(self, overlay_provider: Any, session: SessionT) -> None:
         """Called before the overlay is made."""
 
     def finalize(self, ipv8: Any, session: SessionT, community: CommunityT) -> None:
-        """Called after ``community`` was made and registered."""
+        """Called after ``community`` was made and added to the overlays."""
 
     def get_kwargs(self, session: SessionT) -> dict[str, Any]:  # noqa: ARG002 - for overriding
         """Additional attributes of the overlay's settings object."""
@@ -104,15 +105,15 @@ class CommunityLauncher(Generic[SessionT, CommunityT]):
         raise NotImplementedError(f"{type(self).__name__} needs get_overlay_class(), or @overlay")
 
     def get_walk_strategies(self) -> list[tuple[type[DiscoveryStrategy[Any]], dict[str, Any], int]]:
-        """Walkers: their class, keyword arguments, and the number of peers from which on they rest (-1: never)."""
+        """The walkers: class, keyword arguments, and the number of peers from which on it takes no steps (-1: none)."""
         return []
 
     def get_bootstrappers(self, session: SessionT) -> list[tuple[type[Bootstrapper], dict[str, Any]]]:  # noqa: ARG002 - for overriding
-        """Bootstrappers: their class and keyword arguments."""
+        """The bootstrappers: class and keyword arguments."""
         return []
 
     def get_my_peer(self, ipv8: Any, session: SessionT) -> Peer:  # noqa: ARG002 - for overriding
-        """The identity that the overlay gets: by default a new curve25519 key."""
+        """The identity of the overlay, by default with a new curve25519 key."""
         from .keyvault.crypto import default_eccrypto
         from .peer import Peer
 
@@ -120,25 +121,25 @@ class CommunityLauncher(Generic[SessionT, CommunityT]):
 
 
 class CommunityLoader:
-    """Knows launchers by name and runs each of them once, in an order that respects ``not_before``.
+    """Launches each of its launchers once, in an order that follows ``not_before``.
 
-    ``community_launchers`` maps a name to the launcher and whether it has been launched.
+    ``community_launchers`` has, by name, the launchers and whether they have been launched.
     """
 
     def __init__(self) -> None:
         self.community_launchers: dict[str, tuple[CommunityLauncher[Any, Any], bool]] = {}
         self._logger = logging.getLogger(type(self).__name__)
 
-    def get_launcher(self, name: str) -> CommunityLauncher[Any, Any]:
-        """The launcher called ``name``; ``KeyError`` if there is none."""
-        return self.community_launchers[name][0]
+    def get_launcher(self, launcher_name: str) -> CommunityLauncher[Any, Any]:
+        """The launcher called ``launcher_name``; ``KeyError`` if there is none."""
+        return self.community_launchers[launcher_name][0]
 
-    def has_launched(self, name: str) -> bool:
-        """Whether the launcher called ``name`` is there and has been launched."""
-        return name in self.community_launchers and self.community_launchers[name][1]
+    def has_launched(self, launcher_name: str) -> bool:
+        """Whether the launcher called ``launcher_name`` is registered and has been launched."""
+        return launcher_name in self.community_launchers and self.community_launchers[launcher_name][1]
 
     def set_launcher(self, launcher: CommunityLauncher[Any, Any]) -> None:
-        """Register ``launcher``; one of the same name is replaced, unless it has already been launched."""
+        """Register ``launcher``. It replaces one of the same name, unless that has been launched already."""
         assert isinstance(launcher, CommunityLauncher), f"{launcher!r} is not a CommunityLauncher"
         name = launcher.get_name()
         if self.has_launched(name):
@@ -153,9 +154,9 @@ class CommunityLoader:
         self.community_launchers.pop(launcher.get_name(), None)
 
     def load(self, overlay_provider: Any, session: Any) -> None:
-        """Launch everything that is registered, should launch, and has not been launched.
+        """Launch all registered launchers that should launch and have not been launched.
 
-        :raises RuntimeError: if launchers wait for one another; those that do not are launched before.
+        :raises RuntimeError: if launchers wait for one another. All others have been launched then.
         """
         pending = {name: launcher for name, (launcher, launched) in self.community_launchers.items() if not launched}
         schedule = _Schedule({name: launcher.not_before() for name, launcher in pending.items()})
@@ -174,15 +175,15 @@ class CommunityLoader:
                     self.community_launchers[name] = (launcher, True)
             schedule.done(name)
 
-    def _launch(self, launcher: CommunityLauncher[Any, Any], overlay_provider: Any, session: Any) -> None:
+    def _launch(self, launcher: CommunityLauncher[Any, Any], ipv8: Any, session: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} does not know how to launch: use IPv8CommunityLoader")
 
 
 class _Schedule:
-    """Topological order of names, the same as going over the names again and again, taking those that are ready.
+    """Topological order of names: that of a loop which goes over all names again and again and takes the ready ones.
 
-    A name's rank is the round in which that loop would take it, and its index; a dependent that stands after the name
-    that it waited for goes in the same round, others in the next one.
+    Names are ordered by the round in which that loop takes them, then by their index. A name that waits for another one
+    is taken in the same round if it comes after it, otherwise in the next round.
     """
 
     def __init__(self, requirements: dict[str, list[str]]) -> None:
@@ -198,7 +199,7 @@ class _Schedule:
         self._ready = [(0, index) for name, index in self._index.items() if not self._blockers[name]]
 
     def next(self) -> str | None:
-        """The name whose turn it is; ``None`` if all that are left wait for one another."""
+        """The next name; ``None`` if all names that are left wait for one another."""
         return self._names[heapq.heappop(self._ready)[1]] if self._ready else None
 
     def waiting(self) -> list[str]:
@@ -206,7 +207,7 @@ class _Schedule:
         return [name for name in self._names if self._blockers.get(name)]
 
     def done(self, name: str) -> None:
-        """Release what waits for ``name``."""
+        """Note that nothing waits for ``name`` any more."""
         self._blockers.pop(name)
         for dependent in self._dependents[name]:
             blockers = self._blockers.get(dependent)
@@ -219,22 +220,22 @@ class _Schedule:
 
 
 class IPv8CommunityLoader(CommunityLoader):
-    """Launches into whatever has ``endpoint``, ``network``, ``overlays`` and ``strategies``, such as the service."""
+    """Launches into an object with ``endpoint``, ``network``, ``overlays`` and ``strategies``, such as the service."""
 
-    def _launch(self, launcher: CommunityLauncher[Any, Any], overlay_provider: _OverlayProvider, session: Any) -> None:
-        launcher.prepare(overlay_provider, session)
+    def _launch(self, launcher: CommunityLauncher[Any, Any], ipv8: _OverlayProvider, session: Any) -> None:
+        launcher.prepare(ipv8, session)
         overlay_class = launcher.get_overlay_class()
         strategies = launcher.get_walk_strategies()
-        my_peer = launcher.get_my_peer(overlay_provider, session)
+        my_peer = launcher.get_my_peer(ipv8, session)
         extra = launcher.get_kwargs(session)
         community = overlay_class(overlay_class.settings_class(
-            my_peer=my_peer, endpoint=overlay_provider.endpoint, network=overlay_provider.network, **extra))
-        overlay_provider.overlays.append(community)
+            my_peer=my_peer, endpoint=ipv8.endpoint, network=ipv8.network, **extra))
+        ipv8.overlays.append(community)
         for strategy_class, arguments, target_peers in strategies:
-            overlay_provider.strategies.append((strategy_class(community, **arguments), target_peers))
+            ipv8.strategies.append((strategy_class(community, **arguments), target_peers))
         for bootstrapper_class, arguments in launcher.get_bootstrappers(session):
             cast("Community", community).bootstrappers.append(bootstrapper_class(**arguments))
-        launcher.finalize(overlay_provider, session, community)
+        launcher.finalize(ipv8, session, community)
 
 
 class _OverlayProvider(Protocol):
@@ -253,12 +254,6 @@ class Decorator(Protocol):
         """Change ``launcher_class``."""
 
 
-def _import_by_name(module: str, class_name: str | None) -> type:
-    if class_name is None:
-        raise ValueError(f"the name of a class in {module} is missing")
-    return cast("type", getattr(import_module(module), class_name))
-
-
 def _remember_import(launcher_class: type[CommunityLauncher[Any, Any]], module: str) -> None:
     launcher_class.hiddenimports = {*launcher_class.hiddenimports, module}
 
@@ -271,14 +266,16 @@ def _override(launcher_class: LauncherT, method: str, function: Callable[..., An
 def _resolve(source: ClassSource, class_name: str | None) -> type:
     """The class that ``source`` is, returns or contains."""
     if isinstance(source, str):
-        return _import_by_name(source, class_name)
+        source = import_module(source)  # only the program knows which one it is
     if inspect.ismodule(source):
-        return _import_by_name(source.__name__, class_name)
+        if class_name is None:
+            raise ValueError(f"the name of a class in {source.__name__} is missing")
+        return cast("type", getattr(source, class_name))
     return source if isinstance(source, type) else source()
 
 
 def _condition(expression: str | Callable[[Any], Any]) -> Callable[[object, Any], Any]:
-    """``expression`` as a function of the launcher and the session; a callable gets the session alone."""
+    """``expression`` as a function of the launcher and the session; a callable gets only the session."""
     if not isinstance(expression, str):
         return lambda _, session: expression(session)
     compiled = Expression(expression)
@@ -292,21 +289,21 @@ def name(str_name: str) -> Decorator:
     return decorate
 
 
-def after(*launcher_names: str) -> Decorator:
+def after(*launcher_name: str) -> Decorator:
     """Launch after the launchers with these names."""
     def decorate(cls: LauncherT, /) -> LauncherT:
         inner = cls.not_before
-        return _override(cls, "not_before", lambda self: [*inner(self), *launcher_names])
+        return _override(cls, "not_before", lambda self: [*inner(self), *launcher_name])
     return decorate
 
 
-def precondition(expression: str | Callable[[Any], Any]) -> Decorator:
-    """Launch only if ``expression`` is true too.
+def precondition(str_condition: str | Callable[[Any], Any]) -> Decorator:
+    """Launch only if ``str_condition`` is true as well.
 
-    :param expression: text over ``session`` and ``self`` (the launcher) as :class:`~ipv8.expressions.Expression`
+    :param str_condition: text over ``session`` and ``self`` (the launcher) as :class:`~ipv8.expressions.Expression`
         allows it, or a function that gets the session.
     """
-    condition = _condition(expression)
+    condition = _condition(str_condition)
 
     def decorate(cls: LauncherT, /) -> LauncherT:
         inner = cls.should_launch
@@ -315,73 +312,80 @@ def precondition(expression: str | Callable[[Any], Any]) -> Decorator:
     return decorate
 
 
-def overlay(module_or_class: ClassSource, class_name: str | None = None) -> Decorator:
-    """The overlay to launch: a class, a function that returns it, or the names of a module and a class in it.
+def overlay(str_module_or_class: ClassSource, str_definition: str | None = None) -> Decorator:
+    """The overlay to launch: a class, a function that returns it, or a module (or its name) and the name of the class.
 
-    Functions are called, and modules imported, when the overlay is launched.
+    Functions are called and modules are imported when the overlay is launched.
     """
     def decorate(cls: LauncherT, /) -> LauncherT:
-        if isinstance(module_or_class, str):
-            _remember_import(cls, module_or_class)
-        return _override(cls, "get_overlay_class", lambda _: _resolve(module_or_class, class_name))
+        if isinstance(str_module_or_class, str):
+            _remember_import(cls, str_module_or_class)
+        return _override(cls, "get_overlay_class", lambda _: _resolve(str_module_or_class, str_definition))
     return decorate
 
 
-def walk_strategy(module_or_class: ClassSource, class_name: str | None = None, target_peers: int = 20,
+def walk_strategy(str_module_or_class: ClassSource, str_definition: str | None = None, target_peers: int = 20,
                   kw_args: dict[str, Any] | None = None) -> Decorator:
     """Let a strategy walk for the overlay; the class is looked up at once.
 
-    :param module_or_class: as for :func:`overlay`.
-    :param target_peers: the number of peers from which on the strategy rests; -1 for never.
+    :param str_module_or_class: as for :func:`overlay`.
+    :param target_peers: the number of peers from which on the strategy takes no steps; -1 for any number.
     :param kw_args: keyword arguments of its constructor.
     """
     def decorate(cls: LauncherT, /) -> LauncherT:
-        if isinstance(module_or_class, str):
-            _remember_import(cls, module_or_class)
-        entry = (_resolve(module_or_class, class_name), kw_args or {}, target_peers)
+        if isinstance(str_module_or_class, str):
+            _remember_import(cls, str_module_or_class)
+        entry = (_resolve(str_module_or_class, str_definition), kw_args or {}, target_peers)
         inner = cls.get_walk_strategies
         return _override(cls, "get_walk_strategies", lambda self: [*inner(self), entry])
     return decorate
 
 
-def bootstrapper(module_or_class: ClassSource, class_name: str | None = None,
+def bootstrapper(str_module_or_class: ClassSource, str_definition: str | None = None,
                  kw_args: dict[str, Any] | None = None) -> Decorator:
-    """Let the overlay find its first peers by a bootstrapper; the class is looked up at once.
+    """Add a bootstrapper, which finds the first peers of the overlay; the class is looked up at once.
 
-    :param module_or_class: as for :func:`overlay`.
+    :param str_module_or_class: as for :func:`overlay`.
     :param kw_args: keyword arguments of its constructor.
     """
     def decorate(cls: LauncherT, /) -> LauncherT:
-        if isinstance(module_or_class, str):
-            _remember_import(cls, module_or_class)
-        entry = (_resolve(module_or_class, class_name), kw_args or {})
+        if isinstance(str_module_or_class, str):
+            _remember_import(cls, str_module_or_class)
+        entry = (_resolve(str_module_or_class, str_definition), kw_args or {})
         inner = cls.get_bootstrappers
         return _override(cls, "get_bootstrappers", lambda self, session: [*inner(self, session), entry])
     return decorate
 
 
-def set_in_session(attribute: str) -> Decorator:
-    """Store the overlay as an attribute of the session once it is launched."""
+def set_in_session(attribute_name: str) -> Decorator:
+    """Store the overlay as an attribute of the session after the launch."""
     def decorate(cls: LauncherT, /) -> LauncherT:
         inner = cls.finalize
 
         def finalize(self: Any, ipv8: Any, session: Any, community: Any) -> None:
             inner(self, ipv8, session, community)
-            setattr(session, attribute, community)
+            setattr(session, attribute_name, community)
 
         return _override(cls, "finalize", finalize)
     return decorate
 
 
-def kwargs(**expressions: str | Callable[[Any], Any]) -> Decorator:
-    """Give the overlay's settings attributes whose values are made of the session at launch.
+def kwargs(**kw_args: str | Callable[[Any], Any]) -> Decorator:
+    """Set attributes of the overlay's settings to values that are computed at launch.
 
-    :param expressions: for each attribute an expression or a function as for :func:`precondition`.
+    :param kw_args: for each attribute an expression or a function as for :func:`precondition`.
     """
-    values = {attribute: _condition(expression) for attribute, expression in expressions.items()}
+    values = {attribute: _condition(expression) for attribute, expression in kw_args.items()}
 
     def decorate(cls: LauncherT, /) -> LauncherT:
         inner = cls.get_kwargs
         return _override(cls, "get_kwargs", lambda self, session: {
             **inner(self, session), **{attribute: value(self, session) for attribute, value in values.items()}})
     return decorate
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .keyvault.crypto import default_eccrypto as default_eccrypto
+    from .peer import Peer as Peer
+else:
+    __getattr__, __dir__ = reexports(__name__, {".keyvault.crypto": "default_eccrypto", ".peer": "Peer"})

@@ -1,4 +1,4 @@
-"""The base of everything that sends and receives on an endpoint in the name of a peer (spec 04 section 3)."""
+"""The base of everything that sends and receives packets of a peer on an endpoint."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .messaging.interfaces.endpoint import EndpointListener
 from .messaging.interfaces.lan_addresses.interfaces import get_providers
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.serialization import Serializer
+from .reexports import reexports
 from .taskmanager import TaskManager
 from .verification import SignatureGuard
 
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from .messaging.address import Address
     from .messaging.interfaces.endpoint import Endpoint
     from .peer import Peer
-    from .peerdiscovery.discovery import DiscoveryStrategy
     from .peerdiscovery.network import Network
 
 __all__ = ["Overlay", "Settings", "SettingsClass"]
 
 LAN_SCAN_INTERVAL = 10.0
+"""Seconds between two searches for the addresses of this machine."""
 
 
 class Settings(SimpleNamespace):
-    """What an overlay is built from: any keyword becomes an attribute, defaults live on the class."""
+    """What an overlay is made from: each keyword becomes an attribute, and defaults are attributes of the class."""
 
     community_id: bytes
     my_peer: Peer
@@ -43,14 +44,14 @@ SettingsClass = TypeVar("SettingsClass", bound=Settings)
 
 
 class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=ABCMeta):
-    """A listener on an endpoint with a key, a view of the network, a serializer and tasks of its own.
+    """A listener on an endpoint that has a key, a network, a serializer and tasks.
 
     ``drops`` counts, by reason, the packets of this overlay that were not handled.
     """
 
     settings_class: ClassVar[type[Any]] = Settings
 
-    #: The ids of the messages that are signed, as far as that is known: their signatures may be verified in advance.
+    #: The ids of messages that are known to be signed, whose signatures may be verified in advance.
     signed_messages: frozenset[int] = frozenset()
 
     def __init__(self, settings: SettingsClass) -> None:
@@ -60,7 +61,7 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         EndpointListener.__init__(self, settings.endpoint)
         TaskManager.__init__(self)
         self.logger = logging.getLogger(type(self).__name__)
-        self.drops = DropCounter()
+        self.drops: DropCounter = DropCounter()
         self.network = settings.network
         self.my_peer = settings.my_peer
         self.community_id = settings.community_id
@@ -72,10 +73,11 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         self.register_task("discover_lan_addresses", self.discover_lan_addresses, interval=LAN_SCAN_INTERVAL, delay=0)
 
     async def discover_lan_addresses(self) -> None:
-        """Let every address provider look at the interfaces of this machine again, in a thread."""
+        """Search again for the addresses of this machine, with each address provider, in a thread."""
         loop = asyncio.get_running_loop()
         for provider in tuple(get_providers()):
             await loop.run_in_executor(None, provider.discover_addresses)
+        self._follow_interfaces()
 
     async def unload(self) -> None:
         """Stop listening and end all tasks."""
@@ -87,12 +89,12 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         await self.unload()
 
     def get_serializer(self) -> Serializer:
-        """A new serializer for this overlay; extend it here to register packers of your own."""
+        """A new serializer for this overlay. Override this to add packers of your own."""
         return Serializer()
 
     @abstractmethod
     def on_packet(self, packet: tuple[Address, bytes]) -> None:
-        """Handle one datagram, given as its source and its whole content."""
+        """Handle a packet, which is given as its source address and its data."""
 
     @property
     def global_time(self) -> int:
@@ -109,14 +111,14 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         if global_time > self.global_time:
             self.my_peer.update_clock(global_time)
 
-    def get_available_strategies(self) -> dict[str, type[DiscoveryStrategy[Any]]]:
+    def get_available_strategies(self) -> dict[str, type[Any]]:
         """The discovery strategies that a configuration may name for this overlay, by name."""
         return {}
 
     def on_unconfirmed_address(self, peer: Peer, source_address: Address) -> None:
-        """React to a validly signed packet of a proven ``peer`` from an address that it has not answered from.
+        """Called with a signed packet of a proven ``peer`` from an address from which it has not answered a request.
 
-        Such a packet may be a recorded one, sent again by anybody. Overlays that can ask the peer to confirm do so.
+        Anybody may have recorded such a packet and sent it again. Overlays that can ask the peer to confirm do so.
         """
 
     def bootstrap(self) -> None:
@@ -124,11 +126,11 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
 
     @abstractmethod
     def walk_to(self, address: Address) -> None:
-        """Contact whoever is at ``address``."""
+        """Contact the node at ``address``."""
 
     @abstractmethod
     def get_new_introduction(self, from_peer: Peer | None = None) -> None:
-        """Ask ``from_peer``, or anybody, for the address of another peer."""
+        """Ask ``from_peer``, or any other node, for the address of another peer."""
 
     @abstractmethod
     def get_peers(self) -> list[Peer]:
@@ -139,5 +141,11 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
         """Addresses that were introduced and not contacted yet."""
 
     def get_peer_for_introduction(self, exclude: Peer | None = None) -> Peer | None:  # noqa: ARG002 - for overrides
-        """A peer to introduce to somebody who asks, other than ``exclude``; none by default."""
+        """A peer to introduce to a node that asks for one, other than ``exclude``; none by default."""
         return None
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .messaging.interfaces.endpoint import Endpoint as Endpoint
+else:
+    __getattr__, __dir__ = reexports(__name__, {".messaging.interfaces.endpoint": "Endpoint"})

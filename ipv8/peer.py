@@ -1,15 +1,16 @@
-"""Who somebody is and where they can be reached (spec 04 section 7)."""
+"""A peer: its public key, its addresses and when it was heard of (doc/protocol/packets.md section 6)."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections import deque
-from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from . import clock
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from .reexports import reexports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +25,14 @@ V = TypeVar("V")
 
 PING_SAMPLES = 5
 PRIVATE_KEY_MARKS = (b"-----BEGIN EC PRIVATE KEY-----", b"LibNaCLSK:")
-NO_ADDRESS = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - the wire's way to say "none", nothing is bound to it
+NO_ADDRESS = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - stands for "no address" on the wire, nothing is bound to it
 
 
 class DirtyDict(dict[K, V]):
-    """A dictionary that knows that it changed.
+    """A dictionary that notices changes.
 
-    ``dirty`` is set by the constructor and by every change, and cleared by whoever has taken notice. Watchers are
-    called without arguments after every change.
+    ``dirty`` is ``True`` after construction and after every change; code that has read the dictionary may set it to
+    ``False``. Watchers are called without arguments after every change.
     """
 
     __slots__ = ("_watchers", "dirty")
@@ -43,7 +44,7 @@ class DirtyDict(dict[K, V]):
         self._watchers: tuple[Callable[[], None], ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Copies belong to nobody yet: they have the items, not the watchers.
+        # A copy has the items, not the watchers.
         return type(self), (), None, None, iter(self.items())
 
     def watch(self, watcher: Callable[[], None]) -> None:
@@ -77,7 +78,7 @@ class DirtyDict(dict[K, V]):
         self._changed()
 
     def setdefault(self, key: K, default: V) -> V:
-        """The value of ``key``, which becomes ``default`` if there is none."""
+        """The value of ``key``, set to ``default`` first if it is absent."""
         if key not in self:
             self[key] = default
         return self[key]
@@ -103,29 +104,32 @@ class DirtyDict(dict[K, V]):
 
 
 class Peer:
-    """A public key with the addresses, the clock and the round trip times of its owner.
+    """A public key with the addresses, the Lamport clock and the round trip times of its owner.
 
-    Peers are equal, and hash equal, when their public keys are the same.
+    Peers with the same public key are equal and have the same hash.
+
+    ``creation_time`` and ``last_response`` are in seconds since the Unix epoch, for programs to read and assign.
+    ``known_since`` and ``last_heard`` are the same two times by the monotonic clock, from which ages are computed. They
+    follow each assignment to the former two and are not assigned themselves.
 
     :param key: a key object, or a serialized *public* key.
-    :param address: where the peer was seen, if it was.
-    :param intro: ``False`` if the peer itself was heard of just now, ``True`` if others told about it.
-    :raises ValueError: for private key material as bytes, and for bytes that are no public key.
+    :param address: an address of the peer, if one is known.
+    :param intro: ``False`` if a message of the peer itself was received just now, ``True`` if it is known from others.
+    :raises ValueError: for private key material as bytes, and for bytes that are not a public key.
     """
 
     #: Classes of addresses, the preferred one first.
     INTERFACE_ORDER: ClassVar[list[type]] = [UDPv6Address, UDPv4Address, tuple, RelayedAddress]
 
-    # What few peers ever change is kept on the class: a peer is made for each packet of an unknown sender.
-    #: Whether the peer may be sent new-style discovery messages.
-    new_style_intro: bool = False
-    #: Whether the addresses stay as they are.
-    address_frozen: bool = False
-    #: Whether the peer answered a request of ours, so that it really is reachable where it says.
+    #: When a message of the peer was last received, in seconds since the Unix epoch; 0 if none was.
+    last_response = clock.WallTime("last_heard")
+    #: When this object was made, in seconds since the Unix epoch.
+    creation_time = clock.WallTime("known_since")
+
+    #: Whether the peer answered a request of ours, which shows that it can be reached at its address.
     proven: bool = False
-    #: How the way to the peer was found, when it last answered: a value of ``ipv8.contact.nat.Path``.
-    path: str = "unknown"
-    _lamport_timestamp: int = 0
+    #: Whether :meth:`add_address` changes nothing.
+    address_frozen: bool = False
 
     def __init__(self, key: Key | bytes, address: Address | None = None, intro: bool = True) -> None:
         if isinstance(key, bytes):
@@ -135,17 +139,28 @@ class Peer:
             key = default_eccrypto.key_from_public_bin(key)
         public_key = key.pub()
         mid = public_key.key_to_hash()
-        now = clock.time()
+        # Attributes that are set here take less memory than those that are added to the object later.
         self.key: Key = key
         self.public_key: PublicKey = public_key
         #: The serialized public key.
         self.key_bin: bytes = public_key.key_to_bin()
         #: SHA-1 of the serialized public key, 20 bytes.
         self.mid: bytes = mid
-        #: Seconds since the Unix epoch.
-        self.creation_time: float = now
-        #: Seconds since the Unix epoch, 0 if the peer was never heard of directly.
-        self.last_response: float = 0 if intro else now
+        # As assigning creation_time, but faster: a peer is made for each packet of an unknown sender.
+        self._creation_time = clock.time()
+        #: When this object was made, in seconds by the monotonic clock.
+        self.known_since: float = clock.monotonic()
+        self._last_response: float = 0
+        #: When a message of the peer was last received, in seconds by the monotonic clock; ``-inf`` if none was.
+        self.last_heard: float = -inf
+        #: Whether the peer may be sent new-style discovery messages.
+        self.new_style_intro: bool = False
+        #: How the peer was reached when it last answered: a value of ``ipv8.contact.nat.PeerPath``.
+        self.path: str = "unknown"
+        self._pings: deque[float] | None = None
+        self._lamport_timestamp = 0
+        if not intro:
+            self.heard_now()
         self._hash = int.from_bytes(mid[:8], "big")
         self._addresses: DirtyDict[type, Address] = DirtyDict()
         self._address: Address = NO_ADDRESS
@@ -153,19 +168,32 @@ class Peer:
             self._addresses[type(address)] = address
             self._address = address
 
-    @cached_property
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if max(self.known_since, self.last_heard) > clock.monotonic():
+            # The peer was pickled before the machine was restarted, when monotonic time was another one.
+            self.creation_time, self.last_response = self._creation_time, self._last_response
+
+    @property
     def pings(self) -> deque[float]:
-        """The last round trip times in seconds, the newest at the end."""
-        return deque(maxlen=PING_SAMPLES)
+        """The last round trip times in seconds, at most 5, the newest at the end."""
+        pings = self._pings
+        if pings is None:
+            pings = self._pings = deque(maxlen=PING_SAMPLES)
+        return pings
+
+    @pings.setter
+    def pings(self, samples: deque[float]) -> None:
+        self._pings = samples
 
     @property
     def addresses(self) -> DirtyDict[type, Address]:
-        """All known addresses by their class; changes to it take effect at once."""
+        """The known addresses by their class; changes take effect at once."""
         return self._addresses
 
     @property
     def address(self) -> Address:
-        """The preferred address, or ``("0.0.0.0", 0)`` when there is none; assigning adds an address."""
+        """The preferred address, ``("0.0.0.0", 0)`` if there is none; assigning it calls :meth:`add_address`."""
         if self._addresses.dirty:
             self._choose_address()
         return self._address
@@ -189,20 +217,32 @@ class Peer:
         addresses.dirty = False
 
     def get_median_ping(self) -> float | None:
-        """The median round trip time in seconds, ``None`` before the first."""
+        """The median of the last round trip times in seconds, ``None`` if there is none."""
         if not self.pings:
             return None
         ordered, middle = sorted(self.pings), len(self.pings) // 2
         return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
     def get_average_ping(self) -> float | None:
-        """The mean round trip time in seconds, ``None`` before the first."""
+        """The mean of the last round trip times in seconds, ``None`` if there is none."""
         return sum(self.pings) / len(self.pings) if self.pings else None
 
     def update_clock(self, timestamp: int) -> None:
-        """Move the Lamport clock forward to ``timestamp`` and note that the peer was heard of now."""
+        """Move the Lamport clock forward to ``timestamp`` and call :meth:`heard_now`."""
         self._lamport_timestamp = max(self._lamport_timestamp, timestamp)
-        self.last_response = clock.time()
+        self.heard_now()
+
+    def heard_now(self) -> None:
+        """Set ``last_response`` and ``last_heard`` to the present time."""
+        # As assigning last_response, but faster: this is done for each packet.
+        self._last_response = clock.time()
+        self.last_heard = clock.monotonic()
+
+    @property
+    def silent_since(self) -> float:
+        """When the peer was last heard of or, if it never was, when this object was made; by the monotonic clock."""
+        last_heard = self.last_heard
+        return self.known_since if last_heard == -inf else last_heard
 
     def get_lamport_timestamp(self) -> int:
         """The Lamport clock."""
@@ -221,3 +261,10 @@ class Peer:
         return f"Peer<{host}:{port}, {b64encode(self.mid).decode()}>"
 
     __repr__ = __str__
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .keyvault.keys import Key as Key
+    from .messaging.address import Address as Address
+else:
+    __getattr__, __dir__ = reexports(__name__, {".keyvault.keys": "Key", ".messaging.address": "Address"})

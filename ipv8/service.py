@@ -1,13 +1,16 @@
-"""The node: sockets, keys, overlays and the walkers that find their peers (spec 06 section 3).
+"""The node: sockets, keys, overlays and the walkers that find their peers (doc/configuration.md).
 
-From a configuration, which programs of the ecosystem share::
+From a configuration::
 
     async with IPv8(get_default_configuration()) as ipv8:
         await run_forever()
 
-or, for a program that is about its own overlays and nothing else::
+or, for a program that only runs its own overlays::
 
     run(MyCommunity)
+
+A node belongs to the thread of its event loop, like all of this library: other threads use
+``loop.call_soon_threadsafe``.
 """
 
 from __future__ import annotations
@@ -18,12 +21,11 @@ import logging
 import os
 import threading
 from functools import partial
-from importlib import import_module
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from . import clock
-from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS
+from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _GENERAL_STRATEGIES, _WALKERS, tunnel_endpoint_class
 from .configuration import (
     BootstrapperDefinition,
     ConfigBuilder,
@@ -57,32 +59,48 @@ if TYPE_CHECKING:
 __all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8", "ShutdownError", "run"]
 
 CLOSED_POLL_INTERVAL = 0.1
-"""Seconds between looks at an endpoint that is not open, if the walker interval is shorter."""
+"""Seconds between two checks of an endpoint that is not open, if the walker interval is shorter."""
 
 RUNNER_WALK_TIMEOUT = 3.0
-"""Seconds after which :func:`run` takes an introduced address for dead."""
+"""Seconds after which the walkers of :func:`run` treat a contacted address as unreachable."""
 
-_background: set[asyncio.Task[Any]] = set()  # an event loop alone does not keep its tasks alive
+_background: set[asyncio.Task[Any]] = set()  # an event loop holds only weak references to its tasks
 
 ServiceT = TypeVar("ServiceT", bound="IPv8")
 OverlayT = TypeVar("OverlayT", bound="Overlay[Any]")
 
 
-class ShutdownError(RuntimeError):
-    """Not everything could be stopped in good order, although everything was stopped.
+@runtime_checkable
+class _Walker(Protocol):
+    """A strategy that says which overlay it walks for; programs may use others."""
 
-    :param errors: what was raised, in the order of ``sources``, which tells by whom.
+    overlay: Overlay[Any] | None
+
+
+@runtime_checkable
+class _Startable(Protocol):
+    """An overlay class that :func:`run` tells that the node has started."""
+
+    def started(self) -> object:
+        """Called after the sockets were opened."""
+
+
+class ShutdownError(RuntimeError):
+    """Parts of a node raised exceptions while they were stopped. Everything was stopped nevertheless.
+
+    :param sources: the names of these parts.
+    :param errors: what they raised, in the same order.
     """
 
     def __init__(self, sources: list[str], errors: list[BaseException]) -> None:
         self.errors = errors
         details = "; ".join(f"{source}: {type(error).__name__}: {error}"
                             for source, error in zip(sources, errors, strict=True))
-        super().__init__(f"{len(errors)} part(s) of the node did not stop in good order: {details}")
+        super().__init__(f"{len(errors)} part(s) of the node failed while stopping: {details}")
 
 
 def _load_key(block: Mapping[str, Any]) -> PrivateKey:
-    """The key that a block of the configuration means: an existing file's, else the given, else a new one."""
+    """The key of a block of the configuration: that of an existing file, else the one in the block, else a new one."""
     path, curve = os.fspath(block.get("file") or ""), block.get("generation")
     if path and os.path.exists(path):
         return load_private_key(path)
@@ -103,29 +121,21 @@ def _load_key(block: Mapping[str, Any]) -> PrivateKey:
 
 
 def _decode_base64(text: str | bytes) -> bytes:
-    """Decode strictly, but for the line breaks and other white space that programs which encode put in."""
+    """Decode base64 text that may contain white space, such as line breaks, and nothing else that is not base64."""
     encoded = text.encode("ascii") if isinstance(text, str) else bytes(text)
     return base64.b64decode(b"".join(encoded.split()), validate=True)
 
 
-def _tunnel_endpoint_class() -> type[Any]:
-    try:
-        return cast("type[Any]", import_module("ipv8.messaging.anonymization.endpoint").TunnelEndpoint)
-    except ModuleNotFoundError as e:
-        raise RuntimeError("this release of the library has no anonymizing tunnels: remove 'anonymize' from the "
-                           "configuration") from e
-
-
 class IPv8:
-    """A node with everything that it runs.
+    """A node: an endpoint, keys, overlays and their walkers.
 
-    The constructor opens nothing; nothing is sent before :meth:`start`.
+    The constructor opens no socket, and nothing is sent before :meth:`start`.
 
     :param configuration: see :mod:`ipv8.configuration`; it is not changed.
     :param endpoint_override: use this endpoint instead of the interfaces of the configuration.
     :param enable_statistics: count messages; ``endpoint`` is then a ``StatisticsEndpoint``.
     :param extra_communities: overlay classes by the names that they have in the configuration.
-    :raises ConfigurationError: if the configuration is not a complete one.
+    :raises ConfigurationError: if the configuration is not valid.
     :raises RuntimeError: if it names an overlay or a strategy that does not exist.
     """
 
@@ -146,9 +156,10 @@ class IPv8:
             from .messaging.interfaces.statistics_endpoint import StatisticsEndpoint
             self.endpoint = StatisticsEndpoint(self.endpoint)
         if any(block["initialize"].get("anonymize") for block, _ in planned):
-            self.endpoint = _tunnel_endpoint_class()(self.endpoint)
+            self.endpoint = tunnel_endpoint_class()(self.endpoint)
         self.network = Network()
         self.keys = {block["alias"]: Peer(_load_key(block)) for block in complete["keys"]}
+        #: For programs that lock it around calls of their own. No method of this class locks it.
         self.overlay_lock = threading.RLock()
         self.strategies: list[tuple[DiscoveryStrategy[Any], int]] = []
         self.overlays: list[Overlay[Any]] = []
@@ -183,8 +194,8 @@ class IPv8:
                 raise RuntimeError(f"there is no overlay class {name!r}{did_you_mean(name, [*_COMMUNITIES, *extra])}: "
                                    "pass classes of your own as extra_communities={'Name': Class}")
         if skipped:
-            self._logger.warning("This release of the library has no %s: the node runs without. To be rid of this "
-                                 "message, take it out of the configuration.", " and no ".join(skipped))
+            self._logger.warning("This release of the library has no %s: the node runs without. To avoid this "
+                                 "message, remove it from the configuration.", " and no ".join(skipped))
         return planned
 
     def _create_endpoint(self, blocks: Iterable[Mapping[str, Any]]) -> DispatcherEndpoint:
@@ -207,10 +218,10 @@ class IPv8:
         own = overlay.get_available_strategies()
         for walker in block["walkers"]:
             name = walker["strategy"]
-            strategy_class = _WALKERS.get(name) or own.get(name)
+            strategy_class = _WALKERS.get(name) or own.get(name) or _GENERAL_STRATEGIES.get(name)
             if strategy_class is None or not _is_strategy(strategy_class):
                 raise RuntimeError(f"{block['class']} has no discovery strategy {name!r}"
-                                   f"{did_you_mean(name, [*_WALKERS, *own])}")
+                                   f"{did_you_mean(name, [*_WALKERS, *own, *_GENERAL_STRATEGIES])}")
             self.strategies.append((strategy_class(overlay, **walker["init"]), walker["peers"]))
         for method, *arguments in block["on_start"]:
             self.on_start.append((getattr(overlay, method), tuple(arguments)))
@@ -230,7 +241,7 @@ class IPv8:
             overlay.bootstrappers.append(bootstrapper_class(**block["init"]))
 
     def _abandon(self) -> None:
-        """Unload the overlays in the background, as nobody can await it; without an event loop, end their tasks."""
+        """Unload the overlays in the background, as no caller can await it; without an event loop, end their tasks."""
         for overlay in self.overlays:
             self.endpoint.remove_listener(overlay)
             overlay.cancel_all_pending_tasks()
@@ -256,18 +267,19 @@ class IPv8:
         await self.stop()
 
     async def start(self) -> None:
-        """Open the sockets, let the walkers walk, and call what the configuration says under ``on_start``.
+        """Open the sockets, start the walkers, and make the ``on_start`` calls of the configuration.
 
-        With ``port_mapping`` in the configuration, the router is asked in the background to forward the port of IPv4:
-        see ``port_mapping.mapping``, and ``endpoint.mapped_address`` for an outside address that peers can use.
+        With ``port_mapping`` in the configuration, the router is asked in the background to forward the port of IPv4.
+        The result is in ``port_mapping.mapping``. If peers can use the outside address, it is in
+        ``endpoint.mapped_address``.
 
-        The calls run at the same time, beside the walkers (a call may well wait for the first peer), and this method
-        returns when all of them have.
+        The calls run at the same time, and while the walkers walk: a call may wait for the first peer. This method
+        returns when all of them have returned.
 
         :raises OSError: if no socket could be opened.
         :raises RuntimeError: if the node is running already.
-        :raises Exception: whatever the first failing ``on_start`` call raised. The others were completed, the walkers
-            do not run.
+        :raises Exception: what the first failing ``on_start`` call raised. The other calls were completed, and the
+            walkers are stopped.
         """
         if self.state_machine_task is not None and not self.state_machine_task.done():
             raise RuntimeError("the node is running already")
@@ -290,9 +302,9 @@ class IPv8:
             raise errors[0]
 
     async def on_tick(self) -> None:
-        """Let every walker that wants more peers take a step, again and again, until cancelled.
+        """Let every walker that wants more peers take a step in each walker interval, until cancelled.
 
-        The steps of a round are spread evenly over the walker interval, and the rounds do not drift.
+        The steps are spread evenly over the interval. Delays do not add up.
         """
         begin = clock.monotonic()
         while True:
@@ -310,30 +322,29 @@ class IPv8:
             wait = begin + self.walk_interval * index / len(round_) - clock.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
-            if any(entry is other for other in self.strategies):  # and not unloaded meanwhile
+            if any(entry is other for other in self.strategies):  # not if it was unloaded meanwhile
                 self._walk(*entry)
 
     def _walk(self, strategy: DiscoveryStrategy[Any], target_peers: int) -> None:
         try:
             if target_peers == -1 or strategy.get_peer_count() < target_peers:
                 strategy.take_step()
-        except Exception:  # the walkers of other overlays must go on
+        except Exception:  # the other walkers take their steps nevertheless
             overlay = _overlay_of(strategy)
             self._logger.exception("%s%s failed to take a step", type(strategy).__name__,
                                    "" if overlay is None else f" of {type(overlay).__name__}")
 
     async def stop(self) -> None:
-        """Stop walking, unload all overlays at the same time, and close the sockets; also without :meth:`start`.
+        """Stop the walkers, unload all overlays at the same time, and close the sockets; also without :meth:`start`.
 
-        :raises ShutdownError: after all of that, if anything of it failed.
+        :raises ShutdownError: at the end, if any of that raised an exception.
         """
         self.on_start.clear()
         await _cancel(*self._starting, *([self.state_machine_task] if self.state_machine_task else []))
         overlays = list({id(overlay): overlay for overlay in self.overlays}.values())
         sources = [type(overlay).__name__ for overlay in overlays] + [type(self.endpoint).__name__]
-        with self.overlay_lock:
-            self.overlays.clear()
-            self.strategies.clear()
+        self.overlays.clear()
+        self.strategies.clear()
         outcomes: list[Any] = []
         try:
             unloaded, _ = await asyncio.gather(_unload(overlays), self._stop_port_mapping())
@@ -353,7 +364,7 @@ class IPv8:
 
         host, port = self.endpoint.get_address()[:2]
         if ":" in host:
-            self._logger.info("No port is forwarded to this node: that is for IPv4, and it has IPv6 only")
+            self._logger.info("No port is forwarded to this node: it has IPv6 only, and ports are forwarded for IPv4")
             return
         source = "" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
         self._port_mapping_tasks = TaskManager()
@@ -372,20 +383,18 @@ class IPv8:
     # -- overlays ----------------------------------------------------------------------------------------------------
 
     def add_strategy(self, overlay: Overlay[Any], strategy: DiscoveryStrategy[Any], target_peers: int) -> None:
-        """Let ``strategy`` walk for ``overlay``, which becomes one of the overlays of this node if it is not yet.
+        """Let ``strategy`` walk for ``overlay``, which is added to the overlays of this node if it is not one of them.
 
-        :param target_peers: the number of peers from which on the strategy rests; -1 for never.
+        :param target_peers: the number of peers from which on the strategy takes no steps; -1 for any number.
         """
-        with self.overlay_lock:
-            if not any(overlay is other for other in self.overlays):
-                self.overlays.append(overlay)
-            self.strategies.append((strategy, target_peers))
+        if not any(overlay is other for other in self.overlays):
+            self.overlays.append(overlay)
+        self.strategies.append((strategy, target_peers))
 
     def unload_overlay(self, instance: Overlay[Any]) -> Awaitable[Any]:
-        """Take an overlay and its strategies out at once; await the result to have it unloaded."""
-        with self.overlay_lock:
-            self.overlays[:] = [overlay for overlay in self.overlays if overlay is not instance]
-            self.strategies[:] = [entry for entry in self.strategies if _overlay_of(entry[0]) is not instance]
+        """Remove an overlay and its strategies at once; awaiting the result unloads the overlay."""
+        self.overlays[:] = [overlay for overlay in self.overlays if overlay is not instance]
+        self.strategies[:] = [entry for entry in self.strategies if _overlay_of(entry[0]) is not instance]
         return maybe_coroutine(instance.unload)
 
     def get_overlays(self, overlay_cls: type[OverlayT]) -> Iterator[OverlayT]:
@@ -397,21 +406,21 @@ class IPv8:
         return next(self.get_overlays(overlay_cls), None)
 
     async def produce_anonymized_endpoint(self) -> Any:
-        """A new open endpoint on a free port, whose traffic goes through the tunnels of the community it is given.
+        """A new open endpoint on a free port, which sends through the tunnels of the community that it is given.
 
         :raises RuntimeError: if this release of the library has no tunnels.
         """
         from .messaging.interfaces.udp.endpoint import UDPEndpoint
 
-        tunnel_endpoint_class = _tunnel_endpoint_class()
+        endpoint_class = tunnel_endpoint_class()
         endpoint = UDPEndpoint(port=0, ip=self._ipv4_address)
         await endpoint.open()
-        return tunnel_endpoint_class(endpoint)
+        return endpoint_class(endpoint)
 
 
 def _overlay_of(strategy: DiscoveryStrategy[Any]) -> Overlay[Any] | None:
-    """The overlay that ``strategy`` walks for; ``None`` for one of a program's own that does not tell."""
-    return getattr(strategy, "overlay", None)
+    """The overlay that ``strategy`` walks for, ``None`` if it does not say so."""
+    return strategy.overlay if isinstance(strategy, _Walker) else None
 
 
 def _is_strategy(candidate: object) -> bool:
@@ -421,14 +430,14 @@ def _is_strategy(candidate: object) -> bool:
 
 
 async def _call(function: Callable[..., Any], arguments: tuple[Any, ...] = ()) -> None:
-    """Call ``function``, which may be asynchronous, and forget its result."""
+    """Call ``function``, which may be asynchronous, and ignore its result."""
     result = function(*arguments)
     if isawaitable(result):
         await result
 
 
 async def _unload(overlays: Iterable[Overlay[Any]]) -> list[BaseException | None]:
-    """Unload overlays at the same time; returns what each raised, or ``None``."""
+    """Unload overlays at the same time; the result has what each raised, or ``None``."""
     return await asyncio.gather(*(_call(overlay.unload) for overlay in overlays), return_exceptions=True)
 
 
@@ -443,16 +452,17 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0.0.0",  # noqa: S104 - all interfaces
         key_file: str | os.PathLike[str] | None = None, bootstrappers: Iterable[BootstrapperDefinition] | None = None,
         peers: int = 20, seconds: float | None = None) -> None:
-    """Run overlays until Ctrl+C (SIGINT) or SIGTERM, then stop them cleanly.
+    """Run overlays until Ctrl+C (SIGINT) or SIGTERM, then stop them.
 
-    Each overlay gets a random walk, and its method ``started()``, plain or async, is called if it has one.
+    Each overlay gets a random walk. Its method ``started()``, plain or async, is called if it has one.
 
-    :param overlay_classes: the classes themselves.
-    :param port: the UDP port; if it is taken, the next free one, and 0 for any.
+    :param overlay_classes: the classes of the overlays.
+    :param port: the UDP port; if it is in use, the next free one is taken. 0 takes any free port.
     :param address: the IPv4 address to listen on.
-    :param key_file: where the identity is kept, made if missing; without it, a new one is made for this run. With it,
-        good peers are kept as well, in a directory of the same name with ``.peers`` at its end, and contacted first.
-    :param bootstrappers: where first peers come from, by default the public bootstrap servers.
+    :param key_file: the file with the private key, which is made if it does not exist. The addresses of good peers are
+        kept in a directory of the same name with ``.peers`` at its end, and contacted first at the next start. Without
+        a file, a new key is made for this run.
+    :param bootstrappers: how first peers are found, by default by the public bootstrap servers.
     :param peers: how many peers each overlay looks for.
     :param seconds: stop after this time.
     """
@@ -466,21 +476,30 @@ def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0
     names = {f"{overlay_class.__module__}.{overlay_class.__qualname__}#{index}": overlay_class
              for index, overlay_class in enumerate(overlay_classes)}
     for name, overlay_class in names.items():
-        default_limit = getattr(overlay_class.settings_class, "max_peers", -1)
+        default_limit = _default_max_peers(overlay_class)
         builder.add_overlay(
             name, "my peer", [WalkerDefinition(Strategy.RandomWalk, peers, {"timeout": RUNNER_WALK_TIMEOUT})],
             default_bootstrap_defs if bootstrappers is None else bootstrappers,
-            # A limit at or below the target would part the network into groups that are full (spec 06 section 10).
+            # A limit at or below the target divides the network into groups that are full (doc/protocol/discovery.md
+            # section 7.3).
             {"max_peers": peers + peers // 2} if 0 <= default_limit <= peers else {},
-            [("started",)] if hasattr(overlay_class, "started") else [])
+            [("started",)] if issubclass(overlay_class, _Startable) else [])
     if key_file is not None:
         builder.remember_peers(f"{os.fspath(key_file)}.peers")
     asyncio.run(_run(builder.finalize(), names, seconds))
 
 
+def _default_max_peers(overlay_class: type[Overlay[Any]]) -> int:
+    """The number of peers that an overlay has by default at most; negative for any number."""
+    from .community import CommunitySettings
+
+    settings_class = overlay_class.settings_class
+    return settings_class.max_peers if issubclass(settings_class, CommunitySettings) else -1
+
+
 async def _run(configuration: dict[str, Any], overlay_classes: Mapping[str, type[Overlay[Any]]],
                seconds: float | None) -> None:
-    # Only the main thread gets signals. It listens to them from the beginning: starting may take long, too.
+    # Only the main thread gets signals. The handlers are installed before the start, which may take long.
     in_main_thread = threading.current_thread() is threading.main_thread()
     stopping = asyncio.ensure_future(run_forever() if in_main_thread else asyncio.Event().wait())
     serving = asyncio.ensure_future(_serve(configuration, overlay_classes, seconds))

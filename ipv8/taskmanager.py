@@ -1,6 +1,6 @@
-"""Everything that an overlay runs in the background: named asyncio tasks that end with their owner (spec 04 section 8).
+"""What an overlay does in the background: named tasks, and timers, that end with their owner (doc/tasks.md).
 
-All timing goes through ``asyncio.sleep`` and the event loop's own timers, so tasks obey a virtual-time loop.
+All waiting is done with ``asyncio.sleep`` and the timers of the event loop, so it follows the time of a virtual loop.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from . import clock
+from .reexports import reexports
 from .util import current_loop, succeed
 
 if TYPE_CHECKING:
+    from asyncio import Handle
     from collections.abc import Callable, Hashable
     from concurrent.futures import Executor
     from types import TracebackType
@@ -28,13 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["TaskManager", "task"]
 
 MAX_TASK_AGE = 600
-"""After so many seconds a task without interval is reported as overdue."""
+"""Seconds after which a task without interval is reported as overdue."""
 CHECK_INTERVAL = 600.0
 """Seconds between two searches for overdue tasks."""
 FIRST_CHECK = 900.0
 """Seconds until the first search for overdue tasks."""
 SHUTDOWN_GRACE = 5.0
-"""For so many seconds a shutdown waits for cancelled tasks to clean up."""
+"""Seconds for which a shutdown waits until cancelled tasks have cleaned up."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,17 +48,17 @@ async def _run(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return await result if isinstance(result, Coroutine) else result
 
 
-async def delay_runner(delay: float, func: Callable[..., Any], *args: Any) -> Any:
-    """Wait ``delay`` seconds, then call ``func`` and return what it returns."""
+async def delay_runner(delay: float, delayed_task: Callable[..., Any], *args: Any) -> Any:
+    """Wait ``delay`` seconds, then call ``delayed_task`` and return what it returns."""
     await asyncio.sleep(delay)
-    return await _run(func, args)
+    return await _run(delayed_task, args)
 
 
-async def interval_runner(delay: float, interval: float, func: Callable[..., Any], *args: Any) -> None:
-    """Wait ``delay`` seconds, then call ``func`` for ever with ``interval`` seconds between end and next start."""
+async def interval_runner(delay: float, interval: float, interval_task: Callable[..., Any], *args: Any) -> None:
+    """Wait ``delay`` seconds, then call ``interval_task`` again and again, ``interval`` seconds after its last end."""
     await asyncio.sleep(delay)
     while True:
-        await _run(func, args)
+        await _run(interval_task, args)
         await asyncio.sleep(interval)
 
 
@@ -77,20 +79,49 @@ def _is_coroutine_function(func: Callable[..., Any]) -> bool:
     return code is not None and code.co_flags & CO_COROUTINE != 0
 
 
+class Timer:
+    """A function that a :class:`TaskManager` is going to call; see :meth:`TaskManager.start_timer`."""
+
+    __slots__ = ("_arguments", "_callback", "_handle", "_running")
+
+    def __init__(self, running: set[Timer], callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._running = running
+        self._callback = callback
+        self._arguments = arguments
+        self._handle: Handle | None = None
+
+    def start(self, delay: float) -> None:
+        """Make the call after ``delay`` seconds, without a delay at the next iteration of the loop."""
+        loop = current_loop()
+        self._running.add(self)
+        self._handle = loop.call_later(delay, self) if delay > 0 else loop.call_soon(self)
+
+    def cancel(self) -> None:
+        """Do not make the call. Nothing happens if it was made or cancelled already."""
+        self._running.discard(self)
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def __call__(self) -> None:
+        self._running.discard(self)
+        self._callback(*self._arguments)
+
+
 class TaskManager:
     """Owner of named tasks: keeps track of them, reports their failures and cancels them when it shuts down.
 
-    To be used on the thread of the event loop. Construction is also possible before that loop runs. As an async
-    context manager it shuts down at the end of the block.
+    A task manager is used on the thread of the event loop. It can be made before that loop runs. As an async context
+    manager it shuts down at the end of the block.
 
     Anything hashable names a task, and only one unfinished task at a time has a given name.
     """
 
     def __init__(self) -> None:
         self._pending_tasks: dict[Hashable, Future[Any]] = {}
+        self._timers: set[Timer] = set()
         self._replacements: dict[Hashable, Future[Future[Any]]] = {}
         self._shutdown_tasks: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
-        # For programs that take it around calls of their own: the methods of this class belong to one thread.
+        # Not used here: programs hold it around calls of their own.
         self._task_lock = RLock()
         self._shutdown = False
         self._counter = 0
@@ -106,10 +137,10 @@ class TaskManager:
         await self.shutdown_task_manager()
 
     def _check_tasks(self) -> None:
-        now = clock.time()
+        now = clock.monotonic()
         for name, future in self._pending_tasks.items():
             registered: Any = future
-            if not registered.interval and now - registered.start_time > MAX_TASK_AGE:
+            if not registered.interval and now - registered.registered_at > MAX_TASK_AGE:
                 self._logger.warning("Task %r has been pending for more than %d seconds", name, MAX_TASK_AGE)
 
     # Registration
@@ -121,17 +152,18 @@ class TaskManager:
 
         The function may be async or plain. It runs at the next iteration of the loop, after ``delay`` seconds, or, with
         an ``interval``, again and again: first after ``delay`` (not given: after ``interval``), then ``interval``
-        seconds after the end of each run. An exception ends the task and goes to the exception handler of the loop,
-        unless its class is in ``ignore``: these are logged. Who awaits the returned future gets the exception too.
+        seconds after the end of each run. An exception ends the task and is given to the exception handler of the loop;
+        if its class is in ``ignore``, it is logged instead. Whoever awaits the returned future gets it in both cases.
 
         After the shutdown nothing is registered: a warning is logged, a given future is cancelled, and the returned
         future has the result ``None``.
 
-        :returns: the given future itself, or the new task; it has attributes ``start_time`` (by ``ipv8.clock``) and
-            ``interval`` and the name ``<class name>:<name>``.
-        :raises TypeError: if ``user_task`` is something else, such as a coroutine: give the async function instead.
-        :raises ValueError: if a delay or an interval is asked for a future, or ``ignore`` holds anything but subclasses
-            of ``Exception``.
+        :returns: the given future itself, or the new task. Its attributes are ``start_time``, when it was registered in
+            seconds since the Unix epoch, and ``interval``; its name is ``<class name>:<name>``.
+        :raises TypeError: if ``user_task`` is neither a function nor a future, but for example a coroutine: give the
+            async function instead.
+        :raises ValueError: if a delay or an interval is given with a future, or ``ignore`` holds anything else than
+            subclasses of ``Exception``.
         :raises RuntimeError: if an unfinished task has that name.
         """
         given = isinstance(user_task, Future)
@@ -164,7 +196,7 @@ class TaskManager:
             else:
                 work = _run(user_task, args)
             future = marked = loop.create_task(work, name=full_name)
-        marked.start_time, marked.interval = clock.time(), interval
+        marked.start_time, marked.registered_at, marked.interval = clock.time(), clock.monotonic(), interval
         self._pending_tasks[name] = future
         # The first callback of a new task, so that failures are reported before an awaiter resumes.
         future.add_done_callback(partial(self._on_done, name, ignore))
@@ -180,7 +212,7 @@ class TaskManager:
                                anon: bool = False, **kwargs: Any) -> Future[Any]:
         """Call ``func(*args, **kwargs)`` in ``executor`` (default: the threads of the loop) and track the outcome.
 
-        With ``anon`` a serial number is added to ``name``. Cancelling does not stop a call that has begun.
+        With ``anon`` a serial number is added to ``name``. To cancel the future does not stop a call that has begun.
 
         :raises TypeError: unless ``func`` is a plain function.
         :raises RuntimeError: if an unfinished task has that name.
@@ -229,6 +261,22 @@ class TaskManager:
             previous.add_done_callback(cancel)
         return replacement
 
+    def start_timer(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Call ``callback(*args)`` once, after ``delay`` seconds, unless the timer is cancelled or the shutdown begins.
+
+        A timer takes about a fifth of the time and of the memory of a task. It has no name, is in no list of tasks, and
+        cannot be awaited. ``callback`` is a plain function; what it raises is given to the exception handler of the
+        loop.
+
+        :param delay: without a delay, the call is made at the next iteration of the loop.
+        """
+        timer = Timer(self._timers, callback, args)
+        if self._shutdown:
+            self._logger.warning("Not starting a timer for %r: the shutdown has begun", callback)
+        else:
+            timer.start(delay)
+        return timer
+
     def _claim(self, name: Hashable) -> None:
         """Make ``name`` free for a new task; ``RuntimeError`` if an unfinished one has it."""
         known = self._pending_tasks.get(name)
@@ -271,11 +319,13 @@ class TaskManager:
         return future
 
     def cancel_all_pending_tasks(self) -> list[Future[Any]]:
-        """Cancel all tasks, the search for overdue ones included, and return them."""
+        """Cancel all tasks, the search for overdue ones included, and all timers; return the tasks."""
+        for timer in tuple(self._timers):
+            timer.cancel()
         return [self.cancel_pending_task(name) for name in list(self._pending_tasks)]
 
     async def shutdown_task_manager(self) -> None:
-        """Cancel all tasks, wait for their ends and run the shutdown tasks. A second call finds nothing to do.
+        """Cancel all tasks and timers, wait for the tasks to end and run the shutdown tasks. It may be called twice.
 
         Tasks that have not ended :data:`SHUTDOWN_GRACE` seconds after their cancellation are logged and left behind.
         A task of this manager that calls this method is forgotten, not cancelled. Every shutdown task runs, even if an
@@ -329,7 +379,7 @@ class TaskManager:
                 if isinstance(name, str) and name.startswith(base_name)]
 
     async def wait_for_tasks(self) -> None:
-        """Wait until all present tasks, save the one that calls this, have ended in whichever way."""
+        """Wait until all present tasks but the calling one have ended, with a result or not. Timers do not count."""
         caller = asyncio.current_task()
         pending = [future for future in self.get_tasks() if future is not caller]
         if pending:
@@ -353,3 +403,9 @@ def task(func: Callable[Concatenate[ManagerT, P], Coroutine[Any, Any, T]],
         return self.register_anonymous_task(func.__name__, running, ignore=(Exception,))
 
     return start
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .util import coroutine as coroutine
+else:
+    __getattr__, __dir__ = reexports(__name__, {".util": "coroutine"})

@@ -1,54 +1,61 @@
-"""Names for annotations, as releases up to 3.0 had them (spec 01 section 6).
+"""Names for annotations, which releases up to 3.0 of the ecosystem had in this module.
 
-Each is looked up where it lives when it is first asked for, so importing this module loads nothing and cannot be part
-of an import cycle. New code imports the classes from their own modules.
+New code imports the classes from the modules where they live.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "Address": "ipv8.messaging.address",
-    "Bootstrapper": "ipv8.bootstrapping.bootstrapper_interface",
-    "Community": "ipv8.community",
-    "ConfigBuilder": "ipv8.configuration",
-    "Database": "ipv8.database",
-    "DiscoveryStrategy": "ipv8.peerdiscovery.discovery",
-    "Endpoint": "ipv8.messaging.interfaces.endpoint",
-    "EndpointListener": "ipv8.messaging.interfaces.endpoint",
-    "IPv8": "ipv8.service",
-    "Key": "ipv8.keyvault.keys",
-    "Network": "ipv8.peerdiscovery.network",
-    "NumberCache": "ipv8.requestcache",
-    "Overlay": "ipv8.overlay",
-    "Payload": "ipv8.messaging.payload",
-    "Peer": "ipv8.peer",
-    "PrivateKey": "ipv8.keyvault.keys",
-    "PublicKey": "ipv8.keyvault.keys",
-    "RequestCache": "ipv8.requestcache",
-    "Serializable": "ipv8.messaging.serialization",
-    "TaskManager": "ipv8.taskmanager",
-}
+from .messaging.address import Address
+from .reexports import reexports
 
+__all__ = ["Address", "LazyWrappedHandler", "LazyWrappedUnsignedHandler", "LazyWrappedWDataHandler",
+           "LazyWrappedWDataUnsignedHandler", "MessageHandlerFunction"]
 
-def __getattr__(name: str) -> Any:
-    """A class from where it lives, or the type of message handlers."""
-    if name == "MessageHandlerFunction":
-        from collections.abc import Callable
+MessageHandlerFunction = Callable[[Address, bytes], object]
+"""What ``Community.add_message_handler`` takes: source address and packet."""
+LazyWrappedHandler = Callable[..., object]
+"""A method for ``lazy_wrapper``: overlay, peer and payloads."""
+LazyWrappedUnsignedHandler = Callable[..., object]
+"""A method for ``lazy_wrapper_unsigned``: overlay, source address and payloads."""
+LazyWrappedWDataHandler = Callable[..., object]
+"""A method for ``lazy_wrapper_wd``: overlay, peer, payloads and packet."""
+LazyWrappedWDataUnsignedHandler = Callable[..., object]
+"""A method for ``lazy_wrapper_unsigned_wd``: overlay, source address, payloads and packet."""
 
-        from .messaging.address import Address
-
-        value: Any = Callable[[Address, bytes], object]
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """What can be asked for, loaded or not."""
-    return sorted({*globals(), *_HOMES, "MessageHandlerFunction"})
+if TYPE_CHECKING:  # programs import these from here
+    from .bootstrapping.bootstrapper_interface import Bootstrapper as Bootstrapper
+    from .community import Community as Community
+    from .configuration import ConfigBuilder as ConfigBuilder
+    from .database import Database as Database
+    from .dht.community import DHTCommunity as DHTCommunity
+    from .keyvault.keys import Key as Key, PrivateKey as PrivateKey, PublicKey as PublicKey
+    from .messaging.interfaces.endpoint import Endpoint as Endpoint, EndpointListener as EndpointListener
+    from .messaging.serialization import Payload as Payload, Serializable as Serializable
+    from .overlay import Overlay as Overlay
+    from .peer import Peer as Peer
+    from .peerdiscovery.discovery import DiscoveryStrategy as DiscoveryStrategy
+    from .peerdiscovery.network import Network as Network
+    from .requestcache import NumberCache as NumberCache, RequestCache as RequestCache
+    from .service import IPv8 as IPv8
+    from .taskmanager import TaskManager as TaskManager
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        ".bootstrapping.bootstrapper_interface": "Bootstrapper",
+        ".community": "Community",
+        ".configuration": "ConfigBuilder",
+        ".database": "Database",
+        ".dht.community": "DHTCommunity",
+        ".keyvault.keys": "Key PrivateKey PublicKey",
+        ".messaging.interfaces.endpoint": "Endpoint EndpointListener",
+        ".messaging.serialization": "Payload Serializable",
+        ".overlay": "Overlay",
+        ".peer": "Peer",
+        ".peerdiscovery.discovery": "DiscoveryStrategy",
+        ".peerdiscovery.network": "Network",
+        ".requestcache": "NumberCache RequestCache",
+        ".service": "IPv8",
+        ".taskmanager": "TaskManager",
+    })

@@ -1,4 +1,4 @@
-"""Small helpers around event loops, futures and bytes that every room of the house may use (spec 04 section 10)."""
+"""Small helpers for event loops, futures and bytes, for use everywhere in the library."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 import warnings
+from asyncio import get_event_loop, get_running_loop
 from functools import wraps
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
@@ -27,7 +28,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Computed(Generic[T]):
-    """A property that an instance may replace by an attribute of its own, for a name that programs may use already."""
+    """A property that is computed at each access, until a program assigns an attribute of its name to the instance."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self._compute = compute
@@ -45,20 +46,22 @@ class Computed(Generic[T]):
 def current_loop() -> AbstractEventLoop:
     """The running event loop or, outside of one, the loop that ``asyncio.set_event_loop`` installed in this thread.
 
-    This is what lets overlays be built in synchronous code (spec 04 section 6). A main thread in which no loop was ever
-    installed gets a new one.
+    So overlays can be made in synchronous code. A new loop is made for a main thread in which none
+    was ever installed.
+
+    Tests of programs replace ``asyncio.get_running_loop`` for their own code: that has no effect here.
 
     :raises RuntimeError: if there is no loop and none is made.
     """
     try:
-        return asyncio.get_running_loop()
+        return get_running_loop()
     except RuntimeError:
         pass
     with warnings.catch_warnings():
-        # Some releases of Python announce that they will stop making a loop here, some even where one is installed.
+        # Some releases of Python warn that they will not make a loop in future, some even if one is installed.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return asyncio.get_event_loop()
+            return get_event_loop()
         except RuntimeError as e:
             raise RuntimeError("There is no event loop here: do this inside of a coroutine, or install a loop with "
                                "asyncio.set_event_loop before") from e
@@ -75,23 +78,23 @@ def byte2int(b: bytes) -> int:
 
 
 def succeed(result: T) -> Future[T]:
-    """A future that has ``result`` already."""
+    """A future that is done, with ``result``."""
     future: Future[T] = current_loop().create_future()
     future.set_result(result)
     return future
 
 
 def fail(exception: type[BaseException] | BaseException) -> Future[Any]:
-    """A future that failed with ``exception`` already."""
+    """A future that is done, with ``exception``."""
     future: Future[Any] = current_loop().create_future()
     future.set_exception(exception)
     return future
 
 
 def maybe_coroutine(func: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Awaitable[Any]:
-    """Call ``func`` now and return something to await for its outcome, whether or not it is asynchronous.
+    """Call ``func``, which may be asynchronous, and return an awaitable for its result.
 
-    What ``func`` raises itself is raised here, not by the awaitable.
+    An exception that ``func`` raises when it is called is raised here, not by the awaitable.
     """
     outcome = func(*args, **kwargs)
     return outcome if isawaitable(outcome) else _value(outcome)
@@ -102,7 +105,7 @@ async def _value(value: T) -> T:
 
 
 def coroutine(func: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make an async function of a plain one: ``func`` runs when the result of the call is awaited."""
+    """Make an async function of a plain one. ``func`` runs when the result of the call is awaited."""
     @wraps(func)
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
         return func(*args, **kwargs)
@@ -118,10 +121,10 @@ def strip_sha1_padding(s: bytes) -> bytes:
 def create_event_with_signals(*signals: signal.Signals) -> asyncio.Event:
     """An event that is set when the process receives one of ``signals``, by default SIGINT and SIGTERM.
 
-    To be called in the main thread, with the event loop running. The handlers stay installed.
+    It must be called in the main thread while the event loop runs. The handlers stay installed.
     """
     event = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop = get_running_loop()
     for number in signals or _STOP_SIGNALS:
         if sys.platform == "win32":
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(event.set))
@@ -133,7 +136,7 @@ def create_event_with_signals(*signals: signal.Signals) -> asyncio.Event:
 async def run_forever() -> None:
     """Return when the process receives SIGINT (Ctrl+C) or SIGTERM.
 
-    From then on these signals have their usual effect again, so that a second one can stop a shutdown that hangs.
+    Afterwards these signals have their usual effect again, so a second one can stop a shutdown that hangs.
     """
     try:
         await create_event_with_signals().wait()
@@ -142,4 +145,4 @@ async def run_forever() -> None:
             if sys.platform == "win32":
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             else:
-                asyncio.get_running_loop().remove_signal_handler(number)
+                get_running_loop().remove_signal_handler(number)

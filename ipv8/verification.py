@@ -1,24 +1,23 @@
-"""From the bytes of a signed packet to the peer that sent it (spec 02 section 1.3, spec 04 section 5).
+"""From the bytes of a signed packet to the peer that sent it (doc/protocol/packets.md sections 3 and 6).
 
 All that can be wrong with a packet is the sender's fault and ends in a :class:`PacketDecodingError`, which names the
-counter it belongs to. A packet is worth one signature verification at most, and less when its source has sent
-forgeries, or keys that are dear to verify, beyond its budget.
+counter it belongs to. At most one signature is verified for a packet. None is verified if the source of the packet is
+over its budget for forgeries, or for keys that take long to verify.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
-from . import clock
 from .keyvault.backend.handle import UnsupportedCurveError
 from .keyvault.crypto import ECCrypto
 from .keyvault.encoding import EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
 from .limits import TokenBuckets
 from .messaging.address import Address
-from .messaging.interfaces.burst import burst
+from .messaging.interfaces.endpoint import Endpoint
+from .messaging.interfaces.gate import Burst
 from .messaging.interfaces.network_stats import DropCounter
 from .messaging.readers import Refusal
 from .messaging.serialization import PackError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from .keyvault.keys import PublicKey
-    from .messaging.interfaces.endpoint import Endpoint
     from .overlay import Overlay
 
 __all__ = [
@@ -55,55 +53,57 @@ KEY_OFFSET = HEADER_SIZE + 2
 
 DER_LENGTH_OFFSET = KEY_OFFSET + 1
 ALGORITHM_OFFSET = KEY_OFFSET + 4
-"""Where a key in DER says of which kind it is: behind the headers of two sequences, one byte later if it is long."""
+"""Where a key in DER names its algorithm: behind the headers of two sequences, one byte later if the key is long."""
 
 FORGERIES_PER_SECOND = 20.0
 FORGERIES_AT_ONCE = 100.0
-"""How many bad signatures one IP address may have verified; beyond that its unknown peers wait."""
+"""Bad signatures that are verified for one IP address; beyond that, packets of its unknown peers are dropped."""
 
-DEAR_SECONDS_PER_SECOND = 0.2
-DEAR_SECONDS_AT_ONCE = 2.0
-"""Time for verifying keys of dear curves, of all sources that are not the address of a verified peer together."""
+COSTLY_SECONDS_PER_SECOND = 0.2
+COSTLY_SECONDS_AT_ONCE = 2.0
+"""Processor time for keys of costly curves, of all sources together that are not the address of a verified peer."""
 
-DEAR_SECONDS_PER_SECOND_PER_IP = 0.1
-DEAR_SECONDS_AT_ONCE_PER_IP = 1.0
+COSTLY_SECONDS_PER_SECOND_PER_IP = 0.1
+COSTLY_SECONDS_AT_ONCE_PER_IP = 1.0
+"""Processor time for keys of costly curves from one IP address."""
 
-DEAR_SECONDS_PER_SIGNATURE = ((42, 0.0003), (60, 0.0004), (104, 0.0012))
-"""What verifying costs by signature size (spec 01 section 9); everything larger is taken as sect571."""
+COSTLY_SECONDS_PER_SIGNATURE = ((42, 0.0003), (60, 0.0004), (104, 0.0012))
+"""Largest signature in bytes, and seconds that it takes to verify one (doc/protocol/keys.md section 6)."""
 
-DEAREST_SECONDS_PER_SIGNATURE = 0.0025
+COSTLIEST_SECONDS_PER_SIGNATURE = 0.0025
+"""Seconds for larger signatures, which are those of sect571."""
 
-DEAR_SECONDS_PER_KEY = 0.00002
-"""What loading such a key costs, most of it to see whether its point lies on the curve."""
+COSTLY_SECONDS_PER_KEY = 0.00002
+"""Seconds that it takes to load a key of a costly curve; most of that is to check whether its point is on the curve."""
 
 CHEAP_KEY = b"LibNaCLPK:"
-"""How curve25519 keys start (spec 01 section 2.2)."""
+"""How curve25519 keys start (doc/protocol/keys.md section 2.1)."""
 
 DER_SEQUENCE = 0x30
-"""How all others start, which are in DER (spec 01 section 3.3)."""
+"""How all other keys start, which are in DER (doc/protocol/keys.md section 3.2)."""
 
 ALGORITHM_SIZE = 5
 DER_ALGORITHMS = frozenset(tlv(OBJECT_IDENTIFIER, kind)[:ALGORITHM_SIZE] for kind in (EC_PUBLIC_KEY, ED25519))
-"""How the names of the kinds of key in DER begin, which is enough to refuse most of what is none."""
+"""How the algorithm identifiers of keys in DER start. Most bytes that are no key do not have them."""
 
 CHEAP_KEY_SIZE = 74
 CHEAP_SIGNATURE_SIZE = 64
-"""Bytes of a curve25519 key and of its signatures (spec 01 section 2)."""
+"""Bytes of a curve25519 key and of its signatures (doc/protocol/keys.md section 2)."""
 
 SMALLEST_DER_KEY = 44
 """Bytes of an Ed25519 key in DER (RFC 8410); those of the other curves are longer."""
 
 NOBODY = ""
-"""The host of packets that came from no address: programs hand on what they received in other ways."""
+"""The host of packets without a source address: programs may pass packets that did not come from an endpoint."""
 
 MAX_KEY_SIZE = 512
-"""More than any key has (spec 01 section 3.1)."""
+"""More than any key has (doc/protocol/keys.md section 3.1)."""
 
 SPARE_CORES = min(4, os.cpu_count() or 1) - 1
-"""How many threads help to verify bursts."""
+"""How many further threads verify bursts."""
 
 AHEAD_MINIMUM = 4
-"""Bursts of fewer signed packets than this are not worth waking another thread for."""
+"""Signed packets of a burst that other threads are used for; with fewer, waking a thread takes longer than it saves."""
 
 
 class PacketDecodingError(Refusal):
@@ -125,11 +125,11 @@ class BadSignatureError(PacketDecodingError):
 
 
 class NotAdmittedError(PacketDecodingError):
-    """A packet that its receiver did not want to be verified, and has counted already."""
+    """A packet that its receiver did not want verified, and has counted already."""
 
 
 class RateLimitedError(PacketDecodingError):
-    """A packet that was not even looked into, because its source used up its budget."""
+    """A packet that was not verified, because its source is over its budget."""
 
     reason = DropCounter.RATE_LIMITED
 
@@ -137,64 +137,84 @@ class RateLimitedError(PacketDecodingError):
 def _cost(key: PublicKey) -> float:
     """Seconds that it takes to verify a signature by a costly key."""
     size = key.get_signature_length()
-    return next((cost for limit, cost in DEAR_SECONDS_PER_SIGNATURE if size <= limit), DEAREST_SECONDS_PER_SIGNATURE)
+    return next((cost for limit, cost in COSTLY_SECONDS_PER_SIGNATURE if size <= limit),
+                COSTLIEST_SECONDS_PER_SIGNATURE)
 
 
 class SignatureGuard:
-    """The budgets that verification is done on, common to all overlays of an endpoint."""
+    """The budgets for verifying signatures, and the verdicts on those that were verified ahead.
 
-    _of_endpoints: ClassVar[WeakKeyDictionary[Endpoint, SignatureGuard]] = WeakKeyDictionary()
+    All overlays of an endpoint share one.
+    """
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> SignatureGuard:
-        """The guard of ``endpoint``."""
-        guard = cls._of_endpoints.get(endpoint)
-        if guard is None:
-            guard = cls._of_endpoints[endpoint] = cls()
+        """The guard of ``endpoint``; a new one for an object that is no ``Endpoint``."""
+        if not isinstance(endpoint, Endpoint):
+            return cls()
+        guard = endpoint.gate.shared(cls)
+        guard.burst = endpoint.gate.burst
         return guard
 
     def __init__(self) -> None:
         self.forgeries = TokenBuckets(FORGERIES_PER_SECOND, FORGERIES_AT_ONCE)
-        self.dear = TokenBuckets(DEAR_SECONDS_PER_SECOND, DEAR_SECONDS_AT_ONCE)
-        self.dear_per_ip = TokenBuckets(DEAR_SECONDS_PER_SECOND_PER_IP, DEAR_SECONDS_AT_ONCE_PER_IP)
+        self.costly = TokenBuckets(COSTLY_SECONDS_PER_SECOND, COSTLY_SECONDS_AT_ONCE)
+        self.costly_per_ip = TokenBuckets(COSTLY_SECONDS_PER_SECOND_PER_IP, COSTLY_SECONDS_AT_ONCE_PER_IP)
+        #: The packets that arrived together and may be verified ahead.
+        self.burst = Burst()
+        #: Packets of the last burst that were verified ahead, and whether their signatures are good.
+        self.verdicts: dict[bytes, bool] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_process = 0
 
     def admits(self, key: PublicKey, host: str, familiar: bool) -> bool:
         """Whether a signature by ``key`` from ``host`` may be verified now; ``familiar`` is a known peer's address."""
-        if not familiar and self.is_tired_of(host):
+        if not familiar and self.is_over_budget(host):
             return False
-        return not getattr(key, "is_costly", False) or self.affords(host, _cost(key), familiar)
+        return not key.is_costly or self.affords(host, _cost(key), familiar)
 
     def affords_key(self, key: PublicKey) -> bool:
-        """Whether a signature by ``key`` may be verified now, for who does not know where it comes from."""
-        return not getattr(key, "is_costly", False) or self.dear.take(None, _cost(key))
+        """Whether a signature by ``key`` from an unknown source may be verified now."""
+        return not key.is_costly or self.costly.take(None, _cost(key))
 
-    def is_tired_of(self, host: str) -> bool:
-        """Whether so many forgeries came from ``host`` that only peers which are known to be there are listened to."""
+    def is_over_budget(self, host: str) -> bool:
+        """Whether so many forgeries came from ``host`` that only peers which are known to be there are verified."""
         return not self.forgeries.holds(host)
 
     def affords(self, host: str, cost: float, familiar: bool = False) -> bool:
-        """Whether ``cost`` seconds may be spent on elliptic curves other than curve25519 for ``host``, now."""
-        return self.dear_per_ip.take(host, cost) and (familiar or self.dear.take(None, cost))
+        """Whether ``cost`` seconds may be spent on curves other than curve25519 for ``host`` now."""
+        return self.costly_per_ip.take(host, cost) and (familiar or self.costly.take(None, cost))
 
     def forged(self, host: str) -> None:
         """Note a bad signature from ``host``."""
         self.forgeries.take(host)
 
+    def workers(self) -> ThreadPoolExecutor | None:
+        """The threads that verify ahead; none on a machine with one core."""
+        process = os.getpid()
+        if self._pool_process != process:  # the threads of a process do not exist in a fork of it
+            self._pool, self._pool_process = None, process
+        if self._pool is None and SPARE_CORES > 0:
+            from concurrent.futures import ThreadPoolExecutor
 
-_verdicts: dict[bytes, bool] = {}
-_pool: ThreadPoolExecutor | None = None
+            self._pool = ThreadPoolExecutor(SPARE_CORES, thread_name_prefix="ipv8-verify")
+        return self._pool
+
+    def release(self) -> None:
+        """End the threads; new ones are started when they are needed."""
+        self.verdicts.clear()
+        pool, self._pool = self._pool, None
+        if pool is not None and self._pool_process == os.getpid():
+            pool.shutdown(wait=False)
 
 
-def _load_key(overlay: Overlay[Any], key_bin: bytes, dear: bool, host: str) -> PublicKey | PacketDecodingError:
-    """The key of a sender that is no verified peer, if what it costs to load and to use it may be spent on ``host``.
-
-    :param dear: whether it is in DER, which is dear to check.
-    """
+def _load_key(overlay: Overlay[Any], key_bin: bytes, is_der: bool, host: str) -> PublicKey | PacketDecodingError:
+    """The key of a sender that is no verified peer, if ``host`` has budget left for loading and using it."""
     guard = overlay.signature_guard
-    if guard.is_tired_of(host) or (dear and not guard.affords(host, DEAR_SECONDS_PER_KEY)):
+    if guard.is_over_budget(host) or (is_der and not guard.affords(host, COSTLY_SECONDS_PER_KEY)):
         return RateLimitedError(host)
     try:
-        return overlay.crypto.key_from_public_bin(key_bin)
+        return overlay.crypto.key_from_network(key_bin)
     except ValueError as e:
         if not isinstance(e, UnsupportedCurveError):  # which is no fault of the sender
             guard.forged(host)
@@ -202,9 +222,9 @@ def _load_key(overlay: Overlay[Any], key_bin: bytes, dear: bool, host: str) -> P
 
 
 Admit = Callable[[Any, Address, bytes, bytes, int], bool]
-"""``admit(overlay, source_address, data, key_bin, start)``: whether to verify a packet that claims to be of this key.
+"""``admit(overlay, source_address, data, key_bin, start)``: whether to verify a packet that names this key as its own.
 
-Its payloads start at ``start``; nothing about it is certain yet, but that it has the shape of a signed packet.
+Its payloads start at ``start``. Only its layout has been checked so far.
 """
 
 
@@ -212,9 +232,9 @@ def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
                admit: Admit | None = None) -> tuple[PublicKey, int, int] | PacketDecodingError:
     """Verify the signature of a packet, whose author need not be at ``source_address``.
 
-    :param admit: asked before anything is done that costs more than a look at some bytes.
+    :param admit: asked before the key is loaded and the signature verified.
     :returns: the key that signed it, and the offsets at which the payloads start and the signature starts; or what is
-        wrong with the packet, which is not raised, as that would take longer than to find it.
+        wrong with the packet, which is returned because raising it would take longer than finding it.
     """
     room = len(data) - KEY_OFFSET
     if room <= 0:
@@ -222,14 +242,14 @@ def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
     size = data[KEY_SIZE_OFFSET] << 8 | data[KEY_SIZE_END]
     room -= size
     if not 0 < size <= MAX_KEY_SIZE or room <= 0:
-        return UndecodableError("the packet is too short for its key, or its key is none")
-    dear = data[KEY_OFFSET] == DER_SEQUENCE
-    if dear:
+        return UndecodableError("the packet is too short for its key, or the key has no valid length")
+    is_der = data[KEY_OFFSET] == DER_SEQUENCE
+    if is_der:
         start = ALGORITHM_OFFSET + (data[DER_LENGTH_OFFSET] >> 7)
         if size < SMALLEST_DER_KEY or data[start:start + ALGORITHM_SIZE] not in DER_ALGORITHMS:
-            return UnusableKeyError("the key of the packet is of no kind that can be used")
+            return UnusableKeyError("the key of the packet has an unknown algorithm")
     elif not data.startswith(CHEAP_KEY, KEY_OFFSET):
-        return UnusableKeyError("the key of the packet is of no kind that there is")
+        return UnusableKeyError("the key of the packet has an unknown format")
     elif size < CHEAP_KEY_SIZE or room < CHEAP_SIGNATURE_SIZE:
         return UndecodableError("the packet is too short for its kind of key")
     body = KEY_OFFSET + size
@@ -238,7 +258,7 @@ def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
         return NotAdmittedError()
     host = source_address[0] if source_address and isinstance(source_address, tuple) else NOBODY
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
-    key = _load_key(overlay, key_bin, dear, host) if known is None else known.public_key
+    key = _load_key(overlay, key_bin, is_der, host) if known is None else known.public_key
     if isinstance(key, PacketDecodingError):
         return key
     end = len(data) - key.get_signature_length()
@@ -254,38 +274,39 @@ def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
 
 def _check_signature(overlay: Overlay[Any], key: PublicKey, known: Peer | None, source_address: Address, host: str,
                      data: bytes, end: int) -> PacketDecodingError | None:
-    """What is wrong with the signature that starts at ``end``, if the budgets of its sender admit to verify it."""
-    if burst.packets:
-        verify_ahead(overlay, data[:MESSAGE_ID_OFFSET], burst.take())
-    valid = _verdicts.pop(data, None) if _verdicts else None
+    """What is wrong with the signature that starts at ``end``, if the budgets of its sender allow to verify it."""
+    guard = overlay.signature_guard
+    if guard.burst.packets:
+        verify_ahead(overlay, data[:MESSAGE_ID_OFFSET], guard.burst.take())
+    valid = guard.verdicts.pop(data, None) if guard.verdicts else None
     if valid is None:
         familiar = known is not None and source_address in known.addresses.values()
-        guard = overlay.signature_guard
         if not guard.admits(key, host, familiar):
             return RateLimitedError(host)
         valid = key.verify(data[end:], data[:end])
-        if not valid:
-            guard.forged(host)
-    return None if valid else BadSignatureError("the signature does not belong to the packet")
+    if valid:
+        return None
+    guard.forged(host)
+    return BadSignatureError("the signature does not belong to the packet")
 
 
 def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, key_bin: bytes) -> Peer:
     """The peer that a packet comes from which ``key``, of the bytes ``key_bin``, signed.
 
-    A verified peer is given as the object that the network holds, unless the packet comes from an address which that
-    peer has yet to confirm: then as another object of the same key with the new address.
+    A verified peer is the object that the network holds. If the packet comes from an address that the peer has not
+    confirmed yet, it is another object with the same key and the new address.
     """
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
     if known is None:
         return Peer(key, source_address)
-    if not isinstance(source_address, tuple):  # which a program gives that calls handlers itself
+    if not isinstance(source_address, tuple):  # from a program that calls handlers itself
         return known
     addresses = known.addresses
     if addresses.get(source_address.__class__) == source_address:
-        known.last_response = clock.time()
+        known.heard_now()
         return known
     if not known.proven or known.address_frozen or not addresses or source_address in addresses.values():
-        known.last_response = clock.time()
+        known.heard_now()
         known.add_address(source_address)
         return known
     overlay.on_unconfirmed_address(known, source_address)
@@ -294,28 +315,7 @@ def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, ke
     return stranger
 
 
-def _workers() -> ThreadPoolExecutor | None:
-    """The threads that verify ahead; none on a machine with one core."""
-    global _pool  # noqa: PLW0603 - made once, for the whole process
-    if _pool is None and SPARE_CORES > 0:
-        from concurrent.futures import ThreadPoolExecutor
-
-        _pool = ThreadPoolExecutor(SPARE_CORES, thread_name_prefix="ipv8-verify")
-    return _pool
-
-
-def _forget_workers() -> None:
-    """Make new threads when they are needed: those of a process do not follow a fork of it."""
-    global _pool  # noqa: PLW0603 - made once, for the whole process
-    _pool = None
-    _verdicts.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_workers)
-
-
-def _judge(jobs: Sequence[tuple[bytes, PublicKey]]) -> list[tuple[bytes, bool]]:
+def _verify_all(jobs: Sequence[tuple[bytes, PublicKey]]) -> list[tuple[bytes, bool]]:
     """Verify packets one after another."""
     verdicts = []
     for data, key in jobs:
@@ -327,11 +327,12 @@ def _judge(jobs: Sequence[tuple[bytes, PublicKey]]) -> list[tuple[bytes, bool]]:
 def verify_ahead(overlay: Overlay[Any], prefix: bytes, packets: Sequence[tuple[Address, bytes]]) -> None:
     """Verify the signatures of a burst on all cores, before its packets are handled one by one in their order.
 
-    Only signed messages of the overlay with ``prefix``, by verified peers with cheap keys from addresses of theirs, are
-    taken: everything else is left to :func:`try_verify` and its budgets. Verdicts are kept until they are asked for, or
-    until the next burst.
+    This is done for signed messages of the overlay with ``prefix``, by verified peers with curve25519 keys from
+    addresses of theirs. All others are left to :func:`try_verify` and its budgets. The guard of the overlay keeps the
+    verdicts until they are used, or until the next burst.
     """
-    _verdicts.clear()
+    guard = overlay.signature_guard
+    guard.verdicts.clear()
     if len(packets) < AHEAD_MINIMUM:
         return
     peers = overlay.network.verified_by_public_key_bin
@@ -341,15 +342,14 @@ def verify_ahead(overlay: Overlay[Any], prefix: bytes, packets: Sequence[tuple[A
                 or data[MESSAGE_ID_OFFSET] not in overlay.signed_messages):
             continue
         peer = peers.get(data[KEY_OFFSET:KEY_OFFSET + int.from_bytes(data[HEADER_SIZE:KEY_OFFSET], "big")])
-        if (peer is not None and source_address in peer.addresses.values()
-                and not getattr(peer.public_key, "is_costly", False)):
+        if peer is not None and source_address in peer.addresses.values() and not peer.public_key.is_costly:
             jobs.append((data, peer.public_key))
-    pool = _workers()
-    if len(jobs) < AHEAD_MINIMUM or pool is None:
+    workers = guard.workers() if len(jobs) >= AHEAD_MINIMUM else None
+    if workers is None:
         return
     share = -(-len(jobs) // (SPARE_CORES + 1))
     chunks = [jobs[start:start + share] for start in range(0, len(jobs), share)]
-    futures: list[Future[list[tuple[bytes, bool]]]] = [pool.submit(_judge, chunk) for chunk in chunks[1:]]
-    _verdicts.update(_judge(chunks[0]))
+    futures: list[Future[list[tuple[bytes, bool]]]] = [workers.submit(_verify_all, chunk) for chunk in chunks[1:]]
+    guard.verdicts.update(_verify_all(chunks[0]))
     for future in futures:
-        _verdicts.update(future.result())
+        guard.verdicts.update(future.result())

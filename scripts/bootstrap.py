@@ -1,11 +1,11 @@
-"""The project's own virtual environment: made on first use, entered at once afterwards.
+"""The virtual environment of the project, which is made on first use.
 
 The programs in the root of the repository call :func:`enter` before they import anything that is not in the standard
 library. It makes ``.venv`` next to them, installs the project with the extras that the program needs, and restarts the
-program inside. A stamp file in the environment remembers what was installed, so the next start costs one comparison.
+program inside. A stamp file in the environment lists what was installed, so that later starts only compare it.
 
-This module, and the programs that import it, keep to syntax that any Python 3.6 can read: an interpreter that is too
-old for the project gets a sentence that says so, not a syntax error.
+This module, and the programs that import it, use only syntax that Python 3.6 can read, so that an interpreter that is
+too old for the project gets a message that says so, and not a syntax error.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class Environment:
         return Path(sys.prefix).resolve() == self.directory.resolve()
 
     def description(self, extras: "frozenset[str]") -> "dict[str, Any]":
-        """What the stamp says of an environment that this interpreter filled, here and now, with ``extras``."""
+        """The stamp of an environment into which this interpreter installs ``extras`` now."""
         return {
             "extras": sorted(extras),
             "project": hashlib.sha256((self.root / "pyproject.toml").read_bytes()).hexdigest(),
@@ -54,7 +54,7 @@ class Environment:
         }
 
     def installed(self) -> "dict[str, Any]":
-        """What the stamp says; empty if the environment was never filled, or its filling was interrupted."""
+        """The stamp of the environment; empty if nothing was installed, or the installation was interrupted."""
         try:
             stamp = json.loads(self.stamp.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -62,10 +62,10 @@ class Environment:
         return stamp if isinstance(stamp, dict) and isinstance(stamp.get("extras"), list) else {}
 
     def ensure(self, extras: "frozenset[str]") -> bool:
-        """Make, rebuild or complete the environment, so that the project runs in it; whether there was need to.
+        """Make, rebuild or complete the environment, so that the project runs in it; whether that was necessary.
 
-        Extras that it already has are kept. It is rebuilt when another version of Python made it or when it came here
-        with a copy of the directory (its scripts and its link to the sources name the place where it was made).
+        Extras that it already has are kept. It is rebuilt if another version of Python made it, or if the directory was
+        copied or moved: scripts in the environment, and its link to the sources, contain the path where it was made.
         """
         installed = self.installed()
         extras |= frozenset(installed.get("extras", ()))
@@ -82,7 +82,7 @@ class Environment:
         return True
 
     def is_usable(self, installed: "dict[str, Any]") -> bool:
-        """Whether the existing environment belongs to this interpreter and this place, and can install packages."""
+        """Whether the existing environment was made here, by this version of Python, and can install packages."""
         settings = self.directory / "pyvenv.cfg"
         if not settings.exists():
             sys.exit(f"{self.directory} is in the way: it is not a virtual environment. Move it and start again.")
@@ -100,7 +100,7 @@ class Environment:
         shutil.rmtree(str(self.directory))
 
     def create(self) -> None:
-        """Make an empty environment with the interpreter that runs this."""
+        """Make an empty environment with this interpreter."""
         if not all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")):
             sys.exit(f"{sys.executable} lacks the modules venv and ensurepip. Install them (on Debian and Ubuntu: "
                      "apt install python3-venv) or use another Python, and start again.")
@@ -117,7 +117,7 @@ class Environment:
             self.stamp.unlink()
         for packages in (["pip>=22"], ["--editable", f".[{names}]"]):
             command = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-            # What pip and the build say by the way is of no use to anybody unless it fails.
+            # The output of pip and of the build is shown only if they fail.
             pip = subprocess.run(command, cwd=str(self.root), check=False, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT)
             if pip.returncode:
@@ -128,26 +128,26 @@ class Environment:
 
 
 def tell(sentence: str) -> None:
-    """Print to standard error: standard output belongs to the program that is about to start."""
+    """Print to standard error. Standard output is for the program that starts next."""
     print(sentence, file=sys.stderr, flush=True)
 
 
 def run(program: "Callable[[list[str]], int]") -> NoReturn:
-    """Run ``program`` with the arguments of the command line and exit with its status; with 130 after Ctrl+C.
+    """Run ``program`` with the arguments of the command line and exit with its status; 130 after Ctrl+C.
 
-    What the operating system refuses is told in a line, with status 1; when nobody reads the output any more, it ends
-    without a word.
+    An ``OSError`` is reported in one line, with status 1. If the reader of the output has closed it, the program ends
+    without a message.
     """
     try:
         try:
             status = program(sys.argv[1:])
         finally:
-            sys.stdout.flush()  # at the exit nothing could be said about a failure
+            sys.stdout.flush()  # an error at the exit could not be reported
     except KeyboardInterrupt:
         tell("Interrupted.")
         status = 130
     except OSError as e:
-        # What is left in the buffer would fail again at the exit.
+        # Writing what is left in the buffer would fail again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(e, BrokenPipeError):
             tell(f"{Path(sys.argv[0]).name}: {e.strerror or e}")
@@ -158,8 +158,8 @@ def run(program: "Callable[[list[str]], int]") -> NoReturn:
 def enter(*extras: str) -> None:
     """Return inside the project's environment, with ``extras`` installed.
 
-    Called from anywhere else, the program is restarted in there with its command line; in that case this never returns.
-    Exits with a message when the interpreter is too old or the environment cannot be made.
+    Outside of it, the program is restarted inside with the same command line, and this function does not return. The
+    program exits with a message if the interpreter is too old or the environment cannot be made.
     """
     if sys.version_info < MINIMUM_PYTHON:
         sys.exit("This program needs Python {}.{} or newer; {} is Python {}.{}.".format(
@@ -167,7 +167,7 @@ def enter(*extras: str) -> None:
     environment = Environment(ROOT)
     if not environment.ensure(frozenset(extras)) and environment.is_running():
         return
-    command = [str(environment.python), *sys.orig_argv[1:]]  # which names a module after -m, too
+    command = [str(environment.python), *sys.orig_argv[1:]]  # it has the name of the module after -m, too
     if os.name == "nt":  # exec would detach the new process from the console there
         sys.exit(subprocess.run(command, check=False).returncode)
     os.execv(command[0], command)  # noqa: S606 - the same program with the same arguments, in the environment

@@ -12,7 +12,7 @@ try:
     import ipv8
 except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-    if __name__ == "__main__":  # what the package needs is not there either
+    if __name__ == "__main__":  # the requirements of the package are missing, too
         from scripts.bootstrap import enter
         enter()
     import ipv8  # noqa: F401 - shows that the path is right

@@ -1,4 +1,4 @@
-"""Run a bootstrap server that counts its visitors with the module ``trackermetricsreporter``, until SIGINT or SIGTERM.
+"""Run a bootstrap server that counts requests with the module ``trackermetricsreporter``, until SIGINT or SIGTERM.
 
 That module is not part of this project. It provides ``MetricsReporter(port)`` with ``start()``, ``shutdown()`` and
 ``count_peer(mid, address, service_id)``.
@@ -17,7 +17,7 @@ try:
     import ipv8
 except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-    if __name__ == "__main__":  # what the package needs is not there either
+    if __name__ == "__main__":  # the requirements of the package are missing, too
         from scripts.bootstrap import enter
         enter()
     import ipv8  # noqa: F401 - shows that the path is right
@@ -38,7 +38,7 @@ __all__ = ["ReportingEndpointServer", "ReportingTrackerService", "main"]
 
 
 class ReportingEndpointServer(EndpointServer):
-    """A tracker that tells ``reporter`` of every valid request."""
+    """A tracker that reports every valid request to ``reporter``."""
 
     def __init__(self, endpoint: Endpoint, reporter: Any) -> None:
         super().__init__(endpoint)
@@ -50,14 +50,14 @@ class ReportingEndpointServer(EndpointServer):
 
 
 class ReportingTrackerService(TrackerService):
-    """A :class:`ReportingEndpointServer` with its socket."""
+    """A :class:`ReportingEndpointServer` with its endpoint."""
 
     def __init__(self, reporter: Any) -> None:
         super().__init__()
         self.reporter = reporter
 
     def create_endpoint_server(self) -> EndpointServer:
-        """The tracker on the endpoint that is about to be opened."""
+        """The tracker on the endpoint, which is opened afterwards."""
         assert self.endpoint is not None, "the endpoint is made by start_tracker()"
         return ReportingEndpointServer(self.endpoint, self.reporter)
 

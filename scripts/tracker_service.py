@@ -1,4 +1,4 @@
-"""The parts of a bootstrap server, for programs that build one of their own."""
+"""The classes of a bootstrap server, for programs that make their own."""
 
 from __future__ import annotations
 

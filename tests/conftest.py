@@ -1,4 +1,4 @@
-"""What many tests share: overlays on mock endpoints, time that a test decides over, and chance that is scripted."""
+"""Fixtures of many tests: overlays on mock endpoints, clocks that tests move, and given random numbers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.interfaces.lan_addresses.interfaces import get_providers
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network, PeerObserver
+from ipv8.test.clock import ManualClock as KitClock
 from ipv8.test.mocking.endpoint import MockEndpoint, internet
 
 if TYPE_CHECKING:
@@ -37,24 +38,25 @@ def load_vectors() -> Callable[[str], Any]:
     return lambda name: json.loads((VECTORS / f"{name}.json").read_text("utf-8"))
 
 
-class ManualClock:
-    """Time that passes when a test says so."""
+class ManualClock(KitClock):
+    """A clock that a test moves. Both of its times are equal until the test sets the wall clock."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self.now = now
+        super().__init__(now, now)
 
-    def time(self) -> float:
-        return self.now
+    @property
+    def now(self) -> float:
+        """Monotonic time. It can be set to a later time."""
+        return self.monotonic()
 
-    def monotonic(self) -> float:
-        return self.now
+    @now.setter
+    def now(self, value: float) -> None:
+        self.advance(value - self.monotonic())
 
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next timer, and passes only while it waits."""
+    """An event loop whose time jumps to the next timer instead of waiting."""
 
     def __init__(self) -> None:
         loop = self
@@ -72,7 +74,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class ScriptedEntropy(random.Random):
-    """Random bits that a test gives in advance; seeded chance when there are none left."""
+    """Random bits that a test gives in advance, then bits from a seed."""
 
     def __new__(cls, *_: int) -> Self:
         return super().__new__(cls)  # Python 3.10 takes every argument for a seed
@@ -86,7 +88,7 @@ class ScriptedEntropy(random.Random):
 
 
 class RecordingEndpoint(MockEndpoint):
-    """A mock endpoint that also keeps what was sent, and may swallow it."""
+    """A mock endpoint that keeps sent packets, and may not deliver them."""
 
     def __init__(self, lan_address: Address, wan_address: Address, deliver: bool = True) -> None:
         super().__init__(lan_address, wan_address)
@@ -100,7 +102,7 @@ class RecordingEndpoint(MockEndpoint):
 
 
 class Meeting(PeerObserver):
-    """Tells when a network comes to know a peer."""
+    """Sets an event when a peer is added to a network."""
 
     def __init__(self, awaited: Peer) -> None:
         self.awaited = awaited
@@ -124,7 +126,7 @@ def manual_clock() -> Iterator[ManualClock]:
 
 @pytest.fixture
 def run_virtually() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Run a coroutine, which may leave no task behind, on a loop of its own under virtual time."""
+    """Run a coroutine on a loop with virtual time. No task may be left at its end."""
     def run(main: Coroutine[Any, Any, Any]) -> Any:
         loop = VirtualLoop()
         try:
@@ -139,7 +141,7 @@ def run_virtually() -> Callable[[Coroutine[Any, Any, Any]], Any]:
 
 @pytest.fixture
 async def failures() -> list[dict[str, Any]]:
-    """What the exception handler of the loop was given."""
+    """The contexts that the exception handler of the loop gets."""
     contexts: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
     return contexts
@@ -147,7 +149,7 @@ async def failures() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def watch_for() -> Callable[[Network, Peer], asyncio.Event]:
-    """An event that is set when the network comes to know the peer."""
+    """An event that is set when the peer is added to the network."""
     def watch(network: Network, peer: Peer) -> asyncio.Event:
         meeting = Meeting(peer)
         network.add_peer_observer(meeting)
@@ -176,7 +178,7 @@ def script_entropy() -> Iterator[Callable[..., None]]:
 
 @pytest.fixture(autouse=True)
 def quiet_interfaces() -> Iterator[None]:
-    """No look at the interfaces of the machine, and no mock node of another test."""
+    """Hide the addresses of this machine, and remove mock endpoints of other tests."""
     providers = get_providers()
     kept = list(providers)
     providers.clear()

@@ -9,9 +9,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from ipv8 import clock
 from ipv8.community import DEFAULT_MAX_PEERS, Community, CommunitySettings
+from ipv8.contact.introductions import RESPONSES_AT_ONCE, UNPROVEN_GRACE
 from ipv8.contact.nat import PeerPath
-from ipv8.contact.protocol import RESPONSES_AT_ONCE, UNPROVEN_GRACE
 from ipv8.declaration import message
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
@@ -21,6 +22,7 @@ from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload import (
     IntroductionRequestPayload,
     IntroductionResponsePayload,
+    NewIntroductionResponsePayload,
     NewPunctureRequestPayload,
     PuncturePayload,
     PunctureRequestPayload,
@@ -30,6 +32,7 @@ from ipv8.overlay import Overlay
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.community import DiscoveryCommunity
 from ipv8.peerdiscovery.discovery import RandomWalk
+from ipv8.requestcache import NumberCacheWithName, RequestCache
 
 NOWHERE = UDPv4Address("0.0.0.0", 0)
 ADDRESS_CLASSES = {"UDPv4Address": UDPv4Address, "UDPv6Address": UDPv6Address, "UDPv4LANAddress": UDPv4LANAddress}
@@ -75,7 +78,7 @@ def public(overlay: Any) -> Peer:
 
 
 class Component(Community):
-    """Made without the constructor of ``Community``, as some programs do (spec 04 section 12)."""
+    """Made without the constructor of ``Community``, as some programs do."""
 
     def __init__(self, settings: Any) -> None:
         settings.community_id = b"component"
@@ -103,6 +106,20 @@ class TestComponents:
         assert overlay.got == [7]
         assert overlay.drops == {"undecodable": 1, "unknown_id": 1}
 
+    def test_they_meet(self, make_overlay: Any) -> None:
+        overlay, other = make_overlay(Component, deliver=False), make_overlay(Simple)
+        dist, source = GlobalTimeDistributionPayload(1), UDPv4Address("1.2.3.4", 5)
+        overlay.max_peers = 30
+        peer = Peer(other.my_peer.public_key, source)
+        request = overlay._ez_unpack_auth(IntroductionRequestPayload, other.create_introduction_request(source))[2]
+        overlay.on_introduction_request(peer, dist, request)
+        learn_from(overlay, source, UDPv4Address("7.7.7.7", 7))
+        assert overlay.my_estimated_wan == ("7.7.7.7", 7)
+        assert peer in overlay.network.verified_peers
+        assert overlay.contact.introductions.has_enough() is False
+        assert (overlay.mapping, overlay.nat_type) == ("unknown", "unknown")
+        assert not overlay.introduction_observers
+
     async def test_they_send_and_end(self, make_overlay: Any) -> None:
         overlay = make_overlay(Component)
         assert overlay.create_introduction_request(UDPv4Address("1.2.3.4", 5))[22] == 246
@@ -116,7 +133,8 @@ class TestNames:
 
     NAMES = ("mapping", "nat_type", "relay", "signature_guard_", "_attempts", "_warnings", "_pending", "_mapping",
              "_responses", "_detours", "_routes", "_meetings", "_carriage", "_punctures", "_confirmations", "_ledger",
-             "_last_counter", "attempts", "pending", "state", "messages", "counters", "budget", "routes")
+             "_last_counter", "attempts", "pending", "state", "messages", "counters", "budget", "routes", "contact",
+             "introductions", "nat", "_introductions", "_nat", "_observers", "observers", "message_table")
 
     def test_programs_may_use_them(self, make_overlay: Any) -> None:
         class Busy(Simple):
@@ -136,6 +154,107 @@ class TestNames:
         assert overlay.get_peers() == [other.my_peer]
         assert overlay.create_introduction_request(source)
         assert all(getattr(overlay, name) == {} for name in self.NAMES)
+
+
+class Question(NumberCacheWithName):
+    name = "question"
+
+    def __init__(self, request_cache: RequestCache, number: int) -> None:
+        super().__init__(request_cache, self.name, number)
+
+
+class TestRequestCache:
+    async def test_it_is_made_when_it_is_used(self, make_overlay: Any) -> None:
+        overlay, before = make_overlay(Simple), len(asyncio.all_tasks())
+        assert len(overlay.get_tasks()) == 1
+        cache = overlay.request_cache
+        assert isinstance(cache, RequestCache)
+        assert overlay.request_cache is cache
+        assert len(asyncio.all_tasks()) == before + 1
+        assert make_overlay(Simple).request_cache is not cache
+
+    @pytest.mark.parametrize("used", [True, False])
+    async def test_it_ends_with_the_overlay(self, make_overlay: Any, used: bool) -> None:
+        before = asyncio.all_tasks()
+        overlay, future = make_overlay(Simple), asyncio.get_running_loop().create_future()
+        if used:
+            question = overlay.request_cache.add(Question(overlay.request_cache, 1))
+            question.register_future(future)
+        await overlay.unload()
+        assert future.cancelled() is used
+        assert overlay.request_cache.add(Question(overlay.request_cache, 2)) is None
+        await overlay.request_cache.shutdown()
+        await overlay.unload()
+        assert asyncio.all_tasks() == before
+
+    async def test_it_ends_before_the_overlay_stops_to_listen(self, make_overlay: Any) -> None:
+        ends: list[str] = []
+
+        class Watched(Simple):
+            async def shutdown_task_manager(self) -> None:
+                ends.append("overlay")
+                await super().shutdown_task_manager()
+
+        overlay = make_overlay(Watched)
+        overlay.request_cache.register_shutdown_task(ends.append, "request cache")
+        await overlay.unload()
+        assert ends == ["request cache", "overlay"]
+
+    async def test_programs_set_one_of_their_own_and_shut_it_down(self, make_overlay: Any) -> None:
+        class Classic(Simple):
+            def __init__(self, settings: CommunitySettings) -> None:
+                super().__init__(settings)
+                self.request_cache = self.own = RequestCache()
+
+            async def unload(self) -> None:
+                await self.request_cache.shutdown()
+                await super().unload()
+
+        before = asyncio.all_tasks()
+        overlay = make_overlay(Classic)
+        assert overlay.request_cache is overlay.own
+        await overlay.unload()
+        assert asyncio.all_tasks() == before
+
+    async def test_programs_may_forget_to_shut_theirs_down(self, make_overlay: Any) -> None:
+        before = asyncio.all_tasks()
+        overlay = make_overlay(Simple)
+        futures, caches = [], []
+        for number in range(3):
+            if number:
+                overlay.request_cache = RequestCache()
+            caches.append(overlay.request_cache)
+            question = overlay.request_cache.add(Question(overlay.request_cache, 1))
+            futures.append(asyncio.get_running_loop().create_future())
+            question.register_future(futures[-1])
+        assert len(set(caches)) == 3
+        assert [cache.has(Question, 1) for cache in caches] == [True] * 3, "those replaced go on until they time out"
+        await overlay.unload()
+        assert all(future.cancelled() for future in futures)
+        assert asyncio.all_tasks() == before
+
+    async def test_programs_set_theirs_before_the_constructor_too(self, make_overlay: Any) -> None:
+        class Early(Simple):
+            def __init__(self, settings: CommunitySettings) -> None:
+                self.request_cache = self.own = RequestCache()
+                super().__init__(settings)
+
+        overlay = make_overlay(Early)
+        assert overlay.request_cache is overlay.own
+
+    async def test_tests_set_something_else(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple)
+        overlay.request_cache = replacement = Mock()
+        assert overlay.request_cache is replacement
+        await overlay.unload()
+        replacement.shutdown.assert_not_called()
+
+    async def test_components_have_one_as_well(self, make_overlay: Any) -> None:
+        before = asyncio.all_tasks()
+        overlay = make_overlay(Component)
+        overlay.request_cache.add(Question(overlay.request_cache, 1))
+        await overlay.unload()
+        assert asyncio.all_tasks() == before
 
 
 class TestDeclaredMessages:
@@ -269,6 +388,44 @@ class TestMessageTable:
             overlay.add_message_handler(1, print)
         overlay.decode_map[1] = None
         overlay.add_message_handler(1, print)
+
+    def test_the_list_is_one_of_256_and_may_be_replaced(self, make_overlay: Any) -> None:
+        overlay, other = make_overlay(Simple), make_overlay(Simple)
+        assert isinstance(overlay.decode_map, list)
+        assert len(overlay.decode_map) == 256
+        packet = other.ezr_pack(1, Number(5))
+        overlay.decode_map = [None] * 256
+        overlay.on_packet((other.endpoint.wan_address, packet))
+        assert overlay.got == []
+        overlay.add_message_handler(1, overlay.on_number)
+        overlay.on_packet((other.endpoint.wan_address, packet))
+        assert len(overlay.got) == 1
+
+    def test_a_message_of_a_program_takes_the_number_of_the_relays(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple)
+        assert overlay.relay
+        overlay.add_message_handler(230, overlay.on_number)
+        assert not overlay.relay
+        with pytest.raises(RuntimeError, match="does so already"):
+            overlay.add_message_handler(230, print)
+
+    def test_signed_messages_are_known(self, make_overlay: Any) -> None:
+        overlay = make_overlay(Simple)
+        assert 1 in overlay.signed_messages
+        assert 2 not in overlay.signed_messages
+        assert not Simple.signed_messages
+
+    def test_an_overlay_may_receive_the_packets_of_all(self, make_overlay: Any) -> None:
+        class Everything(Simple):
+            any_prefix = True
+
+            def on_packet(self, packet: Any, warn_unknown: bool = True) -> None:
+                self.got.append(packet)
+
+        overlay = make_overlay(Everything)
+        overlay.endpoint.notify_listeners((NOWHERE, b"x" * 30))
+        assert overlay.got == [(NOWHERE, b"x" * 30)]
+        assert overlay.endpoint._prefix_map == {}
 
     def test_deprecated_messages_are_named_in_the_log(self, make_overlay: Any, caplog: Any) -> None:
         overlay = make_overlay(Simple)
@@ -674,6 +831,19 @@ class TestStrangers:
             overlay.on_packet((UDPv4Address("66.6.6.6", 1000 + port), packet))
         assert overlay.drops[DropCounter.RATE_LIMITED] == 20
 
+    async def test_recorded_requests_of_a_proven_peer_are_not_answered_without_end(self, make_overlay: Any,
+                                                                                   manual_clock: Any) -> None:
+        ours, theirs = make_overlay(Simple), make_overlay(Simple)
+        ours.walk_to(theirs.endpoint.wan_address)
+        await settle()
+        assert ours.get_peers()[0].proven
+        ours.endpoint.deliver = False
+        ours.endpoint.sent.clear()
+        recorded = theirs.create_introduction_request(ours.endpoint.wan_address)
+        for port in range(1, 501):
+            ours.on_packet((UDPv4Address("66.6.6.6", port), recorded))
+        assert ours.drops[DropCounter.RATE_LIMITED] == 500 - RESPONSES_AT_ONCE
+
     async def test_strangers_cannot_have_a_victim_flooded(self, make_overlay: Any) -> None:
         overlay = make_overlay(Simple, deliver=False)
         received = 0
@@ -788,6 +958,33 @@ class TestTraversal:
         overlay.on_packet((tracker, packet))
         assert [to for to, _ in overlay.endpoint.sent] == [walker]
 
+    @pytest.mark.parametrize(("later", "wall_later", "is_open"), [(10.0, -1e6, True), (10.0, 1e6, True),
+                                                                  (20.0, -1e6, False), (20.0, 1.0, False)])
+    async def test_a_clock_that_is_set_opens_and_closes_no_way(self, make_overlay: Any, later: float, wall_later: float,
+                                                               is_open: bool) -> None:
+        class TwoClocks:
+            wall, steady = 1e9, 100.0
+
+            def time(self) -> float:
+                return self.wall
+
+            def monotonic(self) -> float:
+                return self.steady
+
+        clocks = TwoClocks()
+        with clock.use(clocks):
+            overlay, other = make_overlay(Simple), make_overlay(Simple)
+            overlay.walk_to(other.endpoint.wan_address)
+            await settle()
+            overlay.endpoint.deliver = False
+            overlay.endpoint.sent.clear()
+            tracker, walker = UDPv4Address("5.5.5.5", 5), other.endpoint.wan_address
+            overlay.ensure_blacklisted(tracker)
+            clocks.steady += later
+            clocks.wall += wall_later
+            overlay.on_packet((tracker, overlay.create_puncture_request(walker, walker, 1)))
+            assert [to for to, _ in overlay.endpoint.sent] == ([] if is_open else [walker])
+
     async def test_a_walk_is_tried_again_at_the_next_ports(self, make_overlay: Any) -> None:
         overlay = make_overlay(Simple, deliver=False)
         overlay.retry_walk(UDPv4Address("8.8.8.8", 1000))
@@ -809,7 +1006,7 @@ class TestTraversal:
 
         assert told() == "unknown"
         for number in range(3):
-            overlay._introductions.mapping.observe(UDPv4Address(f"1.{number}.1.1", 1), UDPv4Address("7.7.7.7", number))
+            learn_from(overlay, UDPv4Address(f"1.{number}.1.1", 1), UDPv4Address("7.7.7.7", number + 1))
         assert told() == overlay.nat_type == "symmetric-NAT"
 
     async def test_a_full_overlay_answers_its_peers(self, make_overlay: Any) -> None:
@@ -929,8 +1126,6 @@ class TestOwnAddresses:
         overlay.my_peer.addresses[UDPv6Address] = UDPv6Address("2001:db8::1", 1)
         other = Peer(default_eccrypto.generate_key("very-low").pub(), UDPv4Address("5.5.5.5", 5))
         other.new_style_intro = True
-        from ipv8.messaging.payload import NewIntroductionResponsePayload
-
         payload = NewIntroductionResponsePayload(
             UDPv4Address("9.9.9.9", 9), NOWHERE, UDPv6Address("2001:db8::5", 5), NOWHERE, NOWHERE, 7,
             0, 0, 0, 0, 0, 0, 0, 0, b"")
@@ -996,15 +1191,41 @@ class TestIPv6Only:
         assert overlay.get_walkable_addresses() == []
 
 
-@pytest.mark.parametrize("own", [UDPv4Address("0.0.0.0", 0), UDPv4Address("255.255.255.255", 5),
-                                 UDPv4Address("7.7.7.7", 0)])
-def test_nobody_tells_us_that_we_are_nowhere(make_overlay: Any, own: Any) -> None:
+def learn_from(overlay: Any, witness: Any, own: Any) -> None:
+    """Let somebody at an address answer, and say that it sees us at another one."""
+    payload = NewIntroductionResponsePayload(own, NOWHERE, NOWHERE, NOWHERE, NOWHERE, 7, 0, 0, 0, 0, 0, 0, 0, 0, b"")
+    peer = Peer(default_eccrypto.generate_key("curve25519").pub(), witness)
+    overlay.on_introduction_response(peer, GlobalTimeDistributionPayload(1), payload)
+
+
+def test_our_own_addresses_are_learned_by_vote(make_overlay: Any) -> None:
+    overlay = make_overlay(Simple)
+    own, own_ipv6 = UDPv4Address("130.1.1.1", 1), UDPv6Address("2001:db8::1", 1)
+    for number in range(3):
+        learn_from(overlay, UDPv4Address(f"1.{number}.1.1", 1), own)
+        learn_from(overlay, UDPv6Address(f"2001:db8:{number}::1", 1), own_ipv6)
+    learn_from(overlay, UDPv4Address("66.6.6.6", 1), UDPv4Address("130.6.6.6", 6))
+    learn_from(overlay, UDPv6Address("2001:db8:6::1", 1), UDPv6Address("2001:db8::6", 6))
+    assert overlay.my_estimated_wan == own
+    assert overlay.my_peer.addresses[UDPv4Address] == own
+    assert overlay.my_peer.addresses[UDPv6Address] == own_ipv6
+
+
+def test_a_private_address_of_ours_is_not_seen_from_outside(make_overlay: Any) -> None:
     overlay = make_overlay(Simple)
     before = overlay.my_estimated_wan
-    witness = Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5))
-    overlay._learn_own_address(witness, own)
+    learn_from(overlay, UDPv4Address("192.168.1.9", 1), UDPv4Address("192.168.1.5", 1))
     assert overlay.my_estimated_wan == before
-    assert overlay.my_peer.address == before
+    assert overlay.my_peer.address == ("192.168.1.5", 1)
+
+
+@pytest.mark.parametrize("own", [NOWHERE, UDPv4Address("7.7.7.7", 0), UDPv6Address("2001:db8::1", 1)])
+def test_what_a_witness_cannot_see_is_not_learned(make_overlay: Any, own: Any) -> None:
+    overlay = make_overlay(Simple)
+    before = overlay.my_estimated_wan
+    learn_from(overlay, UDPv4Address("1.2.3.4", 5), own)
+    assert overlay.my_estimated_wan == before
+    assert dict(overlay.my_peer.addresses) == {UDPv4Address: before}
 
 
 def test_an_introduction_looks_at_few_of_many(make_overlay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1023,3 +1244,55 @@ def test_an_introduction_looks_at_few_of_many(make_overlay: Any, monkeypatch: py
     overlay.get_peer_for_introduction()
     overlay.get_new_introduction()
     assert 0 < len(looked_at) < 300
+
+
+async def test_an_overlay_that_is_left_is_freed_and_not_announced(make_overlay: Any) -> None:
+    import gc
+    import weakref
+
+    class Left(Community):
+        community_id = b"an overlay to leave."
+
+    overlay = make_overlay(Left)
+    network, mid = overlay.network, overlay.my_peer.mid
+    assert network.service_overlays == {overlay.community_id: overlay}
+    await overlay.unload()
+    assert network.service_overlays == {}
+    assert mid not in network.blacklist_mids
+    assert overlay.endpoint.prefix_listeners(overlay.get_prefix()) == []
+
+    class Brief(Community):
+        community_id = b"an overlay, a moment"
+
+    brief = Brief(CommunitySettings(my_peer=overlay.my_peer, endpoint=overlay.endpoint, network=network))
+    brief.get_new_introduction()
+    await brief.unload()
+    reference = weakref.ref(brief)
+    del brief
+    await asyncio.sleep(0)
+    gc.collect()
+    assert reference() is None
+
+
+async def test_the_lan_address_follows_the_interfaces_unless_it_was_set(monkeypatch: pytest.MonkeyPatch,
+                                                                        make_overlay: Any) -> None:
+    import ipv8.messaging.interfaces.endpoint as module
+
+    class Roaming(Community):
+        community_id = b"an overlay on the go"
+
+    hosts = ["10.11.12.13"]
+    monkeypatch.setattr(module, "get_lan_addresses", lambda: hosts)
+    overlay = make_overlay(Roaming)
+    port = overlay.endpoint.get_address()[1]
+    overlay._my_estimated_lan = None
+    overlay.my_estimated_wan = overlay.my_estimated_lan
+    assert overlay.my_estimated_lan == ("10.11.12.13", port)
+    hosts[:] = ["192.168.77.5"]
+    await overlay.discover_lan_addresses()
+    assert overlay.my_estimated_lan == ("192.168.77.5", port)
+    assert overlay.my_estimated_wan == ("192.168.77.5", port), "nothing translates the address"
+    overlay.my_estimated_lan = ("1.1.1.1", 1)
+    hosts[:] = ["10.0.0.1"]
+    await overlay.discover_lan_addresses()
+    assert overlay.my_estimated_lan == ("1.1.1.1", 1)

@@ -180,19 +180,22 @@ def test_an_unsigned_message_comes_from_an_address() -> None:
         message(1, signed=False)(lonely)  # type: ignore[arg-type]  # the mistake
 
 
-def optional(self: Any, peer: Peer, number: int | None) -> None: ...
+def either(self: Any, peer: Peer, number: int | str) -> None: ...
 
 
 def mapping(self: Any, peer: Peer, names_of: dict) -> None: ...
 
 
-def texts(self: Any, peer: Peer, lines: list[str]) -> None: ...
+def frozen(self: Any, peer: Peer, lines: frozenset[str]) -> None: ...
 
 
 def taken(self: Any, peer: Peer, names: int) -> None: ...
 
 
 def taken_too(self: Any, peer: Peer, format_list: int) -> None: ...
+
+
+def numbered(self: Any, peer: Peer, msg_id: int) -> None: ...
 
 
 def peerless(self: Any, text: str) -> None: ...
@@ -210,11 +213,12 @@ def nameless(self: Any, peer: Peer, text: str) -> None: ...
 @pytest.mark.parametrize(
     ("handler", "advice"),
     [
-        (optional, r"optional: no format for the type int \| None of number: use bool, int, float"),
+        (either, r"either: no format for the type int \| str of number: use bool, int, float"),
         (mapping, "mapping: no format for the type dict of names_of: use bool, int, float"),
-        (texts, r"texts: no format for the type list\[str\] of lines: use bool, int, float"),
+        (frozen, r"frozen: no format for the type frozenset\[str\] of lines: use bool, int, float"),
         (taken, "taken can have no field names: "),
         (taken_too, "taken_too can have no field format_list: "),
+        (numbered, "numbered can have no field msg_id: "),
         (peerless, "peerless must have a parameter for the peer in front of text"),
         (addressed, "addressed must have a parameter for the peer in front of address"),
         (undefined, "undefined names a type for value that its module does not define: name 'Nowhere'"),

@@ -13,7 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from ipv8.community import REMARKS, Community
+from ipv8.community import Community
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import (
     lazy_wrapper,
@@ -22,6 +22,7 @@ from ipv8.lazy_community import (
     lazy_wrapper_wd,
     retrieve_cache,
 )
+from ipv8.message_table import REMARKS
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
@@ -29,8 +30,8 @@ from ipv8.messaging.serialization import PackError
 from ipv8.peer import Peer
 from ipv8.requestcache import NumberCacheWithName, RequestCache
 from ipv8.verification import (
-    DEAR_SECONDS_AT_ONCE,
-    DEAREST_SECONDS_PER_SIGNATURE,
+    COSTLIEST_SECONDS_PER_SIGNATURE,
+    COSTLY_SECONDS_AT_ONCE,
     BadSignatureError,
     PacketDecodingError,
     RateLimitedError,
@@ -351,13 +352,14 @@ def test_an_overlay_may_be_stricter_about_signatures(make_overlay: Any) -> None:
     assert overlay.drops == {"bad_signature": 1}
 
 
-def test_classic_handlers_have_a_budget_for_dear_keys_too(strict: Any, make_overlay: Any) -> None:
+def test_classic_handlers_have_a_budget_for_costly_keys_too(strict: Any, make_overlay: Any,
+                                                            manual_clock: Any) -> None:
     sender = make_overlay(Strict)
     sender.my_peer = Peer(default_eccrypto.generate_key("high"))
     author = BinMemberAuthenticationPayload(sender.my_peer.public_key.key_to_bin())
     packet = sender._ez_pack(sender.get_prefix(), 1, (author, GlobalTimeDistributionPayload(7), First(5)))
     strict._ez_unpack_auth(First, packet)
-    strict.signature_guard.dear.take(None, DEAR_SECONDS_AT_ONCE - DEAREST_SECONDS_PER_SIGNATURE)
+    strict.signature_guard.costly.take(None, COSTLY_SECONDS_AT_ONCE - COSTLIEST_SECONDS_PER_SIGNATURE)
     with pytest.raises(RateLimitedError):
         strict._ez_unpack_auth(First, packet)
 

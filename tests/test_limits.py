@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -16,6 +18,12 @@ def test_a_full_bucket_holds_the_burst_and_refills_at_its_rate(manual_clock: Any
     assert [buckets.take("a") for _ in range(2)] == [True, False]
     manual_clock.advance(100)
     assert sum(buckets.take("a") for _ in range(10)) == 3
+
+
+def test_a_bucket_can_be_told_the_time() -> None:
+    buckets = TokenBuckets(rate=2.0, burst=3.0)
+    assert [buckets.take("a", now=5.0) for _ in range(4)] == [True, True, True, False]
+    assert [buckets.take("a", now=5.5) for _ in range(2)] == [True, False]
 
 
 def test_keys_have_buckets_of_their_own(manual_clock: Any) -> None:
@@ -72,11 +80,38 @@ def test_the_oldest_key_of_a_bounded_dict_is_evicted() -> None:
         table.evict_oldest()
 
 
+def test_copies_of_a_bounded_dict_are_bounded() -> None:
+    table: BoundedDict[str, int] = BoundedDict(2)
+    table["a"], table["b"] = 1, 2
+    for other in (table.copy(), copy.copy(table), copy.deepcopy(table), pickle.loads(pickle.dumps(table))):
+        assert type(other) is BoundedDict
+        assert other == table
+        other["c"] = 3
+        assert dict(other) == {"b": 2, "c": 3}
+    assert dict(table) == {"a": 1, "b": 2}
+
+
 def test_a_table_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="capacity"):
         BoundedDict(0)
     with pytest.raises(ValueError, match="lifetime"):
         ExpiringDict(1, 0.0)
+
+
+def test_an_expiring_dict_can_be_told_the_time() -> None:
+    evicted: list[tuple[str, int]] = []
+    table: ExpiringDict[str, int] = ExpiringDict(3, 10.0, on_evict=lambda key, value: evicted.append((key, value)))
+    table.set("a", 1, 0.0)
+    table.set("b", 2, 6.0)
+    assert [table.get("a", now=9.0), table.age("a", 9.0), table.values(9.0)] == [1, 9.0, [1, 2]]
+    assert [table.get("a", now=10.0), table.age("a", 10.0), table.values(10.0)] == [None, None, [2]]
+    assert not evicted
+    table.expire(10.0)
+    assert evicted == [("a", 1)]
+    assert table.pop("b", now=15.0) == 2
+    table.set("c", 3, 20.0)
+    assert table.pop("c", 7, 30.0) == 7
+    assert evicted == [("a", 1)]
 
 
 def test_entries_of_an_expiring_dict_end_with_their_lifetime(manual_clock: Any) -> None:

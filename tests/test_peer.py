@@ -3,12 +3,15 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections import deque
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ipv8 import clock
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging import address as address_classes
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
@@ -158,6 +161,8 @@ def test_initial_state(manual_clock: Any) -> None:
     assert peer.proven is False
     assert peer.get_lamport_timestamp() == peer._lamport_timestamp == 0
     assert Peer(PUBLIC, intro=False).last_response == manual_clock.now
+    assert Peer(PUBLIC, intro=False).last_heard == manual_clock.now
+    assert Peer(PUBLIC).last_heard < manual_clock.now - 1e9
 
 
 def test_no_address() -> None:
@@ -248,9 +253,68 @@ def test_ping_statistics(vector: dict[str, Any]) -> None:
     assert peer.get_average_ping() == fmean(vector["pings"][-5:])
 
 
+def test_pings_may_be_replaced() -> None:
+    peer = Peer(PUBLIC)
+    peer.pings = deque([1.0, 3.0])
+    assert peer.get_average_ping() == 2.0
+
+
 def test_no_ping_statistics() -> None:
     assert Peer(PUBLIC).get_median_ping() is None
     assert Peer(PUBLIC).get_average_ping() is None
+
+
+@pytest.mark.parametrize("age", [0.0, 60.0, 1e6])
+def test_assigned_times_have_the_same_age_by_the_monotonic_clock(manual_clock: Any, age: float) -> None:
+    peer = Peer(PUBLIC)
+    manual_clock.step_wall(500)
+    peer.last_response = manual_clock.time() - age
+    peer.creation_time = manual_clock.time() - age
+    assert peer.last_response == peer.creation_time == manual_clock.time() - age
+    assert peer.last_heard == peer.known_since == manual_clock.monotonic() - age
+    manual_clock.step_wall(-3600)
+    assert peer.last_heard == manual_clock.monotonic() - age
+
+
+def test_a_time_in_the_future_is_now(manual_clock: Any) -> None:
+    peer = Peer(PUBLIC)
+    peer.last_response = manual_clock.time() + 100
+    assert peer.last_response == manual_clock.time() + 100
+    assert peer.last_heard == manual_clock.monotonic()
+
+
+def test_zero_is_never() -> None:
+    peer = Peer(PUBLIC, intro=False)
+    peer.last_response = 0
+    assert peer.last_response == 0
+    assert peer.last_heard == -inf
+
+
+def test_a_pickled_peer_has_the_same_age_after_a_restart_of_the_machine(manual_clock: Any) -> None:
+    peer = Peer(PUBLIC, IPV4, intro=False)
+    manual_clock.advance(60)
+    for duplicate in (copy.copy(peer), copy.deepcopy(peer), pickle.loads(pickle.dumps(peer))):
+        assert duplicate == peer
+        assert (duplicate.last_heard, duplicate.known_since) == (peer.last_heard, peer.known_since)
+    pickled = pickle.dumps(peer)
+    restarted = type(manual_clock)(100.0)
+    restarted.step_wall(manual_clock.time() - restarted.time())
+    with clock.use(restarted):
+        loaded = pickle.loads(pickled)
+        assert loaded.last_heard == loaded.known_since == restarted.monotonic() - 60
+        assert loaded.last_response == loaded.creation_time == peer.last_response
+
+
+def test_silence(manual_clock: Any) -> None:
+    peer = Peer(PUBLIC)
+    assert peer.silent_since == peer.known_since == manual_clock.monotonic()
+    assert peer.last_heard == -inf
+    manual_clock.advance(5)
+    manual_clock.step_wall(-100)
+    peer.heard_now()
+    assert peer.silent_since == peer.last_heard == manual_clock.monotonic()
+    assert peer.last_response == manual_clock.time()
+    assert Peer(PUBLIC, intro=False).last_heard == manual_clock.monotonic()
 
 
 def test_clock_only_moves_forward(manual_clock: Any) -> None:

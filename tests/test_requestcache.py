@@ -35,6 +35,11 @@ class Named(NumberCacheWithName):
         self.timeouts += 1
 
 
+class Light(Named):
+    name = "light"
+    timed_by_task = False
+
+
 class SubNamed(Named):
     pass
 
@@ -524,3 +529,119 @@ async def test_lock_is_left_to_the_program(request_cache: RequestCache) -> None:
         assert request_cache.pop(Named, 1)
 
 
+# Timers in place of tasks
+
+
+def test_timers_time_out_like_tasks(run_virtually: Callable[..., None]) -> None:
+    class Quick(Light):
+        @property
+        def timeout_delay(self) -> float:
+            return 0.5
+
+    async def main(request_cache: RequestCache) -> None:
+        before = len(all_tasks())
+        cache, future = Quick(request_cache, 1), new_future()
+        cache.register_future(future, on_timeout="late")
+        assert request_cache.add(cache) is cache
+        assert len(all_tasks()) == before
+        assert request_cache.get_tasks() == []
+        assert request_cache.get_task(cache) is None
+        await sleep(0.49)
+        assert request_cache.has(Light, 1)
+        assert cache.timeouts == 0
+        await sleep(0.02)
+        assert not request_cache.has(Light, 1)
+        assert cache.timeouts == 1
+        assert future.result() == "late"
+
+    run_virtually(cached(main))
+
+
+def test_answered_requests_do_not_time_out(run_virtually: Callable[..., None]) -> None:
+    async def main(request_cache: RequestCache) -> None:
+        cache = request_cache.add(Light(request_cache, 1))
+        assert cache is not None
+        assert request_cache.pop(Light, 1) is cache
+        with pytest.raises(KeyError):
+            request_cache.pop(Light, 1)
+        assert request_cache.add(cache) is cache, "it may be asked again"
+        await sleep(9)
+        assert cache.timeouts == 0
+        await sleep(2)
+        assert cache.timeouts == 1
+        assert request_cache.add(cache) is cache
+        request_cache.pop(Light, 1)
+        await sleep(20)
+        assert cache.timeouts == 1
+        assert not request_cache._timers
+        assert not request_cache._timeouts
+
+    run_virtually(cached(main))
+
+
+async def test_passthrough_of_timers(request_cache: RequestCache) -> None:
+    inside, other = Light(request_cache, 1), Named(request_cache, 2)
+    with request_cache.passthrough(Light):
+        request_cache.add(inside)
+        request_cache.add(other)
+    assert inside.timeouts == 0
+    await sleep(0)
+    assert (inside.timeouts, other.timeouts) == (1, 0)
+    assert not request_cache.has(Light, 1)
+
+
+async def test_waiting_for_a_request_with_a_timer(request_cache: RequestCache) -> None:
+    waiter = request_cache.wait_for(Light, 1)
+    cache = request_cache.add(Light(request_cache, 1))
+    assert await waiter is cache
+    assert await request_cache.wait_for(Light, 1) is cache
+
+
+@pytest.mark.parametrize("end", ["shutdown", "clear"])
+def test_timers_end_with_the_request_cache(run_virtually: Callable[..., None], end: str) -> None:
+    async def main() -> None:
+        request_cache = RequestCache()
+        cache, future = Light(request_cache, 1), new_future()
+        cache.register_future(future)
+        request_cache.add(cache)
+        if end == "shutdown":
+            await request_cache.shutdown()
+            assert future.cancelled()
+            assert request_cache.add(Light(request_cache, 1)) is None
+        else:
+            request_cache.clear()
+            assert not future.done()
+            again = request_cache.add(Light(request_cache, 1))
+            await sleep(11)
+            assert again is not None
+            assert again.timeouts == 1
+        await sleep(11)
+        assert cache.timeouts == 0
+        assert not request_cache._timers
+        assert not request_cache._timeouts
+        await request_cache.shutdown()
+
+    run_virtually(main())
+
+
+async def test_futures_are_resolved_after_a_failing_on_timeout_of_a_timer(request_cache: RequestCache,
+                                                                          failures: list[dict[str, Any]]) -> None:
+    class Failing(Light):
+        def on_timeout(self) -> None:
+            raise ValueError("deliberate")
+
+    cache, future = Failing(request_cache, 1), new_future()
+    cache.register_future(future, on_timeout=5)
+    with request_cache.passthrough():
+        request_cache.add(cache)
+    assert await future == 5
+    assert [str(context["exception"]) for context in failures] == ["deliberate"]
+
+
+def test_the_requests_of_the_library_take_no_tasks() -> None:
+    from ipv8.peerdiscovery.community import PingRequestCache
+    from ipv8.peerdiscovery.tracker import TrackerPing
+
+    assert NumberCache.timed_by_task, "programs count on a task for each cache of their own"
+    assert not PingRequestCache.timed_by_task
+    assert not TrackerPing.timed_by_task

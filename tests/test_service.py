@@ -581,14 +581,17 @@ async def test_unload_of_an_unknown_overlay() -> None:
         assert node.overlays == [Note.made[0]]
 
 
-async def test_other_threads_can_add_strategies_while_the_node_runs() -> None:
+async def test_other_threads_add_strategies_by_way_of_the_event_loop() -> None:
     async with mock_node("Note", walkers=(walker(),)) as node:
-        strategy: Any = node.strategies[0][0]
-        thread = threading.Thread(target=node.add_strategy, args=(node.overlays[0], strategy, -1))
+        added = Count(node.overlays[0])
+        call = asyncio.get_running_loop().call_soon_threadsafe
+        thread = threading.Thread(target=call, args=(node.add_strategy, node.overlays[0], added, -1))
         thread.start()
-        await strategy.enough.wait()
+        await added.enough.wait()
         thread.join()
         assert len(node.strategies) == 2
+        with node.overlay_lock, node.overlay_lock:
+            assert node.overlays == [Note.made[0]]
 
 
 # -- ticks -----------------------------------------------------------------------------------------------------------
@@ -755,10 +758,7 @@ async def test_with_tunnels(monkeypatch: pytest.MonkeyPatch) -> None:
         def set_anonymity(self, prefix: bytes, enable: bool) -> None:
             self.anonymized = (prefix, enable)
 
-    module = ModuleType("ipv8.messaging.anonymization.endpoint")
-    module.TunnelEndpoint = TunnelEndpoint  # type: ignore[attr-defined]  # made here
-    monkeypatch.setitem(sys.modules, "ipv8.messaging.anonymization", ModuleType("ipv8.messaging.anonymization"))
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(service, "tunnel_endpoint_class", lambda: TunnelEndpoint)
     node = mock_node("Note", anonymize=True)
     assert isinstance(node.endpoint, TunnelEndpoint)
     assert node.endpoint.anonymized == (Note.made[0].get_prefix(), True)

@@ -709,6 +709,90 @@ async def test_context_manager() -> None:
     assert all_tasks() == before
 
 
+# Timers
+
+
+def test_timers_call_a_function_later(run_virtually: Callable[..., None]) -> None:
+    async def main(manager: TaskManager) -> None:
+        loop, calls, before = asyncio.get_running_loop(), list[Any](), len(all_tasks())
+        manager.start_timer(2.0, lambda *args: calls.append((loop.time(), *args)), 1, "a")
+        manager.start_timer(0, calls.append, "next iteration")
+        assert len(all_tasks()) == before
+        assert manager.get_tasks() == []
+        assert calls == []
+        await sleep(0)
+        assert calls == ["next iteration"]
+        await sleep(1.9)
+        assert len(calls) == 1
+        await sleep(0.2)
+        assert calls[1:] == [(2.0, 1, "a")]
+        assert not manager._timers
+
+    run_virtually(managed(main))
+
+
+def test_cancelled_timers(run_virtually: Callable[..., None]) -> None:
+    async def main(manager: TaskManager) -> None:
+        calls: list[int] = []
+        timers = [manager.start_timer(delay, calls.append, number) for number, delay in enumerate((0, 1, 2))]
+        timers[0].cancel()
+        timers[1].cancel()
+        timers[1].cancel()
+        await sleep(3)
+        assert calls == [2]
+        timers[2].cancel()
+        assert not manager._timers
+
+    run_virtually(managed(main))
+
+
+def test_a_timer_may_start_and_cancel_others(run_virtually: Callable[..., None]) -> None:
+    async def main(manager: TaskManager) -> None:
+        calls: list[float] = []
+
+        def again(left: int) -> None:
+            calls.append(asyncio.get_running_loop().time())
+            other.cancel()
+            if left:
+                manager.start_timer(1, again, left - 1)
+
+        other = manager.start_timer(1.5, calls.append, 0.0)
+        manager.start_timer(1, again, 2)
+        await sleep(10)
+        assert calls == [1, 2, 3]
+
+    run_virtually(managed(main))
+
+
+@pytest.mark.parametrize("end", ["shutdown", "cancel all"])
+def test_timers_end_with_their_manager(run_virtually: Callable[..., None], end: str,
+                                       caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        manager, calls = TaskManager(), list[int]()
+        for delay in (0, 1):
+            manager.start_timer(delay, calls.append, delay)
+        if end == "shutdown":
+            await manager.shutdown_task_manager()
+            assert not caplog.records
+            manager.start_timer(1, calls.append, 3).cancel()
+            manager.start_timer(0, calls.append, 4)
+            assert ["the shutdown has begun" in record.getMessage() for record in caplog.records] == [True, True]
+        else:
+            manager.cancel_all_pending_tasks()
+        await sleep(2)
+        assert calls == []
+        assert not manager._timers
+
+    run_virtually(main())
+
+
+async def test_what_a_timer_raises_is_reported(manager: TaskManager, failures: list[dict[str, Any]]) -> None:
+    manager.start_timer(0, fail)
+    await sleep(0)
+    assert [str(context["exception"]) for context in failures] == ["deliberate"]
+    assert not manager._timers
+
+
 # Overdue tasks
 
 
@@ -736,6 +820,32 @@ def test_overdue_tasks_are_reported(run_virtually: Callable[..., None], caplog: 
             await managed(main)
 
     run_virtually(run())
+
+
+def test_a_clock_that_is_set_makes_no_task_overdue(run_virtually: Callable[..., None],
+                                                   caplog: pytest.LogCaptureFixture) -> None:
+    class LoopClock:
+        def __init__(self) -> None:
+            self.wall = 1000.0
+            self.monotonic = asyncio.get_running_loop().time
+
+        def time(self) -> float:
+            return self.wall
+
+    async def main() -> None:
+        with clock.use(LoopClock()) as wall:
+            async with TaskManager() as manager:
+                await sleep(890)
+                running: Any = manager.register_task("t", forever)
+                assert running.start_time == 1000.0
+                wall.wall += 1e6
+                await sleep(20)
+                assert not caplog.records
+                wall.wall -= 2e6
+                await sleep(600)
+                assert "Task 't' has been pending" in caplog.text
+
+    run_virtually(main())
 
 
 # The decorator

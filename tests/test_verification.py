@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8 import verification as authentication
-from ipv8.community import Community
+from ipv8 import verification
+from ipv8.community import Community, CommunitySettings
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
 from ipv8.messaging.address import UDPv4Address
-from ipv8.messaging.interfaces.burst import burst
+from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.serialization import PackError
 from ipv8.peer import Peer
+from ipv8.peerdiscovery.network import Network
 from ipv8.verification import (
     FORGERIES_AT_ONCE,
     BadSignatureError,
@@ -181,7 +183,7 @@ def test_a_forger_does_not_silence_a_peer_by_its_address(overlay: Any, sender: A
     assert authenticate(overlay, SOURCE, packet)[0] == sender.my_peer
 
 
-def test_dear_keys_have_a_budget(make_overlay: Any, manual_clock: Any) -> None:
+def test_costly_keys_have_a_budget(make_overlay: Any, manual_clock: Any) -> None:
     overlay = make_overlay(Lonely)
     sender = make_overlay(Lonely, key=default_eccrypto.generate_key("high"))
     packet = sender.ezr_pack(1, Inner(7))
@@ -199,49 +201,101 @@ def test_a_burst_is_judged_as_its_packets_alone_are(overlay: Any, sender: Any, m
     overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
     packets = [sender.ezr_pack(1, Inner(n)) for n in range(20)]
     packets[7] = packets[7][:-1] + bytes((packets[7][-1] ^ 1,))
-    monkeypatch.setattr(authentication, "SPARE_CORES", 1)
+    monkeypatch.setattr(verification, "SPARE_CORES", 1)
     verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, packet) for packet in packets])
-    assert [authentication._verdicts[packet] for packet in packets] == [n != 7 for n in range(20)]
+    assert [overlay.signature_guard.verdicts[packet] for packet in packets] == [n != 7 for n in range(20)]
     with pytest.raises(BadSignatureError):
         authenticate(overlay, SOURCE, packets[7])
     assert authenticate(overlay, SOURCE, packets[8])[0] == sender.my_peer
     verify_ahead(overlay, overlay.get_prefix(), [])
-    assert not authentication._verdicts
+    assert not overlay.signature_guard.verdicts
+
+
+def test_a_forgery_found_ahead_is_charged_like_any_other(overlay: Any, sender: Any, make_overlay: Any,
+                                                         manual_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
+    monkeypatch.setattr(verification, "SPARE_CORES", 1)
+    packet, stranger = sender.ezr_pack(1, Inner(7)), make_overlay(Lonely).ezr_pack(1, Inner(7))
+    forgeries = [packet[:-2] + number.to_bytes(2, "big") for number in range(int(FORGERIES_AT_ONCE))]
+    verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, forged) for forged in forgeries])
+    assert len(overlay.signature_guard.verdicts) == len(forgeries)
+    authenticate(overlay, SOURCE, stranger)
+    for forged in forgeries:
+        with pytest.raises(BadSignatureError):
+            authenticate(overlay, SOURCE, forged)
+    assert not overlay.signature_guard.verdicts
+    with pytest.raises(RateLimitedError):
+        authenticate(overlay, SOURCE, make_overlay(Lonely).ezr_pack(1, Inner(7)))
+    assert authenticate(overlay, SOURCE, packet)[0] == sender.my_peer, "a known peer is not affected"
+
+
+def verifying_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("ipv8-verify")}
+
+
+async def test_the_threads_of_an_endpoint_end_when_it_closes(sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "SPARE_CORES", 1)
+    before = verifying_threads()
+    endpoint = UDPEndpoint(0, "127.0.0.1")
+    for _ in range(2):
+        assert await endpoint.open()
+        settings = CommunitySettings(my_peer=Peer(default_eccrypto.generate_key("curve25519")), endpoint=endpoint,
+                                     network=Network())
+        overlay = Lonely(settings)
+        overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
+        packets = [sender.ezr_pack(1, Inner(n)) for n in range(8)]
+        verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, packet) for packet in packets])
+        assert len(overlay.signature_guard.verdicts) == 8
+        (thread,) = verifying_threads() - before
+        endpoint.close()
+        assert not overlay.signature_guard.verdicts
+        thread.join(10)
+        assert not thread.is_alive()
+        await overlay.unload()
+
+
+def test_all_overlays_of_an_endpoint_share_a_guard(overlay: Any, sender: Any) -> None:
+    guard = overlay.signature_guard
+    assert SignatureGuard.of(overlay.endpoint) is SignatureGuard.of(StatisticsEndpoint(overlay.endpoint)) is guard
+    assert guard.burst is overlay.endpoint.gate.burst
+    assert sender.signature_guard is not guard
+    nothing: Any = object()
+    assert SignatureGuard.of(nothing) is not SignatureGuard.of(nothing)
 
 
 def test_the_first_packet_of_a_burst_has_the_others_verified(overlay: Any, sender: Any) -> None:
     overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
     packets = [(SOURCE, sender.ezr_pack(1, Inner(n))) for n in range(9)]
-    burst.packets = packets
+    overlay.endpoint.gate.burst.packets = packets
     for source, packet in packets:
         assert authenticate(overlay, source, packet)[0] == sender.my_peer
-    assert not burst.packets
-    assert not authentication._verdicts
+    assert not overlay.endpoint.gate.burst.packets
+    assert not overlay.signature_guard.verdicts
 
 
 def test_nothing_that_will_be_dropped_is_verified_ahead(overlay: Any, sender: Any,
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
-    monkeypatch.setattr(authentication, "SPARE_CORES", 1)
+    monkeypatch.setattr(verification, "SPARE_CORES", 1)
     whole = sender.ezr_pack(1, Inner(1))
     unwanted = [b"\x00\x02" + bytes(20) + whole[22:], *[whole[:22] + bytes((msg_id,)) + whole[23:]
                                                        for msg_id in (2, 200, 253)], whole[:22], whole[:24], b""]
     verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, data) for data in unwanted * 5])
-    assert not authentication._verdicts
+    assert not overlay.signature_guard.verdicts
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with other threads, which this is about
 def test_a_fork_verifies_with_threads_of_its_own(overlay: Any, sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
-    monkeypatch.setattr(authentication, "SPARE_CORES", 1)
+    monkeypatch.setattr(verification, "SPARE_CORES", 1)
     packets = [(SOURCE, sender.ezr_pack(1, Inner(n))) for n in range(8)]
     verify_ahead(overlay, overlay.get_prefix(), packets)
     child = os.fork()
     if not child:
         signal.alarm(10)
         verify_ahead(overlay, overlay.get_prefix(), packets)
-        os._exit(len(authentication._verdicts))
+        os._exit(len(overlay.signature_guard.verdicts))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == len(packets)
 
 
@@ -261,10 +315,10 @@ def test_programs_may_say_nothing_of_the_source(overlay: Any, sender: Any, sourc
 def test_a_burst_without_a_pool_of_threads_waits_its_turn(
     overlay: Any, sender: Any, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(authentication, "_workers", lambda: None)
+    monkeypatch.setattr(verification, "SPARE_CORES", 0)
     overlay.network.add_verified_peer(Peer(sender.my_peer.public_key, SOURCE))
     verify_ahead(overlay, overlay.get_prefix(), [(SOURCE, sender.ezr_pack(1, Inner(n))) for n in range(20)])
-    assert not authentication._verdicts
+    assert not overlay.signature_guard.verdicts
 
 
 class TestVectors:

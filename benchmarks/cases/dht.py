@@ -1,6 +1,6 @@
-"""The DHT: what storing and finding cost among 100 nodes that are 50 ms apart, healthy and with a quarter of them dead.
+"""The DHT: what storing and finding cost among 100 nodes that are 50 ms apart, all alive and with a quarter dead.
 
-That much runs in real time, on any library. Larger networks, with churn and attacks, run on the virtual time of
+This part runs in real time, on any library. Larger networks, with churn and attacks, run on the virtual time of
 ``ipv8.test.simulation`` where that exists.
 """
 

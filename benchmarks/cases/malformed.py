@@ -1,6 +1,6 @@
 """What refusing costs: malformed datagrams against a valid unsigned message, bad signatures and keys against good ones.
 
-All are handed to the endpoint's listeners as if they had just been received. Log lines are written as a service
+All are delivered as the socket of the library delivers what it has received. Log lines are written as a service
 writes them, but to nowhere.
 """
 
@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.datagrams import bad_signatures, malformed, off_its_curve
 from benchmarks.measure import Figure, microseconds_over, microseconds_side_by_side
@@ -22,6 +22,8 @@ from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    Deliver = Callable[..., None]
 
 SOURCE = UDPv4Address("127.0.0.2", 2000)
 SIGNERS = {level: UDPv4Address(f"127.0.1.{number}", 2000)  # apart, as budgets may be by source
@@ -42,10 +44,7 @@ async def _measure() -> list[Figure]:
     victim, sender = make_overlay(), make_overlay()
     await victim.endpoint.open()
 
-    def deliver(data: bytes, source: UDPv4Address = SOURCE) -> None:
-        with suppress(IndexError):  # what a library fails with is part of the cost of the shape
-            victim.endpoint.notify_listeners((source, data))
-
+    deliver = _entrance(victim.endpoint)
     valid = sender.ezr_pack(UnsignedMessage.msg_id, UnsignedMessage(1, BODY), sig=False)
     costs = microseconds_side_by_side(deliver, {VALID: valid, **malformed(sender, Random(1))})
     figures = [Figure(name, cost) for name, cost in costs.items()]
@@ -61,6 +60,23 @@ async def _measure() -> list[Figure]:
     for overlay in (victim, sender):
         await overlay.unload()
     return figures
+
+
+def _entrance(endpoint: Any) -> Deliver:
+    """What does with a packet as the socket does; libraries without a gate notify the listeners."""
+    if not hasattr(endpoint, "gate"):
+        def notify(data: bytes, source: UDPv4Address = SOURCE) -> None:
+            with suppress(IndexError):  # what a library fails with is part of the cost of the shape
+                endpoint.notify_listeners((source, data))
+
+        return notify
+    from ipv8.messaging.interfaces.routes import SOCKET
+
+    def enter(data: bytes, source: UDPv4Address = SOURCE) -> None:
+        with suppress(IndexError):
+            endpoint.gate.receive((source, data), SOCKET)
+
+    return enter
 
 
 def _keys(sender: MeasuredCommunity, deliver: Callable[[bytes], None]) -> Iterator[Figure]:

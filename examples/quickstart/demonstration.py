@@ -1,4 +1,4 @@
-"""Run the local network, show it, and say how it ended."""
+"""Run the local network, show it, and print the result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from .display import Display
 
 FRAME = 0.1
-"""Seconds between two looks at the network."""
+"""The seconds between two updates."""
 
 
 async def watch(size: int, seconds: float, display: Display) -> Outcome:
-    """Watch a new network until all is well, at most ``seconds``."""
+    """Watch a new network until all nodes have met, at most ``seconds``."""
     async with LocalNetwork(size) as network:
         start = monotonic()
         met_after: float | None = None
@@ -37,7 +37,7 @@ async def watch(size: int, seconds: float, display: Display) -> Outcome:
 def demonstrate(size: int, seconds: float, *, plain: bool) -> int:
     """Run the demonstration; 0 if the nodes met and their clocks came together, 1 if not.
 
-    :param plain: print lines of text, which is also done where nothing can be drawn.
+    :param plain: print lines of text. This is also done if nothing can be drawn.
     """
     display: Display = Lines() if plain or not Drawing.is_possible() else Drawing()
     with display:

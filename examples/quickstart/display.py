@@ -1,4 +1,4 @@
-"""Two ways to show a local network: as lines of text, and drawn in the terminal."""
+"""Two displays of a local network: lines of text, and a drawing in the terminal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 COLUMNS = ("node", "address", "mid", "peers", "introduced", "punctures", "sent", "clock")
 LEGEND = "introduced: answers received  punctures: ways opened  sent: clock messages"
-"""What the heads of the columns do not say by themselves, in fewer characters than the 80 of a usual terminal."""
+"""An explanation of the columns that fits into a terminal of 80 characters."""
 
 EVENTS_LEAST, EVENTS_MOST = 4, 10
-"""How many of the latest events are drawn, depending on the room."""
+"""The number of events that are drawn, depending on the size of the terminal."""
 
 LINES_AROUND = 9
 """Lines that are not nodes or events: title and head with what is below them, frame, legend, verdict and prompt."""
@@ -42,7 +42,7 @@ STYLES = {"met": "green", "lost": "red", "introduced": "", "puncture": "yellow"}
 
 
 def verdict(network: LocalNetwork, outcome: Outcome) -> str:
-    """How it ended, in one or two sentences."""
+    """The result, in one or two sentences."""
     views = network.views()
     others = network.size - 1
     wanted = "all others" if network.peers_wanted == others else f"at least {network.peers_wanted} of {others}"
@@ -60,7 +60,7 @@ def verdict(network: LocalNetwork, outcome: Outcome) -> str:
 
 
 class Display(ABC):
-    """Something that shows a network, inside a ``with`` block, for ``least_seconds`` even if all is well before."""
+    """Shows a network inside a ``with`` block, for at least ``least_seconds``."""
 
     least_seconds = 0.0
 
@@ -76,7 +76,7 @@ class Display(ABC):
 
     @abstractmethod
     def conclude(self, network: LocalNetwork, outcome: Outcome) -> None:
-        """Say how it ended."""
+        """Print the result."""
 
 
 class Lines(Display):
@@ -100,7 +100,7 @@ class Lines(Display):
 
 
 class Drawing(Display):
-    """A table that moves, above the latest events."""
+    """A table that is updated, above the latest events."""
 
     def __init__(self, least_seconds: float = 4.0, console: Console | None = None) -> None:
         self.least_seconds = least_seconds
@@ -109,7 +109,7 @@ class Drawing(Display):
 
     @staticmethod
     def is_possible() -> bool:
-        """Whether standard output is a terminal on which something can move, and wide enough to be read."""
+        """Whether standard output is a terminal that can be drawn on and is wide enough."""
         console = Console()
         return console.is_terminal and not console.is_dumb_terminal and console.width >= WIDTH_LEAST
 
@@ -130,7 +130,7 @@ class Drawing(Display):
                             highlight=False)
 
     def _picture(self, network: LocalNetwork) -> RenderableType:
-        """The network as a table and its latest events, as much of both as the terminal has lines for."""
+        """The network as a table, and its latest events, as far as they fit into the terminal."""
         views = network.views()
         room = self._console.height - LINES_AROUND
         if len(views) > max(room - EVENTS_LEAST, 1):
@@ -138,7 +138,7 @@ class Drawing(Display):
         hidden = network.size - len(views)
         width = min(self._console.width, WIDTH_MOST)
         count = min(max(room - len(views) - (hidden > 0), EVENTS_LEAST), EVENTS_MOST)
-        # The legend stands last, so that the terminal's "^C" stands behind it and moves nothing.
+        # The legend comes last, so that the "^C" of the terminal appears after it and moves nothing.
         return Group(self._table(network, views, hidden, width), self._latest(network, count, width),
                      Text(LEGEND, style="dim", no_wrap=True, overflow="ellipsis"))
 

@@ -1,4 +1,4 @@
-"""A tracker and nodes on the loopback interface, and what can be seen of them from outside."""
+"""A tracker and nodes on the loopback interface, and views of them."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 PEERS_WANTED, PEERS_ALLOWED = 20, 30
-"""How many others a node looks for, and with how many it talks."""
+"""The number of peers that a node looks for, and the number that it sends messages to."""
 
 SPARE_FILES = 8
-"""Files that are opened besides the sockets of the nodes: the tracker's, and briefly some of the system."""
+"""The number of files besides the sockets of the nodes: that of the tracker, and some of the system."""
 
 INTRODUCTION_RESPONSES = (245, 233)
 PUNCTURES = (249, 231)
 CLOCKS = (1,)
-"""Message ids; those of discovery in the old and the new style of introductions."""
+"""Message ids; those of introductions are in the old and the new style."""
 
 
 class NodeView(NamedTuple):
-    """One node at one moment: whom it met, and counts of messages."""
+    """The state of a node: the peers that it met, and counts of messages."""
 
     name: str
     address: str
@@ -58,7 +58,7 @@ class NodeView(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened for the first time, ``seconds`` after the start; ``kind`` says what, in a word."""
+    """An event that happened for the first time, ``seconds`` after the start; ``kind`` is a word for it."""
 
     seconds: float
     kind: str
@@ -66,7 +66,7 @@ class Event(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How it ended: when all had met (``None``: never), whether their clocks agree, and how long it was watched."""
+    """The result: when all nodes had met (``None``: never), whether their clocks agree, and how long it took."""
 
     met_after: float | None
     in_step: bool
@@ -74,12 +74,12 @@ class Outcome(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether all nodes have met and their clocks agree."""
         return self.met_after is not None and self.in_step
 
 
 class WatchedCommunity(ClockCommunity, PeerObserver):
-    """The overlay of the tutorial, which also tells what peer discovery does for it."""
+    """The overlay of the tutorial, which also reports what peer discovery does."""
 
     tell: Callable[..., None]
 
@@ -137,7 +137,7 @@ class LocalNetwork:
         return self
 
     def _check_open_files(self) -> None:
-        """Find out before anything runs whether there may be enough sockets, since the reason is clear only here."""
+        """Check that enough sockets may be opened. Later, an error would not show the reason."""
         needed = self.size + SPARE_FILES
         try:
             with ExitStack() as opened:
@@ -152,7 +152,7 @@ class LocalNetwork:
         await self.stop()
 
     async def _start_node(self, name: str, tracker: Address) -> None:
-        """Start one node that knows nothing but the address of the tracker."""
+        """Start a node that knows only the address of the tracker."""
         builder = ConfigBuilder().clear_keys().clear_overlays()
         builder.set_address(LOOPBACK).set_port(0).set_walker_interval(0.2).set_log_level("WARNING")
         builder.add_ephemeral_key("me")
@@ -172,11 +172,11 @@ class LocalNetwork:
         self._names[node.endpoint.get_address()[1]] = name
 
     def _teller(self, name: str) -> Callable[..., None]:
-        """The function by which a node tells what happened; ports in the addresses become names."""
+        """The function by which a node reports events; ports in addresses are replaced by names."""
         def tell(kind: str, text: str, *addresses: Address) -> None:
             names = [self._names.get(address[1], f"{address[0]}:{address[1]}") for address in addresses]
             if kind == "puncture" and names == ["the tracker"]:
-                return  # by which it is answered when it asks who is still there; it is behind no NAT
+                return  # answers to the tracker, which asks whether nodes are still there
             sentence = text.format(*names, me=name)
             if sentence not in self._seen:
                 self._seen.add(sentence)
@@ -184,7 +184,7 @@ class LocalNetwork:
         return tell
 
     def views(self) -> list[NodeView]:
-        """All nodes as they are now."""
+        """The current state of all nodes."""
         return [self._view(name, node, overlay) for name, (node, overlay) in self._nodes.items()]
 
     def _view(self, name: str, node: IPv8, overlay: WatchedCommunity) -> NodeView:
@@ -199,11 +199,11 @@ class LocalNetwork:
                         count("num_up", CLOCKS), overlay.lamport_clock)
 
     def have_met(self) -> bool:
-        """Whether every node met as many others as it looks for: all of them, unless there are very many."""
+        """Whether every node met as many others as it looks for."""
         return all(view.peers >= self.peers_wanted for view in self.views())
 
     def is_in_step(self) -> bool:
-        """Whether every node told its clock to somebody and all clocks are as close as messages on their way allow."""
+        """Whether every node sent its clock, and all clocks are as close as messages in flight allow."""
         views = self.views()
         clocks = [view.clock for view in views]
         return all(view.told for view in views) and max(clocks) - min(clocks) <= self.size

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from scripts.bootstrap import enter, run, tell
 
-if __name__ == "__main__" and find_spec("cryptography") is None:  # which what is imported below needs
+if __name__ == "__main__" and find_spec("cryptography") is None:  # the modules that are imported below need it
     enter()
 
 from .internet import what_is_lacking
@@ -19,7 +19,7 @@ from .simulated import simulate_all
 
 
 def main(given: list[str]) -> int:
-    """Print the outcomes, the laboratory's before the simulator's; 1 if they differ in who reaches whom."""
+    """Print the outcomes in the laboratory and in the simulator; 1 if they differ in which nodes meet."""
     parser = argparse.ArgumentParser(prog="python -m interop.laboratory", description=__doc__)
     parser.add_argument("--markdown", action="store_true", help="print the tables of doc/nat.md")
     parser.add_argument("--delay", type=float, default=DELAY, help="seconds between two sites, one way")

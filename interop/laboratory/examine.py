@@ -1,4 +1,4 @@
-"""What translators do with single packets, in the terms of RFC 4787: one script for the kernel and the simulator."""
+"""The behaviour of translators with single packets, in the terms of RFC 4787, in the kernel and in the simulator."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ PORT = 8090
 OTHER_PORT = 3000
 REMOTES = 6
 ARRIVAL_SECONDS = 0.2
-"""Packets that have not arrived after this many seconds do not arrive; nothing delays them here."""
+"""Seconds after which a packet counts as dropped. There is no latency here."""
 
 EXTERNAL_IP, HOME = "20.0.0.1", "192.168.1"
 
 
 class Box(Protocol):
-    """A translator with two hosts on the inside, which use the same port, and several on the outside."""
+    """A translator with two inner hosts, which use the same port, and several outer hosts."""
 
     def outbound(self, host: int, remote: int, remote_port: int) -> int | None:
-        """Let a host inside send to a remote one, which tells from which port; ``None`` if nothing arrives."""
+        """Send from an inner host to an outer one; the source port that it sees, or ``None`` if nothing arrives."""
 
     def inbound(self, remote: int, remote_port: int, port: int) -> bool:
-        """Whether what a remote host sends to ``port`` of the translator arrives on the inside."""
+        """Whether a packet of an outer host to ``port`` of the translator reaches an inner host."""
 
 
 class KernelBox:
@@ -74,7 +74,7 @@ class KernelBox:
 
 
 class SimulatedBox:
-    """A translator of the simulator, in a time that stands still."""
+    """A translator of the simulator. No time passes."""
 
     def __init__(self, kind: Kind) -> None:
         assert kind.simulated is not None
@@ -103,9 +103,9 @@ def _dependence(same_for_port: bool, same_for_host: bool) -> str:
 
 
 def examine(box: Box, is_shared: bool = True) -> dict[str, str]:
-    """What was found out, by the name of the property.
+    """The results, by the names of the properties.
 
-    :param is_shared: whether more than one host is meant to be behind the translator.
+    :param is_shared: whether the translator is meant for more than one inner host.
     """
     facts = {}
     port = box.outbound(0, 0, PORT)
@@ -118,7 +118,7 @@ def examine(box: Box, is_shared: bool = True) -> dict[str, str]:
     ports = {0: port, 2: box.outbound(0, 2, PORT) or 0}
     facts["filtering"] = _dependence(box.inbound(2, OTHER_PORT, ports[2]), box.inbound(4, PORT, ports[2]))
     facts["answers"] = "pass" if box.inbound(0, PORT, ports[0]) else "are dropped"
-    # A packet from outside comes before the first one to there: as a puncture that wins the race does.
+    # A packet of an outer host comes before the first packet to it, as an early puncture does.
     facts["early packet"] = "passes" if box.inbound(3, PORT, PORT) else "is dropped"
     after = box.outbound(0, 3, PORT)
     facts["port after an early packet"] = "as before" if after == PORT else "another one"
@@ -135,13 +135,13 @@ def examine(box: Box, is_shared: bool = True) -> dict[str, str]:
 
 
 def examine_kernel(kind: Kind) -> dict[str, str]:
-    """What the kernel does."""
+    """The results for the kernel."""
     with Internet(delay=0) as internet, ExitStack() as stack:
         return examine(KernelBox(internet, kind, stack), _is_shared(kind))
 
 
 def examine_simulator(kind: Kind) -> dict[str, str]:
-    """What the simulator does."""
+    """The results for the simulator."""
     return examine(SimulatedBox(kind), _is_shared(kind))
 
 

@@ -1,4 +1,4 @@
-"""An Internet of namespaces: sites around a core that routes, and takes its time."""
+"""An Internet of namespaces: sites around a core that routes and delays packets."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["Internet", "Site", "what_is_lacking"]
 
 GATEWAY, GATEWAY6 = "169.254.0.1", "fe80::1"
-"""The core, as every site sees it: addresses of the line between the two."""
+"""The addresses of the core and of a site on the line between them."""
 
 NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
-"""Outside addresses, which the documentation networks are for (RFC 5737)."""
+"""The networks of outer addresses, which are reserved for documentation (RFC 5737)."""
 
 HOMES = ("192.168.0", "192.168.1", "192.168.178")
-"""Networks inside of homes whose outside address is in the network at the same place of ``NETWORKS``."""
+"""The inner networks of homes; the outer address is in the network at the same place of ``NETWORKS``."""
 
 LINE_TABLE = 100
 
 
 @dataclass(frozen=True)
 class Site:
-    """A host and whatever is in front of it.
+    """A host with its router, if it has one.
 
-    :param ip: its IPv4 address as others see it, "" without.
-    :param ipv6: its IPv6 address, "" without.
-    :param inside: its IPv4 address as it sees itself, "" without.
+    :param ip: its outer IPv4 address, or "".
+    :param ipv6: its IPv6 address, or "".
+    :param inside: the IPv4 address of the host itself, or "".
     """
 
     host: Namespace
@@ -46,11 +46,11 @@ class Site:
 
 
 class Internet:
-    """To be used in a ``with`` block, after which nothing is left of it.
+    """Use it in a ``with`` block, which removes all namespaces at its end.
 
-    :param delay: seconds that packets between two sites take, one way.
+    :param delay: the seconds that a packet from one site to another takes.
     :param loss: the probability that a packet between two sites is lost.
-    :raises KernelError: in the ``with`` statement and in all methods, if the kernel does not permit it.
+    :raises KernelError: by the ``with`` statement and by all methods, if the kernel does not permit it.
     """
 
     def __init__(self, delay: float = 0.02, loss: float = 0.0) -> None:
@@ -78,7 +78,7 @@ class Internet:
 
     def _take_time(self, stack: ExitStack) -> None:
         try:
-            self._impair("lo")  # where nothing is sent; only to see whether that is possible
+            self._impair("lo")  # nothing is sent there: this only tests whether it is possible
             self.mechanism = "netem"
         except KernelError:
             with suppress(KernelError):
@@ -87,7 +87,7 @@ class Internet:
                 self.mechanism = "tun"
 
     def _make_detour(self, stack: ExitStack) -> None:
-        """Route everything through a process that takes its time."""
+        """Route all packets through a process that delays them."""
         line = self._core.popen("-m", "interop.laboratory.line", str(self.delay), str(self.loss))
         stack.enter_context(line)
         stack.callback(line.terminate)
@@ -101,15 +101,15 @@ class Internet:
                 f"route add {destination} dev line table {LINE_TABLE}\n"))
 
     def _impair(self, device: str) -> None:
-        """Delay what goes to a site, and lose some of it."""
+        """Delay packets to a site, and drop some of them."""
         impairment = ("delay", f"{round(self.delay * 1e6)}us", "loss", f"{self.loss:%}")
         run(*self._core.command(tool("tc"), "qdisc", "add", "dev", device, "root", "netem", *impairment))
 
     def add_site(self, kind: Kind, network: int, ipv4: bool = True, ipv6: bool = False) -> Site:
-        """A host behind ``kind``.
+        """Add a host behind ``kind``.
 
-        :param network: which of the ``NETWORKS`` its outside address is in.
-        :param ipv6: whether it has IPv6 too, which passes its router by.
+        :param network: the number of the network in ``NETWORKS`` of its outer address.
+        :param ipv6: whether it has IPv6 too, which does not pass through its router.
         """
         self._sites += 1
         number = self._sites
@@ -134,7 +134,7 @@ class Internet:
         return Site(host, router, outside, outside6, inside)
 
     def _plug(self, namespace: Namespace, core_device: str, device: str, ip: str) -> None:
-        """A line from the core to ``namespace``, where ``ip`` is."""
+        """Add a line from the core to ``namespace``, which has the address ``ip``."""
         is_ipv6 = ":" in ip
         gateway, prefix = (GATEWAY6, "/64 nodad") if is_ipv6 else (GATEWAY, "/32")
         self._core.configure(f"link add {core_device} type veth peer name {device} netns {namespace.name}",
@@ -154,7 +154,7 @@ class Internet:
 
 
 def what_is_lacking() -> str | None:
-    """Why there can be no laboratory here, ``None`` if there can."""
+    """The reason why the laboratory cannot run here; ``None`` if it can."""
     try:
         with Internet() as internet:
             for name in ("open", "strict", "firewall"):

@@ -1,4 +1,4 @@
-"""Network namespaces: making them, running commands and opening sockets in them, and leaving none behind."""
+"""Network namespaces, with commands and sockets in them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KernelError", "Namespace", "Namespaces", "run", "tool"]
 
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-"""Debian keeps network tools where ordinary users do not look for commands."""
+"""Debian has network tools in directories that are not in the path of ordinary users."""
 
 COMMAND_SECONDS = 20.0
 CLONE_NEWNET = 0x40000000
@@ -29,7 +29,7 @@ NAME = re.compile(r"ipv8-(\d+)-")
 
 
 class KernelError(Exception):
-    """Something that was asked of the kernel is not there or not permitted; the message says what."""
+    """The kernel, or this machine, lacks something or does not permit it; the message says what."""
 
 
 def tool(name: str) -> str:
@@ -42,7 +42,7 @@ def tool(name: str) -> str:
 
 
 def run(*command: str, text: str = "") -> str:
-    """The output of a command that gets ``text``; :class:`KernelError` if it fails."""
+    """Run a command with ``text`` as its standard input, and return its output; :class:`KernelError` if it fails."""
     try:
         done = subprocess.run([tool(command[0]), *command[1:]], input=text, capture_output=True, text=True, check=False,
                               timeout=COMMAND_SECONDS)
@@ -57,7 +57,7 @@ def run(*command: str, text: str = "") -> str:
 class Namespace:
     """One network namespace.
 
-    :param name: as ``ip netns`` knows it.
+    :param name: its name for ``ip netns``.
     """
 
     def __init__(self, name: str) -> None:
@@ -65,11 +65,11 @@ class Namespace:
         run("ip", "netns", "add", name)
 
     def configure(self, *lines: str) -> None:
-        """Give these commands to ``ip``, without their first word, in this namespace."""
+        """Run these commands of ``ip`` in this namespace. They are given without the word ``ip``."""
         run("ip", "-n", self.name, "-batch", "-", text="\n".join(lines) + "\n")
 
     def set(self, **settings: int) -> None:
-        """Change settings below ``net``; two underscores stand for a slash."""
+        """Change kernel settings below ``net``; two underscores stand for a slash."""
         writes = [f"echo {value} > /proc/sys/net/{key.replace('__', '/')}" for key, value in settings.items()]
         run(*self.command("sh", "-c", " && ".join(writes)))
 
@@ -88,7 +88,7 @@ class Namespace:
                                 stdout=subprocess.PIPE, start_new_session=True)
 
     def socket(self, ip: str, port: int) -> socket.socket:
-        """A UDP socket in this namespace, bound there; sockets stay where they were made."""
+        """A bound UDP socket in this namespace. Sockets stay in the namespace in which they were made."""
         libc = ctypes.CDLL(None, use_errno=True)
         with Path("/proc/thread-self/ns/net").open("rb") as here, (Path("/run/netns") / self.name).open("rb") as there:
             _enter(libc, there.fileno())
@@ -101,15 +101,15 @@ class Namespace:
 
 
 def _enter(libc: ctypes.CDLL, namespace: int) -> None:
-    """Let this thread, and no other, be in another network namespace (``os.setns`` is newer than Python 3.10)."""
+    """Move this thread to another network namespace (``os.setns`` is newer than Python 3.10)."""
     if libc.setns(namespace, CLONE_NEWNET):
         raise KernelError(f"setns: {os.strerror(ctypes.get_errno())}")
 
 
 class Namespaces:
-    """Makes namespaces for one process, and removes them: to be used in a ``with`` block.
+    """Makes namespaces for one process. Use it in a ``with`` block, which removes them at its end.
 
-    What processes that were killed left behind is removed at the beginning.
+    At the beginning of the block, namespaces of processes that were killed are removed.
     """
 
     def __init__(self) -> None:
@@ -126,11 +126,11 @@ class Namespaces:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
         while self._made:
-            with suppress(KernelError):  # one that is gone already must not keep the others
+            with suppress(KernelError):  # the others are removed even if one is gone already
                 run("ip", "netns", "delete", self._made.pop().name)
 
     def add(self, name: str) -> Namespace:
-        """A new namespace; ``name`` must be unique in this process."""
+        """Make a namespace; ``name`` must be unique in this process."""
         made = Namespace(f"ipv8-{os.getpid()}-{name}")
         self._made.append(made)
         made.set(ipv4__conf__all__rp_filter=0, ipv4__conf__default__rp_filter=0, ipv6__conf__default__accept_dad=0,

@@ -1,4 +1,4 @@
-"""Kinds of NATs and firewalls: as rules of ``nftables``, and what the simulator has for them."""
+"""Kinds of NATs and firewalls, as rules of ``nftables`` and in the simulator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ table ip translation {{
     }}
 }}
 """
-"""What a packet gets when it leaves by, or before it is routed from, the interface on the outside."""
+"""Rules for packets that leave by the outer interface, or arrive on it."""
 
 SILENCE = """
 table ip protection {
@@ -31,7 +31,7 @@ table ip protection {
     }
 }
 """
-"""As routers for homes are delivered: what is for the router itself, and was not asked for, is dropped."""
+"""The rules of routers in homes: packets to the router itself are dropped, unless they are answers."""
 
 FIREWALL = """
 table inet protection {
@@ -47,12 +47,12 @@ table inet protection {
 
 @dataclass(frozen=True)
 class Kind:
-    """What is between a host and the Internet.
+    """The router and the firewall between a host and the Internet.
 
-    :param router: the rules of a router for IPv4, ``None`` for none; ``{wan}`` and ``{lan}`` are the addresses outside
-        and of the host inside.
+    :param router: the rules of a router for IPv4, or ``None``; ``{wan}`` stands for the outer address and ``{lan}`` for
+        that of the host.
     :param firewall: the rules of the host itself.
-    :param simulated: what the simulator has for the router.
+    :param simulated: the router in the simulator.
     """
 
     name: str
@@ -73,4 +73,4 @@ KINDS = {kind.name: kind for kind in (
     Kind("strict + firewall", ROUTER.format(outbound="masquerade fully-random", inbound="") + SILENCE, FIREWALL,
          NAT.SYMMETRIC),
 )}
-"""``bare`` is a router that does not protect itself; ``firewall`` lets in answers only, by IPv4 and IPv6."""
+"""``bare`` is a router without rules for packets to itself; ``firewall`` lets in answers only, for IPv4 and IPv6."""

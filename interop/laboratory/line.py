@@ -1,7 +1,7 @@
-"""Holds up all packets between the sites, and loses some: for kernels without ``netem``.
+"""Delays all packets between the sites, and drops some of them, for kernels without ``netem``.
 
-Runs in the namespace of the Internet, attached to the interface ``line``, which everything is routed through once. Ends
-with its standard input.
+The program runs in the namespace of the core and serves the interface ``line``, through which all packets are routed
+once. It ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ BATCH = 64
 
 
 async def hold_up(delay: float, loss: float) -> None:
-    """Send everything that comes back ``delay`` seconds later, but for a share ``loss``."""
+    """Send packets back ``delay`` seconds after they came, except for a share of ``loss``."""
     loop = asyncio.get_running_loop()
     chance = random.Random(1)
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH", b"line", IFF_TUN | IFF_NO_PI))
 
     def send(packet: bytes) -> None:
-        with suppress(OSError):  # nobody has that address: the packet is lost, as it should be
+        with suppress(OSError):  # no site has that address: the packet is lost
             os.write(device, packet)
 
     def receive() -> None:

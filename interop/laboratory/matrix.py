@@ -1,4 +1,4 @@
-"""Which pairs are tried, and what comes out of a try, in whichever world."""
+"""The pairs of nodes, and the outcomes of their attempts to meet."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 __all__ = ["DELAY", "HEAD_START", "MATRICES", "PATIENCE", "Outcome", "Pair", "all_pairs", "pairs_of"]
 
 DELAY = 0.02
-"""Seconds that a packet takes from one site to another."""
+"""The seconds that a packet takes from one site to another."""
 
 HEAD_START = 0.2
-"""Seconds by which the second node of a pair is there before the first one, which then walks to it."""
+"""The seconds from the start of the second node of a pair to the start of the first one, which walks to it."""
 
 PATIENCE = 8.0
-"""Seconds after which a pair that has not met does not meet."""
+"""The seconds after which a pair counts as one that does not meet."""
 
 RELAYED = "relayed"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two kinds of boxes between two nodes.
+    """Two nodes behind NATs or firewalls.
 
-    :param walker: what the node that comes last, and is the first to hear of the other one, is behind.
-    :param host: what the other one is behind.
-    :param families: which kinds of addresses both have: "IPv4", "IPv6" or "IPv4 and IPv6".
+    :param walker: the kind in front of the node that starts last, and hears first of the other one.
+    :param host: the kind in front of the other node.
+    :param families: the kinds of addresses of both: "IPv4", "IPv6" or "IPv4 and IPv6".
     """
 
     walker: Kind
@@ -56,11 +56,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a pair.
+    """The outcome of the attempt of a pair to meet.
 
-    :param seconds: from the first step of the walker until both have each other; ``None`` if they never had.
-    :param path: how they reached each other, "" if they did not.
-    :param introductions: how often one was introduced to the other until then.
+    :param seconds: the seconds from the first step of the walker until both are peers; ``None`` for never.
+    :param path: the way by which they reached each other, or "".
+    :param introductions: how often one of them was introduced to the other until then.
     """
 
     seconds: float | None = None
@@ -69,7 +69,7 @@ class Outcome:
 
     @property
     def is_direct(self) -> bool:
-        """Whether packets go from one to the other without anybody in between."""
+        """Whether packets go from one to the other without a third node."""
         return bool(self.path) and self.path not in {RELAYED, PeerPath.UNKNOWN}
 
     @property
@@ -79,9 +79,9 @@ class Outcome:
 
     @staticmethod
     def of(walker: Sight | None, host: Sight | None, begin: float) -> Outcome | None:
-        """The outcome by what both saw of each other; ``None`` if they do not have each other yet.
+        """The outcome by the records of both nodes; ``None`` if they are not peers yet.
 
-        Whoever has an answer knows that packets pass in both directions.
+        A node that got an answer knows that packets pass in both directions.
         """
         if walker is None or host is None:
             return None
@@ -106,7 +106,7 @@ MATRICES: dict[str, tuple[tuple[str, ...], str]] = {
     "Firewalls of dual-stack hosts": (("none", "firewall"), "IPv4 and IPv6"),
     "Strict NATs of dual-stack hosts with firewalls": (("none", "strict + firewall"), "IPv4 and IPv6"),
 }
-"""What is tried with itself and all others of its row, and by which protocols."""
+"""The kinds that are combined with themselves and each other, and the kinds of addresses."""
 
 
 def pairs_of(matrix: str) -> list[Pair]:

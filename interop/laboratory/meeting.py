@@ -1,4 +1,4 @@
-"""The overlay that pairs of nodes meet in, the same in the laboratory and in the simulator."""
+"""The overlay of a pair of nodes, in the laboratory and in the simulator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOWHERE = "0.0.0.0"
 
 
 class Acquaintance(Bootstrapper):
-    """Begins at addresses that are known from elsewhere, whose owners may become peers."""
+    """Starts at given addresses of nodes, which may become peers."""
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         super().__init__()
@@ -42,14 +42,14 @@ class Acquaintance(Bootstrapper):
         return True
 
     async def get_addresses(self, overlay: Overlay[Any], timeout: float) -> Iterable[Address]:
-        """The addresses."""
+        """The given addresses."""
         return self._addresses
 
     def keep_alive(self, overlay: Overlay[Any]) -> None:
-        """Nothing: peers are asked like others."""
+        """Do nothing: these nodes are asked like all peers."""
 
     def blacklist(self) -> Iterable[Address]:
-        """Nobody."""
+        """Nothing: these nodes may be peers."""
         return []
 
     def unload(self) -> None:
@@ -57,19 +57,19 @@ class Acquaintance(Bootstrapper):
 
 
 class MeetingSettings(CommunitySettings):
-    """``introducers``: where the peer is that introduces the two to each other; empty for that one."""
+    """``introducers`` has the address of the node that introduces the two; it is empty for that node."""
 
     introducers: Sequence[Address] = ()
 
 
 @dataclass
 class Sight:
-    """What was noted about a peer.
+    """The record of a peer.
 
     :param known: when it became a peer, by the clock of the library.
-    :param introductions: how often somebody was introduced to us before.
-    :param answered: when it first answered us.
-    :param path: how it was reached then.
+    :param introductions: the number of introductions before that.
+    :param answered: when its first answer came.
+    :param path: the way by which it was reached then.
     """
 
     known: float
@@ -79,7 +79,7 @@ class Sight:
 
 
 class Meeting(Community):
-    """Notes when and how each peer was reached for the first time."""
+    """Records when and how each peer was reached for the first time."""
 
     settings_class = MeetingSettings
     community_id = b"meeting number     0"
@@ -93,7 +93,7 @@ class Meeting(Community):
             self.bootstrappers.append(Acquaintance(settings.introducers))
 
     def look(self) -> dict[str, Sight]:
-        """What is new since the last look, by the mid of the peer."""
+        """The new records since the last call, by the mid of the peer."""
         news = {}
         for peer in self.get_peers():
             mid = peer.mid.hex()
@@ -107,12 +107,12 @@ class Meeting(Community):
 
     def introduction_request_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                       payload: IntroductionRequestPayload | NewIntroductionRequestPayload) -> None:
-        """Look, as there may be a new peer."""
+        """Look for a new peer."""
         self.look()
 
     def introduction_response_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                        payload: IntroductionResponsePayload | NewIntroductionResponsePayload) -> None:
-        """Look, and count introductions: to the only one who is not an introducer."""
+        """Look for a new peer, and count introductions. Only the other node of the pair is introduced."""
         self.look()
         self.introductions += payload.wan_introduction_address[0] not in {*self._introducers, NOWHERE}
 

@@ -1,8 +1,8 @@
-"""A node of the laboratory, in a namespace: one JSON object per line, in and out.
+"""A node of the laboratory, in a namespace. It reads and writes one JSON object per line.
 
-The only argument is a JSON object: ``overlays`` (numbers of meetings), ``interfaces`` (names of the dispatcher) and
-``introducers`` (addresses). The node begins to walk at the first line on its standard input, tells what it finds, and
-ends with its standard input.
+The only argument is a JSON object with ``overlays`` (numbers of pairs), ``interfaces`` (names for the dispatcher) and
+``introducers`` (addresses). The node starts to walk when it reads the first line of its standard input, reports its
+peers, and ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .meeting import Meeting, MeetingSettings, meeting_class
 
 PORT = 8090
 TICK = 0.5
-"""Seconds between two steps of a walker, as in the service."""
+"""The seconds between two steps of a walker, as in the service."""
 
 LOOK_INTERVAL = 0.02
 PEERS = 20
 
 
 async def run(overlays: list[int], interfaces: list[str], introducers: list[list[Any]]) -> None:
-    """Open a socket, walk when told to, until told to end."""
+    """Open a socket, wait for the first line, then walk until standard input ends."""
     key = default_eccrypto.generate_key("curve25519")
     endpoint = DispatcherEndpoint(interfaces, **{name: {"port": PORT} for name in interfaces})
     addresses = [(UDPv6Address if ":" in ip else UDPv4Address)(ip, port) for ip, port in introducers]
@@ -55,7 +55,7 @@ async def run(overlays: list[int], interfaces: list[str], introducers: list[list
 
 
 async def walk(meetings: list[Meeting]) -> None:
-    """Take steps, as the service does."""
+    """Take steps as the service does."""
     walkers = [RandomWalk(meeting) for meeting in meetings]
     while True:
         for walker in walkers:
@@ -65,7 +65,7 @@ async def walk(meetings: list[Meeting]) -> None:
 
 
 async def look(meetings: list[Meeting]) -> None:
-    """Tell what is new of each peer."""
+    """Report new records of peers."""
     told: dict[str, dict[str, Any]] = {}
     while True:
         for meeting in meetings:

@@ -1,4 +1,4 @@
-"""The matrix on real sockets."""
+"""All pairs on real sockets."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = ["meet_all"]
 
 PORT = 8090
 AT_A_TIME = 6
-"""Pairs that meet at the same moment."""
+"""The number of pairs at the same time."""
 
 START_SECONDS = 30.0
 
 
 class Node:
-    """A process of ``interop.laboratory.node``; to be used in an ``async with`` block."""
+    """A process of ``interop.laboratory.node``. Use it in an ``async with`` block."""
 
     def __init__(self, site: Site, overlays: list[int], introducers: list[tuple[str, int]]) -> None:
         families = {"UDPIPv4": site.ip, "UDPIPv6": site.ipv6}
@@ -62,11 +62,11 @@ class Node:
         """Start the process, and wait until its socket is open."""
         self._process = await asyncio.create_subprocess_exec(
             tool(self._command[0]), *self._command[1:], stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            cwd=ROOT, start_new_session=True)  # interrupts are not for it: it is killed
+            cwd=ROOT, start_new_session=True)  # Ctrl+C does not reach it: it is killed at the end
         self.mid = (await self._next("open"))["mid"]
 
     async def begin(self) -> float:
-        """Let it walk; when it began, by the clock that all processes share."""
+        """Let it walk; the time at which it begins, by a clock that all processes share."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(b"begin\n")
@@ -95,7 +95,7 @@ class Node:
 
 
 async def _meet(walker: Node, host: Node) -> Outcome:
-    """Let two nodes that are open meet."""
+    """Let two open nodes meet."""
     await host.begin()
     await asyncio.sleep(HEAD_START)
     begin = await walker.begin()
@@ -114,9 +114,9 @@ async def _meet(walker: Node, host: Node) -> Outcome:
 
 
 async def meet_all(pairs: Iterable[Pair], delay: float = DELAY, loss: float = 0.0) -> dict[Pair, Outcome]:
-    """Let pairs meet, some at the same time, each with hosts and routers of its own and one introducer for all.
+    """Let pairs meet, some at the same time. Each has its own hosts and routers; all have the same introducer.
 
-    :raises KernelError: if there can be no laboratory here.
+    :raises KernelError: if the laboratory cannot run here.
     """
     pairs = list(pairs)
     with Internet(delay, loss) as internet:
@@ -142,5 +142,5 @@ async def meet_all(pairs: Iterable[Pair], delay: float = DELAY, loss: float = 0.
             finally:
                 for each in tries:
                     each.cancel()
-                await asyncio.gather(*tries, return_exceptions=True)  # before their namespaces go
+                await asyncio.gather(*tries, return_exceptions=True)  # before their namespaces are removed
     return dict(zip(pairs, outcomes, strict=True))

@@ -1,4 +1,4 @@
-"""Tables of what the laboratory and the simulator say, side by side."""
+"""Tables of the results of the laboratory and the simulator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUTERS = ("open", "moderate", "strict", "bare")
 
 
 def routers() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
-    """What the kernel's and the simulator's translators do with single packets, by the name of the kind."""
+    """The behaviour of the translators of kernel and simulator, by the name of the kind."""
     return {name: (examine_kernel(KINDS[name]), examine_simulator(KINDS[name])) for name in ROUTERS}
 
 
@@ -53,7 +53,7 @@ def _table(columns: list[str]) -> tuple[str, str]:
 
 
 def _cell(real: Outcome, simulated: Outcome) -> str:
-    """Path and seconds, or how often they had to be introduced; the laboratory's first."""
+    """Path and seconds, or the number of introductions; first of the laboratory, then of the simulator."""
     path = _side_by_side(real.path or "no", simulated.path or "no")
     if real.seconds is None or simulated.seconds is None:
         return path

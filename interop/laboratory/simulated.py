@@ -1,4 +1,4 @@
-"""The matrix in the simulator."""
+"""All pairs in the simulator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOK_INTERVAL = 0.02
 
 def simulate(pair: Pair, delay: float = DELAY, loss: float = 0.0, seed: int = 1) -> Outcome:
     """Let a pair meet."""
-    link = Link(latency=delay / 2, loss=1 - (1 - loss) ** 0.5)  # a packet takes two of them
+    link = Link(latency=delay / 2, loss=1 - (1 - loss) ** 0.5)  # a packet takes two lines
     with Simulation(seed, link=link, stand_in_signatures=True) as sim:
         introducer = sim.add_node(Meeting, name="introducer", ipv4=pair.ipv4, ipv6=pair.ipv6)
         addresses = [UDPv6Address(ip, PORT) if ":" in ip else UDPv4Address(ip, PORT) for ip in introducer.host.ips]

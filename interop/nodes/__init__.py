@@ -1,1 +1,1 @@
-"""Programs that either library runs: they use what both have in common and nothing else."""
+"""Programs that run with both libraries. They use only what both have."""

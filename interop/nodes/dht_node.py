@@ -1,7 +1,7 @@
-"""A node of the DHT that a test commands: one JSON object a line, commands in, events out.
+"""A node of the DHT for tests. It reads commands and writes events, as one JSON object per line.
 
-The only argument is a JSON object: ``key`` (a security level) and ``interface`` (``"UDPIPv4"`` or ``"UDPIPv6"``). The
-first event, ``started``, tells where the node is. It ends when its standard input does.
+The only argument is a JSON object with ``key`` (a security level) and ``interface`` (``"UDPIPv4"`` or ``"UDPIPv6"``).
+The first event, ``started``, has the address of the node. The program ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from ipv8.peerdiscovery.network import Network
 
 
 def to_address(value: list[Any]) -> Any:
-    """An address of the class that its text belongs to."""
+    """The address, as an object of the class for its kind of IP."""
     return (UDPv6Address if ":" in value[0] else UDPv4Address)(value[0], value[1])
 
 
 def describe(nodes: Any) -> list[str]:
-    """The mids of nodes, in a fixed order."""
+    """The sorted mids of nodes."""
     return sorted(node.mid.hex() for node in nodes)
 
 
 class Node:
-    """A DHT on a socket."""
+    """A node of the DHT on a socket."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
 
     async def run(self) -> None:
-        """Serve until the commands end."""
+        """Run commands until standard input ends."""
         get_providers().clear()
         ipv6 = self.options["interface"] == "UDPIPv6"
         endpoint = UDPv6Endpoint(0, "::1") if ipv6 else UDPEndpoint(0, "127.0.0.1")
@@ -61,7 +61,7 @@ class Node:
         tell("stopped")
 
     async def obey(self, do: str, **details: Any) -> Any:
-        """Carry out one command; its result is told as an event of the same name."""
+        """Run one command, and write its result as an event of the same name."""
         overlay = self.overlay
         if do == "walk":
             overlay.walk_to(to_address(details["address"]))
@@ -73,7 +73,7 @@ class Node:
             return describe(await overlay.store_value(bytes.fromhex(details["key"]), details["data"].encode(),
                                                       sign=details["sign"]))
         if do == "get":
-            # What the node itself keeps shows nothing about the others.
+            # Values that the node stores itself show nothing about the other nodes.
             kept = dict(overlay.storages)
             overlay.storages.clear()
             values = await overlay.find_values(bytes.fromhex(details["key"]))

@@ -1,8 +1,8 @@
-"""A node or a tracker that a test commands: one JSON object a line, commands in, events out.
+"""A node or a tracker for tests. It reads commands and writes events, as one JSON object per line.
 
-The only argument is a JSON object: ``role`` (``"node"`` or ``"tracker"``), ``key`` (a security level), ``interface``
-(``"UDPIPv4"`` or ``"UDPIPv6"``) and ``tracker`` (an address, or nothing). The first event, ``started``, tells where the
-node is. It ends when its standard input does.
+The only argument is a JSON object with ``role`` (``"node"`` or ``"tracker"``), ``key`` (a security level),
+``interface`` (``"UDPIPv4"`` or ``"UDPIPv6"``) and ``tracker`` (an address or ``null``). The first event, ``started``,
+has the address of the node. The program ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BOOTSTRAP_SECONDS = 0.25
 
 
 def to_address(value: list[Any]) -> Any:
-    """An address of the class that its text belongs to."""
+    """The address, as an object of the class for its kind of IP."""
     return (UDPv6Address if ":" in value[0] else UDPv4Address)(value[0], value[1])
 
 
@@ -38,7 +38,7 @@ class Node:
         self.ipv6 = options["interface"] == "UDPIPv6"
 
     def configuration(self) -> dict[str, Any]:
-        """The configuration of a service that walks, if there is a tracker to start from."""
+        """The configuration of a service; with a tracker, it has a walker."""
         private_bin = default_eccrypto.generate_key(self.options["key"]).key_to_bin()
         builder = ConfigBuilder().clear_keys().clear_overlays().set_log_level("ERROR")
         builder.set_address("127.0.0.1").set_port(0).set_walker_interval(STEP_SECONDS)
@@ -55,15 +55,15 @@ class Node:
         return builder.finalize()
 
     async def run(self) -> None:
-        """Serve until the commands end."""
-        get_providers().clear()  # on loopback, the addresses of this machine's other interfaces only mislead
+        """Run commands until standard input ends."""
+        get_providers().clear()  # on loopback, addresses of other interfaces of this machine must not be used
         endpoint = UDPv6Endpoint(0, "::1") if self.ipv6 else UDPEndpoint(0, "127.0.0.1")
         await endpoint.open()
         service = IPv8(self.configuration(), endpoint_override=endpoint,
                        extra_communities={"InteropCommunity": InteropCommunity, "TrackerCommunity": TrackerCommunity})
         await service.start()
         self.overlay: Any = service.overlays[0]
-        if self.ipv6:  # who shares ::1 would be taken for somebody behind the same NAT
+        if self.ipv6:  # otherwise nodes that share ::1 would count as behind the same NAT
             self.overlay.my_estimated_wan = UDPv6Address("2001:db8::1", endpoint.get_address()[1])
         if self.ipv6 and self.options.get("tracker"):
             self.overlay.register_task("tracker", self.overlay.walk_to, to_address(self.options["tracker"]),
@@ -78,7 +78,7 @@ class Node:
         tell("stopped")
 
     def obey(self, do: str, **details: Any) -> None:
-        """Carry out one command."""
+        """Run one command."""
         if do == "walk":
             self.overlay.walk_to(to_address(details["address"]))
         elif do == "request":

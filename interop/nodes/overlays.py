@@ -1,4 +1,4 @@
-"""The overlay that all nodes of the tests share, and a tracker for any overlay, by what both libraries offer."""
+"""The overlay of the nodes in the tests, and a tracker for any overlay. They run with both libraries."""
 
 # ruff: noqa: RUF012 - payload classes are declared with plain lists
 from __future__ import annotations
@@ -28,10 +28,10 @@ varlenI = type_from_format("varlenI")  # noqa: N816 - the name of the format
 
 
 def _message_of_format(format_name: str, number: int) -> type[Any]:
-    """A payload written out by hand, which packs any number of values under one format."""
+    """A payload without helpers, which packs the values of one format."""
 
     class FormatMessage(Payload):
-        """A marker, one field of the format, and nothing else."""
+        """A marker and one field of the format."""
 
         msg_id = number
         format_list = ["B", TAKES_INNER.get(format_name, format_name)]
@@ -51,7 +51,7 @@ def _message_of_format(format_name: str, number: int) -> type[Any]:
 
 @vp_compile
 class Compiled(VariablePayload):
-    """A compiled payload with nesting and custom packing of a field."""
+    """A compiled payload with a nested payload and a field that is packed in its own way."""
 
     format_list = ["I", Inner, [Inner], "varlenH"]
     names = ["number", "inner", "inners", "text"]
@@ -73,7 +73,7 @@ class Plain(VariablePayload):
 
 @dataclass
 class Part(DataClassPayload):
-    """What the dataclass payload nests."""
+    """A nested payload of the dataclass payload."""
 
     number: int
     data: bytes
@@ -81,7 +81,7 @@ class Part(DataClassPayload):
 
 @dataclass
 class Record(DataClassPayload):
-    """A payload with a field of every type that dataclasses may use."""
+    """A payload with a field of every type that dataclass payloads know."""
 
     number: int
     flag: bool
@@ -126,7 +126,7 @@ for _index, (_name, (_class, _make)) in enumerate(STYLES.items(), len(FORMATS)):
 
 
 class InteropCommunity(Community, PeerObserver):
-    """Tells of everything that happens to it; each message has an even id when signed and the next one when not."""
+    """Writes an event for everything that it receives. Signed messages have even ids, unsigned ones odd ids."""
 
     community_id = b"interoperability id."
 
@@ -179,7 +179,7 @@ class InteropCommunity(Community, PeerObserver):
 
 
 class TrackerCommunity(Community):
-    """Introduces those who ask for the same overlay to one another, whichever overlay that is."""
+    """A tracker: introduces peers of the same overlay to one another, for any overlay."""
 
     community_id = b"the trackers' own id"
 
@@ -206,7 +206,7 @@ class TrackerCommunity(Community):
         self.answer(peer, payload, data[:22], new_style=True)
 
     def answer(self, peer: Any, payload: Any, prefix: bytes, new_style: bool) -> None:
-        """Introduce another peer of the overlay with this prefix, if there is one."""
+        """Answer with another peer of the overlay with this prefix, if there is one."""
         service = prefix[2:]
         self.network.add_verified_peer(peer)
         self.network.discover_services(peer, [service])

@@ -1,6 +1,6 @@
-"""The tracker of this library, as a program that a test commands: an own one exists on this side only.
+"""The tracker of this library, as a program for tests. The wheel of ``pyipv8`` has no tracker.
 
-The only argument is a JSON object of which ``interface`` is used. It ends when its standard input does.
+The only argument is a JSON object with ``interface``. The program ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipv8.peerdiscovery.tracker import EndpointServer
 
 
 async def main(interface: str) -> None:
-    """Serve until standard input ends."""
+    """Run the tracker until standard input ends."""
     get_providers().clear()
     endpoint = UDPv6Endpoint(0, "::1") if interface == "UDPIPv6" else UDPEndpoint(0, "127.0.0.1")
     await endpoint.open()

@@ -1,4 +1,4 @@
-"""How a node and a test speak: events as lines, and the values of messages as JSON."""
+"""Events as lines, and the values of messages as JSON."""
 
 # ruff: noqa: RUF012 - payload classes are declared with plain lists
 from __future__ import annotations
@@ -16,7 +16,7 @@ ADDRESSES: dict[str, Any] = {cls.__name__: cls for cls in (UDPv4Address, UDPv6Ad
 
 @vp_compile
 class Inner(VariablePayload):
-    """What nested formats hold."""
+    """The payload of nested formats."""
 
     number: int
     rest: bytes
@@ -25,7 +25,7 @@ class Inner(VariablePayload):
 
 
 def encode(value: Any) -> Any:
-    """``value`` as something that JSON can hold and :func:`decode` understands."""
+    """Convert ``value`` to JSON types; :func:`decode` reverses it."""
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
     if type(value).__name__ in ADDRESSES:
@@ -40,7 +40,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The opposite of :func:`encode`."""
+    """Reverse :func:`encode`."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):

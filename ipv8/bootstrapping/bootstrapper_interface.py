@@ -1,4 +1,4 @@
-"""What a way to find first peers offers (spec 05 section 11.1)."""
+"""The interface of bootstrappers, which find the first peers of an overlay (doc/peer_discovery.md)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Bootstrapper"]
 
 
 class Bootstrapper(ABC):
-    """A service outside of an overlay that leads to its first peers.
+    """Finds the first peers of an overlay by a service outside of it.
 
-    Implementations import without optional dependencies, send nothing before :meth:`initialize` or
-    :meth:`get_addresses` is called, and report a service that does not work by ``False`` or an empty result instead of
-    an exception.
+    The module of an implementation can be imported without optional dependencies. Nothing is sent before
+    :meth:`initialize` or :meth:`get_addresses` is called. If the service does not work, these return ``False`` or no
+    addresses; they do not raise.
     """
 
     def __init__(self) -> None:
@@ -29,18 +29,18 @@ class Bootstrapper(ABC):
 
     @abstractmethod
     def initialize(self, overlay: Community) -> Future[bool] | Coroutine[Any, Any, bool]:
-        """Connect to the service on behalf of ``overlay``; the result tells whether that worked."""
+        """Connect to the service for ``overlay``; the result is whether that worked."""
 
     @abstractmethod
     async def get_addresses(self, overlay: Community, timeout: float) -> Iterable[Address]:
         """Addresses for ``overlay`` to walk to, found within ``timeout`` seconds.
 
-        It may be called before, or while, :meth:`initialize` runs.
+        It may be called before :meth:`initialize` or while that runs.
         """
 
     @abstractmethod
     def keep_alive(self, overlay: Community) -> None:
-        """Stay known to the service, called now and then while ``overlay`` has peers."""
+        """Make the service remember this node; called from time to time while ``overlay`` has peers."""
 
     @abstractmethod
     def blacklist(self) -> Iterable[Address]:
@@ -48,4 +48,4 @@ class Bootstrapper(ABC):
 
     @abstractmethod
     def unload(self) -> None:
-        """Release everything."""
+        """Stop everything and free all resources."""

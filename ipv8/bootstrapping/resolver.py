@@ -1,4 +1,4 @@
-"""Names of bootstrap servers to addresses, looked up once for all overlays of an event loop."""
+"""Addresses of bootstrap servers by name, looked up once for all overlays of an event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from .. import clock
+from ..limits import ExpiringDict
 from ..messaging.address import UDPv4Address, UDPv6Address
 
 if TYPE_CHECKING:
@@ -19,37 +19,39 @@ __all__ = ["NameResolver", "look_up", "shared_resolver"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which an answer, or a failure, is remembered.
-ANSWER_LIFETIME = 300.0
+#: Seconds for which the addresses of a name are remembered: a server that moves is found within a minute.
+ANSWER_LIFETIME = 45.0
+#: Seconds for which it is remembered that a name could not be resolved.
 FAILURE_LIFETIME = 10.0
-#: Names of which answers are remembered; beyond that the one that was asked for first is forgotten.
+#: Names of which addresses are remembered, and likewise failures; the oldest is evicted first.
 MAX_NAMES = 256
 
 
 def look_up(host: str) -> list[str]:
     """The IPv4 and IPv6 addresses of ``host``, in the order of preference of the system; blocks.
 
-    :raises OSError: if there are none, or nobody to ask.
+    :raises OSError: if there are none, or no name server answers.
     """
     answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     return [str(answer[4][0]) for answer in answers if answer[0] in (socket.AF_INET, socket.AF_INET6)]
 
 
 class NameResolver:
-    """Looks names up in threads, each one only once at a time, and remembers the answers for a while.
+    """Looks names up in threads and remembers the results for a while. A name is looked up only once at a time.
 
-    :param look_up: a blocking function that gives the IP addresses of a host or raises ``OSError``.
+    :param look_up: a blocking function that returns the IP addresses of a host or raises ``OSError``.
     """
 
     def __init__(self, look_up: Callable[[str], list[str]] = look_up) -> None:
         self._look_up = look_up
         self._pending: dict[str, Future[list[str]]] = {}
-        self._answers: dict[str, tuple[list[str], float]] = {}
+        self._answers: ExpiringDict[str, list[str]] = ExpiringDict(MAX_NAMES, ANSWER_LIFETIME)
+        self._failures: ExpiringDict[str, None] = ExpiringDict(MAX_NAMES, FAILURE_LIFETIME)
 
     async def resolve(self, host: str, port: int) -> list[UDPv4Address | UDPv6Address]:
         """The addresses of a server, without duplicates; none if the name cannot be resolved now."""
-        answer, until = self._answers.get(host, ([], 0.0))
-        if until <= clock.monotonic():
+        answer = [] if host in self._failures else self._answers.get(host)
+        if answer is None:
             answer = await self._ask(host)
         return [UDPv6Address(ip, port) if ":" in ip else UDPv4Address(ip, port) for ip in dict.fromkeys(answer)]
 
@@ -60,7 +62,7 @@ class NameResolver:
             self._pending[host] = pending
             pending.add_done_callback(lambda finished: self._note(host, finished))
         try:
-            # Others may wait for the same answer: it is not given up when one of them is cancelled.
+            # Other callers may wait for the same answer: it is not cancelled with this one.
             return await asyncio.shield(pending)
         except (OSError, UnicodeError) as error:
             logger.info("cannot resolve the bootstrap server %s: %s", host, error)
@@ -70,12 +72,10 @@ class NameResolver:
         del self._pending[host]
         if finished.cancelled():
             return
-        failed = finished.exception() is not None
-        self._answers.pop(host, None)
-        lifetime = FAILURE_LIFETIME if failed else ANSWER_LIFETIME
-        self._answers[host] = [] if failed else finished.result(), clock.monotonic() + lifetime
-        if len(self._answers) > MAX_NAMES:
-            del self._answers[next(iter(self._answers))]
+        if finished.exception() is None:
+            self._answers[host] = finished.result()
+        else:
+            self._failures[host] = None
 
 
 _resolvers: WeakKeyDictionary[AbstractEventLoop, NameResolver] = WeakKeyDictionary()

@@ -18,8 +18,9 @@ __all__ = ["add_arguments", "run"]
 FOUND, NOT_FOUND = 0, 1
 
 ENOUGH_NODES = 8
-"""So many known nodes are worth starting with; with fewer, more are waited for."""
+"""Nodes that must have answered before anything is asked, unless the time for that is over."""
 POLL_INTERVAL = 0.05
+"""Seconds between two looks at how many have answered."""
 KEY_DIGITS = 40
 
 
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--port", type=int, metavar="PORT", default=0,
                         help="the UDP port to listen on (default: any)")
     parser.add_argument("--key-file", metavar="FILE", help="the key to sign with, made if missing (default: a new one)")
-    parser.add_argument("--database", metavar="FILE", help="remember nodes and values here, for faster starts")
+    parser.add_argument("--database", metavar="FILE", help="keep nodes and values here, for faster starts")
     parser.add_argument("--wait", metavar="SECONDS", type=float, default=10.0,
                         help="how long to look for nodes before giving up (default: 10)")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_key(text: str) -> bytes:
-    """The 20 bytes of a key: 40 hex digits, or text that zero bytes are appended to, if it is short enough."""
+    """The 20 bytes of a key, given as 40 hex digits, or as at most 20 bytes of text; zero bytes are appended."""
     if len(text) == KEY_DIGITS:
         return parse_mid(text)
     key = text.encode()
@@ -60,14 +61,14 @@ def parse_key(text: str) -> bytes:
 
 
 def parse_mid(text: str) -> bytes:
-    """The 20 bytes that 40 hex digits stand for."""
+    """The 20 bytes that are given as 40 hex digits."""
     if len(text) != KEY_DIGITS or not set(text) <= set(hexdigits):
         raise argparse.ArgumentTypeError(f"{text!r} is not {KEY_DIGITS} hex digits")
     return bytes.fromhex(text)
 
 
 def parse_address(text: str) -> Address:
-    """The address that ``HOST:PORT`` or ``[IPV6]:PORT`` stands for."""
+    """The address that is given as ``IP:PORT`` or ``[IPV6]:PORT``."""
     from ipaddress import ip_address
 
     from ..messaging.address import UDPv4Address, UDPv6Address
@@ -83,7 +84,7 @@ def parse_address(text: str) -> Address:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run ``ipv8 dht``; 0 if the thing that was looked for is there, 1 if it is not."""
+    """Run ``ipv8 dht``; 0 if it has found or stored something, else 1."""
     logging.basicConfig(level=logging.ERROR)
     report = asyncio.run(_run(arguments))
     if arguments.json:
@@ -94,9 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Be a node for long enough to do what is asked for."""
-    from ..community import CommunitySettings
+    """Start a node, do what the arguments ask for, and stop the node."""
     from ..dht import DHTError
+    from ..dht.community import DHTSettings
     from ..dht.discovery import DHTDiscoveryCommunity
     from ..keyvault.crypto import default_eccrypto
     from ..keyvault.files import load_or_create_private_key
@@ -109,8 +110,8 @@ async def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     endpoint = UDPEndpoint(arguments.port, arguments.listen_address)
     if not await endpoint.open():
         raise OSError(f"cannot listen on {arguments.listen_address}, UDP port {arguments.port}")
-    overlay = DHTDiscoveryCommunity(CommunitySettings(my_peer=Peer(key), endpoint=endpoint, network=Network(),
-                                                      dht_database=arguments.database))
+    overlay = DHTDiscoveryCommunity(DHTSettings(my_peer=Peer(key), endpoint=endpoint, network=Network(),
+                                                dht_database=arguments.database))
     try:
         try:
             await _join(overlay, arguments)
@@ -127,7 +128,7 @@ def _node_count(overlay: DHTDiscoveryCommunity) -> int:
 
 
 async def _join(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -> None:
-    """Get to know nodes: enough of them, or as many as there are."""
+    """Get to know enough nodes, or as many as answer in time."""
     from ..bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
     from ..configuration import DISPERSY_BOOTSTRAPPER
     from ..peerdiscovery.discovery import RandomWalk
@@ -148,7 +149,7 @@ async def _join(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -
 
 
 async def _act(overlay: DHTDiscoveryCommunity, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Do what is asked for, and report on it."""
+    """Do what the arguments ask for; a report on it."""
     if arguments.action == "get":
         values = await overlay.find_values(arguments.key)
         return {"found": bool(values), "key": arguments.key.hex(),

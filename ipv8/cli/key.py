@@ -1,4 +1,4 @@
-"""Make keys, and look at the public side of them."""
+"""Make keys, and show their public part."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``ipv8 key``."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    generate = actions.add_parser("generate", help="make a key and store it in a new file, for its owner only")
-    generate.add_argument("file", help="where; an existing file is never replaced")
+    generate = actions.add_parser("generate", help="make a key and store it in a new file that only its owner can read")
+    generate.add_argument("file", help="the new file; an existing one is never replaced")
     generate.add_argument("--curve", default="curve25519", help="very-low, low, medium, high or (default) curve25519")
-    show = actions.add_parser("show", help="show who the owner of a stored key is, without the secret")
+    show = actions.add_parser("show", help="show the public key and the mid of a stored private key")
     show.add_argument("file", help="the file with the private key")
 
 

@@ -1,4 +1,4 @@
-"""Find out whether, and how, this machine can take part in a network."""
+"""Find out whether and how this machine can be reached by other nodes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_TIMEOUT = 5.0
 
 
 class ServerReport(NamedTuple):
-    """What became of one server; ``problem`` is empty if it answered, and ``rtt`` is in seconds."""
+    """The result for one server; ``problem`` is empty if it answered, and ``rtt`` is in seconds."""
 
     name: str
     address: Address | None
@@ -38,7 +38,7 @@ class ServerReport(NamedTuple):
 
 
 class FamilyReport(NamedTuple):
-    """What was found out about one version of IP."""
+    """The result for one version of IP."""
 
     hosts: list[str]
     nat: NatReport
@@ -46,30 +46,30 @@ class FamilyReport(NamedTuple):
 
 
 class PortMappingReport(NamedTuple):
-    """What was found for each protocol by which gateways forward ports; nothing if nobody looked for it."""
+    """The result for each protocol by which gateways forward ports; empty if no gateway was looked for."""
 
     findings: tuple[Finding, ...] = ()
 
     @property
     def protocols(self) -> list[str]:
-        """The protocols that are of use here."""
+        """The protocols by which a gateway forwards ports."""
         return [finding.protocol for finding in self.findings if not finding.problem]
 
     @property
     def host(self) -> str:
-        """The outside address of the gateway; empty if there is none, or none that tells it without a mapping."""
+        """The outside address of the gateway; empty if no gateway says it without forwarding a port."""
         return next((finding.external_ip for finding in self.findings if finding.external_ip), "")
 
     @property
     def problem(self) -> str:
-        """Why no protocol is of use; empty if one is."""
+        """Why no gateway forwards ports; empty if one does."""
         if self.protocols:
             return ""
         return "; ".join(f"{finding.protocol}: {finding.problem}" for finding in self.findings) or "not looked for"
 
 
 class Report(NamedTuple):
-    """Everything that was found out; ``families`` has the keys ``IPv4`` and ``IPv6``."""
+    """All results; ``families`` has the keys ``IPv4`` and ``IPv6``."""
 
     servers: list[ServerReport]
     families: dict[str, FamilyReport]
@@ -77,7 +77,7 @@ class Report(NamedTuple):
 
     @property
     def usable(self) -> bool:
-        """Whether any server can be reached."""
+        """Whether any server answered."""
         return any(server.rtt is not None for server in self.servers)
 
 
@@ -110,13 +110,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run ``ipv8 netcheck``; 0 if a network is usable, 1 if not."""
+    """Run ``ipv8 netcheck``; 0 if a server answered, 1 if not."""
     logging.basicConfig(level=logging.CRITICAL)
     return asyncio.run(_check_and_print(arguments))
 
 
 async def _check_and_print(arguments: argparse.Namespace) -> int:
-    """Print before the event loop ends: that waits for the system to give up on names, which may take long."""
+    """Check and print. The end of the event loop may take long, as it waits for pending name lookups."""
     from ..configuration import DISPERSY_BOOTSTRAPPER
     from ..messaging.interfaces.portmapping import search
 
@@ -133,12 +133,12 @@ async def _check_and_print(arguments: argparse.Namespace) -> int:
 
 async def check(servers: Iterable[tuple[str, int]], timeout: float = DEFAULT_TIMEOUT, port: int = 0,
                 find: Callable[[float], Awaitable[list[Finding]]] | None = None) -> Report:
-    """Ask servers, and look for gateways.
+    """Ask servers, and look for gateways that forward ports.
 
     :param servers: names or IP addresses, with ports.
-    :param timeout: seconds for names, and then for answers.
+    :param timeout: seconds to wait for the addresses of names, and then for answers.
     :param port: the UDP port to ask from; 0 for any.
-    :param find: looks for gateways that forward ports, by each protocol; by default nobody does.
+    :param find: a function that looks for gateways by each protocol; by default none are looked for.
     :raises OSError: if no socket can be opened.
     """
     from ..messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
@@ -169,7 +169,7 @@ async def check(servers: Iterable[tuple[str, int]], timeout: float = DEFAULT_TIM
 
 
 def _is_here(host: str, own_hosts: Collection[str]) -> bool:
-    """Whether a server is on this machine: what it sees says nothing of any network."""
+    """Whether a server is on this machine: what it sees does not depend on any NAT."""
     return host in own_hosts or ip_address(host).is_loopback
 
 
@@ -235,7 +235,7 @@ async def _resolve(host: str, port: int, timeout: float) -> tuple[str, list[Any]
 
 async def _ask(probe: ReachabilityProbe, name: str, address: Address, timeout: float) -> ServerReport:
     family = _family(address)
-    if not probe.endpoint.interfaces[INTERFACES[family]].is_open():  # type: ignore[attr-defined]  # is a dispatcher
+    if not probe.endpoint.interfaces[INTERFACES[family]].is_open():
         return ServerReport(name, address, problem=f"this machine has no {family}")
     seen = await probe.observe(address, timeout)
     if seen is None:
@@ -244,7 +244,7 @@ async def _ask(probe: ReachabilityProbe, name: str, address: Address, timeout: f
 
 
 def advise(report: Report) -> list[str]:
-    """What can be done about what was found, one sentence or two for each problem."""
+    """What the user can do about the problems that were found, one or two sentences each."""
     from ..peerdiscovery.nat_probe import NatKind, Reachability, is_carrier_grade
 
     advice = []
@@ -261,21 +261,21 @@ def advise(report: Report) -> list[str]:
     mapped = ipv4.nat.mapped
     if ipv4.reachability is Reachability.HARD:
         advice.append("The NAT shows every peer another address, so peers behind a NAT of the same kind cannot be "
-                      "reached. What helps: PCP, NAT-PMP or UPnP switched on in the router, a port forwarded by hand, "
+                      "reached. Switch on PCP, NAT-PMP or UPnP in the router, forward a port in its settings, or use "
                       "IPv6.")
     if ipv4.nat.kind is NatKind.UNKNOWN and any(server.rtt is not None and server.address is not None
                                                 and _family(server.address) == "IPv4" for server in report.servers):
-        advice.append("To recognise the kind of NAT, answers of two servers with different IP addresses, neither of "
+        advice.append("To recognize the kind of NAT, answers of two servers with different IP addresses, neither of "
                       "them on this machine, are needed: give another one with --server HOST:PORT.")
     if ipv4.nat.kind is NatKind.NONE:
-        pass  # no router stands between
+        pass  # there is no router with a NAT
     elif report.port_mapping.host and mapped is not None and report.port_mapping.host != mapped[0]:
         advice.append(f"The router's outside address, {report.port_mapping.host}, is not the one that servers see, "
                       f"{mapped[0]}: there is another NAT behind it, so a forwarded port does not help.")
     elif any(is_carrier_grade(host) for host in (*ipv4.hosts, report.port_mapping.host) if host):
         advice.append("The provider shares one IPv4 address among customers (carrier-grade NAT): a forwarded port does "
                       "not help, IPv6 does.")
-    advice += [f"{family} servers contradict each other, which an error or a lie of these explains: "
+    advice += [f"{family} servers contradict each other. Perhaps the answers of these are wrong: "
                + ", ".join(map(_show, found.nat.contradicted_by)) + "."
                for family, found in report.families.items() if found.nat.contradicted_by]
     return advice
@@ -343,7 +343,7 @@ def _verdict(report: Report) -> str:
 
 
 def lines(report: Report) -> list[str]:
-    """A report for people."""
+    """A report as lines of text."""
     facts, rows = _facts(report), [SERVER_COLUMNS, *_server_rows(report)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -354,7 +354,7 @@ def lines(report: Report) -> list[str]:
 
 
 def _print_rich(report: Report) -> bool:
-    """Print a report in colours, if the output is a terminal and ``rich`` is there."""
+    """Print a report in colors and return ``True``, if the output is a terminal and ``rich`` is installed."""
     if not sys.stdout.isatty():
         return False
     try:

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--port", type=int, metavar="PORT",
                         help="the UDP port to listen on, or the next free one")
     parser.add_argument("--key-file", metavar="FILE", help="the only key of the node, made if missing")
-    parser.add_argument("--peers", metavar="DIRECTORY", help="remember good peers here, and contact them first")
+    parser.add_argument("--peers", metavar="DIRECTORY",
+                        help="store good peers here, and contact them first at the next start")
     parser.add_argument("--log-level", metavar="LEVEL", help="CRITICAL, ERROR, WARNING, INFO (default) or DEBUG")
     parser.add_argument("-s", "--statistics", action="store_true", help="count the messages of each overlay")
     parser.add_argument("-a", "--no-rest-api", action="store_true", help="accepted for compatibility")

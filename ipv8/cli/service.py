@@ -1,4 +1,4 @@
-"""The node as a program: ``python -m ipv8_service`` and ``scripts/ipv8_plugin.py`` (spec 06 section 9)."""
+"""The node as a program: ``python -m ipv8_service`` and ``scripts/ipv8_plugin.py``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..configuration import get_default_configuration
 from ..service import IPv8
 from ..util import run_forever
-from .main import status_of
+from .status import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -22,7 +22,7 @@ __all__ = ["IPV8Service", "add_service_arguments", "main", "run_program", "serve
 class IPV8Service:
     """A node that a program starts and stops.
 
-    ``ipv8`` is the node while it runs. ``restapi`` is where its HTTP interface would be, which this release lacks.
+    ``ipv8`` is the node while it runs. ``restapi`` is for its HTTP interface, which this release does not have.
 
     :param configuration: by default, the default configuration.
     """
@@ -37,13 +37,16 @@ class IPV8Service:
         """Start the node.
 
         :param statistics: count messages.
-        :param no_rest_api: do not ask for the HTTP interface; the two further arguments belong to it.
+        :param no_rest_api: do not warn that this release has no HTTP interface.
+        :param api_key: an option of the HTTP interface, without effect.
+        :param cert_file: likewise.
         """
         ipv8 = IPv8(get_default_configuration() if self.configuration is None else self.configuration,
                     enable_statistics=statistics)
         if not no_rest_api or api_key or cert_file:
             logging.getLogger(type(self).__name__).warning(
-                "This release of the library has no REST API: the node runs without (--no-rest-api is understood).")
+                "This release of the library has no REST API: the node runs without it. Start it with --no-rest-api to "
+                "avoid this message.")
         try:
             await ipv8.start()
         except BaseException:
@@ -52,14 +55,14 @@ class IPV8Service:
         self.ipv8 = ipv8
 
     async def stop_ipv8(self) -> None:
-        """Stop the node, if it runs."""
+        """Stop the node if it runs."""
         ipv8, self.ipv8 = self.ipv8, None
         if ipv8 is not None:
             await ipv8.stop()
 
 
 def add_service_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the service, as programs of the ecosystem know them."""
+    """The options of the service, as in other implementations."""
     parser.add_argument("-s", "--statistics", action="store_true", help="count the messages of each overlay")
     parser.add_argument("-a", "--no-rest-api", action="store_true", help="accepted for compatibility")
     parser.add_argument("-k", "--api-key", help="accepted for compatibility: belongs to the REST API")
@@ -67,11 +70,11 @@ def add_service_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _describe(ipv8: IPv8) -> str:
-    """Who a running node is, and where."""
+    """The addresses and identities of a running node."""
     parts = getattr(ipv8.endpoint, "interfaces", {"": ipv8.endpoint}).values()
     addresses = ["{}, UDP port {}".format(*part.get_address()[:2]) for part in parts if part.is_open()]
     identities = [f"{alias!r} with mid {peer.mid.hex()}" for alias, peer in ipv8.keys.items()]
-    return f"The node listens on {' and '.join(addresses)}, as {', '.join(identities) or 'nobody'}"
+    return f"The node listens on {' and '.join(addresses)}, as {', '.join(identities) or 'no identity'}"
 
 
 async def serve(arguments: argparse.Namespace, configuration: dict[str, Any] | None = None) -> None:
@@ -94,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_program(name: str, program: Coroutine[Any, Any, None]) -> None:
-    """Run a program to its end; exit, with a line that says why, if the user did something wrong."""
+    """Run a program to its end. If the user made a mistake, print it in one line and exit."""
     def run() -> int:
         asyncio.run(program)
         return 0

@@ -27,9 +27,9 @@ ANY_IPV4 = "0.0.0.0"  # noqa: S104 - a tracker listens on all interfaces unless 
 
 
 def _check_address(host: str, port: int) -> None:
-    """Find out why a tracker cannot listen there, before an endpoint tries: it would go on to the next port.
+    """Check that a tracker can listen there, as an endpoint would take the next free port instead.
 
-    :raises OSError: that says why.
+    :raises OSError: if it cannot; the message says why.
     """
     family = AF_INET6 if ":" in host else AF_INET
     try:
@@ -39,15 +39,16 @@ def _check_address(host: str, port: int) -> None:
             probe.bind((host, port))
     except OSError as e:
         reason = {errno.EADDRINUSE: f"UDP port {port} of {host} is in use by another program",
-                  errno.EACCES: f"UDP port {port} is not for programs of this user"}.get(e.errno or 0)
+                  errno.EACCES: f"programs of this user may not use UDP port {port}"}.get(e.errno or 0)
         raise OSError(reason or f"the tracker cannot listen on {host}: is that an address of this machine?") from e
 
 
 class TrackerService:
-    """A tracker with its sockets and, if wanted, its HTTP interface.
+    """A tracker with its sockets and an optional HTTP interface.
 
-    :param limits: what the tracker does for strangers.
-    :param key_file: where its key is kept, made if missing; by default a new key is made at each start.
+    :param limits: the limits of the tracker.
+    :param key_file: the file with its key, which is made if it does not exist; by default a new key is made at each
+        start.
     """
 
     def __init__(self, limits: TrackerLimits | None = None, key_file: str | None = None) -> None:
@@ -58,7 +59,7 @@ class TrackerService:
         self.site: Any = None
 
     def create_endpoint_server(self) -> EndpointServer:
-        """The tracker on ``self.endpoint``; subclasses return one of their own."""
+        """The tracker on ``self.endpoint``; subclasses may return another one."""
         assert self.endpoint is not None, "the endpoint is made by start_tracker()"
         my_peer = None
         if self.key_file:
@@ -72,7 +73,7 @@ class TrackerService:
         :param listen_port: the UDP port; 0 for any free one.
         :param address: the IPv4 address to listen on.
         :param ipv6_address: the IPv6 address to listen on as well.
-        :raises OSError: if that is not possible: clients know the tracker by its port, so another one will not do.
+        :raises OSError: if the port cannot be used. No other one is tried, as clients know the tracker by its port.
         :raises ValueError: if there is no such port.
         """
         interfaces = {"UDPIPv4": {"port": listen_port, "ip": address}}
@@ -88,7 +89,7 @@ class TrackerService:
             for name, part in endpoint.interfaces.items():
                 port = part.get_address()[1]
                 if not part.is_open() or listen_port not in {0, port}:
-                    raise OSError(f"UDP port {listen_port} of {interfaces[name]['ip']} was taken at this moment")
+                    raise OSError(f"UDP port {listen_port} of {interfaces[name]['ip']} is in use by another program")
                 logging.getLogger(type(self).__name__).info("The tracker listens on %s, UDP port %d",
                                                             interfaces[name]["ip"], port)
         except BaseException:
@@ -96,11 +97,11 @@ class TrackerService:
             raise
 
     async def start_api(self, listen_port: int, api_key: str | None = None, cert_file: str | None = None) -> None:
-        """Serve services and metrics by HTTP (with ``cert_file`` by HTTPS) on a TCP port.
+        """Serve the list of services and the metrics by HTTP (with ``cert_file`` by HTTPS) on a TCP port.
 
         :raises ModuleNotFoundError: if ``aiohttp`` is not installed.
         """
-        assert self.overlay is not None, "start_tracker() goes first"
+        assert self.overlay is not None, "call start_tracker() first"
         self.site = await start_site(self.overlay, listen_port, api_key, cert_file)
 
     async def shutdown(self) -> None:

@@ -1,21 +1,24 @@
-"""What a tracker tells about itself by HTTP; needs ``aiohttp``, which is an extra (spec 11 section 13.3).
+"""The HTTP interface of a tracker; needs ``aiohttp``, which is an extra (doc/peer_discovery.md).
 
 =================  ===================================================================
 ``GET /services``  JSON: for each service id, in hex, the peers in text form
 ``GET /metrics``   counters and sizes, in the text format of Prometheus
 =================  ===================================================================
 
-Both need the API key, if there is one, in the header ``X-Api-Key`` or in the parameter ``apikey``.
+If the tracker has an API key, both need it, in the header ``X-Api-Key`` or in the parameter ``apikey``.
 """
 
 from __future__ import annotations
 
 import hmac
 import ssl
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+
     from ..peerdiscovery.tracker import EndpointServer
 
 __all__ = ["create_application", "metrics_text", "services_json", "start_site"]
@@ -43,32 +46,34 @@ def metrics_text(server: EndpointServer) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _aiohttp_web() -> Any:
+def _require_aiohttp() -> None:
     try:
-        return import_module("aiohttp.web")
+        import aiohttp.web  # noqa: F401 - whether it is there
     except ModuleNotFoundError as e:
         raise ModuleNotFoundError("the HTTP interface of the tracker needs aiohttp: install it (pip install aiohttp), "
                                   "or start the tracker without --api-port", name=e.name) from e
 
 
-def create_application(server: EndpointServer, api_key: str | None) -> Any:
+def create_application(server: EndpointServer, api_key: str | None) -> web.Application:
     """An ``aiohttp`` application for ``server``.
 
     :raises ModuleNotFoundError: if ``aiohttp`` is not installed.
     """
-    web = _aiohttp_web()
+    _require_aiohttp()
+    from aiohttp import web
 
-    @web.middleware  # type: ignore[untyped-decorator] # aiohttp is optional, so its types are unknown
-    async def require_key(request: Any, handler: Any) -> Any:
+    @web.middleware
+    async def require_key(request: web.Request,
+                          handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
         candidate = request.headers.get("X-Api-Key") or request.query.get("apikey") or ""
         if api_key and not hmac.compare_digest(candidate.encode(), api_key.encode()):
             return web.json_response({"error": "Unauthorized access"}, status=401)
         return await handler(request)
 
-    async def get_services(_: Any) -> Any:
+    async def get_services(_: web.Request) -> web.Response:
         return web.json_response(services_json(server))
 
-    async def get_metrics(_: Any) -> Any:
+    async def get_metrics(_: web.Request) -> web.Response:
         return web.Response(text=metrics_text(server), content_type="text/plain")
 
     application = web.Application(middlewares=[require_key])
@@ -77,19 +82,21 @@ def create_application(server: EndpointServer, api_key: str | None) -> Any:
     return application
 
 
-async def start_site(server: EndpointServer, port: int, api_key: str | None, cert_file: str | None) -> Any:
-    """Serve ``server`` on a TCP port: to everybody with an API key, otherwise to this machine only.
+async def start_site(server: EndpointServer, port: int, api_key: str | None, cert_file: str | None) -> web.AppRunner:
+    """Serve ``server`` on a TCP port: with an API key to all networks, without one to this machine only.
 
-    :param cert_file: a PEM file with certificate and private key; with it, HTTPS is spoken.
-    :returns: the ``aiohttp`` runner, to be cleaned up.
+    :param cert_file: a PEM file with certificate and private key, to serve HTTPS.
+    :returns: the ``aiohttp`` runner; await its ``cleanup()`` to stop.
     """
-    web = _aiohttp_web()
+    _require_aiohttp()
+    from aiohttp import web
+
     context = None
     if cert_file:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert_file)
     runner = web.AppRunner(create_application(server, api_key), access_log=None)
     await runner.setup()
-    host = "0.0.0.0" if api_key else "127.0.0.1"  # noqa: S104 - a tracker is public, the key is what protects this
+    host = "0.0.0.0" if api_key else "127.0.0.1"  # noqa: S104 - a tracker is public, and this is protected by the key
     await web.TCPSite(runner, host, port, ssl_context=context).start()
     return runner

@@ -65,6 +65,8 @@ class Probe(NamedTuple):
     kind: ProbeKind
     nonce: int
     """64 bits, which the answer to a ping repeats."""
+    is_last: bool
+    """Whether the peer is lost if it does not answer: then any peer must understand the question."""
 
 
 class Lost(NamedTuple):
@@ -126,6 +128,20 @@ class Liveness:
             if len(self._queue) > 2 * len(self._watches) + 64:
                 self._queue = [entry for entry in self._queue if entry[0] == entry[2].due]
                 heapify(self._queue)
+
+    def clear(self) -> None:
+        """Do not look after any peer."""
+        self._watches.clear()
+        self._pinged.clear()
+        self._queue.clear()
+
+    def probe_now(self, peer: Peer, now: float) -> Probe:
+        """Ask ``peer`` now, whenever it was heard of; it is looked after from now on."""
+        self.watch(peer, now)
+        watch = self._watches[peer]
+        watch.unanswered = 0
+        self._pinged.pop(watch.nonce, None)
+        return self._probe(watch, now)
 
     def deadline(self) -> float | None:
         """When :meth:`tick` is to be called next; ``None`` if there is nothing to wait for."""
@@ -198,7 +214,8 @@ class Liveness:
             self._pinged[watch.nonce] = watch
         self._schedule(watch, now + PATIENCE[watch.unanswered])
         watch.unanswered += 1
-        return Probe(watch.peer, watch.asked_at, ProbeKind.PING if by_ping else ProbeKind.INTRODUCTION, watch.nonce)
+        kind = ProbeKind.PING if by_ping else ProbeKind.INTRODUCTION
+        return Probe(watch.peer, watch.asked_at, kind, watch.nonce, last)
 
     def _spread(self, interval: float) -> float:
         return interval * (1.0 - JITTER * entropy.random())

@@ -1,83 +1,90 @@
-"""What an overlay remembers to get through address translators: plain state, no sockets (spec 05 sections 6 and 15)."""
+"""What an overlay knows of address translators (NATs): where others see it, and where punctures show peers to be.
+
+There are no sockets and no clock here. Methods take values and ``now``, a time of ``clock.monotonic``, and return what
+is to be done; :mod:`ipv8.contact.protocol` does it. The terms are those of RFC 4787, and ``doc/nat.md`` has the whole
+procedure.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
 
-from .. import clock
-from ..messaging.address import UDPv4Address
+from ..limits import BoundedDict, ExpiringDict, TokenBuckets
+from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ..messaging.inet import HOST_BITS, network_of
+from .carriage import is_overlay_host
+from .introductions import is_somewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..messaging.address import Address
+    from ..peer import Peer
 
 __all__ = [
     "PUNCTURE_DELAYS",
     "AddressMapping",
-    "Detours",
-    "ExpectedPunctures",
-    "MappingDetector",
+    "Nat",
+    "OwnAddressVote",
     "PeerPath",
+    "PunctureBudget",
+    "Tally",
+    "is_open",
     "predicted_addresses",
+    "puncture_target",
+    "witness_address",
 ]
 
 PUNCTURE_DELAYS = (0.05, 0.2)
-"""Seconds after the first puncture at which it is repeated: the walker's own NAT may let in the later ones only."""
+"""Seconds after the first puncture at which it is repeated: the NAT of the other side may let in the later ones only.
+"""
 
 PREDICTED_PORTS = 3
-"""Ports above the introduced one that a peer is tried at: translators often give out one after the other."""
+"""Ports above the introduced one that a peer is tried at: some NATs give out one port after the other."""
 
 LAST_PORT = 65535
 
 EXPECTED_LIMIT = 256
+"""Introductions whose punctures are expected; the oldest is evicted first."""
+
 EXPECTED_LIFETIME = 10.0
-"""Introductions whose punctures are waited for: so many, the oldest go first, and for so many seconds."""
+"""Seconds for which a puncture is expected."""
 
 SOURCES_PER_INTRODUCTION = 2
 """Addresses that are walked to because a puncture came from there, for each introduction."""
 
 DETOUR_LIMIT = 256
-"""Addresses that nobody told about; the oldest ones are forgotten first."""
+"""Addresses that were not told by a peer, and whose origin is remembered; the oldest is evicted first."""
 
-OBSERVER_LIMIT = 9
-OBSERVER_LIFETIME = 300.0
-"""The last so many who told where they see us are compared, if that was not longer ago than so many seconds."""
+WITNESS_LIMIT = 9
+"""Witnesses of our own address that are heard, one for each network; the oldest is evicted first."""
 
-OBSERVERS_NEEDED = 3
-"""Observers whose word is needed to tell how our addresses are translated."""
+WITNESS_LIFETIME = 300.0
+"""Seconds for which a witness counts for how our address is translated."""
 
+WITNESS_BITS = (16, 48)
+"""Prefix lengths of a network that is one witness, for IPv4 and IPv6.
 
-class ExpectedPunctures:
-    """Which punctures are answers to requests of ours.
+An IPv4 /16 is what Bitcoin nodes count as one group of addresses, since one operator often has many addresses in it
+(Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", USENIX Security 2015). An IPv6 /48 is the largest
+prefix that one site usually gets (RFC 6177), which may divide it into any number of subnets and hosts.
+"""
 
-    Whoever is asked to puncture learns the identifier of the request, which was chosen at random, and its address was
-    told in the response. A translator may give the puncture another source port than the one that was told, and only
-    there the peer can be reached.
-    """
+WITNESSES_NEEDED = 3
+"""Witnesses that must agree on our host before it is said how our address is translated."""
 
-    def __init__(self) -> None:
-        self._expected: dict[int, tuple[float, tuple[Address, ...], list[Address]]] = {}
+PUNCTURES_PER_SECOND, PUNCTURES_AT_ONCE = 20.0, 60.0
+"""Punctures for the requests of one acquaintance."""
 
-    def note(self, identifier: int, addresses: Iterable[Address]) -> None:
-        """The answer to our request with ``identifier`` introduced the peer with these ``addresses``."""
-        self._expected.pop(identifier, None)
-        self._expected[identifier] = (clock.monotonic(), tuple(addresses), [])
-        if len(self._expected) > EXPECTED_LIMIT:
-            del self._expected[next(iter(self._expected))]
+PUNCTURES_PER_SECOND_PER_TARGET, PUNCTURES_AT_ONCE_PER_TARGET = 2.0, 10.0
+"""Punctures to one host, for all requests together."""
 
-    def reveals(self, identifier: int, source: Address) -> bool:
-        """Whether a puncture shows that the introduced peer is not where it was said to be, but at ``source``.
+PUNCTURE_SIZE = 200
+"""Bytes that strangers must have sent for each puncture. No puncture has more, so nothing is amplified."""
 
-        That is so for an address at an introduced IP, and once for each address.
-        """
-        stamp, introduced, seen = self._expected.get(identifier, (0.0, (), []))
-        if (not introduced or stamp + EXPECTED_LIFETIME < clock.monotonic() or source in introduced or source in seen
-                or len(seen) >= SOURCES_PER_INTRODUCTION or all(source[0] != address[0] for address in introduced)):
-            return False
-        seen.append(source)
-        return True
+OPEN_FOR = 15.0
+"""Seconds since the last packet of a peer in which the way to it is open and needs no puncture."""
 
 
 class PeerPath:
@@ -97,24 +104,6 @@ class PeerPath:
     """It cannot be reached, and a peer of both carries the packets."""
 
 
-class Detours:
-    """Which addresses were not told by anybody, and where they come from."""
-
-    def __init__(self) -> None:
-        self._paths: dict[Address, str] = {}
-
-    def note(self, address: Address, path: str) -> None:
-        """``address`` was found by this ``path``."""
-        self._paths.pop(address, None)
-        self._paths[address] = path
-        if len(self._paths) > DETOUR_LIMIT:
-            del self._paths[next(iter(self._paths))]
-
-    def path(self, address: Address, is_lan: bool) -> str:
-        """How the way to ``address`` was found."""
-        return PeerPath.LAN if is_lan else self._paths.get(address, PeerPath.DIRECT)
-
-
 class AddressMapping:
     """How the addresses of this node are translated, by the terms of RFC 4787 section 4.1."""
 
@@ -127,34 +116,212 @@ class AddressMapping:
     """Different observers see different ports."""
 
 
-class MappingDetector:
-    """Compares what observers in different networks see; it takes most of them to be believed."""
+CONNECTION_TYPES = {AddressMapping.NONE: "public", AddressMapping.ENDPOINT_DEPENDENT: "symmetric-NAT"}
+"""What requests call a mapping, as far as there is a word for it."""
+
+
+class Tally(NamedTuple):
+    """The result of a vote.
+
+    :param address: the address that most witnesses see, at the host that most witnesses see.
+    :param votes: how many see this address.
+    :param votes_for_host: how many see this host, whatever the port.
+    """
+
+    address: Address
+    votes: int
+    votes_for_host: int
+
+
+class OwnAddressVote:
+    """Where others see this node, by majority of witnesses in different networks.
+
+    Each network has one vote, its latest. So one liar changes nothing once others have been heard, and neither do many
+    liars in one network. When votes are even, the latest one decides, which is right after this node has moved.
+
+    :param capacity: how many networks are remembered; the one that was heard longest ago is evicted first.
+    :param bits: the prefix lengths of a network, for IPv4 and IPv6.
+    """
+
+    __slots__ = ("_bits", "_votes")
+
+    def __init__(self, capacity: int = WITNESS_LIMIT, bits: tuple[int, int] = WITNESS_BITS) -> None:
+        self._bits = bits
+        self._votes: BoundedDict[bytes, tuple[float, Address]] = BoundedDict(capacity)
+
+    def __len__(self) -> int:
+        return len(self._votes)
+
+    def hear(self, witness: Address, seen: Address, now: float) -> None:
+        """Note that a node at the address ``witness`` sees us at ``seen``."""
+        self._votes[network_of(witness[0], *self._bits)] = now, seen
+
+    def tally(self, since: float = -inf) -> Tally | None:
+        """The result among the votes that were given at ``since`` or later; ``None`` if there are none."""
+        newest_first = [seen for given, seen in reversed(self._votes.values()) if given >= since]
+        if not newest_first:
+            return None
+        hosts = [seen[0] for seen in newest_first]
+        host = max(hosts, key=hosts.count)  # of equals the first one, which is the newest
+        there = [seen for seen in newest_first if seen[0] == host]
+        address = max(there, key=there.count)
+        return Tally(address, there.count(address), len(there))
+
+
+class PunctureBudget:
+    """At whose request, and how often, packets are sent to third parties: puncture requests are not signed."""
+
+    __slots__ = ("_acquaintances", "_credit", "_targets")
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[float, Address]] = {}
+        self._acquaintances = TokenBuckets(PUNCTURES_PER_SECOND, PUNCTURES_AT_ONCE)
+        self._targets = TokenBuckets(PUNCTURES_PER_SECOND_PER_TARGET, PUNCTURES_AT_ONCE_PER_TARGET)
+        self._credit = 0
 
-    def observe(self, observer: Address, address: Address) -> None:
-        """Hear that ``observer`` sees us at ``address``."""
-        network = observer[0].rpartition("." if "." in observer[0] else ":")[0]
-        self._seen.pop(network, None)
-        self._seen[network] = (clock.monotonic(), address)
-        if len(self._seen) > OBSERVER_LIMIT:
-            del self._seen[next(iter(self._seen))]
+    def allow(self, source: Address, target: Address, acquainted: bool, size: int, now: float) -> bool:
+        """Whether to send a puncture to ``target`` for a request of ``size`` bytes from ``source``.
 
-    def mapping(self, own: Address) -> str:
-        """One of the values of :class:`AddressMapping`, for a node that has the address ``own``."""
-        horizon = clock.monotonic() - OBSERVER_LIFETIME
-        seen = [address for stamp, address in self._seen.values() if stamp >= horizon]
-        if len(seen) < OBSERVERS_NEEDED:
+        :param acquainted: whether the source is known, such as a peer or a tracker. All unknown sources together get
+            one puncture for each ``PUNCTURE_SIZE`` bytes that they send.
+        """
+        victim = network_of(target[0], *HOST_BITS)
+        if acquainted:
+            return (self._acquaintances.take(network_of(source[0], *HOST_BITS), now=now)
+                    and self._targets.take(victim, now=now))
+        self._credit = min(self._credit + size, 10 * PUNCTURE_SIZE)
+        if self._credit < PUNCTURE_SIZE or not self._targets.take(victim, now=now):
+            return False
+        self._credit -= PUNCTURE_SIZE
+        return True
+
+
+class _Expected(NamedTuple):
+    """An introduced peer whose puncture is expected: its addresses, and others that punctures came from."""
+
+    introduced: tuple[Address, ...]
+    observed: list[Address]
+
+
+class Nat:
+    """What one overlay knows of the NATs between it and its peers."""
+
+    __slots__ = ("_detours", "_expected", "_ipv4", "_ipv6", "punctures")
+
+    def __init__(self) -> None:
+        self._ipv4 = OwnAddressVote()
+        self._ipv6 = OwnAddressVote()
+        self._expected: ExpiringDict[int, _Expected] = ExpiringDict(EXPECTED_LIMIT, EXPECTED_LIFETIME)
+        self._detours: BoundedDict[Address, str] = BoundedDict(DETOUR_LIMIT)
+        self.punctures = PunctureBudget()
+
+    # Our own address
+
+    def learn_own_address(self, witness: Peer, seen: Address, is_lan: bool, now: float) -> Address | None:
+        """Hear that ``witness`` says that it sees us at ``seen``.
+
+        :param is_lan: whether ``seen`` is one of a private network: there is no vote on these, as each holds in its own
+            network only.
+        :returns: our address of the same family as ``seen``, as far as is known now; ``None`` if ``witness`` cannot
+            see us at ``seen``, or if no node can be there.
+        """
+        voter = witness_address(witness, seen)
+        if voter is None or is_overlay_host(seen[0]) or not is_somewhere(seen):
+            return None
+        if is_lan:
+            return seen
+        vote = self._ipv6 if ":" in seen[0] else self._ipv4
+        vote.hear(voter, seen, now)
+        result = vote.tally()
+        return None if result is None else result.address
+
+    def mapping(self, own: Address, now: float) -> str:
+        """How our IPv4 address ``own`` is translated: a value of :class:`AddressMapping`."""
+        if len(self._ipv4) < WITNESSES_NEEDED:
             return AddressMapping.UNKNOWN
-        host, _ = Counter(address[0] for address in seen).most_common(1)[0]
-        there = [address for address in seen if address[0] == host]
-        address, count = Counter(there).most_common(1)[0]
-        if len(there) < OBSERVERS_NEEDED:
+        result = self._ipv4.tally(now - WITNESS_LIFETIME)
+        if result is None or result.votes_for_host < WITNESSES_NEEDED:
             return AddressMapping.UNKNOWN
-        if 2 * count < len(there):
+        if 2 * result.votes < result.votes_for_host:
             return AddressMapping.ENDPOINT_DEPENDENT
-        return AddressMapping.NONE if address == own else AddressMapping.ENDPOINT_INDEPENDENT
+        return AddressMapping.NONE if result.address == own else AddressMapping.ENDPOINT_INDEPENDENT
+
+    def connection_type(self, own: Address, now: float) -> str:
+        """What requests tell of the mapping: "unknown", "public" or "symmetric-NAT".
+
+        See doc/protocol/discovery.md section 3.1.
+        """
+        return CONNECTION_TYPES.get(self.mapping(own, now), "unknown")
+
+    # Where peers are
+
+    def second_tries(self, address: Address, own_lan: Address, own_wan: Address, is_lan: bool,
+                     now: float) -> list[Address]:
+        """Where to send a second request to a peer that did not answer at ``address``.
+
+        That is the same address, and those that the NAT of the peer may have given it for us. Nothing is sent without a
+        NAT on our side: then the punctures of the other side show the way.
+
+        :param is_lan: whether ``address`` is one of a private network.
+        """
+        if own_lan == own_wan:
+            return []
+        if is_lan or self.mapping(own_lan, now) == AddressMapping.ENDPOINT_DEPENDENT:
+            return [address]
+        predicted = predicted_addresses(address)
+        for other in predicted:
+            self.note_path(other, PeerPath.PREDICTED)
+        return [address, *predicted]
+
+    def expect_puncture(self, identifier: int, addresses: Iterable[Address], now: float) -> None:
+        """Note that the answer to our request with ``identifier`` introduced the peer with these ``addresses``.
+
+        The peer that is asked to puncture learns the identifier, which was chosen at random.
+        """
+        self._expected.set(identifier, _Expected(tuple(addresses), []), now)
+
+    def learn_from_puncture(self, identifier: int, source: Address, now: float) -> bool:
+        """Note a puncture; whether it shows that an introduced peer is not where it was said to be, but at ``source``.
+
+        A NAT may give the puncture another source port than the one that was told, and the peer can be reached only
+        there. So the source must be at an introduced host. Each source is learned once.
+        """
+        expected = self._expected.get(identifier, now=now)
+        if (expected is None or source in expected.introduced or source in expected.observed
+                or len(expected.observed) >= SOURCES_PER_INTRODUCTION
+                or all(source[0] != address[0] for address in expected.introduced)):
+            return False
+        expected.observed.append(source)
+        return True
+
+    def note_path(self, address: Address, path: str) -> None:
+        """Note that ``address`` was found by this ``path``, a value of :class:`PeerPath`."""
+        self._detours[address] = path
+
+    def path_to(self, address: Address, is_lan: bool) -> str:
+        """How the way to ``address`` was found."""
+        return PeerPath.LAN if is_lan else self._detours.get(address, PeerPath.DIRECT)
+
+
+def witness_address(peer: Peer, seen: Address) -> Address | None:
+    """The address of ``peer`` that counts when it says that it sees us at ``seen``: one of the same family.
+
+    ``None`` if it has none: then it cannot have got a packet from there. Neither LAN addresses, which a peer tells
+    itself, nor those of relayed peers count.
+    """
+    address = peer.addresses.get(UDPv6Address if ":" in seen[0] else UDPv4Address, peer.address)
+    if (":" in address[0]) != (":" in seen[0]) or isinstance(address, (RelayedAddress, UDPv4LANAddress)):
+        return None
+    return address
+
+
+def is_open(peer: Peer | None, now: float) -> bool:
+    """Whether ``peer`` has just sent something, so that the way to it needs no puncture."""
+    return peer is not None and peer.proven and now < peer.last_heard + OPEN_FOR
+
+
+def puncture_target(lan_walker: Address, wan_walker: Address, own_wan: Address) -> Address:
+    """Where a puncture goes: to the LAN address of a walker that is behind our own NAT, else to its WAN address."""
+    return lan_walker if wan_walker[0] == own_wan[0] else wan_walker
 
 
 def predicted_addresses(address: Address) -> list[Address]:

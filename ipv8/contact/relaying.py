@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
-from weakref import WeakMethod
 
 from .. import clock
 from ..lazy_community import EZPackOverlay, raising, try_decode
-from ..messaging.address import RelayedAddress
+from ..messaging.address import RelayedAddress, has_network_address
 from ..messaging.interfaces.network_stats import DropCounter
+from ..messaging.interfaces.routes import Route
 from ..messaging.payload_relay import RelayPayload
 from ..messaging.readers import Refusal
 from ..overlay import SettingsClass
@@ -48,6 +48,8 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
     #: Whether packets are carried, for others and for this overlay.
     relay: bool = False
 
+    _relayed_prefix: bytes | None = None
+
     def __init__(self, settings: SettingsClass) -> None:
         super().__init__(settings)
         self.relay = (self.relayable and getattr(settings, "relay", True)
@@ -57,16 +59,32 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
     def _relay_state(self) -> RelayState:
         return RelayState()
 
+    def accepts_route(self, route: Route) -> bool:
+        """Whether packets that come by ``route`` are handled: those that peers carry are, while ``relay`` is set."""
+        return route is not Route.RELAY or bool(self.relay)
+
+    def _start_relaying(self, prefix: bytes) -> None:
+        """Send the packets with ``prefix`` that are for relayed addresses."""
+        self._relayed_prefix = prefix
+        self.endpoint.routes.carriers.register(prefix, self._have_carried)
+
+    def _stop_relaying(self) -> None:
+        """Carry nothing any more."""
+        self.relay = False
+        if self._relayed_prefix is not None:
+            self.endpoint.routes.carriers.unregister(self._relayed_prefix, self._have_carried)
+            self._relayed_prefix = None
+
     async def unload(self) -> None:
         """Carry nothing any more, stop listening and end all tasks."""
-        self.relay = False
+        self._stop_relaying()
         await super().unload()
 
     @raising
     def on_relay(self, source_address: Address, data: bytes) -> Refusal | None:
         """Message 230: take in what is for us, and carry what is for somebody else."""
         neighbour = self.network.get_verified_by_address(source_address)
-        if not self.relay or neighbour is None or isinstance(source_address, RelayedAddress):
+        if not self.relay or neighbour is None or not has_network_address(source_address):
             self.drops.count(DropCounter.UNSOLICITED)
             return None
         signer = try_verify(self, source_address, data)
@@ -93,7 +111,7 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
         self._relay_state.routes.note((overlay_host(author.mid), RELAYED_PORT), author)
         target = self._relay_state.routes.hop(destination) or self._find_target(destination)
         if (target is None or target == author or not target.proven or target not in self.network.verified_peers
-                or isinstance(target.address, RelayedAddress)):
+                or not has_network_address(target.address)):
             self.drops.count(DropCounter.NO_ROUTE)
         elif self._relay_state.budget.allow(author.mid, target.mid, len(envelope)):
             self.endpoint.send(target.address, envelope)
@@ -113,46 +131,35 @@ class RelayProtocol(EZPackOverlay[SettingsClass]):
         if is_overlay_host(host) and host != overlay_host(self.my_peer.mid):
             self.drops.count(DropCounter.NO_ROUTE)
             return
-        source = self._relayed_address(overlay_host(author), RELAYED_PORT)
+        source = RelayedAddress(overlay_host(author), RELAYED_PORT)
         self._relay_state.routes.note(source, carrier)
-        for listener in self.endpoint.prefix_listeners(payload.packet[:MESSAGE_ID_OFFSET]):
-            if getattr(listener, "relay", False):
-                listener.on_packet((source, payload.packet))
+        self.endpoint.gate.receive((source, payload.packet), Route.RELAY)
 
-    def _relayed_address(self, host: str, port: int) -> RelayedAddress:
-        """An address to which :meth:`_send_by_relay` sends, as long as this overlay exists."""
-        carrier = WeakMethod(self._send_by_relay)
-
-        def carry(address: RelayedAddress, packet: bytes) -> None:
-            send = carrier()
-            if send is not None:
-                send(address, packet)
-        return RelayedAddress.by(carry, host, port)
-
-    def _send_by_relay(self, address: Address, packet: bytes) -> None:
-        """Ask the peer by which ``address`` is reached to carry ``packet`` there."""
+    def _have_carried(self, address: Address, packet: bytes) -> bool:
+        """Ask the peer by which the relayed ``address`` is reached to carry ``packet`` there; whether there is one."""
         carrier = self._relay_state.routes.hop(address)
-        if (not self.relay or carrier is None or carrier not in self.network.verified_peers
-                or isinstance(carrier.address, RelayedAddress) or len(packet) > MAX_RELAYED_SIZE):
-            self.drops.count(DropCounter.NO_ROUTE)
-            return
+        if carrier is None or carrier not in self.network.verified_peers or len(packet) > MAX_RELAYED_SIZE:
+            return False
+        return self._send_envelope(carrier, address, packet)
+
+    def _send_envelope(self, carrier: Peer, destination: Address, packet: bytes) -> bool:
+        """Ask ``carrier`` to carry ``packet`` to ``destination``; whether that could be done."""
+        if not (self.relay and has_network_address(carrier.address)):
+            return False
         state = self._relay_state
         state.last_counter = max(state.last_counter + 1, int(clock.time() * 1e6))
-        payload = RelayPayload(address, state.last_counter, packet)
+        payload = RelayPayload(destination, state.last_counter, packet)
         self.endpoint.send(carrier.address, self.ezr_pack(RelayPayload.msg_id, payload))
+        return True
 
-    def _way_by_relay(self, introducer: Peer, address: Address) -> RelayedAddress | None:
-        """How a stranger at ``address`` may be reached through who introduced it; ``None`` if that may not be tried."""
-        if (not self.relay or isinstance(introducer.address, RelayedAddress)
-                or not self._relay_state.budget.may_attempt(introducer.mid, address)):
-            return None
-        way = self._relayed_address(*address)
-        self._relay_state.routes.note(way, introducer)
-        return way
+    def _may_ask_to_carry(self, introducer: Peer, address: Address) -> bool:
+        """Whether who introduced a stranger at ``address`` may be asked to carry a first request there."""
+        return (bool(self.relay) and has_network_address(introducer.address)
+                and self._relay_state.budget.may_attempt(introducer.mid, address))
 
-    def _has_room_for_relayed(self, address: RelayedAddress) -> bool:
+    def _has_room_for_relayed(self, address: Address) -> bool:
         """Whether somebody new may become a peer who can be reached through others only."""
-        relayed = [peer.address for peer in self.get_peers() if isinstance(peer.address, RelayedAddress)]
+        relayed = [peer.address for peer in self.get_peers() if not has_network_address(peer.address)]
         routes = self._relay_state.routes
         carrier = routes.hop(address)
         return (len(relayed) < RELAYED_PEERS

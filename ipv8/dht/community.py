@@ -1,27 +1,35 @@
-"""The DHT as applications use it: storing, finding, and keeping both possible (spec 07 section 10)."""
+"""The DHT as applications use it: the messages of its nodes, and storing and finding values.
 
+See doc/protocol/dht.md sections 8 and 9.
+"""
+
+# ruff: noqa: ARG002 - handlers take what messages bring
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict, deque
-from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
-from .. import clock, entropy
-from ..taskmanager import task
+from .. import clock
+from ..community import Community, CommunitySettings
+from ..messaging.address import UDPv4Address, UDPv6Address
+from ..messaging.inet import is_global
+from ..messaging.serialization import ListOf
+from ..peerdiscovery.network import Network
+from ..reexports import reexports
+from ..requestcache import RequestCache
+from ..util import fail
 from . import DHTError
+from .admission import Admission
+from .answers import MAX_NODES_IN_FIND, MAX_VALUES_IN_FIND, find_answer
 from .churn import PingChurn
 from .crawl import MAX_CRAWL_NODES, MAX_CRAWL_REQUESTS, MAX_CRAWL_TASKS, Crawl
-from .finder import DHTFinder, FindResultType, gather_without_errors, merge_results
-from .lookup import LookupOptions
-from .node import (
-    MAX_ENTRY_AGE,
-    MAX_NODES_IN_FIND,
-    MAX_VALUES_IN_FIND,
-    MAX_VALUES_IN_STORE,
-    TARGET_NODES,
-)
+from .driver import Driver, gather_without_errors
+from .finder import Finder
+from .findings import Findings, FindResultType, merge_results
+from .lookup import TARGET_NODES, LookupOptions
+from .maintenance import PING_INTERVAL, Exploration, Publications, silent_nodes, stale_buckets
+from .moments import Moment
 from .payload import (
     FindRequestPayload,
     FindResponsePayload,
@@ -33,123 +41,381 @@ from .payload import (
     StoreResponsePayload,
     StrPayload,
 )
-from .persistence import Snapshot
-from .requests import Request
+from .replication import MAX_VALUES_IN_STORE, Replicator, StoreTargets
+from .requests import Request, Requester, receive_request, receive_response
 from .routing import Bucket, Node, RoutingTable, calc_node_id, distance
-from .storage import Storage
+from .storage import Storage, lifetime
+from .timing import Measurements
+from .tokens import TOKEN_EXPIRATION_TIME, ReceivedTokens, TokenIssuer
 from .values import (
     DHT_ENTRY_STR,
     DHT_ENTRY_STR_SIGNED,
+    MAX_ENTRY_AGE,
     MAX_ENTRY_SIZE,
+    MAX_VERSION_LEAD,
     DHTValue,
+    ValueReader,
+    ValueSigner,
+    keep,
     key_for,
+    newest,
     normalise_key,
+    unsigned,
 )
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Iterable
 
-    from ..community import CommunitySettings
+    from ..messaging.address import Address
+    from ..messaging.serialization import Serializer
+    from ..peer import Peer
+    from ..peerdiscovery.discovery import DiscoveryStrategy
+    from .persistence import Snapshot
 
-__all__ = [
-    "DHT_ENTRY_STR",
-    "DHT_ENTRY_STR_SIGNED",
-    "MAX_CRAWL_NODES",
-    "MAX_CRAWL_REQUESTS",
-    "MAX_CRAWL_TASKS",
-    "MAX_ENTRY_AGE",
-    "MAX_ENTRY_SIZE",
-    "MAX_NODES_IN_FIND",
-    "MAX_VALUES_IN_FIND",
-    "MAX_VALUES_IN_STORE",
-    "PING_INTERVAL",
-    "TARGET_NODES",
-    "TOKEN_EXPIRATION_TIME",
-    "Bucket",
-    "Crawl",
-    "DHTCommunity",
-    "DHTError",
-    "DHTValue",
-    "FindRequestPayload",
-    "FindResponsePayload",
-    "FindResultType",
-    "LookupOptions",
-    "Node",
-    "NodePacker",
-    "PingChurn",
-    "PingRequestPayload",
-    "PingResponsePayload",
-    "Request",
-    "RoutingTable",
-    "SignedStrPayload",
-    "Storage",
-    "StoreRequestPayload",
-    "StoreResponsePayload",
-    "StrPayload",
-    "calc_node_id",
-    "distance",
-    "gather_without_errors",
-    "key_for",
-    "merge_results",
-]
+__all__ = ["DHT_ENTRY_STR", "DHT_ENTRY_STR_SIGNED", "MAX_CRAWL_NODES", "MAX_CRAWL_REQUESTS", "MAX_CRAWL_TASKS",
+           "MAX_ENTRY_AGE", "MAX_ENTRY_SIZE", "MAX_NODES_IN_FIND", "MAX_VALUES_IN_FIND", "MAX_VALUES_IN_STORE",
+           "PING_INTERVAL", "TARGET_NODES", "TOKEN_EXPIRATION_TIME", "Bucket", "Crawl", "DHTCommunity", "DHTError",
+           "DHTSettings", "DHTValue", "FindRequestPayload", "FindResponsePayload", "FindResultType", "LookupOptions",
+           "Node", "NodePacker", "PingChurn", "PingRequestPayload", "PingResponsePayload", "Request", "RoutingTable",
+           "SignedStrPayload", "Storage", "StoreRequestPayload", "StoreResponsePayload", "StrPayload", "calc_node_id",
+           "distance", "gather_without_errors", "key_for", "merge_results"]
 
-PING_INTERVAL = 25
-"""Seconds between two pings to a node that is to remember this one."""
-TOKEN_EXPIRATION_TIME = 600
-"""Seconds after which a received token is forgotten."""
-TOKEN_MAINTENANCE_INTERVAL = 300
-NODE_MAINTENANCE_INTERVAL = 60
-VALUE_MAINTENANCE_INTERVAL = 3600
-STALE_BUCKET_AGE = 900
-"""Seconds without a change after which the nodes of a bucket are looked for."""
-
-SWEEP_INTERVAL = 10.0
-"""Seconds between two looks for nodes that should be pinged."""
-SWEEP_SIZE = 4
-"""Nodes of each table that are pinged then."""
-SILENT_SECONDS = 60.0
-"""A node that was not heard of for so long is pinged."""
-
-REPUBLISH_INTERVAL = 2700.0
-"""Seconds after which a value is stored again: it would live 3600."""
-REPUBLISH_JITTER = 0.2
-REPUBLISH_CHECK_INTERVAL = 60.0
-
-@dataclass
-class Publication:
-    """Something that is stored again and again."""
-
-    key: bytes
-    value: bytes
-    due: float
+NOWHERE = (("0.0.0.0", 0), ("::1", 0))  # noqa: S104 - what the wire says for "no address"
 
 
-class DHTCommunity(DHTFinder):
+class DHTSettings(CommunitySettings):
+    """What a DHT is built from."""
+
+    #: The path of a file in which values and nodes survive a restart.
+    dht_database: str | None = None
+
+
+class DHTCommunity(Community):
     """A distributed hash table: values of at most 170 bytes under keys of 20 bytes.
 
-    Other keys are padded with zero bytes or cut, as on the wire. With ``dht_database``, the path of a file, among the
-    settings, values and nodes survive a restart.
+    Other keys are padded with zero bytes or cut, as on the wire.
+
+    The handlers of messages check what arrived, and leave the rest to parts that have no sockets: ``admission`` limits
+    requests, ``token_issuer`` makes tokens, ``finder`` and ``replicator`` carry out lookups and stores.
     """
 
+    community_id = bytes.fromhex("8d0be1845d74d175f178197cad001591d04d73cc")
+    settings_class: ClassVar[type[Any]] = DHTSettings
+    relayable = False  # others are told the addresses of nodes
+
     def __init__(self, settings: CommunitySettings) -> None:
-        super().__init__(settings)
-        self._publications: dict[tuple[bytes, bytes], Publication] = {}
-        self._looked_around: dict[bytes, float] = {}
+        shared = settings.network
+        # Nodes are no peers of other overlays: there may be thousands of them, and they come and go.
+        own_settings = copy(settings)
+        own_settings.network = Network()
+        own_settings.network.blacklist.extend(shared.blacklist)
+        own_settings.keep_alive = False  # the routing tables look after the nodes
+        super().__init__(own_settings)
+        self._shared_network = shared
+        shared.register_service_provider(self.community_id, self)
+        shared.blacklist_mids.append(self.my_peer.mid)
+        self.request_cache = RequestCache()
+        #: The nodes that this one knows, by the class of their addresses.
+        self.routing_tables: dict[type[Any], RoutingTable] = {}
+        #: The values that this node stores, by the class of the addresses of the nodes that sent them.
+        self.storages: dict[type[Any], Storage] = {}
+        #: When which token was received, by the id of the node that sent it.
+        self.tokens = ReceivedTokens()
+        self.token_issuer = TokenIssuer()
+        self.token_secrets = self.token_issuer.secrets
+        self.admission = Admission(len(self.my_peer.key_bin) + self.my_peer.public_key.get_signature_length())
+        self.measurements = Measurements()
+        self.requester = Requester(self, self.measurements, self.admission)
+        self.driver = Driver()
+        self.finder = Finder(self.driver, self.requester, self.measurements, self.my_peer.mid,
+                             lambda value: self.unserialize_value(value))  # noqa: PLW0108 - programs may replace it
+        self.replicator = Replicator(self.driver, self.requester, self.tokens, self.measurements)
+        self.publications = Publications()
+        self._value_reader = ValueReader()
+        self._value_signer = ValueSigner(self.my_peer.key)  # type: ignore[arg-type]  # our own key is a private one
+        self._exploration = Exploration()
+        for payload_class, handler in (
+            (PingRequestPayload, self.on_ping_request), (PingResponsePayload, self.on_ping_response),
+            (StoreRequestPayload, self.on_store_request), (StoreResponsePayload, self.on_store_response),
+            (FindRequestPayload, self.on_find_request), (FindResponsePayload, self.on_find_response),
+        ):
+            self.add_message_handler(payload_class, handler)
+
         self.token_maintenance()
-        self.register_task("token_maintenance", self.token_maintenance, interval=TOKEN_MAINTENANCE_INTERVAL)
-        self.register_task("node_maintenance", self.node_maintenance, interval=NODE_MAINTENANCE_INTERVAL)
-        self.register_task("value_maintenance", self.value_maintenance, interval=VALUE_MAINTENANCE_INTERVAL)
-        self.register_task("sweep", self.sweep, interval=SWEEP_INTERVAL)
-        self.register_task("look_around", self.look_around, interval=SWEEP_INTERVAL)
-        self.register_task("republish", self.republish, interval=REPUBLISH_CHECK_INTERVAL)
-        path = getattr(settings, "dht_database", None)
-        self.memory = Snapshot(self, path) if path else None
+        for name, maintenance, interval in (
+            ("token_maintenance", self.token_maintenance, 300), ("node_maintenance", self.node_maintenance, 60),
+            ("value_maintenance", self.value_maintenance, 3600), ("sweep", self._sweep, 10),
+            ("look_around", self._look_around, 10),
+        ):
+            self.register_task(name, maintenance, interval=interval)
+        self.register_task("republish", self.publications.store_due, self._publish, interval=60)
+        # Programs also build a DHT from plain CommunitySettings, which take any setting.
+        path = getattr(settings, "dht_database", DHTSettings.dht_database)
+        self.snapshot = self._restore(path) if path else None
+
+    def _restore(self, path: str) -> Snapshot:
+        """Read a database, contact the nodes in it, and write to it from now on."""
+        from .persistence import CONTACT_INTERVAL, SAVE_INTERVAL, Snapshot
+
+        snapshot = Snapshot(path, self.storages, self.routing_tables)
+        for number, address in enumerate(snapshot.restore(self.unserialize_value)):
+            self.register_anonymous_task("contact", self.walk_to, address, delay=number * CONTACT_INTERVAL)
+        self.register_task("save", snapshot.save, interval=SAVE_INTERVAL)
+        return snapshot
 
     async def unload(self) -> None:
-        """Remember what there is, if that was asked for, end all lookups and requests, and stop."""
-        if self.memory is not None:
-            self.memory.close()
-        await super().unload()
+        """End all lookups and requests, stop, and write the database if there is one."""
+        await self.driver.stop()
+        try:
+            await self.request_cache.shutdown()
+            await super().unload()
+        finally:
+            self._shared_network.unregister_service_provider(self.community_id, self)
+            if self.my_peer.mid in self._shared_network.blacklist_mids:
+                self._shared_network.blacklist_mids.remove(self.my_peer.mid)
+            if self.snapshot is not None:
+                await self.snapshot.close()
+
+    def get_serializer(self) -> Serializer:
+        """The serializer of a community, with a format for lists of nodes."""
+        serializer = super().get_serializer()
+        serializer.add_packer("node-list", ListOf(NodePacker(serializer)))
+        return serializer
+
+    def get_available_strategies(self) -> dict[str, type[DiscoveryStrategy[Any]]]:
+        """The strategies that a configuration may name for this overlay."""
+        return {"PingChurn": PingChurn}
+
+    # Address families
+
+    def get_address_class(self, node: Peer) -> type[Any]:
+        """The class of the address of ``node``, by which address families are told apart."""
+        return type(node.address) if isinstance(node.address, tuple) else UDPv4Address
+
+    def get_my_node_id(self, node: Peer) -> bytes:
+        """The id of this node as ``node`` sees it."""
+        return self._id_in(self.get_address_class(node))
+
+    def _id_in(self, family: type[Any]) -> bytes:
+        return calc_node_id(self.my_peer.addresses.get(family) or self.my_estimated_wan, self.my_peer.mid)
+
+    def get_routing_table(self, node: Peer) -> RoutingTable:
+        """The routing table for the address family of ``node``."""
+        family = self.get_address_class(node)
+        if family not in self.routing_tables:
+            self.routing_tables[family] = RoutingTable(self._id_in(family))
+        return self.routing_tables[family]
+
+    def get_storage(self, node: Peer) -> Storage:
+        """The storage for the address family of ``node``."""
+        family = self.get_address_class(node)
+        if family not in self.storages:
+            self.storages[family] = Storage(self._id_in(family))
+        return self.storages[family]
+
+    def _follow_own_address(self) -> None:
+        """Order nodes and values anew if the address of this node, and so its id, has changed."""
+        for family, table in self.routing_tables.items():
+            if table.my_node_id != self._id_in(family):
+                self.routing_tables[family] = table.around(self._id_in(family))
+        for family, storage in self.storages.items():
+            storage.move(self._id_in(family))
+
+    # Getting to know nodes
+
+    def introduction_request_callback(self, peer: Peer, dist: Any, payload: Any) -> None:
+        """Take the sender of an introduction request for a node."""
+        self.on_node_discovered(peer.public_key.key_to_bin(), peer.address)
+
+    def introduction_response_callback(self, peer: Peer, dist: Any, payload: Any) -> None:
+        """Take the sender of an introduction response for a node, whose address is proven by it."""
+        self._follow_own_address()
+        self.admission.prove(peer.address)
+        self.on_node_discovered(peer.public_key.key_to_bin(), peer.address)
+
+    def on_node_discovered(self, public_key_bin: bytes, source_address: Address) -> None:
+        """Ping somebody who may be a node, unless it is known already."""
+        if isinstance(source_address, UDPv6Address) and UDPv6Address not in self.my_peer.addresses:
+            return
+        if self.my_estimated_wan in NOWHERE or source_address in self.network.blacklist:
+            return
+        node = Node(public_key_bin, source_address)
+        if not self.get_routing_table(node).has(node.id):
+            stored = self.admit(node)
+            if stored is not None:
+                self.ping(stored)
+
+    def admit(self, node: Node) -> Node | None:
+        """Add ``node`` to its routing table if there is room for it and for its network; the object in the table."""
+        if node.mid == self.my_peer.mid:
+            return None
+        return self.get_routing_table(node).admit(node, diverse=self._is_public())
+
+    def _is_public(self) -> bool:
+        """Whether this node has a global address, so that other nodes need one too."""
+        return is_global(self.my_estimated_wan[0])
+
+    def get_requesting_node(self, peer: Peer) -> Node | None:
+        """Count a request of ``peer``, and take it for a node; ``None`` if it has sent too many lately."""
+        return self.admission.take(peer, self.get_routing_table(peer), self.admit)
+
+    def is_acquainted(self, address: Address) -> bool:
+        """Whether somebody at ``address`` is known; nodes that have answered are, whether or not they are peers."""
+        return self.admission.is_proven(address) or super().is_acquainted(address)
+
+    # Messages
+
+    def ping(self, node: Node) -> Future[Node | None]:
+        """Ask ``node`` whether it is there; the result is ``node``, or ``None`` if no answer comes in five seconds."""
+        return self.requester.ping(node)
+
+    @receive_request(PingRequestPayload)
+    def on_ping_request(self, peer: Peer, payload: PingRequestPayload, data: bytes) -> None:
+        """Message 1."""
+        if self.get_requesting_node(peer) is not None:
+            self.ez_send(peer, PingResponsePayload(payload.identifier))
+            self.on_pinged(peer)
+
+    def on_pinged(self, peer: Peer) -> None:
+        """Do more about a ping, which was answered; for subclasses."""
+
+    @receive_response(PingResponsePayload, "ping")
+    def on_ping_response(self, request: Request, payload: PingResponsePayload) -> None:
+        """Message 2."""
+        request.resolve(request.node)
+        self.on_ponged(request.node)
+
+    def on_ponged(self, node: Node) -> None:
+        """Do more about the answer to a ping; for subclasses."""
+
+    @receive_request(StoreRequestPayload)
+    def on_store_request(self, peer: Peer, payload: StoreRequestPayload, data: bytes) -> None:
+        """Message 3."""
+        if (self.get_requesting_node(peer) is None
+                or len(payload.values) > MAX_VALUES_IN_STORE
+                or any(len(value) > MAX_ENTRY_SIZE for value in payload.values)
+                or not self.check_token(peer, payload.token)):
+            return
+        self.admission.prove(peer.address)
+        max_age = lifetime(payload.target, self.get_routing_table(peer))
+        storage = self.get_storage(peer)
+        with storage.charged_to(peer.address[0]):
+            for value in payload.values if max_age else ():
+                self.add_value(payload.target, value, storage, max_age)
+        self.ez_send(peer, StoreResponsePayload(payload.identifier))
+
+    @receive_response(StoreResponsePayload, "store")
+    def on_store_response(self, request: Request, payload: StoreResponsePayload) -> None:
+        """Message 4."""
+        request.resolve(request.node)
+
+    @receive_request(FindRequestPayload)
+    def on_find_request(self, peer: Peer, payload: FindRequestPayload, data: bytes) -> None:
+        """Message 5."""
+        asking = self.get_requesting_node(peer)
+        if asking is None:
+            return
+        answer = find_answer(payload, asking, None if payload.force_nodes else self.get_storage(peer),
+                             self.get_routing_table(peer), self.admission.room(peer.address, len(data)))
+        if answer.puncturing is not None:
+            self.request_puncture(answer.puncturing, peer, payload)
+        self.ez_send(peer, FindResponsePayload(payload.identifier, self.generate_token(peer), answer.values,
+                                               answer.nodes))
+
+    @receive_response(FindResponsePayload, "find")
+    def on_find_response(self, request: Request, payload: FindResponsePayload) -> None:
+        """Message 6."""
+        node = request.node
+        self.tokens.note(node.id, payload.token)
+        self.admit(node)
+        wants_nodes = bool(request.params and request.params[0])
+        has_values = payload.values and not wants_nodes
+        request.resolve({"values": payload.values} if has_values else {"nodes": payload.nodes})
+
+    def request_puncture(self, node: Node, peer: Peer, payload: Any) -> None:
+        """Have ``node`` send a puncture to ``peer``, who sent ``payload``."""
+        packet = self.create_puncture_request(payload.lan_address, peer.address, payload.identifier % 65536)
+        self.endpoint.send(node.address, packet)
+
+    def generate_token(self, node: Peer) -> bytes:
+        """The token with which ``node`` may store values here for the next five minutes, at least."""
+        return self.token_issuer.make(node)
+
+    def check_token(self, node: Peer, token: bytes) -> bool:
+        """Whether ``node`` got this token from us lately, at the address that it has now."""
+        return self.token_issuer.accepts(node, token)
+
+    # Values
+
+    def serialize_value(self, data: bytes, sign: bool = True) -> bytes:
+        """The value with this content, signed by this node or not."""
+        return self._value_signer.sign(data) if sign else unsigned(data)
+
+    def unserialize_value(self, value: bytes) -> tuple[bytes, bytes | None, int] | None:
+        """Data, public key of the signer and version of a value; ``None`` if it is invalid."""
+        return self._value_reader.read(value)
+
+    def post_process_values(self, values: Iterable[bytes]) -> list[DHTValue]:
+        """The newest valid value of each signer, then the valid unsigned ones."""
+        return newest(entry for entry in map(self.unserialize_value, values) if entry is not None)
+
+    def add_value(self, key: bytes, value: bytes, storage: Storage, max_age: float = MAX_ENTRY_AGE) -> bool | None:
+        """Store a serialized value in ``storage``, if it is valid; ``False`` if it is not stored."""
+        entry = self.unserialize_value(value)
+        if entry is None or entry[2] > clock.time() + MAX_VERSION_LEAD:
+            return False
+        return keep(storage, key, value, entry, max_age)
+
+    # Finding
+
+    @overload
+    async def find_values(self, target: bytes, offset: int = ..., debug: Literal[False] = ...,
+                          options: LookupOptions | None = ...) -> tuple[DHTValue, ...]: ...
+
+    @overload
+    async def find_values(self, target: bytes, offset: int, debug: Literal[True],
+                          options: LookupOptions | None = ...) -> tuple[tuple[DHTValue, ...], list[Crawl]]: ...
+
+    async def find_values(self, target: bytes, offset: int = 0, debug: bool = False,
+                          options: LookupOptions | None = None) -> Any:
+        """Find the values of a key, those of each signer and the unsigned ones.
+
+        :param offset: the number of the first value that is wanted of each node.
+        :param debug: also return the records of the lookups, one for each address family.
+        :raises DHTError: if no node is known.
+        """
+        return await self.find(target, False, offset, debug, *(() if options is None else (options,)))
+
+    async def find_nodes(self, target: bytes, debug: bool = False, options: LookupOptions | None = None) -> Any:
+        """Find the nodes near to a key: of each address family those that answered, the nearest first.
+
+        :param debug: also return the records of the lookups, one for each address family.
+        :raises DHTError: if no node is known.
+        """
+        return await self.find(target, True, 0, debug, *(() if options is None else (options,)))
+
+    async def find(self, target: bytes, force_nodes: bool, offset: int, debug: bool,
+                   options: LookupOptions | None = None) -> Any:
+        """Look for nodes or values in all address families; see :meth:`find_nodes` and :meth:`find_values`."""
+        target, options = normalise_key(target), options or LookupOptions()
+        crawls = self.finder.begin(target, self.routing_tables.values(), force_nodes, offset)
+        if self.routing_tables and not crawls:
+            raise DHTError("No nodes found in the routing table")
+        nodes = await self.finder.finish(crawls, options, self._is_public())
+        result: FindResultType = nodes if force_nodes else tuple(self._evaluate(target, offset, crawls, options))
+        return (result, crawls) if debug else result
+
+    def _evaluate(self, target: bytes, offset: int, crawls: list[Crawl], options: LookupOptions) -> list[DHTValue]:
+        """The values that were found or are stored here; those that nodes lack are sent to these."""
+        own = [value for storage in self.storages.values() for value in storage.get(target, offset)]
+        findings = Findings(crawls, own, self.unserialize_value)
+        self.finder.distrust(findings.senders_of_invalid_values())
+        for crawl in crawls if options.cache and not self.driver.stopped else ():
+            values, nodes = findings.repair(crawl)
+            if values and nodes:
+                self.register_anonymous_task("repair", self._repair, target, values, nodes)
+        return self.post_process_values(findings.values)
 
     # Storing
 
@@ -167,144 +433,91 @@ class DHTCommunity(DHTFinder):
             raise DHTError("Maximum length exceeded")
         key = normalise_key(key)
         if republish:
-            due = clock.monotonic() + REPUBLISH_INTERVAL * (1 - REPUBLISH_JITTER * entropy.random())
-            self._publications[key, data] = Publication(key, value, due)
+            self.publications.add(key, data, value)
         return await self._publish(key, value)
 
     async def _publish(self, key: bytes, value: bytes) -> list[Node]:
         nodes = await self.find_nodes(key)
-        stored = await self._store(key, [value], nodes, TARGET_NODES)
+        stored = await self.store_on_nodes(key, [value], StoreTargets.nearest(nodes, TARGET_NODES))
         if not stored:
             raise DHTError("Failed to store value on DHT")
         return stored
 
     def unpublish(self, key: bytes, data: bytes) -> None:
-        """Stop to store a value again; what is stored expires within the hour."""
-        self._publications.pop((normalise_key(key), data), None)
+        """Do not store a value again; it expires within the hour."""
+        self.publications.remove(normalise_key(key), data)
 
-    async def republish(self) -> None:
-        """Store the published values again whose time has come."""
-        for publication in list(self._publications.values()):
-            now = clock.monotonic()
-            if publication.due <= now:
-                publication.due = now + REPUBLISH_INTERVAL * (1 - REPUBLISH_JITTER * entropy.random())
-                try:
-                    await self._publish(publication.key, publication.value)
-                except DHTError as e:
-                    publication.due = now + REPUBLISH_CHECK_INTERVAL
-                    self.logger.info("A value could not be stored again, and will be tried once more: %s", e)
-
-    @task
-    async def store_on_nodes(self, key: bytes, values: list[bytes], nodes: list[Node]) -> list[Node]:
+    def store_on_nodes(self, key: bytes, values: list[bytes], nodes: list[Node]) -> Future[list[Node]]:
         """Store serialized values, the first eight of them, on nodes whose tokens are known.
 
-        They are kept here as well if this node is among the nearest ones.
+        This node stores them as well if it is one of the nearest nodes. The work starts at once, awaited or not.
 
+        :param nodes: those of a :class:`StoreTargets` that do not confirm are replaced by its spares.
         :returns: the nodes that confirmed to have them.
         :raises DHTError: if there are no nodes, or there is a token for none of them.
         """
-        return await self._store(normalise_key(key), values, nodes, len(nodes))
+        targets = nodes if isinstance(nodes, StoreTargets) else StoreTargets(nodes)
+        key, values = normalise_key(key), list(values[:MAX_VALUES_IN_STORE])
+        families = targets.families(self.get_address_class)
+        for family in families if targets.own_copy else ():
+            if family.include(self.get_my_node_id(family[0]), key):
+                for value in reversed(values):
+                    self.add_value(key, value, self.get_storage(family[0]))
+        try:
+            replication = self.replicator.begin(families)
+        except DHTError as e:
+            return fail(e)
+        return self.register_anonymous_task("store_on_nodes", self.replicator.finish, replication, key, values)
 
-    async def _store(self, key: bytes, values: list[bytes], nodes: Iterable[Node], copies: int) -> list[Node]:
-        """Store values on the first ``copies`` nodes of each address family, and on others for those that fail."""
-        families: dict[type[Any], list[Node]] = defaultdict(list)
-        for node in nodes:
-            families[self.get_address_class(node)].append(node)
-        if not families:
-            raise DHTError("No nodes found for storing the key-value pairs")
-        values = list(values[:MAX_VALUES_IN_STORE])
-        now = clock.time()
-        for members in families.values():
-            self._keep_own_copy(key, values, members[:copies])
-        usable = [[node for node in members if self.tokens.usable(node.id, now)] for members in families.values()]
-        if not any(usable):
-            raise DHTError("Value was not stored")
-        confirmed = await asyncio.gather(*(self._replicate(key, values, members, copies) for members in usable))
-        return list(chain.from_iterable(confirmed))
-
-    def _keep_own_copy(self, key: bytes, values: list[bytes], nodes: list[Node]) -> None:
-        own_distance = distance(self.get_my_node_id(nodes[0]), key)
-        if len(nodes) < TARGET_NODES or own_distance < max(node.distance(key) for node in nodes):
-            storage = self.get_storage(nodes[0])
-            for value in reversed(values):
-                self.add_value(key, value, storage)
-
-    async def _replicate(self, key: bytes, values: list[bytes], nodes: list[Node], copies: int) -> list[Node]:
-        """Store values on the first nodes, and on the next one whenever one of them does not confirm in time."""
-        queue = deque(nodes)
-        waiting: dict[asyncio.Future[Any], float] = {}
-        late: set[asyncio.Future[Any]] = set()
-        confirmed: list[Node] = []
-        while len(confirmed) < copies and not (self.request_cache._shutdown or self._shutdown):
-            while queue and len(waiting) + len(confirmed) < copies:
-                node = queue.popleft()
-                delivery = self.register_anonymous_task("deliver", self.deliver, node, key, values)
-                waiting[delivery] = clock.monotonic() + self.round_trips.patience(node)
-            if not waiting and not late:
-                break
-            patience = max(0.0, min(waiting.values()) - clock.monotonic()) if waiting and queue else None
-            done, _ = await asyncio.wait({*waiting, *late}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            for delivery in done:
-                waiting.pop(delivery, None)
-                late.discard(delivery)
-                if not delivery.cancelled() and delivery.result() is not None:
-                    confirmed.append(delivery.result())
-            if queue:
-                now = clock.monotonic()
-                late.update(delivery for delivery, deadline in waiting.items() if deadline <= now)
-                waiting = {delivery: deadline for delivery, deadline in waiting.items() if deadline > now}
-        return confirmed
+    async def _repair(self, key: bytes, values: list[bytes], nodes: list[Node]) -> None:
+        with suppress(DHTError):
+            await self.store_on_nodes(key, values, StoreTargets(nodes, own_copy=False))
 
     # Maintenance
 
     async def node_maintenance(self) -> None:
         """Look for the nodes of buckets that have not changed for long."""
-        now = clock.time()
-        stale: dict[str, list[Bucket]] = defaultdict(list)
-        for table in self.routing_tables.values():
-            for bucket in table.trie.itervalues():
-                if now - bucket.last_changed > STALE_BUCKET_AGE:
-                    stale[bucket.prefix_id].append(bucket)
-        for buckets in stale.values():
+        now = Moment.now()
+        for buckets in stale_buckets(self.routing_tables.values()):
             try:
                 await self.find_values(buckets[0].generate_id())
             except DHTError:
-                self.logger.debug("There is nobody to ask for the nodes of a bucket")
+                self.logger.debug("No node is known that can be asked for the nodes of a bucket")
             for bucket in buckets:
                 bucket.last_changed = now
 
-    def sweep(self) -> None:
-        """Ping the nodes that were not heard of the longest, so that tables stay sound whatever strategies run."""
-        now = clock.time()
+    def _sweep(self) -> None:
         for table in self.routing_tables.values():
             for node in table.remove_bad_nodes():
                 self.network.remove_peer(node)
-            silent = [node for node in table.nodes() if now - node.last_response > SILENT_SECONDS
-                      and now - node.last_ping_sent > PING_INTERVAL]
-            for node in sorted(silent, key=lambda node: node.last_response)[:SWEEP_SIZE]:
+            for node in silent_nodes(table):
                 self.ping(node)
 
-    async def look_around(self) -> None:
-        """Get to know, and become known to, the nodes nearest to this one, now and then and at new addresses.
-
-        They are the ones who are asked for keys that this node is responsible for, and the other way round.
-        """
-        now = clock.monotonic()
-        own_ids = {table.my_node_id: table for table in self.routing_tables.values()}
-        self._looked_around = {own_id: since for own_id, since in self._looked_around.items() if own_id in own_ids}
-        for own_id, table in own_ids.items():
-            since = self._looked_around.get(own_id)
-            if (since is None or now - since > STALE_BUCKET_AGE) and table.closest_nodes(own_id, max_nodes=1):
-                self._looked_around[own_id] = now
-                await self._crawl(Crawl(own_id, table, force_nodes=True), LookupOptions())
+    async def _look_around(self) -> None:
+        for table in self._exploration.due(self.routing_tables.values()):
+            crawls = self.finder.begin(table.my_node_id, [table], force_nodes=True)
+            await self.finder.finish(crawls, LookupOptions(), self._is_public())
 
     def value_maintenance(self) -> None:
-        """Forget the values that have expired."""
+        """Remove the values that have expired."""
         for storage in self.storages.values():
             storage.clean()
 
     def token_maintenance(self) -> None:
-        """Change the secret that tokens are made with, and forget received tokens that are too old."""
-        self.renew_token_secret()
-        horizon = clock.time() - TOKEN_EXPIRATION_TIME
-        self.tokens.drop_older(horizon)
+        """Make tokens with a new secret, and drop received tokens that are too old."""
+        self.token_issuer.renew()
+        self.tokens.drop_expired()
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..lazy_community import lazy_wrapper as lazy_wrapper, lazy_wrapper_wd as lazy_wrapper_wd
+    from ..messaging.address import Address as Address
+    from ..messaging.serialization import Serializer as Serializer
+    from ..requestcache import RandomNumberCache as RandomNumberCache
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "..lazy_community": "lazy_wrapper lazy_wrapper_wd",
+        "..messaging.address": "Address",
+        "..messaging.serialization": "Serializer",
+        "..requestcache": "RandomNumberCache",
+    })

@@ -1,4 +1,4 @@
-"""What a lookup has found out so far, as applications see it (spec 07 section 10.3)."""
+"""The record of a lookup, as applications see it (doc/protocol/dht.md section 8)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Response = dict[str, list[Any]]
 
 @dataclass
 class TodoNode:
-    """A node to contact, and the one that can ask it to open the way, if that was not asked already."""
+    """A node to contact, and the node that can make it send a puncture, if that was not asked already."""
 
     node_to_contact: Node
     node_to_puncture: Node | None
@@ -59,11 +59,11 @@ class Crawl:
 
     @property
     def done(self) -> bool:
-        """Whether there is nobody left to contact."""
+        """Whether no node is left to contact."""
         return not self.nodes_todo or len(self.nodes_tried) >= MAX_CRAWL_REQUESTS
 
     def add_response(self, sender: Node, response: Response) -> None:
-        """Note an answer, and whom it says to contact next."""
+        """Note an answer, and the nodes in it that are to be contacted."""
         self.responses.append((sender, response))
         for index, node in enumerate(response.get("nodes", ())):
             if node in self.nodes_tried:

@@ -1,109 +1,82 @@
-"""Which addresses count as different places: caps on what one host or network may occupy (spec 07 section 17.2).
+"""Limits on what one host or one network may occupy (doc/protocol/dht.md section 13).
 
-The caps are about globally routable addresses only: those of private networks, loopback and test ranges are
-distinguished by nothing that costs an attacker anything, and whole deployments live on a few of them.
+They are for globally routable addresses only. Other addresses cost nothing, and many networks of nodes have no others.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
+
+from ..messaging.inet import HOST_BITS, is_global, network_of, parse_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..messaging.address import Address
 
-__all__ = ["PlaceCounter", "budget_key", "is_contactable", "is_global", "network_of", "room_for"]
+__all__ = ["PlaceCounter", "has_room", "is_contactable"]
 
 MAX_PER_HOST = 2
-"""Nodes of one IP address in a routing table."""
+"""Nodes of one host in a routing table."""
 MAX_PER_NETWORK_IN_BUCKET = 2
 """Nodes of one /24 (IPv6: /48) in a bucket."""
 MAX_PER_NETWORK_IN_TABLE = 8
 """Nodes of one /24 (IPv6: /48) in a routing table."""
 MAX_CONTACTS_PER_HOST = 2
-"""Nodes of one IP address that a lookup contacts."""
+"""Nodes of one host that a lookup contacts."""
 MAX_CONTACTS_PER_NETWORK = 3
 """Nodes of one /24 (IPv6: /48) that a lookup contacts."""
 
-REMEMBERED_HOSTS = 8192
-
-
-@lru_cache(maxsize=REMEMBERED_HOSTS)
-def network_of(host: str) -> str | None:
-    """A name for the /24 of a global IPv4 address or the /48 of a global IPv6 address, ``None`` for other hosts."""
-    try:
-        ip = ip_address(host)
-    except ValueError:
-        return None
-    if not ip.is_global or ip.is_multicast:
-        return None
-    return ip.exploded[:14] if ip.version == 6 else host.rpartition(".")[0]
-
-
-def is_global(host: str) -> bool:
-    """Whether ``host`` is an IP address on the public Internet."""
-    return network_of(host) is not None
-
-
-@lru_cache(maxsize=REMEMBERED_HOSTS)
-def budget_key(host: str) -> str:
-    """What budgets are kept for: an IPv4 address, or the /64 of an IPv6 address."""
-    if ":" not in host:
-        return host
-    try:
-        return IPv6Address(host).exploded[:19]
-    except ValueError:
-        return host
-
-
-@lru_cache(maxsize=REMEMBERED_HOSTS)
-def _is_unicast(host: str) -> bool:
-    try:
-        ip = ip_address(host)
-    except ValueError:
-        return False
-    return not (ip.is_multicast or ip.is_unspecified or host == "255.255.255.255")
+BROADCAST = "255.255.255.255"
 
 
 def is_contactable(address: Address, source: Address) -> bool:
     """Whether to believe ``source`` that there is a node at ``address``.
 
-    Public nodes have no business with private addresses.
+    Somebody at a global address who tells of a private one is not believed.
     """
     host, port = address[0], address[1]
-    return (0 < port < 65536 and _is_unicast(host)
-            and (is_global(host) or not is_global(source[0]) or not ip_address(host).is_private))
-
-
-def room_for(address: Address, bucket: Iterable[Address], table: Iterable[Address]) -> bool:
-    """Whether a table may take in one more node at ``address``, given the addresses in its bucket and in all of it."""
-    network = network_of(address[0])
-    if network is None:
-        return True
-    if sum(network_of(other[0]) == network for other in bucket) >= MAX_PER_NETWORK_IN_BUCKET:
+    if not 0 < port < 65536 or host == BROADCAST:
         return False
-    neighbours = [other[0] for other in table if network_of(other[0]) == network]
-    return len(neighbours) < MAX_PER_NETWORK_IN_TABLE and neighbours.count(address[0]) < MAX_PER_HOST
+    ip = parse_host(host)
+    if ip is None or ip.is_multicast or ip.is_unspecified:
+        return False
+    return not ip.is_private or not is_global(source[0])
+
+
+def has_room(host: str, bucket: Iterable[str], table: Iterable[str]) -> bool:
+    """Whether a node at ``host`` may be added to a routing table.
+
+    :param bucket: the hosts of the nodes in its bucket.
+    :param table: the hosts of all nodes in the table.
+    """
+    if not is_global(host):
+        return True
+    network = network_of(host)
+    if sum(network_of(other) == network for other in bucket) >= MAX_PER_NETWORK_IN_BUCKET:
+        return False
+    neighbours = [other for other in table if network_of(other) == network]
+    same_host = network_of(host, *HOST_BITS)
+    return (len(neighbours) < MAX_PER_NETWORK_IN_TABLE
+            and sum(network_of(other, *HOST_BITS) == same_host for other in neighbours) < MAX_PER_HOST)
 
 
 class PlaceCounter:
-    """How often each host and network was contacted."""
+    """Counts the contacts with each host and each network."""
 
     def __init__(self) -> None:
-        self._hosts: Counter[str] = Counter()
-        self._networks: Counter[str] = Counter()
+        self._hosts: Counter[bytes] = Counter()
+        self._networks: Counter[bytes] = Counter()
 
     def take(self, host: str) -> bool:
-        """Count one more contact with ``host``; ``False``, and not counted, if there were enough."""
-        network = network_of(host)
-        if network is None:
+        """Count another contact with ``host``; ``False``, and not counted, if there were enough."""
+        if not is_global(host):
             return True
-        if self._hosts[host] >= MAX_CONTACTS_PER_HOST or self._networks[network] >= MAX_CONTACTS_PER_NETWORK:
+        same_host, network = network_of(host, *HOST_BITS), network_of(host)
+        if (self._hosts[same_host] >= MAX_CONTACTS_PER_HOST
+                or self._networks[network] >= MAX_CONTACTS_PER_NETWORK):
             return False
-        self._hosts[host] += 1
+        self._hosts[same_host] += 1
         self._networks[network] += 1
         return True

@@ -1,7 +1,7 @@
 """Finding the nodes nearest to a key, or the values of a key: a state machine without sockets, tasks or clocks.
 
-Whoever runs it carries out what :meth:`Lookup.poll` says, tells it what came of that, and polls again when something
-happened or the :attr:`Lookup.deadline` has passed (spec 07 sections 10.7 and 19.2). All times are seconds of one clock
+Its user carries out what :meth:`Lookup.poll` returns, tells it what came of that, and polls again when something
+happened or the :attr:`Lookup.deadline` has passed (doc/protocol/dht.md section 8). All times are seconds of one clock
 that never goes back.
 """
 
@@ -11,28 +11,29 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..messaging.inet import is_global
 from .crawl import MAX_CRAWL_REQUESTS, MAX_CRAWL_TASKS, Crawl, Response
-from .diversity import PlaceCounter, is_contactable, is_global
+from .diversity import PlaceCounter, is_contactable
 from .routing import NODE_STATUS_BAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .routing import Node
-    from .timing import Pacer, Reachability, RoundTrips
+    from .timing import Measurements
 
-__all__ = ["Ask", "Lookup", "LookupOptions", "OpenWay", "Repeat", "Surroundings"]
+__all__ = ["Action", "Ask", "Lookup", "LookupOptions", "OpenWay", "Repeat", "Surroundings"]
 
 TARGET_NODES = 8
-"""The nodes nearest to a key that are responsible for it."""
+"""Nodes nearest to a key that store its values."""
 MAX_CONTACTS_WHILE_IMPROVING = 48
 """Nodes that a lookup contacts as long as it finds nearer ones."""
 MAX_NODES_PER_RESPONSE = 16
-"""Nodes of one answer that are looked at."""
+"""Nodes of one answer that are read."""
 MAX_CANDIDATES = 256
-"""Nodes that a lookup keeps in mind; the farthest one is forgotten first."""
+"""Nodes that a lookup keeps; the farthest one is dropped first."""
 NODE_PATIENCE_WITH_PUNCTURE = 3
-"""How much longer a node is waited for when the way to it is being opened."""
+"""A node that is to send a puncture is waited for longer by this factor."""
 
 
 class Ask(NamedTuple):
@@ -42,20 +43,24 @@ class Ask(NamedTuple):
 
 
 class OpenWay(NamedTuple):
-    """Send a find-request for the id of ``node`` to ``helper``, which thereby has ``node`` send us a puncture."""
+    """Send a find-request for the id of ``node`` to ``helper``, which makes ``node`` send us a puncture."""
 
     node: Node
     helper: Node
 
 
 class Repeat(NamedTuple):
-    """Send the same request to ``node`` again: the way should be open now."""
+    """Send the same request to ``node`` again: its NAT should let us through now."""
 
     node: Node
 
 
+Action = Ask | OpenWay | Repeat
+"""What a lookup wants done."""
+
+
 class State(Enum):
-    """Where a candidate stands."""
+    """What has happened to a candidate."""
 
     FRESH = auto()
     WAITING = auto()
@@ -66,7 +71,12 @@ class State(Enum):
 
 @dataclass(eq=False)
 class Candidate:
-    """A node that a lookup knows of."""
+    """A node that a lookup has heard of.
+
+    :param helper: the node that told of it.
+    :param opened: whether the helper was asked to have it send a puncture.
+    :param admitted: whether it is within the limits of its host and its network.
+    """
 
     node: Node
     distance: int
@@ -81,9 +91,9 @@ class Candidate:
 class LookupOptions:
     """How to look something up.
 
-    :param quorum: a lookup of values ends when so many of the nearest nodes have sent the same sound values, or one
-        more has sent any. A larger one finds what some nodes hide; :data:`TARGET_NODES` asks everybody responsible.
-    :param paths: among how many lookups that share no node the effort is divided.
+    :param quorum: a lookup of values ends when this many of the nearest nodes have sent the same valid values, or one
+        more has sent any. A larger number finds values that some nodes hide; 8 asks all nodes that store a key.
+    :param paths: the number of lookups that run side by side and contact different nodes.
     :param cache: whether found values are stored on the nearest node that lacks them.
     """
 
@@ -94,29 +104,31 @@ class LookupOptions:
 
 @dataclass
 class Surroundings:
-    """What a lookup takes from, and shares with, others of the same node."""
+    """What a lookup takes from its node, and shares with others that look for the same.
+
+    :param my_mid: the mid of this node, which asks nothing of itself.
+    :param measurements: how nodes have answered so far.
+    :param is_distrusted: whether a node has sent invalid values before.
+    :param is_valid: whether a value is valid.
+    :param on_public_internet: whether this node has a global address; then other nodes need one too.
+    :param taken: the keys of the nodes that one of several lookups has contacted.
+    """
 
     my_mid: bytes
-    round_trips: RoundTrips
-    pacer: Pacer
-    reachability: Reachability
+    measurements: Measurements
     is_distrusted: Callable[[Node], bool] = lambda _node: False
-    """Whether a node has lied before."""
-    is_sound: Callable[[bytes], bool] = lambda _value: True
-    """Whether a value counts."""
+    is_valid: Callable[[bytes], bool] = lambda _value: True
     on_public_internet: bool = False
-    """Whether this node has a public address, so that others must have one too."""
     taken: set[bytes] = field(default_factory=set)
-    """The keys of the nodes that one of several disjoint lookups has contacted."""
 
 
 class Lookup:
     """One lookup in one routing table.
 
-    It ends when the :data:`TARGET_NODES` nearest nodes that are not given up have all answered, or, with values wanted,
-    when enough nodes have sent some.
+    It ends when the :data:`TARGET_NODES` nearest nodes that did not fail have all answered. A lookup of values also
+    ends when enough nodes have sent some.
 
-    :param crawl: the record to keep.
+    :param crawl: the record of the lookup.
     :param start: the nodes to begin with.
     :param width: how many nodes to wait for at a time.
     """
@@ -160,7 +172,7 @@ class Lookup:
             known.helper = helper
 
     def _settle(self) -> None:
-        """Sort the candidates and forget the farthest ones."""
+        """Sort the candidates and drop the farthest ones."""
         self._ordered.sort(key=lambda candidate: candidate.distance)
         for candidate in self._ordered[MAX_CANDIDATES:]:
             if candidate.state is State.FRESH:
@@ -171,18 +183,18 @@ class Lookup:
     # What happened
 
     def on_response(self, node: Node, response: Response) -> None:
-        """Take the answer of ``node`` to an :class:`Ask`, however late."""
+        """Take the answer of ``node`` to an :class:`Ask`; it may be late."""
         candidate = self._candidates.get(node.key_bin)
         if candidate is None or candidate.state is State.ANSWERED:
             return
         if candidate.helper is not None and not candidate.opened:
-            self._surroundings.reachability.tried(answered=True)
+            self._surroundings.measurements.open_ways.tried(answered=True)
         candidate.state = State.ANSWERED
         self.crawl.responses.append((node, response))
         if "values" in response:
-            sound = frozenset(filter(self._surroundings.is_sound, response["values"]))
-            if sound:
-                self._answers[node.key_bin] = sound
+            valid = frozenset(filter(self._surroundings.is_valid, response["values"]))
+            if valid:
+                self._answers[node.key_bin] = valid
         for other in response.get("nodes", ())[:MAX_NODES_PER_RESPONSE]:
             if self._is_acceptable(other, node):
                 self._add(other, node)
@@ -192,7 +204,7 @@ class Lookup:
         self._nearest = nearest
 
     def _is_acceptable(self, node: Node, sender: Node) -> bool:
-        """Whether to contact a node that ``sender`` told about."""
+        """Whether to contact a node that ``sender`` told of."""
         return (node.mid != self._surroundings.my_mid
                 and type(node.address) is self._family
                 and is_contactable(node.address, sender.address)
@@ -201,28 +213,28 @@ class Lookup:
                 and not self._surroundings.is_distrusted(node))
 
     def on_failure(self, node: Node) -> None:
-        """Give ``node`` up: it will not answer any more."""
+        """Note that ``node`` will not answer any more."""
         candidate = self._candidates.get(node.key_bin)
         if candidate is not None and candidate.state is not State.ANSWERED:
             candidate.state = State.FAILED
 
     def on_way_opened(self, node: Node) -> None:
-        """Note that the helper of ``node`` has answered, so that ``node`` has been asked to open the way."""
+        """Note that the helper of ``node`` has answered, so that ``node`` was asked for a puncture."""
         candidate = self._candidates.get(node.key_bin)
         if candidate is not None and candidate.state in {State.WAITING, State.LATE}:
             self._repeats.append(node)
 
     # What to do
 
-    def poll(self, now: float) -> list[Ask | OpenWay | Repeat]:
-        """What has to be done now; sets :attr:`finished` and :attr:`deadline`."""
-        actions: list[Ask | OpenWay | Repeat] = [Repeat(node) for node in self._repeats]
+    def poll(self, now: float) -> list[Action]:
+        """What is to be done now; sets :attr:`finished` and :attr:`deadline`."""
+        actions: list[Action] = [Repeat(node) for node in self._repeats]
         self._repeats.clear()
         for candidate in self._ordered:
             if candidate.state is State.WAITING and candidate.deadline <= now:
                 candidate.state = State.LATE
                 if not candidate.opened and candidate.helper is not None:
-                    self._surroundings.reachability.tried(answered=False)
+                    self._surroundings.measurements.open_ways.tried(answered=False)
                     actions += self._open_way(candidate, now)
         if self._has_enough_values():
             self.finished = True
@@ -233,7 +245,7 @@ class Lookup:
         for candidate in self._frontier():
             if candidate.state is not State.FRESH or len(waiting) >= self._limit() or self._is_exhausted():
                 continue
-            free_at = self._surroundings.pacer.free_at(candidate.node, now)
+            free_at = self._surroundings.measurements.pacer.free_at(candidate.node, now)
             if free_at > now:
                 resting = min(free_at, resting or free_at)
                 continue
@@ -250,7 +262,7 @@ class Lookup:
         return actions
 
     def _frontier(self) -> list[Candidate]:
-        """The nearest candidates that count, after those that may not be contacted were given up."""
+        """The nearest candidates that have not failed; those that may not be contacted fail here."""
         frontier: list[Candidate] = []
         for candidate in self._ordered:
             if candidate.state is State.FRESH and candidate.node.key_bin in self._surroundings.taken:
@@ -266,14 +278,14 @@ class Lookup:
         return frontier
 
     def _limit(self) -> int:
-        """How many answers to wait for at a time: of all nodes that are left, if the nearest one seems to be known."""
+        """How many answers to wait for at a time: more when the last answer named no nearer node."""
         return max(self.width, TARGET_NODES) if self._stagnant and self.crawl.force_nodes else self.width
 
     def _is_exhausted(self) -> bool:
         return self._contacts >= (MAX_CRAWL_REQUESTS if self._stagnant else MAX_CONTACTS_WHILE_IMPROVING)
 
     def _has_enough_values(self) -> bool:
-        """Whether enough of the nearest known nodes have sent values; anybody farther away may only pretend to."""
+        """Whether enough of the nearest known nodes have sent values; those of others do not count."""
         quorum = self.options.quorum
         if len(self._answers) < quorum:
             return False
@@ -281,15 +293,15 @@ class Lookup:
         answers = [self._answers[key] for key in keys[:TARGET_NODES] if key in self._answers]
         return len(answers) > quorum or any(answers.count(values) >= quorum for values in answers)
 
-    def _contact(self, candidate: Candidate, now: float) -> list[Ask | OpenWay | Repeat]:
+    def _contact(self, candidate: Candidate, now: float) -> list[Action]:
         node, surroundings = candidate.node, self._surroundings
         self._contacts += 1
         candidate.state = State.WAITING
-        candidate.deadline = now + surroundings.round_trips.patience(node)
+        candidate.deadline = now + surroundings.measurements.round_trips.patience(node)
         self.crawl.nodes_tried.add(node)
         surroundings.taken.add(node.key_bin)
-        actions: list[Ask | OpenWay | Repeat] = [Ask(node)]
-        if candidate.helper is not None and surroundings.reachability.needs_puncture(node.address, now):
+        actions: list[Action] = [Ask(node)]
+        if candidate.helper is not None and surroundings.measurements.open_ways.needs_puncture(node.address, now):
             opening = self._open_way(candidate, now)
             if opening:
                 candidate.deadline = now + NODE_PATIENCE_WITH_PUNCTURE * (candidate.deadline - now)
@@ -298,7 +310,7 @@ class Lookup:
 
     def _open_way(self, candidate: Candidate, now: float) -> list[OpenWay]:
         helper = candidate.helper
-        if helper is None or self._surroundings.pacer.free_at(helper, now) > now:
+        if helper is None or self._surroundings.measurements.pacer.free_at(helper, now) > now:
             return []
         candidate.opened = True
         return [OpenWay(candidate.node, helper)]

@@ -1,15 +1,16 @@
-"""What travels between the nodes of the DHT (spec 07 sections 4 and 5)."""
+"""The messages of the DHT, and the content of values (doc/protocol/dht.md sections 3 and 4)."""
 
 # ruff: noqa: RUF012 - payload classes are declared with plain lists
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib import import_module
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..keyvault.crypto import default_eccrypto
 from ..messaging.lazy_payload import VariablePayload, VariablePayloadWID, vp_compile
 from ..messaging.serialization import Packer, PackError
+from ..reexports import reexports
 
 if TYPE_CHECKING:
     from ..messaging.address import Address
@@ -36,7 +37,7 @@ _LENGTH = Struct(">H")
 
 
 class _Message(VariablePayloadWID):
-    """What all messages start with: a number that the requester chooses and the response repeats."""
+    """The first field of all messages: a number that the requester chooses and the response repeats."""
 
     names = ["identifier"]
     format_list = ["I"]
@@ -46,21 +47,21 @@ class _Message(VariablePayloadWID):
 
 @vp_compile
 class PingRequestPayload(_Message):
-    """Asks for a sign of life."""
+    """Asks whether the receiver is there."""
 
     msg_id = 1
 
 
 @vp_compile
 class PingResponsePayload(_Message):
-    """Gives it."""
+    """Answers a ping-request."""
 
     msg_id = 2
 
 
 @vp_compile
 class StoreRequestPayload(_Message):
-    """Asks to keep these serialized values under a key of 20 bytes; ``token`` comes from an earlier find-response."""
+    """Asks to store serialized values under a key of 20 bytes; ``token`` comes from an earlier find-response."""
 
     msg_id = 3
     names = [*_Message.names, "token", "target", "values"]
@@ -73,14 +74,14 @@ class StoreRequestPayload(_Message):
 
 @vp_compile
 class StoreResponsePayload(_Message):
-    """Confirms that they are kept."""
+    """Confirms a store-request."""
 
     msg_id = 4
 
 
 @vp_compile
 class FindRequestPayload(_Message):
-    """Asks for the values of a key, from number ``offset`` on, or else for the nodes nearest to it.
+    """Asks for the values of a key, from number ``offset`` on; if there are none, for the nodes nearest to it.
 
     ``lan_address`` is that of the sender; with ``force_nodes`` nodes are wanted even if there are values.
     """
@@ -97,7 +98,7 @@ class FindRequestPayload(_Message):
 
 @vp_compile
 class FindResponsePayload(_Message):
-    """Values or nodes, and a token that lets the receiver store something here."""
+    """Values or nodes, and a token with which the receiver may store values at the sender."""
 
     msg_id = 6
     names = [*_Message.names, "token", "values", "nodes"]
@@ -110,7 +111,7 @@ class FindResponsePayload(_Message):
 
 @vp_compile
 class StorePeerRequestPayload(_Message):
-    """Asks to tell whoever asks for ``target``, the mid of the sender, where the sender is."""
+    """Asks to store the address of the sender under ``target``, which is the mid of the sender."""
 
     msg_id = 7
     names = [*_Message.names, "token", "target"]
@@ -122,14 +123,14 @@ class StorePeerRequestPayload(_Message):
 
 @vp_compile
 class StorePeerResponsePayload(_Message):
-    """Confirms that it will be told."""
+    """Confirms a store-peer-request."""
 
     msg_id = 8
 
 
 @vp_compile
 class ConnectPeerRequestPayload(_Message):
-    """Asks where the peer with this mid is, and that it opens the way to the sender."""
+    """Asks for the addresses of the peer with this mid, and to have that peer send a puncture to the sender."""
 
     msg_id = 9
     names = [*_Message.names, "lan_address", "target"]
@@ -175,11 +176,12 @@ class SignedStrPayload(VariablePayload):
 class NodePacker(Packer["Node", Any]):
     """An address and a serialized public key."""
 
+    #: The class of what is unpacked; :mod:`ipv8.dht.routing`, which ``ipv8.dht`` imports, sets it.
+    node_class: ClassVar[type[Node]]
+
     def __init__(self, serializer: Serializer) -> None:
         super().__init__()
         self.serializer = serializer
-        # What a node is has to do with time, of which the wire knows nothing: the class is handed up, not imported.
-        self._node_class: type[Node] = import_module("ipv8.dht.routing").Node
 
     def pack(self, node: Node) -> bytes:
         """The bytes of ``node``, which never contain private key material."""
@@ -196,6 +198,12 @@ class NodePacker(Packer["Node", Any]):
         stop: int = start + length
         if stop > len(data):
             raise PackError(f"the key of a node lacks {stop - len(data)} bytes")
-        with suppress(ValueError):  # one bad entry does not take the others with it: they are told apart by lengths
-            unpack_list.append(self._node_class(data[start:stop], address))
+        with suppress(ValueError):  # the length is known, so the entries behind a bad one can be read
+            unpack_list.append(self.node_class(default_eccrypto.key_from_network(data[start:stop]), address))
         return stop
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..messaging.serialization import Serializer as Serializer
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..messaging.serialization": "Serializer"})

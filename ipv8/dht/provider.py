@@ -1,29 +1,29 @@
-"""The DHT in the service of hidden services: introduction points by info hash (spec 07 section 13)."""
+"""Introduction points of hidden services in the DHT, by info hash (doc/protocol/dht.md section 11)."""
 
 from __future__ import annotations
 
 import logging
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..messaging.lazy_payload import VariablePayload, vp_compile
 from ..messaging.serialization import default_serializer
 from ..peer import Peer
 from . import DHTError
+from .introduction_point import PEER_SOURCE_DHT, IntroductionPoint
 
 if TYPE_CHECKING:
     from ..messaging.address import Address
     from .discovery import DHTDiscoveryCommunity
 
-__all__ = ["DHTCommunityProvider", "DHTIntroPointPayload"]
+__all__ = ["PEER_SOURCE_DHT", "DHTCommunityProvider", "DHTIntroPointPayload", "IntroductionPoint"]
 
 KEY_PREFIX = b"LibNaCLPK:"
-"""What serialized curve25519 keys begin with; it is left out of the payload."""
+"""The first bytes of serialized curve25519 keys, which payloads leave out."""
 
 
 @vp_compile
 class DHTIntroPointPayload(VariablePayload):
-    """Where an introduction point is, and when it was seen; both keys are without their prefix, 64 bytes."""
+    """The address of an introduction point, and when it was seen; both keys are without their prefix, 64 bytes."""
 
     names = ["address", "last_seen", "intro_pk", "seeder_pk"]  # noqa: RUF012 - payload classes use plain lists
     format_list = ["ip_address", "I", "varlenH", "varlenH"]  # noqa: RUF012 - payload classes use plain lists
@@ -46,14 +46,14 @@ class DHTCommunityProvider:
         self.port = port
 
     async def peer_lookup(self, mid: bytes, peer: Peer | None = None) -> None:
-        """Open the way to the owner of a key, if it is found."""
+        """Find the owner of a key, if possible, and have it send a puncture to us."""
         try:
             await self._community().connect_peer(mid, peer)
         except DHTError as e:
             self.logger.debug("The peer %s was not found: %s", mid.hex(), e)
 
-    async def lookup(self, info_hash: bytes) -> tuple[bytes, list[Any]] | None:
-        """``info_hash`` and its ``IntroductionPoint`` objects; ``None`` if the DHT does not work."""
+    async def lookup(self, info_hash: bytes) -> tuple[bytes, list[IntroductionPoint]] | None:
+        """``info_hash`` and its introduction points; ``None`` if the DHT does not work."""
         try:
             values = await self._community().find_values(info_hash)
         except DHTError as e:
@@ -63,18 +63,17 @@ class DHTCommunityProvider:
         return info_hash, [point for point in points if point is not None]
 
     @staticmethod
-    def _decode(data: bytes) -> Any:
-        """The introduction point that a value describes, if it does: anybody may store anything under the key."""
-        tunnel = import_module("ipv8.messaging.anonymization.tunnel")
+    def _decode(data: bytes) -> IntroductionPoint | None:
+        """The introduction point that a value describes; ``None`` for other values, which anybody may store."""
         try:
             payload, _ = default_serializer.unpack_serializable(DHTIntroPointPayload, data)
-            return tunnel.IntroductionPoint(Peer(KEY_PREFIX + payload.intro_pk, payload.address),
-                                            KEY_PREFIX + payload.seeder_pk, tunnel.PEER_SOURCE_DHT, payload.last_seen)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not ours
+            return IntroductionPoint(Peer(KEY_PREFIX + payload.intro_pk, payload.address),
+                                     KEY_PREFIX + payload.seeder_pk, PEER_SOURCE_DHT, payload.last_seen)
+        except Exception:  # noqa: BLE001 - values of others may be wrong in any way
             return None
 
-    async def announce(self, info_hash: bytes, intro_point: Any) -> None:
-        """Let others find an ``IntroductionPoint``."""
+    async def announce(self, info_hash: bytes, intro_point: IntroductionPoint) -> None:
+        """Store an introduction point, so that others find it."""
         payload = DHTIntroPointPayload(intro_point.peer.address, intro_point.last_seen,
                                        intro_point.peer.public_key.key_to_bin()[len(KEY_PREFIX):],
                                        intro_point.seeder_pk[len(KEY_PREFIX):])

@@ -1,25 +1,29 @@
-"""Who is where in the key space: nodes, buckets and the table of them (spec 07 sections 3 and 8)."""
+"""Who is where in the key space: nodes, buckets and the table of them (doc/protocol/dht.md sections 2 and 6)."""
 
 from __future__ import annotations
 
 from binascii import crc32
 from collections import deque
+from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from .. import clock, entropy
+from .. import entropy
 from ..messaging.address import UDPv6Address
 from ..messaging.inet import classic_ipv4_to_bytes, ipv6_to_bytes
 from ..messaging.packers import Cache
 from ..peer import Peer
-from .trie import Trie
+from ..reexports import reexports
+from .diversity import has_room
+from .moments import NEVER, Moment, age
+from .payload import NodePacker
+from .trie import Branch, Trie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..keyvault.keys import Key
     from ..messaging.address import Address
-    from .trie import Node as Branch
 
 __all__ = [
     "MAX_BUCKET_SIZE",
@@ -48,11 +52,11 @@ NODE_STATUS_BAD = 0
 MAX_BUCKET_SIZE = 8
 
 ACTIVE_SECONDS = 900
-"""A node that was heard of in so many seconds is a good one."""
+"""A node is good for this many seconds after a packet from it."""
 MAX_FAILURES = 2
-"""Requests in a row that a node may leave unanswered before it is a bad one."""
+"""A node is bad after this many requests in a row without an answer."""
 SLOWNESS = 2.0
-"""A node in a full bucket makes way for one that answers in so much less time."""
+"""A node in a full bucket is replaced by one whose round trip time is shorter by this factor."""
 
 ID_BITS = 160
 ID_BYTES = ID_BITS // 8
@@ -75,7 +79,10 @@ _IPV6_PARTS: Cache[str, bytes] = Cache(_ipv6_part)
 
 
 def calc_node_id(address: Address, mid: bytes) -> bytes:
-    """The 20-byte id of a node at ``address`` whose public key has the SHA-1 hash ``mid`` (spec 07 section 3.1)."""
+    """The 20-byte id of a node at ``address`` whose public key has the SHA-1 hash ``mid``.
+
+    See doc/protocol/dht.md section 2.1.
+    """
     parts = _IPV6_PARTS if isinstance(address, UDPv6Address) else _IPV4_PARTS
     return parts[address[0]] + mid[:17]
 
@@ -96,25 +103,34 @@ def id_to_binary_string(node_id: bytes) -> str:
 
 
 class Node(Peer):
-    """A peer with a place in the key space and a record of how it behaves."""
+    """A peer with an id, and a record of how it answers.
+
+    Times are seconds since the Unix epoch, 0 for "never". Programs may write plain numbers; what this library writes
+    are :class:`~ipv8.dht.moments.Moment` objects, so that steps of the wall clock do not change their ages.
+    """
+
+    # Most nodes are decoded and dropped: what few of them change is kept on the class.
+    bucket: Bucket | None = None
+    last_response: float = NEVER
+    last_ping_sent: float = NEVER
+    #: Requests in a row that were not answered.
+    failed: int = 0
+    #: The last round trip time in seconds, 0 if none was measured.
+    rtt: float = 0
+    _id_of: tuple[Address | None, bytes] = (None, b"")
 
     def __init__(self, key: Key | bytes, address: Address | None = None, intro: bool = True) -> None:
         super().__init__(key, address, intro)
-        self.bucket: Bucket | None = None
-        #: Seconds since the Unix epoch, 0 if the node never answered.
-        self.last_response: float = 0
-        #: When the last requests of this node were accepted, the newest at the end.
-        self.last_queries: deque[float] = deque(maxlen=NODE_LIMIT_QUERIES)
-        self.last_ping_sent: float = 0
-        #: Requests that timed out since the last answer.
-        self.failed = 0
-        #: The last round trip time in seconds, 0 if none was measured.
-        self.rtt: float = 0
-        self._id_of: tuple[Address | None, bytes] = (None, b"")
+        self.last_response = NEVER
+
+    @cached_property
+    def last_queries(self) -> deque[float]:
+        """When the last requests of this node were accepted, the newest at the end."""
+        return deque(maxlen=NODE_LIMIT_QUERIES)
 
     @property
     def id(self) -> bytes:
-        """The place of this node in the key space, which follows from its preferred address and its key."""
+        """The id of this node, which follows from its preferred address and its key."""
         address = self.address
         known, node_id = self._id_of
         if known is not address:
@@ -124,33 +140,33 @@ class Node(Peer):
 
     @property
     def last_query(self) -> float:
-        """When the last request was accepted, 0 if none was."""
-        return self.last_queries[-1] if self.last_queries else 0
+        """When the last request of this node was accepted."""
+        return self.last_queries[-1] if self.last_queries else NEVER
 
     @property
     def last_contact(self) -> float:
-        """When this node was last heard of, 0 if never."""
-        return max(self.last_response, self.last_query)
+        """When the last answer or request of this node arrived."""
+        return min(self.last_response, self.last_query, key=age)
 
     @property
     def blocked(self) -> bool:
-        """Whether this node has used up the requests of the present window."""
-        return (len(self.last_queries) >= NODE_LIMIT_QUERIES
-                and clock.time() - self.last_queries[0] < NODE_LIMIT_INTERVAL)
+        """Whether this node is over its limit of requests."""
+        queries = self.last_queries
+        return len(queries) >= NODE_LIMIT_QUERIES and age(queries[0]) < NODE_LIMIT_INTERVAL
 
     @property
     def status(self) -> int:
-        """Whether this node is known to work (2), known not to (0), or neither (1)."""
+        """``NODE_STATUS_GOOD`` if this node answers, ``NODE_STATUS_BAD`` if not, else ``NODE_STATUS_UNKNOWN``."""
         if self.failed >= MAX_FAILURES:
             return NODE_STATUS_BAD
         if not self.last_response:
             return NODE_STATUS_UNKNOWN
-        horizon = clock.time() - ACTIVE_SECONDS
-        return NODE_STATUS_GOOD if self.last_contact > horizon else NODE_STATUS_UNKNOWN
+        active = age(self.last_response) < ACTIVE_SECONDS or age(self.last_query) < ACTIVE_SECONDS
+        return NODE_STATUS_GOOD if active else NODE_STATUS_UNKNOWN
 
-    def distance(self, other: Node | bytes) -> int:
-        """How far this node is from another one, or from an id."""
-        return distance(self.id, other if isinstance(other, bytes) else other.id)
+    def distance(self, other_node: Node | bytes) -> int:
+        """The XOR distance of the id of this node from that of another node, or from an id."""
+        return distance(self.id, other_node if isinstance(other_node, bytes) else other_node.id)
 
 
 class Bucket:
@@ -160,26 +176,26 @@ class Bucket:
         self.nodes: dict[bytes, Node] = {}
         self.prefix_id = prefix_id
         self.max_size = max_size
-        self.last_changed: float = 0
+        self.last_changed: float = NEVER
 
     def generate_id(self) -> bytes:
-        """A random id that belongs into this bucket."""
+        """A random id that begins with the bits of this bucket."""
         free = max(0, ID_BITS - len(self.prefix_id))
         prefix = int(self.prefix_id or "0", 2)
         return (prefix << free | entropy.randbits(free) if free else prefix).to_bytes(ID_BYTES, "big")
 
     def owns(self, node_id: bytes) -> bool:
-        """Whether a node with this id belongs into this bucket."""
+        """Whether an id begins with the bits of this bucket."""
         return id_to_binary_string(node_id).startswith(self.prefix_id)
 
     def get(self, node_id: bytes) -> Node | None:
-        """The node with this id, if it is here."""
+        """The node with this id, ``None`` if it is not in this bucket."""
         return self.nodes.get(node_id)
 
     def add(self, node: Node) -> bool:
-        """Take ``node`` in, or only its address if there is a node with its id already.
+        """Add ``node``; if there is a node with its id, give that one the address of ``node`` instead.
 
-        A full bucket parts with a bad node, or else with one that takes twice as long to answer.
+        A full bucket drops a bad node, or else one whose round trip time is at least twice as long.
 
         :returns: whether the id of ``node`` is in the bucket now.
         """
@@ -196,7 +212,7 @@ class Bucket:
                 return False
             self.nodes[node_id] = node
             node.bucket = self
-        self.last_changed = clock.time()
+        self.last_changed = Moment.now()
         return True
 
     def _drop_one_for(self, node: Node) -> None:
@@ -206,8 +222,13 @@ class Bucket:
         if worse:
             del self.nodes[worse[0]]
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is no room for another node, nor a bad one that could be replaced."""
+        return len(self.nodes) >= self.max_size and all(node.status != NODE_STATUS_BAD for node in self.nodes.values())
+
     def drop_unproven(self) -> bool:
-        """Make room for a node that has answered, at the expense of the first one that never has, if there is one."""
+        """Drop the first node that never answered, to make room for one that did; ``False`` if there is none."""
         for node_id, node in self.nodes.items():
             if not node.last_response:
                 del self.nodes[node_id]
@@ -215,7 +236,7 @@ class Bucket:
         return False
 
     def split(self) -> tuple[Bucket, Bucket] | None:
-        """Two buckets, for the next bit 0 and 1, with the nodes of this one; ``None`` if it is not full."""
+        """Two buckets with the nodes of this one, by the next bit of their ids; ``None`` if it is not full."""
         if len(self.nodes) < self.max_size:
             return None
         halves = Bucket(self.prefix_id + "0", self.max_size), Bucket(self.prefix_id + "1", self.max_size)
@@ -226,7 +247,7 @@ class Bucket:
 
 
 class RoutingTable:
-    """All known nodes of one address family, in more detail the nearer they are to ``my_node_id``."""
+    """The known nodes of one address family: few of those far from ``my_node_id``, more of those near to it."""
 
     def __init__(self, my_node_id: bytes) -> None:
         self.my_node_id = my_node_id
@@ -235,12 +256,12 @@ class RoutingTable:
         self.lock = RLock()
 
     def get_bucket(self, node_id: bytes) -> Bucket:
-        """Where a node with this id belongs."""
+        """The bucket that a node with this id belongs into."""
         bucket: Bucket | None = self.trie.longest_prefix_value(id_to_binary_string(node_id), None)
         return self.trie[""] if bucket is None else bucket
 
     def add(self, node: Node) -> Node | None:
-        """Take ``node`` in.
+        """Add ``node`` to its bucket, splitting buckets where that makes room.
 
         :returns: the object in the table, which is another one if the id was known; ``None`` if there is no room.
         """
@@ -257,13 +278,47 @@ class RoutingTable:
                 for half in halves:
                     self.trie[half.prefix_id] = half
 
+    def admit(self, node: Node, diverse: bool) -> Node | None:
+        """Add ``node`` as :meth:`add` does, on the terms for nodes that strangers may have made up.
+
+        - A node that has answered keeps its address until ``node``, which has the same id, has answered as well: a
+          packet from an address does not prove who is there.
+        - A node that has answered replaces one that never has. A faster one replaces nobody.
+
+        :param diverse: whether the limits of one host and one network apply.
+        :returns: the object in the table; ``None`` if there is no room.
+        """
+        bucket = self.get_bucket(node.id)
+        known = bucket.get(node.id)
+        if known is not None and known.last_response and not node.last_response and known.address != node.address:
+            return known
+        if known is None and not node.last_response and bucket.is_closed and not bucket.owns(self.my_node_id):
+            return None  # the search for nodes of the same network would take longer
+        if known is None and diverse and not has_room(node.address[0],
+                                                      (other.address[0] for other in bucket.nodes.values()),
+                                                      (other.address[0] for other in self.nodes())):
+            return None
+        rtt, node.rtt = node.rtt, 0
+        stored = self.add(node)
+        if stored is None and node.last_response and self.get_bucket(node.id).drop_unproven():
+            stored = self.add(node)
+        node.rtt = rtt
+        return stored
+
+    def around(self, my_node_id: bytes) -> RoutingTable:
+        """A table of the same nodes around another id; the nodes that answered last are added first."""
+        table = type(self)(my_node_id)
+        for node in sorted(self.nodes(), key=lambda node: age(node.last_response)):
+            table.add(node)
+        return table
+
     def nodes(self) -> Iterator[Node]:
         """All nodes."""
         for bucket in self.trie.itervalues():
             yield from bucket.nodes.values()
 
     def remove_bad_nodes(self) -> list[Node]:
-        """Remove, and return, the nodes that do not answer."""
+        """Remove the bad nodes, and return them."""
         removed = []
         with self.lock:
             for bucket in self.trie.itervalues():
@@ -303,7 +358,7 @@ class RoutingTable:
             return found[:max_nodes]
 
     def _buckets_by_distance(self, bits: str) -> Iterator[Bucket]:
-        """All buckets, so that every node of one is nearer to the id with these ``bits`` than those of the next one."""
+        """All buckets, ordered by the distance of their nodes from the id with these ``bits``."""
         remaining: list[tuple[int, Branch[Bucket]]] = [(0, self.trie.root)]
         while remaining:
             depth, branch = remaining.pop()
@@ -312,3 +367,12 @@ class RoutingTable:
             bit = bits[depth:depth + 1]
             far, near = branch.children.get("0" if bit == "1" else "1"), branch.children.get(bit)
             remaining += [(depth + 1, child) for child in (far, near) if child is not None]
+
+
+NodePacker.node_class = Node  # the wire knows nothing of clocks, so it cannot import this class
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..messaging.address import Address as Address
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..messaging.address": "Address"})

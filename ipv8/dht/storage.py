@@ -1,39 +1,63 @@
-"""The values that this node keeps for others, and how much of them (spec 07 section 9)."""
+"""The values that a node stores, and limits on them (doc/protocol/dht.md section 9.4)."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from hashlib import sha1
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .. import clock
+from ..messaging.inet import HOST_BITS, network_of
+from .lookup import TARGET_NODES
+from .moments import Moment, age
 from .routing import distance
+from .values import MAX_ENTRY_AGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["MAX_BYTES", "MAX_BYTES_PER_SOURCE", "MAX_KEYS", "MAX_VALUES_PER_KEY", "Storage", "Value"]
+    from .routing import RoutingTable
+
+__all__ = ["MAX_BYTES", "MAX_BYTES_PER_SOURCE", "MAX_KEYS", "MAX_VALUES_PER_KEY", "Storage", "Value",
+           "lifetime"]
 
 DEFAULT_MAX_AGE = 86400.0
-"""Seconds that a value lives, unless said otherwise."""
+"""Lifetime of a value in seconds, unless another one is given."""
 MAX_KEYS = 10_000
 MAX_BYTES = 8 * 1024 * 1024
-"""Beyond these, expired values go first, then all values of the key farthest from this node."""
+"""Over these limits, expired values are evicted first, then all values of the key farthest from this node."""
 MAX_VALUES_PER_KEY = 64
-"""Beyond these, the value that was refreshed the longest ago goes, the one of the key's owner last."""
+"""Over this limit, the value refreshed the longest ago is evicted, the one of the key's owner last."""
 MAX_BYTES_PER_SOURCE = MAX_BYTES // 16
-"""What one host may have stored here; beyond that its new values are refused."""
+"""Bytes that one host may store; over this limit its new values are refused."""
 ENTRY_OVERHEAD = 128
-"""Bytes that every value counts in addition to its data."""
+"""Bytes that each value counts for in addition to its data."""
+CROWD = 20
+"""Nodes nearest to a key among which those are counted that are nearer than this one."""
+SWEEP_PAUSE = 1.0
+"""Seconds between two searches for expired values to make room."""
+
+
+def lifetime(key: bytes, table: RoutingTable) -> int:
+    """Seconds that a value lives on a node: fewer, the more nodes are nearer to its key than the node itself.
+
+    :param table: the nodes that the node knows.
+    """
+    own_distance = distance(table.my_node_id, key)
+    nearer = sum(node.distance(key) < own_distance for node in table.closest_nodes(key, max_nodes=CROWD))
+    return MAX_ENTRY_AGE >> max(0, nearer - TARGET_NODES + 1)
 
 
 class Value:
     """One stored value; values are equal when their ids are.
 
-    :param id_: which values replace each other.
-    :param max_age: the seconds until it expires.
+    :param id_: a value replaces the one with the same id.
+    :param max_age: its lifetime in seconds.
     :param version: only a value with the same or a higher version replaces it.
+    :param source: the host that it counts for, empty for this node.
     """
 
     __slots__ = ("data", "id", "last_update", "max_age", "source", "version")
@@ -41,26 +65,25 @@ class Value:
     def __init__(self, id_: Any, data: bytes, max_age: float, version: int, source: str = "") -> None:
         self.id = id_
         self.data = data
-        #: Seconds since the Unix epoch.
-        self.last_update = clock.time()
+        #: Seconds since the Unix epoch; programs may write a plain number.
+        self.last_update: float = Moment.now()
         self.max_age = max_age
         self.version = version
-        #: The host that is charged for it, empty for this node.
         self.source = source
 
     @property
     def age(self) -> float:
         """Seconds since it was stored."""
-        return clock.time() - self.last_update
+        return age(self.last_update)
 
     @property
     def expired(self) -> bool:
-        """Whether it is older than it may be."""
+        """Whether its lifetime is over."""
         return self.age > self.max_age
 
     @property
     def size(self) -> int:
-        """The bytes that it counts for."""
+        """Bytes that it counts for."""
         return len(self.data) + ENTRY_OVERHEAD
 
     def __eq__(self, other: object) -> bool:
@@ -70,15 +93,20 @@ class Value:
         return hash(self.id)
 
 
+def _account(value: Value) -> bytes:
+    """The account of the host that a value counts for: an IPv4 address, or the /64 of an IPv6 address."""
+    return network_of(value.source, *HOST_BITS)
+
+
 class _Items(defaultdict[bytes, list[Value]]):
-    """Values by key; whoever empties it resets the accounts too."""
+    """Values by key; clearing it resets the accounts too."""
 
     def __init__(self, on_clear: Callable[[], None]) -> None:
         super().__init__(list)
         self._on_clear = on_clear
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         super().clear()
         self._on_clear()
 
@@ -86,35 +114,45 @@ class _Items(defaultdict[bytes, list[Value]]):
 class Storage:
     """Values by key, the newest first and the one of the key's owner (whose id is the key) last.
 
-    :param my_node_id: what is near to it is kept when there is not enough room.
+    :param my_node_id: the values of keys near to it are evicted last.
     """
 
     def __init__(self, my_node_id: bytes = b"\x00") -> None:
         self.my_node_id = my_node_id
         self.items: defaultdict[bytes, list[Value]] = _Items(self._reset)
+        self._source = ""
         self._reset()
 
     def _reset(self) -> None:
         self._bytes = 0
-        self._bytes_of: Counter[str] = Counter()
+        self._bytes_of: Counter[bytes] = Counter()
         self._farthest: list[tuple[int, bytes]] = []
-        self._swept = 0.0
+        self._swept = -inf
 
-    def put(self, key: bytes, data: bytes, id_: Any = None, max_age: float = DEFAULT_MAX_AGE, version: int = 0,
-            source: str = "") -> bool:
-        """Keep ``data``, in place of a value with the same id if that has no higher version.
+    @contextmanager
+    def charged_to(self, source: str) -> Iterator[None]:
+        """Inside the block, values that are put count for the host ``source``; outside they count for this node."""
+        before, self._source = self._source, source
+        try:
+            yield
+        finally:
+            self._source = before
+
+    def put(self, key: bytes, data: bytes, id_: Any = None, max_age: float = DEFAULT_MAX_AGE,
+            version: int = 0) -> bool:
+        """Store ``data``, in place of a value with the same id if that has no higher version.
 
         :param id_: SHA-1 of the data if not given.
-        :param source: the host to charge for it.
-        :returns: whether it is kept.
+        :returns: whether it is stored.
         """
-        value = Value(id_ or sha1(data, usedforsecurity=False).digest(), data, max_age, version, source)
+        value = Value(id_ or sha1(data, usedforsecurity=False).digest(), data, max_age, version, self._source)
         values = self.items.get(key, [])
         known = next((other for other in values if other.id == value.id), None)
         if known is not None and version < known.version:
             return False
-        freed = known.size if known is not None and known.source == source else 0
-        if source and self._bytes_of[source] + value.size - freed > MAX_BYTES_PER_SOURCE:
+        account = _account(value)
+        freed = known.size if known is not None and _account(known) == account else 0
+        if value.source and self._bytes_of[account] + value.size - freed > MAX_BYTES_PER_SOURCE:
             return False
         if known is None and not self._make_room_for(key):
             return False
@@ -129,22 +167,23 @@ class Storage:
         values.insert(0, value)
         values.sort(key=lambda other: bool(other.id == key))
         self._bytes += value.size
-        self._bytes_of[source] += value.size
+        self._bytes_of[account] += value.size
         return True
 
     def _remove(self, key: bytes, value: Value) -> None:
         values = self.items[key]
         values[:] = [other for other in values if other is not value]
         self._bytes -= value.size
-        self._bytes_of[value.source] -= value.size
-        if self._bytes_of[value.source] <= 0:
-            del self._bytes_of[value.source]
+        account = _account(value)
+        self._bytes_of[account] -= value.size
+        if self._bytes_of[account] <= 0:
+            del self._bytes_of[account]
 
     def _make_room_for(self, key: bytes) -> bool:
-        """See to it that there is room for another value of ``key``, if that is nearer than what would have to go."""
+        """Evict values for another one of ``key``; ``False`` if only values of nearer keys are left to evict."""
         while (len(self.items) >= MAX_KEYS and key not in self.items) or self._bytes >= MAX_BYTES:
             now = clock.monotonic()
-            if now - self._swept > 1:
+            if now - self._swept > SWEEP_PAUSE:
                 self._swept = now
                 self.clean()
                 continue
@@ -166,9 +205,9 @@ class Storage:
         return live[starting_point:None if limit is None else starting_point + limit]
 
     def page(self, key: bytes, starting_point: int, limit: int, size: int) -> list[bytes]:
-        """Like :meth:`get`, with at most ``size`` bytes, two more for each value, and the owner's value on page one.
+        """As :meth:`get`, but at most ``size`` bytes (each value counts two more), and the owner's value first.
 
-        Anybody can store values that push the others back, but nobody takes the place of the key's owner.
+        Values that others store move those before them back, but never that of the key's owner.
         """
         live = [value for value in self.items.get(key, ()) if not value.expired]
         if live and live[-1].id == key:
@@ -186,12 +225,22 @@ class Storage:
         return [(key, value.data) for key, values in self.items.items() for value in values if value.age > min_age]
 
     def clean(self) -> None:
-        """Forget what has expired."""
+        """Remove the values that have expired."""
         for key in list(self.items):
             for value in [value for value in self.items[key] if value.expired]:
                 self._remove(key, value)
             if not self.items[key]:
                 del self.items[key]
         if len(self._farthest) > 2 * len(self.items) + 64:
-            self._farthest = [(-distance(key or b"\x00", self.my_node_id), key) for key in self.items]
-            heapq.heapify(self._farthest)
+            self._order()
+
+    def move(self, my_node_id: bytes) -> None:
+        """Take another id for that of this node."""
+        if my_node_id != self.my_node_id:
+            self.my_node_id = my_node_id
+            self._order()
+
+    def _order(self) -> None:
+        """Order all keys by their distance."""
+        self._farthest = [(-distance(key or b"\x00", self.my_node_id), key) for key in self.items]
+        heapq.heapify(self._farthest)

@@ -1,4 +1,4 @@
-"""A prefix tree over strings (spec 07 section 7)."""
+"""A prefix tree over strings."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from . import DHTError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Node", "Trie"]
+__all__ = ["Branch", "Node", "Trie"]
 
 V = TypeVar("V")
 
 _RAISE: Any = object()
 
 
-class Node(Generic[V]):
-    """A place in the tree: the value stored there, if any, and the places one character further."""
+class Branch(Generic[V]):
+    """A node of the tree: the value stored there, if any, and the branches by their next character."""
 
     __slots__ = ("children", "value")
 
     def __init__(self) -> None:
         self.value: V | None = None
-        self.children: dict[str, Node[V]] = {}
+        self.children: dict[str, Branch[V]] = {}
+
+
+Node = Branch
+"""The name under which programs import it; not the node of a DHT."""
 
 
 class Trie(Generic[V]):
@@ -31,10 +35,10 @@ class Trie(Generic[V]):
 
     def __init__(self, alphabet: str) -> None:
         self.alphabet = alphabet
-        self.root: Node[V] = Node()
+        self.root: Branch[V] = Branch()
 
-    def _path(self, key: str) -> list[Node[V]]:
-        """The nodes from the root towards ``key``, as far as they exist."""
+    def _path(self, key: str) -> list[Branch[V]]:
+        """The branches from the root towards ``key``, as far as they exist."""
         node = self.root
         path = [node]
         for character in key:
@@ -57,7 +61,7 @@ class Trie(Generic[V]):
             raise DHTError("Error while adding item to trie")
         node = self.root
         for character in key:
-            node = node.children.setdefault(character, Node())
+            node = node.children.setdefault(character, Branch())
         node.value = value
 
     def __delitem__(self, key: str) -> None:

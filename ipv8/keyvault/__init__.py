@@ -1,1 +1,1 @@
-"""Keys, signatures and shared secrets (spec 01)."""
+"""Keys, signatures and shared secrets (doc/protocol/keys.md)."""

@@ -1,7 +1,7 @@
 """The ASN.1 structures of keys, declared for pyasn1.
 
-Importing pyasn1 takes some ten milliseconds, so this module is imported where the first key is read or written in one
-of these forms: programs whose keys are curve25519 blobs never do.
+Importing pyasn1 takes about ten milliseconds. So this module is imported when the first key is read or written in one
+of these forms. Programs that use only the binary form of curve25519 keys do not need it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _sequence(*fields: Any) -> Any:
 
 
 def _content_of(primitive: Any) -> Any:
-    """A type read and written as the octets of its content: these are compared, and never interpreted."""
+    """A type that is read and written as the bytes of its content, which are not interpreted."""
     return univ.OctetString(tagSet=primitive.tagSet)
 
 
@@ -50,7 +50,7 @@ ALGORITHM_IDENTIFIER = _sequence(
     _field("algorithm", OBJECT_IDENTIFIER),
     _optional("parameters", OBJECT_IDENTIFIER),
 )
-"""RFC 5280 section 4.1.1.2, with a named curve (RFC 5480 section 2.1.1) or nothing (RFC 8410 section 3) behind it."""
+"""RFC 5280 section 4.1.1.2. The parameter is a named curve (RFC 5480 section 2.1.1) or missing (RFC 8410 section 3)."""
 
 SUBJECT_PUBLIC_KEY_INFO = _sequence(
     _field("algorithm", ALGORITHM_IDENTIFIER),
@@ -64,41 +64,39 @@ EC_PRIVATE_KEY = _sequence(
     _optional("parameters", OBJECT_IDENTIFIER.subtype(explicitTag=_context(0))),
     _optional("publicKey", BIT_STRING.subtype(explicitTag=_context(1))),
 )
-"""RFC 5915 section 3: the form of SEC 1."""
+"""RFC 5915 section 3; the form of SEC 1."""
 
-ATTRIBUTE = _sequence(
-    _field("type", OBJECT_IDENTIFIER),
-    _field("values", univ.SetOf(componentType=univ.Any())),
-)
+# A set of attributes, which are ignored. It is declared as a sequence: pyasn1 sorts sets, and for this it makes a copy
+# of each element as long as the longest one.
+ATTRIBUTES = univ.SequenceOf(componentType=univ.Any())
 
 PRIVATE_KEY_INFO = _sequence(
     _field("version", _version(0)),
     _field("privateKeyAlgorithm", ALGORITHM_IDENTIFIER),
     _field("privateKey", univ.OctetString()),
-    _optional("attributes", univ.SetOf(componentType=ATTRIBUTE).subtype(implicitTag=_context(0))),
+    _optional("attributes", ATTRIBUTES.subtype(implicitTag=_context(0))),
     _optional("publicKey", BIT_STRING.subtype(implicitTag=_context(1, tag.tagFormatSimple))),
 )
 """RFC 5958 section 2, in the version that is PKCS #8 of RFC 5208."""
 
-
 CURVE_PRIVATE_KEY = univ.OctetString()
-"""RFC 8410 section 7: what ``privateKey`` of a ``PRIVATE_KEY_INFO`` holds for Ed25519."""
+"""RFC 8410 section 7: the content of ``privateKey`` in a ``PRIVATE_KEY_INFO`` for Ed25519."""
 
 
 def encode(schema: Any, content: Any) -> bytes:
-    """DER of numbers, bytes, and dictionaries of them where the schema has a sequence."""
+    """DER of numbers and bytes, and of dictionaries of them where the schema has a sequence."""
     der: bytes = encoder.encode(from_native.decode(content, asn1Spec=schema))
     return der
 
 
 def decode(schema: Any, data: bytes) -> Any:
-    """What :func:`encode` made ``data`` of; absent fields are no keys, and bytes behind the DER are ignored.
+    """The content that :func:`encode` made ``data`` of. Missing fields have no keys; bytes after the DER are ignored.
 
-    ``ValueError`` says that this is not the structure, and nothing about its content, which may be secret.
+    If this is not the structure, it raises ``ValueError``, which says nothing about the content: it may be secret.
     """
     try:
         value, behind = decoder.decode(data, asn1Spec=schema)
-        # pyasn1 takes more than DER, such as lengths that are not in their shortest form.
+        # pyasn1 accepts more than DER, for example lengths that are not in their shortest form.
         strict = data == encoder.encode(value) + behind
     except (PyAsn1Error, OverflowError):  # the latter for a length that no memory has
         strict = False

@@ -1,4 +1,4 @@
-"""Keys by security level, and what receivers of packets ask about keys (spec 01 section 5.4)."""
+"""Making, loading and using keys (doc/keys.md)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from .backend.curve25519 import PUBLIC_PREFIX
+from .encoding import DER_START
 from .keys import Key, PrivateKey, PublicKey
 from .private.openssl import OpenSSLSK
 from .public.openssl import OpenSSLPK
@@ -39,20 +41,21 @@ _CURVES: Final = {
 }
 
 STANDARD_CURVES: Final = frozenset((*_CURVES.values(), "sect571r1"))
-"""The curves that nodes generate, of any version: releases up to 3.2 made ``"high"`` keys on sect571r1."""
+"""The curves of the keys that nodes generate. Releases up to 3.2 generated ``"high"`` keys on sect571r1."""
 
 VERIFIED_KEYS_CAPACITY: Final = 4096
-"""Keys that one :class:`ECCrypto` remembers; the one that was asked for the longest ago goes first. They do not expire:
-a key never changes, and each had to sign for its place."""
+"""Keys that an :class:`ECCrypto` remembers; the least recently used is evicted first. They do not expire, because keys
+do not change. Only keys that signed something are remembered."""
 
 
 class ECCrypto:
     """Makes, loads and uses keys.
 
-    Loading is permissive unless ``strict`` (spec 01 section 10 item 4): strict loading of public keys raises
-    ``ValueError`` for bytes behind the key, for PEM, and for points that no honest key generation gives, at the price
-    of a second verification per EC key. ``curves`` limits public keys to the named curves, :data:`STANDARD_CURVES` for
-    one; by default every curve of the interpreter's OpenSSL is loaded.
+    :param curves: the curves of the public keys that are loaded, such as :data:`STANDARD_CURVES`. By default these are
+        all curves of the interpreter's OpenSSL.
+    :param strict: whether only public keys are loaded that nodes generate (doc/protocol/keys.md section 5.3). Then
+        bytes after the key, PEM, and points that key generation does not give raise ``ValueError``. Loading an EC key
+        then takes as long as a verification.
     """
 
     def __init__(self, curves: Collection[str] | None = None, strict: bool = False) -> None:
@@ -62,17 +65,17 @@ class ECCrypto:
 
     @property
     def security_levels(self) -> list[str]:
-        """What :meth:`generate_key` takes, the weakest first."""
+        """The arguments of :meth:`generate_key`, from the weakest to the strongest."""
         return list(_CURVES)
 
     def generate_key(self, security_level: str) -> PrivateKey:
-        """A fresh key of one of the :attr:`security_levels`; ``RuntimeError`` for anything else."""
+        """A new key of one of the :attr:`security_levels`; ``RuntimeError`` for anything else."""
         if security_level not in _CURVES:
             raise RuntimeError(f"Illegal curve for key generation: {security_level}")
         return OpenSSLSK.generate(_CURVES[security_level])
 
     def key_to_bin(self, ec_key: Key) -> bytes:
-        """The canonical encoding of a key: of a private key, the secret."""
+        """The canonical encoding of a key. That of a private key is a secret."""
         _require_key(ec_key)
         return ec_key.key_to_bin()
 
@@ -82,7 +85,7 @@ class ECCrypto:
         return ec_key.key_to_hash()
 
     def is_valid_private_bin(self, string: bytes) -> bool:
-        """Whether :meth:`key_from_private_bin` takes this."""
+        """Whether :meth:`key_from_private_bin` loads this."""
         try:
             self.key_from_private_bin(string)
         except (TypeError, ValueError):
@@ -90,7 +93,7 @@ class ECCrypto:
         return True
 
     def is_valid_public_bin(self, string: bytes) -> bool:
-        """Whether :meth:`key_from_public_bin` takes this."""
+        """Whether :meth:`key_from_public_bin` loads this."""
         try:
             self.key_from_public_bin(string)
         except (TypeError, ValueError):
@@ -98,13 +101,18 @@ class ECCrypto:
         return True
 
     def key_from_private_bin(self, string: bytes) -> PrivateKey:
-        """Load a private key; ``ValueError`` when it is none, ``TypeError`` for anything but ``bytes``."""
+        """Load a private key; ``ValueError`` if it is none, ``TypeError`` for anything but ``bytes``.
+
+        :param string: the binary form of the key, or PEM.
+        """
         return OpenSSLSK(string)
 
     def key_from_public_bin(self, string: bytes) -> PublicKey:
-        """Load a public key, or find it among those that verified before.
+        """Load a public key; the same object again for a key that is remembered.
 
-        ``ValueError``: not a public key, or not one that this object's policy allows; ``TypeError``: not ``bytes``.
+        :param string: the binary form of the key, or PEM. Use :meth:`key_from_network` for bytes from others.
+        :raises ValueError: if this is not a public key, or one that is not allowed here.
+        :raises TypeError: for anything but ``bytes``.
         """
         if type(string) is bytes:
             key = self._verified.get(string)
@@ -118,11 +126,21 @@ class ECCrypto:
             raise ValueError("not the canonical encoding of a sound public key")
         return loaded
 
-    def remember_public_key(self, key: PublicKey, received: bytes) -> None:
-        """Let :meth:`key_from_public_bin` find ``key`` by the bytes that it was ``received`` in.
+    def key_from_network(self, data: bytes) -> PublicKey:
+        """Load a public key that came in a packet, or in anything else that others made.
 
-        To be called after the key verified a signature, and only then: so strangers cannot push the keys of others out
-        with junk. An encoding with bytes behind the key is not remembered, because one key has any number of those.
+        Only the binary forms are accepted (doc/protocol/keys.md sections 2.1 and 3.2). PEM is for files: no node sends
+        it. Apart from that, this is :meth:`key_from_public_bin`.
+        """
+        if isinstance(data, bytes) and not data.startswith((PUBLIC_PREFIX, DER_START)):
+            raise ValueError("not the binary form of a public key")
+        return self.key_from_public_bin(data)
+
+    def remember_public_key(self, key: PublicKey, received: bytes) -> None:
+        """Remember ``key`` by the bytes in which it was ``received``.
+
+        Call this only after the key verified a signature. Otherwise others could evict keys by sending new ones. An
+        encoding with bytes after the key is not remembered, because there are any number of those for each key.
         """
         verified = self._verified
         if received not in verified and received == key.key_to_bin() and not key.has_secret_key():
@@ -131,7 +149,7 @@ class ECCrypto:
             verified[received] = key
 
     def get_signature_length(self, ec_key: PublicKey) -> int:
-        """How many bytes the signatures of a key have."""
+        """The number of bytes in a signature of a key."""
         _require_key(ec_key)
         return ec_key.get_signature_length()
 
@@ -142,19 +160,19 @@ class ECCrypto:
         return ec_key.signature(data)
 
     def is_valid_signature(self, ec_key: PublicKey, data: bytes, signature: bytes) -> bool:
-        """Whether ``signature`` was made over ``data``; ``False`` whenever the verification fails for any reason."""
+        """Whether ``signature`` is one of ``data`` by this key; ``False`` if the verification fails for any reason."""
         _require_key(ec_key)
         _require_data(data)
         _require_data(signature)
         try:
             return ec_key.verify(signature, data)
-        except Exception:  # the contract (spec 01 section 5.4): every failure means an invalid signature
+        except Exception:  # every failure means an invalid signature
             logger.debug("verification by %r failed", ec_key, exc_info=True)
             return False
 
 
 def _require_key(key: object) -> None:
-    # Raised by hand: the checks are part of the contract, also under python -O.
+    # No assert statement: the check is part of the interface, also under python -O.
     if not isinstance(key, Key):
         raise AssertionError(f"not a key: {type(key).__name__}")  # noqa: TRY004 - the specified type
 
@@ -165,7 +183,7 @@ def _require_data(data: object) -> None:
 
 
 class _LegacyCurve:
-    """A curve as releases up to 3.2 named them, for ``M2CryptoSK``."""
+    """A curve, as releases up to 3.2 named it for ``M2CryptoSK``."""
 
     name: str
     key_size: int
@@ -200,4 +218,4 @@ class SECT571R1(_LegacyCurve):
 
 
 default_eccrypto: Final = ECCrypto()
-"""The permissive one that the whole process shares."""
+"""Shared by the whole process. It loads all kinds of keys."""

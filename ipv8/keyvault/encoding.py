@@ -1,23 +1,23 @@
-"""DER and PEM forms of keys and ECDSA signatures (spec 01 sections 3, 4).
+"""DER and PEM forms of keys and ECDSA signatures (doc/protocol/keys.md sections 3 and 4.2).
 
-Private keys and the Ed25519 keys of PEM files go through pyasn1, by the structures of :mod:`ipv8.keyvault.asn1`. Public
-keys and signatures come with the packets of strangers, and pyasn1 takes some 100 microseconds for what one of these
-needs, several times the price of all else that loading an EC public key does: they have a reader and a writer of their
-own, of a few microseconds.
+Private keys, and the Ed25519 keys of PEM files, are read and written by pyasn1, see :mod:`ipv8.keyvault.asn1`. Public
+keys and signatures come in packets. For one of them pyasn1 takes about 100 microseconds, several times as long as
+everything else that is done with an EC public key. So they have a reader and a writer of their own, which take a few
+microseconds.
 
-Reading is strict in both ways: definite lengths in their shortest form, nothing skipped, nothing nested deeper than a
-key is. One key therefore has one encoding, apart from bytes behind it, and hostile input costs no more than honest
-input. Every function that reads raises ``ValueError`` for whatever it does not take.
+Both accept only definite lengths in their shortest form, and no element that a key does not have. One key therefore has
+one encoding, apart from bytes after it. The time that reading takes is at most proportional to the size of the data.
+Functions that read raise ``ValueError`` for what they do not accept.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
 from typing import Any, NamedTuple
 
 __all__ = [
+    "DER_START",
     "ED25519",
     "PRIVATE_LABELS",
     "PUBLIC_LABELS",
@@ -38,6 +38,9 @@ __all__ = [
 
 INTEGER, BIT_STRING, OCTET_STRING, OBJECT_IDENTIFIER, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
 
+DER_START = bytes((SEQUENCE,))
+"""The first byte of every key in DER."""
+
 EC_PUBLIC_KEY = bytes.fromhex("2a8648ce3d0201")
 """Content of the object identifier 1.2.840.10045.2.1 (RFC 5480 section 2.1.1)."""
 ED25519 = bytes.fromhex("2b6570")
@@ -49,18 +52,16 @@ ED25519_SIZE = 32
 PUBLIC_LABELS = (b"PUBLIC KEY",)
 PRIVATE_LABELS = (b"EC PRIVATE KEY", b"PRIVATE KEY")
 
-PEM_BLOCK = rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END \1-----"
-
 
 class PublicParts(NamedTuple):
-    """What a public key's DER says: ``algorithm`` is a curve's object identifier or :data:`ED25519`."""
+    """The parts of a public key in DER. ``algorithm`` is the object identifier of a curve, or :data:`ED25519`."""
 
     algorithm: bytes
     point: bytes
 
 
 class PrivateParts(NamedTuple):
-    """What a private key's DER says; ``point`` is the public key, where the encoding carries it."""
+    """The parts of a private key in DER. ``point`` is the public key, if it is there."""
 
     algorithm: bytes
     secret: bytes
@@ -68,7 +69,7 @@ class PrivateParts(NamedTuple):
 
 
 def tlv(tag: int, *contents: bytes) -> bytes:
-    """One DER element of the concatenated contents."""
+    """A DER element with these contents, one after the other."""
     content = b"".join(contents)
     size = len(content)
     if size < 0x80:
@@ -78,7 +79,7 @@ def tlv(tag: int, *contents: bytes) -> bytes:
 
 
 class Reader:
-    """Walks the elements of one DER value from left to right."""
+    """Reads the elements of a DER value, one after the other."""
 
     __slots__ = ("data", "offset")
 
@@ -109,7 +110,7 @@ class Reader:
         return Reader(self.read(tag))
 
     def finish(self) -> None:
-        """Refuse bytes behind the last element that was read."""
+        """``ValueError`` if there are bytes after the last element that was read."""
         if self.offset != len(self.data):
             raise ValueError("unexpected element in DER")
 
@@ -133,7 +134,10 @@ def _point(content: bytes) -> bytes:
 
 
 def decode_public(data: bytes) -> PublicParts:
-    """Read a ``SubjectPublicKeyInfo`` at the start of ``data`` (spec 01 section 3.3); bytes behind it are ignored."""
+    """Read a ``SubjectPublicKeyInfo`` at the start of ``data``. Bytes after it are ignored.
+
+    See doc/protocol/keys.md section 3.2.
+    """
     info = Reader(data).enter(SEQUENCE)
     algorithm = _read_algorithm(info)
     if algorithm == ED25519:
@@ -154,14 +158,18 @@ def encode_public(curve: bytes, point: bytes) -> bytes:
 
 
 def decode_private(data: bytes) -> PrivateParts:
-    """Read a SEC1 or PKCS#8 private key at the start of ``data`` (spec 01 section 3.2); bytes behind it are ignored."""
+    """Read a SEC1 or PKCS#8 private key at the start of ``data``. Bytes after it are ignored.
+
+    See doc/protocol/keys.md section 3.3.
+    """
     from . import asn1
 
-    if Reader(data).enter(SEQUENCE).read(INTEGER) != b"\0":
+    if _version(data) == b"\1":
         return _ec_parts(asn1.decode(asn1.EC_PRIVATE_KEY, data), None)
     info = asn1.decode(asn1.PRIVATE_KEY_INFO, data)
     algorithm, curve = (info["privateKeyAlgorithm"].get(name) for name in ("algorithm", "parameters"))
     if algorithm == EC_PUBLIC_KEY and curve is not None:
+        _version(info["privateKey"])
         return _ec_parts(asn1.decode(asn1.EC_PRIVATE_KEY, info["privateKey"]), curve)
     if algorithm != ED25519 or curve is not None:
         raise ValueError("neither an EC key nor an Ed25519 key")
@@ -171,8 +179,16 @@ def decode_private(data: bytes) -> PrivateParts:
     return PrivateParts(ED25519, seed, None)
 
 
+def _version(data: bytes) -> bytes:
+    """The version of a private key. It is one byte; pyasn1 would make a number of any size, and a text of that."""
+    version = Reader(data).enter(SEQUENCE).read(INTEGER)
+    if len(version) != 1:
+        raise ValueError("not DER of the expected structure")
+    return version
+
+
 def _ec_parts(key: dict[str, Any], named: bytes | None) -> PrivateParts:
-    """The parts of an ``ECPrivateKey`` on the curve that it says itself, or an enclosing PKCS#8, or both alike."""
+    """The parts of an ``ECPrivateKey``. It names its curve, or the PKCS#8 around it does, or both name the same."""
     curve = key.get("parameters", named)
     if curve is None:
         raise ValueError("an EC private key without its curve")
@@ -183,7 +199,7 @@ def _ec_parts(key: dict[str, Any], named: bytes | None) -> PrivateParts:
 
 
 def encode_private(curve: bytes, scalar: bytes, point: bytes | None) -> bytes:
-    """SEC1 ``ECPrivateKey`` of a scalar that is already padded to the width of the curve's order."""
+    """SEC1 ``ECPrivateKey`` of a scalar, which must be padded to the width of the order of the curve."""
     from . import asn1
 
     public = {} if point is None else {"publicKey": b"\0" + point}
@@ -213,7 +229,7 @@ def _integer(value: bytes) -> bytes:
 
 
 def encode_signature(signature: bytes, width: int) -> bytes | None:
-    """``ECDSA-Sig-Value`` of ``r || s``, cut in the middle; ``None`` when a half is zero or above ``width`` bytes."""
+    """``ECDSA-Sig-Value`` of ``r || s``; ``None`` if one of the halves is zero or has more than ``width`` bytes."""
     middle = len(signature) // 2
     r = signature[:middle].lstrip(b"\0")
     s = signature[middle:].lstrip(b"\0")
@@ -223,26 +239,32 @@ def encode_signature(signature: bytes, width: int) -> bytes | None:
 
 
 def decode_signature(der: bytes, width: int) -> bytes:
-    """``r || s`` of an ``ECDSA-Sig-Value``, each padded with zero bytes to ``width`` (spec 01 section 3.4)."""
+    """``r || s`` of an ``ECDSA-Sig-Value``, each padded with zero bytes to ``width``.
+
+    See doc/protocol/keys.md section 3.4.
+    """
     pair = Reader(der).enter(SEQUENCE)
     return b"".join(pair.read(INTEGER).lstrip(b"\0").rjust(width, b"\0") for _ in range(2))
 
 
 def encode_pem(label: str, der: bytes) -> bytes:
-    """RFC 7468 text: base64 in lines of 64 columns, each line ended by a line feed."""
+    """Text of RFC 7468: base64 in lines of 64 columns, with a line feed at the end of each line."""
     text = base64.b64encode(der).decode()
     lines = [text[i : i + 64] for i in range(0, len(text), 64)]
     return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", "")).encode()
 
 
 def decode_pem(data: bytes, labels: tuple[bytes, ...]) -> bytes | None:
-    """The DER of the first PEM block with one of the labels; ``None`` when ``data`` is no PEM at all."""
+    """The DER of the first PEM block with one of the labels; ``None`` if ``data`` is no PEM at all."""
     if not data.startswith(b"-----BEGIN "):
         return None
-    for block in re.finditer(PEM_BLOCK, data):
-        if block[1] in labels:
+    # Base64 has no hyphens. So the parts between rows of hyphens are labels and bodies, and each is looked at once.
+    parts = data.split(b"-----")
+    for index in range(1, len(parts) - 3):
+        first, body, last = parts[index : index + 3]
+        if any(first == b"BEGIN " + label and last == b"END " + label for label in labels):
             try:
-                return base64.b64decode(b"".join(block[2].split()), validate=True)
+                return base64.b64decode(b"".join(body.split()), validate=True)
             except binascii.Error:
                 break
     raise ValueError("not a PEM key of the expected kind")

@@ -1,7 +1,9 @@
-"""Private keys in files (spec 06 section 3.1): the identity of a node, which must neither leak nor get lost.
+"""Private keys in files. The key of a node is its identity, which must not leak or get lost.
 
-A file holds the key's binary form. It is written under another name first and then given its own, so that at no time,
-whatever ends the process, there is half a key under that name; only its owner may read it.
+See doc/protocol/keys.md section 4.
+
+A file has the binary form of a key, and only its owner may read it. It is written under another name first, and then
+renamed. So there is never a part of a key under the final name, whenever the process ends.
 """
 
 from __future__ import annotations
@@ -23,23 +25,23 @@ __all__ = ["PrivateKeyFileError", "load_or_create_private_key", "load_private_ke
 logger = logging.getLogger(__name__)
 
 SIZE_LIMIT = 65536
-"""Bytes; far more than any key takes. What is larger is not read in full."""
+"""Bytes, far more than any key has. Of a larger file only the beginning is read."""
 
 OTHERS = 0o077
 
 
 class PrivateKeyFileError(ValueError):
-    """A file that should hold a private key does not; it was left as it is."""
+    """A file does not have the private key that it should have. The file is not changed."""
 
 
 def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
     """Read the private key in a file.
 
-    Of a curve25519 key, PEM and DER hold the half for signatures alone. What is loaded from them has another member id
-    than the whole key (spec 01 section 4), which is warned of.
+    PEM and DER have only one half of a curve25519 key, the one for signatures. The key that is loaded from them has
+    another member id than the whole key (doc/protocol/keys.md section 4.2). There is a warning about this.
 
-    :class:`PrivateKeyFileError`: the content is not a private key, and the message says what it looks like;
-    ``FileNotFoundError`` and other ``OSError``: it cannot be read.
+    :raises PrivateKeyFileError: if the content is not a private key. The message says what it looks like.
+    :raises OSError: if the file cannot be read; ``FileNotFoundError`` if it does not exist.
     """
     with open(path, "rb") as file:
         data = file.read(SIZE_LIMIT)
@@ -54,15 +56,15 @@ def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
             "to start with a new identity, move it away"
         ) from None
     if not data.startswith(PRIVATE_PREFIX) and key.pub().curve_name() == "curve25519":
-        logger.warning("%s holds one half of a curve25519 key, as PEM has no place for the other: this is the peer %s, "
-                       "not the one that the whole key makes", os.fspath(path), key.key_to_hash().hex())
+        logger.warning("%s holds one half of a curve25519 key, because PEM has no place for the other half. It is the "
+                       "peer %s. The whole key would be another peer", os.fspath(path), key.key_to_hash().hex())
     if os.name == "posix" and mode & OTHERS:
-        logger.warning("other users may read the private key in %s: forbid it with chmod 600", os.fspath(path))
+        logger.warning("other users can read the private key in %s: forbid it with chmod 600", os.fspath(path))
     return key
 
 
 def _diagnose(data: bytes) -> str:
-    """What is probably wrong, without a byte of the content in it."""
+    """What is probably wrong with a file. The text has no byte of the content."""
     if not data:
         return "it is empty; restore it from a backup"
     if len(data) == BLOB_SIZE - len(PRIVATE_PREFIX):
@@ -75,20 +77,24 @@ def _diagnose(data: bytes) -> str:
 
 
 def store_private_key(path: str | os.PathLike[str], key: PrivateKey, *, overwrite: bool = False) -> None:
-    """Write a private key to a file, whole or not at all, readable by its owner only.
+    """Write a private key to a file, completely or not at all. Only the owner can read the file.
 
-    A file that already holds this key is left alone. One that holds anything else is replaced only with ``overwrite``;
-    otherwise ``FileExistsError``, because the identity in it would be lost. The directory must exist:
-    ``FileNotFoundError``. ``TypeError``: the key is no private one; ``ValueError``: only half of it is known.
+    A file that has this key already is not changed.
+
+    :param overwrite: replace a file that has anything else. The identity in it is lost.
+    :raises FileExistsError: if the file has anything else, without ``overwrite``.
+    :raises FileNotFoundError: if the directory does not exist.
+    :raises TypeError: if the key is not a private key.
+    :raises ValueError: if only one half of the key is known.
     """
     if not isinstance(key, PrivateKey):
         raise TypeError(f"only a private key can be stored as one, not {key!r}")
     target = Path(os.path.realpath(path))
     data = key.key_to_bin()
     if default_eccrypto.key_from_private_bin(data) != key:
-        raise ValueError("only one half of this curve25519 key is known, as it was loaded from PEM: keep that instead")
+        raise ValueError("only one half of this curve25519 key is known, because it was loaded from PEM: keep the PEM")
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made with mode 0600
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # has mode 0600
     except FileNotFoundError:
         reason = f"no private key can be stored, as the directory {target.parent} does not exist"
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None
@@ -108,9 +114,9 @@ def store_private_key(path: str | os.PathLike[str], key: PrivateKey, *, overwrit
 
 
 def _name_if_free(name: str, target: Path, data: bytes) -> None:
-    """Give the file ``name`` the name ``target``, unless that is taken by other content."""
+    """Rename the file ``name`` to ``target``, unless that exists with other content."""
     try:
-        os.link(name, target)  # fails when the target exists, however close together two processes try
+        os.link(name, target)  # fails if the target exists, also when two processes try at the same time
     except FileExistsError:
         if target.read_bytes() != data:
             raise FileExistsError(f"{target} exists and holds something else: move it away first") from None
@@ -122,7 +128,7 @@ def _name_if_free(name: str, target: Path, data: bytes) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a new name survive a power cut, where directories can be synchronised."""
+    """Make sure that a new name is still there after a power cut, on systems where this is possible."""
     if os.name == "posix":
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -132,10 +138,10 @@ def _sync_directory(directory: Path) -> None:
 
 
 def load_or_create_private_key(path: str | os.PathLike[str], security_level: str = "curve25519") -> PrivateKey:
-    """The private key in a file; when there is no such file, a fresh key of the level is stored there.
+    """The private key in a file. If the file does not exist, a new key is generated and stored there.
 
-    Of several processes that start at the same time, one creates the key and all use it. Errors are those of
-    :func:`load_private_key` and :func:`store_private_key`; a damaged file is never replaced.
+    If several processes start at the same time, one of them generates the key, and all use it. Errors are those of
+    :func:`load_private_key` and :func:`store_private_key`. A damaged file is never replaced.
     """
     try:
         return load_private_key(path)

@@ -1,7 +1,7 @@
-"""The interfaces of keys (spec 01 section 5.1).
+"""The interfaces of keys (doc/keys.md).
 
-Keys are immutable: one object may be shared by tables, overlays and threads. Two keys are equal when they have the same
-canonical public encoding and both or neither hold the secret.
+Keys are immutable, so tables, overlays and threads can share one object. Two keys are equal if they have the same
+canonical public encoding, and both or none of them have the secret.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["Key", "PrivateKey", "PublicKey"]
 
 
 class Key(ABC):
-    """What public and private keys have in common."""
+    """A public or a private key."""
 
     @abstractmethod
     def pub(self) -> PublicKey:
-        """The public key; of a public key, that key itself."""
+        """The public key. For a public key, this is the key itself."""
 
     @abstractmethod
     def has_secret_key(self) -> bool:
@@ -31,10 +31,10 @@ class Key(ABC):
 
     @abstractmethod
     def key_to_bin(self) -> bytes:
-        """The canonical encoding, which of a private key is a secret."""
+        """The canonical encoding. That of a private key is a secret."""
 
     def key_to_hash(self) -> bytes:
-        """The member id: 20 bytes, SHA-1 of the public key's canonical encoding."""
+        """The member id: the SHA-1 of the canonical encoding of the public key, 20 bytes."""
         return hashlib.sha1(self.pub().key_to_bin(), usedforsecurity=False).digest()
 
     def __eq__(self, other: object) -> bool:
@@ -60,7 +60,7 @@ class Key(ABC):
 
 
 class PrivateKey(Key, ABC):
-    """A key that signs and, where its kind allows, shares secrets."""
+    """A key that signs. Some kinds of keys can also agree on a secret with another key."""
 
     def has_secret_key(self) -> bool:
         """``True``."""
@@ -68,21 +68,22 @@ class PrivateKey(Key, ABC):
 
     @abstractmethod
     def signature(self, msg: bytes) -> bytes:
-        """Sign ``msg``; the result has the length that ``get_signature_length`` of the public key says."""
+        """Sign ``msg``. The length of the result is ``get_signature_length()`` of the public key."""
 
     @abstractmethod
     def diffie_hellman(self, peer_public_key: bytes) -> bytes:
-        """The 32-byte secret shared with the owner of a 32-byte ``get_crypt_pk()``.
+        """The secret of 32 bytes that this key and another one have in common.
 
-        ``ValueError``: not 32 bytes, a key that gives no secret, or this kind of key has no encryption half.
+        :param peer_public_key: ``get_crypt_pk()`` of the other key.
+        :raises ValueError: if this is not 32 bytes or gives no secret, or if keys of this kind cannot do it.
         """
 
     @abstractmethod
     def get_crypt_pk(self) -> bytes:
-        """The 32-byte X25519 public key; ``ValueError`` when this kind of key has none."""
+        """The X25519 public key, 32 bytes; ``ValueError`` if keys of this kind have none."""
 
     def __reduce__(self) -> NoReturn:
-        """Secrets do not go into pickles by accident."""
+        """Refused, so that no secret gets into a pickle by mistake."""
         raise TypeError("private keys are not pickled: store them with ipv8.keyvault.files.store_private_key")
 
 
@@ -99,24 +100,24 @@ class PublicKey(Key, ABC):
 
     @abstractmethod
     def verify(self, signature: bytes, msg: bytes) -> bool:
-        """Whether ``signature`` was made over ``msg`` with this key; ``False`` for malformed signatures."""
+        """Whether ``signature`` is one of ``msg`` by this key; ``False`` for malformed signatures."""
 
     @abstractmethod
     def get_signature_length(self) -> int:
-        """How many bytes a signature has."""
+        """The number of bytes in a signature."""
 
     @abstractmethod
     def get_crypt_pk(self) -> bytes:
-        """The 32-byte X25519 public key; ``ValueError`` when this kind of key has none."""
+        """The X25519 public key, 32 bytes; ``ValueError`` if keys of this kind have none."""
 
     @abstractmethod
     def curve_name(self) -> str:
-        """``curve25519``, or the short name that OpenSSL gives the curve."""
+        """``curve25519``, or the short name of the curve in OpenSSL."""
 
     @property
     def is_costly(self) -> bool:
-        """Whether verifying takes several times as long as with curve25519: all EC curves (spec 01 section 9).
+        """Whether verifying takes several times as long as with curve25519 (doc/protocol/keys.md section 6).
 
-        An overlay gives such signatures a budget of their own.
+        By default, all other curves are costly. Overlays have a separate budget for such signatures.
         """
         return self.curve_name() != "curve25519"

@@ -1,4 +1,4 @@
-"""Socket addresses (spec 03 section 1): what serializers, peers and endpoints have in common.
+"""Socket addresses (doc/endpoints.md): what serializers, peers and endpoints have in common.
 
 The classes are named tuples, so they compare and hash equal to plain tuples of the same content and to one another;
 only their class tells them apart. They are also importable from ``ipv8.messaging.interfaces.udp.endpoint``.
@@ -6,12 +6,17 @@ only their class tells them apart. They are also importable from ``ipv8.messagin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["Address", "DomainAddress", "RelayedAddress", "UDPv4Address", "UDPv4LANAddress", "UDPv6Address"]
+__all__ = [
+    "Address",
+    "DomainAddress",
+    "RelayedAddress",
+    "UDPv4Address",
+    "UDPv4LANAddress",
+    "UDPv6Address",
+    "has_network_address",
+]
 
 
 class UDPv4Address(NamedTuple):
@@ -42,26 +47,24 @@ class DomainAddress(NamedTuple):
     port: int
 
 
-class RelayedAddress(UDPv6Address):
-    """The address of somebody whom no socket reaches, and who carries packets there.
+class RelayedAddress(NamedTuple):
+    """A public key whose owner is reached through another peer: an IPv6 address of 2001:20::/28 (RFC 7343), and 1.
 
-    It looks like an IPv6 address, so that programs can print, compare and pack it as one. Endpoints call ``carry``.
+    No packet on any network has such an address. Endpoints send to this class by their relay route (see
+    ``ipv8.messaging.interfaces.routes``).
     """
 
-    #: Takes packets on their way; an address without one leads nowhere.
-    carrier: Callable[[RelayedAddress, bytes], None] | None = None
+    ip: str
+    port: int
 
-    @classmethod
-    def by(cls, carrier: Callable[[RelayedAddress, bytes], None], host: str, port: int) -> RelayedAddress:
-        """The address of whoever ``carrier`` knows as ``host`` and ``port``."""
-        address = cls(host, port)
-        address.carrier = carrier
-        return address
 
-    def carry(self, packet: bytes) -> None:
-        """Let ``packet`` be carried, if there is a way."""
-        if self.carrier is not None:
-            self.carrier(self, packet)
+KINDS_WITHOUT_NETWORK_ADDRESS: frozenset[type[Any]] = frozenset({RelayedAddress})
+"""Address classes that name no place on a network. Every endpoint has a route for each of them."""
+
+
+def has_network_address(address: object) -> bool:
+    """Whether a socket can send to ``address``: its class names a place on a network, such as an IP address."""
+    return type(address) not in KINDS_WITHOUT_NETWORK_ADDRESS
 
 
 Address = tuple[str, int] | UDPv4Address | UDPv6Address | DomainAddress

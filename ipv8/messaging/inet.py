@@ -1,7 +1,7 @@
-"""Text forms of IP addresses, the same on every platform (no C library is asked).
+"""Text forms of IP addresses, the same on all platforms: the C library is not called.
 
-``bytes`` are in network order: 4 of them for IPv4, 16 for IPv6. Every parser raises ``OSError`` for text that it cannot
-read, as the socket module does.
+Bytes are in network order: 4 bytes for IPv4, 16 bytes for IPv6. Parsers raise ``OSError`` for text that they cannot
+read, as the module ``socket`` does. Texts that are too long to be an address are not looked into.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from struct import Struct
 
 __all__ = ["HOST_BITS", "classic_ipv4_to_bytes", "ipv4_to_bytes", "ipv4_to_text", "ipv6_to_bytes", "ipv6_to_text",
-           "is_global", "network_of", "parse_host"]
+           "is_global", "is_orchid", "network_of", "parse_host"]
 
 HOST_BITS = (32, 64)
-"""Prefix lengths of one host, for IPv4 and IPv6: who has one IPv6 address has all of its /64 (RFC 6177)."""
+"""Prefix lengths of one host, for IPv4 and IPv6: a host with one IPv6 address has all of its /64 (RFC 6177)."""
 
 REMEMBERED_HOSTS = 8192
-"""Host texts that are not parsed again; the least recently used is evicted first."""
+"""Texts of hosts for which the results are kept; the least recently used is evicted first."""
+
+LONGEST_HOST = 255
+"""Characters of the longest text of a host for which the results are kept: no name in the DNS is longer (RFC 1035)."""
+
+_LONGEST_IPV4 = len("255.255.255.255")
+_LONGEST_IPV6 = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
+_LONGEST_CLASSIC = 64  # leading zeros are allowed
 
 _GROUPS = Struct(">8H")
 _IPV6_FORM = ":".join(["{:x}"] * 8)
@@ -34,26 +41,26 @@ def ipv4_to_text(packed: bytes) -> str:
 
 def ipv4_to_bytes(text: str) -> bytes:
     """Read four decimal numbers without leading zeros (what ``inet_pton`` accepts)."""
-    numbers = text.split(".")
+    numbers = text.split(".") if len(text) <= _LONGEST_IPV4 else ()
     if len(numbers) == 4:
         try:
             packed = bytes(map(int, numbers))
         except ValueError:
             pass
         else:
-            # int() takes signs, spaces, underscores and foreign digits too: only one spelling survives the way back.
+            # int() also accepts signs, spaces, underscores and digits of other scripts. Only one spelling is allowed.
             if ipv4_to_text(packed) == text:
                 return packed
     raise OSError(f"not a dotted quad: {text[:64]!r}")
 
 
 def classic_ipv4_to_bytes(text: str) -> bytes:
-    """Read what ``inet_aton`` reads: one to four decimal, octal or hex numbers, the last one fills the rest."""
+    """Read what ``inet_aton`` reads: one to four decimal, octal or hexadecimal numbers; the last one fills the rest."""
     try:
         return ipv4_to_bytes(text)
     except OSError:
-        numbers = text.split(".")
-    if len(numbers) <= 4 and len(text) <= 64 and all(re.fullmatch(_CLASSIC_NUMBER, number) for number in numbers):
+        numbers = text.split(".") if len(text) <= _LONGEST_CLASSIC else []
+    if 1 <= len(numbers) <= 4 and all(re.fullmatch(_CLASSIC_NUMBER, number) for number in numbers):
         *leading, last = (_classic_number(number) for number in numbers)
         if all(number < 256 for number in leading) and last < 1 << 8 * (4 - len(leading)):
             return bytes(leading) + last.to_bytes(4 - len(leading), "big")
@@ -67,7 +74,7 @@ def _classic_number(digits: str) -> int:
 
 
 def ipv6_to_text(packed: bytes) -> str:
-    """Shortest lower-case form of 16 bytes; addresses that embed an IPv4 address end in its dotted form."""
+    """Shortest lower-case form of 16 bytes. An IPv4 address inside the IPv6 address is in dotted form."""
     if packed.startswith(_MAPPED_PREFIX):
         return "::ffff:" + ipv4_to_text(packed[12:])
     if not any(packed[:12]) and any(packed[12:14]):
@@ -82,19 +89,29 @@ def ipv6_to_text(packed: bytes) -> str:
 def ipv6_to_bytes(text: str) -> bytes:
     """Read an IPv6 address without scope (what ``inet_pton`` accepts)."""
     try:
-        if "%" not in text:
+        if len(text) <= _LONGEST_IPV6 and "%" not in text:
             return IPv6Address(text).packed
     except AddressValueError:
         pass
     raise OSError(f"not an IPv6 address: {text[:64]!r}")
 
 
-@lru_cache(REMEMBERED_HOSTS)
-def parse_host(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that ``host`` is the text of, ``None`` for any other text.
 
-    An IPv4 address that is mapped into IPv6 is given as the IPv4 address. A scope (``%eth0``) is ignored.
+def is_orchid(packed: bytes) -> bool:
+    """Whether 16 bytes are an address of 2001:20::/28, which stands for a hash and is routed nowhere (RFC 7343)."""
+    return packed.startswith(b"\x20\x01\x00") and packed[3] >> 4 == 2
+
+
+def parse_host(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that ``host`` is the text of; ``None`` for any other text.
+
+    For an IPv4 address that is mapped into IPv6, it is the IPv4 address. A scope (``%eth0``) is ignored.
     """
+    return _parse_host(host) if len(host) <= LONGEST_HOST else None
+
+
+@lru_cache(REMEMBERED_HOSTS)
+def _parse_host(host: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
@@ -102,16 +119,22 @@ def parse_host(host: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-@lru_cache(REMEMBERED_HOSTS)
 def network_of(host: str, ipv4_bits: int = 24, ipv6_bits: int = 48) -> bytes:
-    """The network that ``host`` belongs to, as bytes to compare: those of one network are equal, all others differ.
+    """The network of ``host``, as bytes. They are equal for hosts of one network, and different for all others.
 
-    :param host: the text of an IP address; IPv4 addresses mapped into IPv6 are in their IPv4 network. Any other text is
-        a network of its own.
+    :param host: the text of an IP address. An IPv4 address that is mapped into IPv6 is in its IPv4 network. Any other
+        text is a network of its own.
     :param ipv4_bits: how many leading bits the IPv4 addresses of one network have in common.
-    :param ipv6_bits: the same for IPv6. Use ``*HOST_BITS`` for what counts as one host.
+    :param ipv6_bits: the same for IPv6. Use ``*HOST_BITS`` for the addresses of one host.
     """
-    address = parse_host(host)
+    if len(host) > LONGEST_HOST:
+        return host.encode(errors="surrogatepass")
+    return _network_of(host, ipv4_bits, ipv6_bits)
+
+
+@lru_cache(REMEMBERED_HOSTS)
+def _network_of(host: str, ipv4_bits: int, ipv6_bits: int) -> bytes:
+    address = _parse_host(host)
     if address is None:
         return host.encode(errors="surrogatepass")
     packed = address.packed
@@ -121,6 +144,6 @@ def network_of(host: str, ipv4_bits: int = 24, ipv6_bits: int = 48) -> bytes:
 
 
 def is_global(host: str) -> bool:
-    """Whether ``host`` is the text of an IP address of the public Internet that one host may have."""
+    """Whether ``host`` is the text of an IP address that one host can have on the public Internet."""
     address = parse_host(host)
     return address is not None and address.is_global and not address.is_multicast

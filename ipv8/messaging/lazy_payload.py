@@ -1,4 +1,4 @@
-"""Payloads that are described by two lists, of formats and of names (spec 02 section 3)."""
+"""Payloads that are described by two lists, of formats and of names (doc/serialization.md)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from operator import attrgetter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from ..reexports import reexports
 from .serializable import FlatPayload
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class VariablePayloadWID(VariablePayload):
     msg_id: int
 
 
-def vp_compile(cls: type[P]) -> type[P]:
+def vp_compile(vp_definition: type[P]) -> type[P]:
     """Give a ``VariablePayload`` class a constructor that takes exactly its names, at the speed of a hand-written one.
 
     Defaults come from the constructor that the class had before, of which nothing else remains: it is not run. Wrong
@@ -175,8 +176,9 @@ def vp_compile(cls: type[P]) -> type[P]:
 
     What is sent and how it is read follow from the class as it is now: a ``to_pack_list`` or ``from_unpack_list`` of
     its own is replaced, and a subclass without the decorator can override ``fix_pack_*`` and ``fix_unpack_*`` methods,
-    but those that it adds do not count (spec 02 section 3.2).
+    but those that it adds do not count.
     """
+    cls = vp_definition
     before = inspect.signature(cls).parameters
     defaults = [before[name].default if name in before else inspect.Parameter.empty for name in cls.names]
     given = [default for default in defaults if default is not inspect.Parameter.empty]
@@ -202,3 +204,9 @@ def go_by_lists(cls: type[VariablePayload]) -> None:
     """Let the formats and names of a class alone say what is sent: methods of its own that do so are replaced."""
     cls.to_pack_list = FlatPayload.to_pack_list  # type: ignore[method-assign]  # on purpose
     cls.from_unpack_list = vars(FlatPayload)["from_unpack_list"]  # type: ignore[method-assign]  # on purpose
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .serialization import FormatListType as FormatListType, Payload as Payload
+else:
+    __getattr__, __dir__ = reexports(__name__, {".serialization": "FormatListType Payload"})

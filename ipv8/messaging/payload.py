@@ -1,4 +1,4 @@
-"""The messages of the base protocol: introductions and punctures (spec 02 section 6).
+"""The messages of the base protocol: introductions and punctures (doc/protocol/discovery.md section 3).
 
 The first four are in the hand-written style and know IPv4 only; the last four carry IPv6 addresses too.
 """

@@ -1,9 +1,10 @@
-"""What stands in front of the payloads of a message (spec 02 sections 1.3, 1.4 and 5)."""
+"""What stands in front of the payloads of a message (doc/protocol/packets.md sections 3 and 4)."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from ..reexports import reexports
 from .serializable import FlatPayload, FormatListType
 
 __all__ = ["BinMemberAuthenticationPayload", "GlobalTimeDistributionPayload"]
@@ -37,3 +38,9 @@ class GlobalTimeDistributionPayload(FlatPayload):
 
     def _wire_values(self) -> tuple[int]:
         return (self.global_time,)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from .serialization import Payload as Payload
+else:
+    __getattr__, __dir__ = reexports(__name__, {".serialization": "Payload"})

@@ -1,265 +1,254 @@
-"""How the serializer reads payloads: format lists compiled into closures.
+"""How payloads are read: the layouts of their fields become one function.
 
-Neighbouring fields of a fixed size, and the length in front of a variable field, are read by one ``struct`` call. What
-``struct`` can't give directly (addresses, flags, text, tuples) is put in place afterwards. Every field is checked
-against the end of the data before anything is made of it, so that truncated or lying data end in :class:`PackError`,
-and nothing larger than the data is ever allocated (spec 02 section 11, numbers 2, 4 and 10).
+Neighbouring fields of a fixed size, and the header of a variable field after them, are read by one call of ``struct``.
+Values are converted afterwards. No field is read beyond the end of the data, so cut or false data are refused, and
+nothing larger than the data is ever allocated.
 """
 
 from __future__ import annotations
 
-import sys
-from array import array
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-from .address import DomainAddress
-from .packers import (
-    ADDRESS_TYPE_DOMAIN_NAME,
-    IPV4_ADDRESSES,
-    UNPACKED_BITS,
-    Address,
-    Bits,
-    DefaultArray,
-    DefaultStruct,
-    IPv4,
-    ListOf,
-    NestedPayload,
-    PackError,
-    Raw,
-    VarLen,
-    VarLenUtf8,
-)
-from .readers import (
-    BODY,
-    IP_ADDRESS,
-    IP_ADDRESSES,
+from .errors import Label, PackError, UnpackError
+from .layouts import (
+    MAX_NESTING,
     REFUSED,
-    REST,
     WHOLE,
+    Body,
     Build,
+    Converted,
     Decoder,
-    Labels,
-    Read,
-    Segment,
-    Tail,
-    UnpackError,
-    read_any,
-    read_bodies,
-    read_body,
-    read_run,
+    Fixed,
+    Formats,
+    Group,
+    Layout,
+    Many,
+    Maybe,
+    Nested,
+    Own,
+    ReadField,
+    ReadPayload,
+    Rest,
+    Types,
+    Variant,
 )
-from .serializable import FlatPayload
+from .readers import BODY, REST, Conversion, Segment, read_any, read_bodies, read_body, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .serializable import FormatListType, Serializable
-    from .serialization import Serializer
-
-__all__ = ["MAX_NESTING", "compile_decoder", "resolve"]
-
-MAX_NESTING = 16
-"""How deep payloads may stand in one another when they are read."""
+__all__ = ["compile_decoder", "field_reader"]
 
 _LENGTH = Struct(">H")
 
 
-def resolve(entry: Any) -> tuple[str, tuple[Any, ...]]:
-    """Name of the packer and extra arguments for it, for an entry of a format list."""
-    if isinstance(entry, str):
-        return entry, ()
-    if isinstance(entry, type):
-        return "payload", (entry,)
-    (item,) = entry
-    return "payload-list", (item,)
+class ReadPlan:
+    """Collects the fields of a payload, and gives the function that reads them."""
 
-
-def _label(entry: FormatListType) -> str:
-    name, inner = resolve(entry)
-    return f"{name} {inner[0].__name__}" if inner else name
-
-
-class _Plan:
-    """Collects neighbouring fields of the built-in formats into segments and corrections."""
-
-    def __init__(self, serializer: Serializer) -> None:
-        self.serializer = serializer
+    def __init__(self) -> None:
+        #: The number of values of the fields so far.
+        self.values = 0
         self._segments: list[Segment] = []
-        self._maps: list[tuple[int, Callable[[Any], Any], Labels]] = []
-        self._reshapes: list[tuple[int, int, Callable[[list[Any]], Sequence[Any]]]] = []
-        self._slots = 0  # values as they are read
-        self.values = 0  # values as they are given
+        self._conversions: list[Conversion] = []
+        self._spreads: list[Conversion] = []
+        self._fields = 0  # each gives one value before the spreads
         self._run = ">"
-        self._labels: list[tuple[int, str]] = []
+        self._labels: list[tuple[int, Label]] = []
 
-    def add(self, entry: FormatListType) -> bool:
-        """Take one more field in; ``False``, and nothing done, if its packer is not a built-in one."""
-        name, inner = resolve(entry)
-        packer = self.serializer._packers.get(name)
-        add = _BUILT_IN.get(type(packer))
-        return add is not None and add(self, packer, inner, _label(entry))
+    def add(self, layout: Layout, label: Label) -> None:
+        """Add one field."""
+        if isinstance(layout, Converted):
+            self.add(layout.layout, label)
+            index, labels = self._fields - 1, ((0, label),)
+            if layout.values == 1:
+                self._conversions.append((index, layout.decode, labels))
+            else:
+                self._spreads.append((index, layout.decode, labels))
+                self.values += layout.values - 1
+            return
+        self._fields += 1
+        self.values += 1
+        if isinstance(layout, Fixed):
+            self._extend(layout.code, label)
+            return
+        header, read = _variable_reader(layout)
+        if header:
+            self._extend(header, label)
+        else:
+            self._labels.append((0, label))
+        self._close(read, layout.types if isinstance(layout, Variant) else None)
 
-    def fixed(self, code: str, label: str, slots: int = 1) -> None:
-        """Add a field of fixed size that ``struct`` gives as ``slots`` values."""
+    def _extend(self, code: str, label: Label) -> None:
         self._run += code
-        self._slots += slots
-        self.values += slots
         self._labels.append((Struct(self._run).size, label))
 
-    def variable(self, tail: Tail, label: str, header: str = "") -> None:
-        """Add a field of variable size; ``header`` is the format of the length in front of it."""
-        if header:
-            self.fixed(header, label)
-        else:
-            self._slots += 1
-            self.values += 1
-            self._labels.append((0, label))
-        self._close(tail)
-        self._labels.append((0, label))
-
-    def map_last(self, convert: Callable[[Any], Any], label: str) -> None:
-        """Replace the last value by what ``convert`` makes of it."""
-        self._maps.append((self._slots - 1, convert, ((0, label),)))
-
-    def reshape_last(self, slots: int, count: int, reshape: Callable[[list[Any]], Sequence[Any]]) -> None:
-        """Replace the last ``slots`` values by ``count`` other values."""
-        self.values += count - slots
-        self._reshapes.append((self._slots - slots, self._slots, reshape))
-
-    def _close(self, tail: Tail | None) -> None:
-        run = Struct(self._run)
-        if len(self._run) > 1 or tail is not None:
-            self._segments.append(Segment(run.unpack_from, run.size, tail, tuple(self._labels)))
+    def _close(self, variable: ReadField | None, types: Types | None = None) -> None:
+        """End the segment, with a variable field or without one."""
+        if self._labels:
+            run = Struct(self._run)
+            self._segments.append(Segment(run.unpack_from, run.size, variable, tuple(self._labels), types))
         self._run = ">"
         self._labels = []
 
-    def reader(self) -> Read:
-        """The function that reads what was added."""
+    def reader(self) -> ReadPayload:
+        """The function that reads all fields."""
         self._close(None)
         if not self._segments:
             return lambda _data, offset, _depth: ((), offset)
-        if not self._maps and not self._reshapes:
-            tails = [segment.tail for segment in self._segments]
-            if tails == [None]:
+        if not self._conversions and not self._spreads:
+            kinds = [segment.variable for segment in self._segments]
+            if kinds == [None]:
                 return read_run(self._segments[0])
-            if tails == [BODY]:
+            if kinds == [BODY]:
                 return read_body(self._segments[0])
-            if all(tail is BODY for tail in tails[:-1]) and tails[-1] in {None, BODY}:
+            if all(kind is BODY for kind in kinds[:-1]) and kinds[-1] in {None, BODY}:
                 return read_bodies(self._segments)
-        # From the last to the first, so that a change of the number of values does not move those still to come.
-        return read_any(self._segments, self._maps, self._reshapes[::-1])
+        return read_any(self._segments, self._conversions, self._spreads[::-1])
 
 
-def _add_struct(plan: _Plan, packer: DefaultStruct, _inner: tuple[Any, ...], label: str) -> bool:
-    order, code = packer.format_str[:1], packer.format_str[1:]
-    if order not in {">", "!"}:
-        return False
-    plan.fixed(code, label, packer.values)
-    if packer.values != 1:
-        plan.reshape_last(packer.values, 1, lambda values: (tuple(values),))
-    return True
+def _variable_reader(layout: Layout) -> tuple[str, ReadField]:
+    """The header of a variable field, and the function that reads the field after it."""
+    if isinstance(layout, Body):
+        return layout.length, BODY if layout.unit == 1 else _read_body(layout.unit)
+    if isinstance(layout, Rest):
+        return "", REST
+    if isinstance(layout, Variant):
+        return "B", _read_variant(layout.types)
+    if isinstance(layout, Nested):
+        return "H", _read_nested(layout)
+    if isinstance(layout, Many):
+        return layout.number, _read_many(layout.item)
+    if isinstance(layout, Maybe):
+        return "B", _read_maybe(layout.item)
+    if isinstance(layout, Group):
+        return "", _read_group(layout.items)
+    assert isinstance(layout, Own)
+    return layout.header, layout.read
 
 
-def _add_bits(plan: _Plan, _packer: Bits, _inner: tuple[Any, ...], label: str) -> bool:
-    plan.fixed("B", label)
-    plan.reshape_last(1, 8, lambda values: UNPACKED_BITS[values[0]])
-    return True
+def field_reader(layout: Layout) -> ReadField:
+    """The function that reads one field of a layout, its header included."""
+    if isinstance(layout, Converted):
+        return _read_converted(layout)
+    if isinstance(layout, Fixed):
+        return _read_fixed(layout.code)
+    header, read = _variable_reader(layout)
+    if read is REST:
+        return _read_rest
+    if read is BODY:
+        read = _read_body(1)
+    return _read_behind(header, read) if header else read
 
 
-def _add_ipv4(plan: _Plan, _packer: IPv4, _inner: tuple[Any, ...], label: str) -> bool:
-    plan.fixed("6s", label)
-    plan.map_last(IPV4_ADDRESSES.__getitem__, label)
-    return True
+def _read_behind(header: str, read: ReadField) -> ReadField:
+    run = Struct(">" + header)
+    unpack_from, size = run.unpack_from, run.size
+
+    def read_behind(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+        start = offset + size
+        if start > len(data):
+            return start
+        values += unpack_from(data, offset)
+        return read(data, start, values, depth)
+
+    return read_behind
 
 
-def _add_raw(plan: _Plan, _packer: Raw, _inner: tuple[Any, ...], label: str) -> bool:
-    plan.variable(REST, label)
-    return True
+def _read_fixed(code: str) -> ReadField:
+    run = Struct(">" + code)
+    unpack_from, size = run.unpack_from, run.size
+
+    def read_fixed(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
+        stop = offset + size
+        if stop <= len(data):
+            values += unpack_from(data, offset)
+        return stop
+
+    return read_fixed
 
 
-def _add_varlen(plan: _Plan, packer: VarLen, _inner: tuple[Any, ...], label: str) -> bool:
-    if packer.length_format[0] not in {">", "!"}:
-        return False
-    plan.variable(BODY if packer.base == 1 else _scaled_body(packer.base), label, packer.length_format[1:])
-    return True
+def _read_rest(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
+    values.append(data[offset:])
+    return len(data)
 
 
-def _scaled_body(base: int) -> Tail:
-    def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
-        stop: int = offset + values[-1] * base
+def _read_body(unit: int) -> ReadField:
+    def read_body(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
+        stop: int = offset + values[-1] * unit
         values[-1] = data[offset:stop]
         return stop
 
-    return read
+    return read_body
 
 
-def _add_text(plan: _Plan, packer: VarLenUtf8, inner: tuple[Any, ...], label: str) -> bool:
-    added = _add_varlen(plan, packer, inner, label)
-    if added:
-        plan.map_last(bytes.decode, label)
-    return added
-
-
-def _add_address(plan: _Plan, packer: Address, _inner: tuple[Any, ...], label: str) -> bool:
-    plan.variable(IP_ADDRESS if packer.ip_only else _read_address, label, "B")
-    return True
-
-
-def _read_address(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
-    kind = values[-1]
-    if kind in IP_ADDRESSES:
-        length, addresses = IP_ADDRESSES[kind]
-        stop: int = offset + length
+def _read_variant(types: Types) -> ReadField:
+    def read_variant(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
+        if values[-1] not in types:
+            return REFUSED
+        size, meanings = types[values[-1]]
+        stop = offset + size
         if stop <= len(data):
-            values[-1] = addresses[data[offset:stop]]
-        return stop
-    if kind != ADDRESS_TYPE_DOMAIN_NAME:
-        return REFUSED
-    start = offset + 2
-    if start > len(data):
-        return start
-    (length,) = _LENGTH.unpack_from(data, offset)
-    stop = start + length
-    if stop + 2 <= len(data):
-        (port,) = _LENGTH.unpack_from(data, stop)
-        values[-1] = DomainAddress(data[start:stop].decode(), port)
-    return stop + 2
-
-
-def _add_array(plan: _Plan, packer: DefaultArray, _inner: tuple[Any, ...], label: str) -> bool:
-    header = Struct("<" + packer.length_format)
-    code, base, truth = packer.real_format_str, packer.base, packer.format_str == "?"
-
-    def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
-        start = offset + header.size
-        if start > len(data):
-            return start
-        (count,) = header.unpack_from(data, offset)
-        stop: int = start + count * base
-        if stop > len(data):
-            return stop
-        items = array(code, data[start:stop])
-        if sys.byteorder == "big":
-            items.byteswap()
-        values.append([item != 0 for item in items] if truth else items.tolist())
+            values[-1] = meanings[data[offset:stop]]
         return stop
 
-    plan.variable(read, label)
-    return True
+    return read_variant
 
 
-def _add_nested(plan: _Plan, packer: NestedPayload, inner: tuple[Any, ...], label: str) -> bool:
-    if packer.serializer is not plan.serializer or not inner:
-        return False
-    decoders, payload_class = plan.serializer.decoders, inner[0]
+def _read_converted(layout: Converted) -> ReadField:
+    read, decode = field_reader(layout.layout), layout.decode
+
+    def read_converted(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+        stop = read(data, offset, values, depth)
+        if 0 <= stop <= len(data):
+            values[-1] = decode(values[-1])
+        return stop
+
+    return read_converted
+
+
+def _read_maybe(item: Layout) -> ReadField:
+    read = field_reader(item)
+
+    def read_maybe(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+        present = values[-1]
+        if present == 1:
+            values.pop()
+            return read(data, offset, values, depth)
+        if present:
+            return REFUSED
+        values[-1] = None
+        return offset
+
+    return read_maybe
+
+
+def _read_group(items: Sequence[Layout]) -> ReadField:
+    readers = [field_reader(item) for item in items]
+
+    def read_group(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+        group: list[Any] = []
+        for read in readers:
+            offset = read(data, offset, group, depth)
+            if offset < 0:
+                values.append(group[-1])
+                return REFUSED
+            if offset > len(data):
+                return offset
+        values.append(tuple(group))
+        return offset
+
+    return read_group
+
+
+def _read_nested(layout: Nested) -> ReadField:
+    decoders, payload_class = layout.formats.decoders, layout.payload_class
 
     def read_nested(data: bytes, offset: int, values: list[Any], depth: int) -> int:
         stop: int = offset + values[-1]
         if stop > len(data):
             return stop
-        # Looked up only now: a class may contain itself.
-        read, build = decoders[payload_class]
+        read, build = decoders[payload_class]  # only now: a class may contain itself
         found, end = read(data[offset:stop], 0, _deeper(depth))
         if end < 0:
             values[-1] = found
@@ -267,8 +256,7 @@ def _add_nested(plan: _Plan, packer: NestedPayload, inner: tuple[Any, ...], labe
         values[-1] = build(*found)
         return stop
 
-    plan.variable(read_nested, label, "H")
-    return True
+    return read_nested
 
 
 def _deeper(depth: int) -> int:
@@ -277,30 +265,41 @@ def _deeper(depth: int) -> int:
     return 1 if depth == WHOLE else depth + 1
 
 
-def _add_list(plan: _Plan, packer: ListOf, inner: tuple[Any, ...], label: str) -> bool:
-    if packer.length_format[0] not in {">", "!"}:
-        return False
-    item = packer.packer
-    if type(item) is NestedPayload and item.serializer is plan.serializer and inner:
-        tail = _list_of_payloads(plan.serializer, inner[0])
-    elif type(item) is VarLen or type(item) is VarLenUtf8:
-        tail = _list_of_bodies(item)
-    else:
-        return False
-    plan.variable(tail, label, packer.length_format[1:])
-    return True
+def _read_many(item: Layout) -> ReadField:
+    if isinstance(item, Nested):
+        return _read_payloads(item)
+    body, decode = (item.layout, item.decode) if isinstance(item, Converted) else (item, None)
+    if isinstance(body, Body):
+        return _read_bodies(body, decode)
+    read = field_reader(item)
+
+    def read_many(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+        items: list[Any] = []
+        end = len(data)
+        for _ in range(values[-1]):
+            stop = read(data, offset, items, depth)
+            if stop > end:
+                return stop
+            if stop <= offset:  # an item without a byte would cost its sender nothing
+                values[-1] = items[-1] if stop < 0 else ValueError("an item without a byte")
+                return REFUSED
+            offset = stop
+        values[-1] = items
+        return offset
+
+    return read_many
 
 
-def _list_of_payloads(serializer: Serializer, inner: type[Serializable]) -> Tail:
-    decoders, read_length = serializer.decoders, _LENGTH.unpack_from
+def _read_payloads(item: Nested) -> ReadField:
+    decoders, payload_class, read_length = item.formats.decoders, item.payload_class, _LENGTH.unpack_from
 
-    def read_list(data: bytes, offset: int, values: list[Any], depth: int) -> int:
+    def read_payloads(data: bytes, offset: int, values: list[Any], depth: int) -> int:
         count: int = values[-1]
         items: list[Any] = []
         values[-1] = items
         if not count:
             return offset
-        read, build = decoders[inner]
+        read, build = decoders[payload_class]
         depth, end = _deeper(depth), len(data)
         for _ in range(count):
             start = offset + 2
@@ -317,60 +316,52 @@ def _list_of_payloads(serializer: Serializer, inner: type[Serializable]) -> Tail
             items.append(build(*found))
         return offset
 
-    return read_list
+    return read_payloads
 
 
-def _list_of_bodies(packer: VarLen) -> Tail:
-    header, base, text = Struct(packer.length_format), packer.base, type(packer) is VarLenUtf8
+def _read_bodies(body: Body, decode: Callable[[Any], Any] | None) -> ReadField:
+    header, unit = Struct(">" + body.length), body.unit
+    read_length, size = header.unpack_from, header.size
 
-    def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
+    def read_bodies(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
         items: list[Any] = []
         end = len(data)
         for _ in range(values[-1]):
-            start = offset + header.size
+            start = offset + size
             if start > end:
                 return start
-            (length,) = header.unpack_from(data, offset)
-            offset = start + length * base
+            (length,) = read_length(data, offset)
+            offset = start + length * unit
             if offset > end:
                 return offset
             items.append(data[start:offset])
-        values[-1] = [item.decode() for item in items] if text else items
+        values[-1] = items if decode is None else [decode(item) for item in items]
         return offset
 
-    return read
+    return read_bodies
 
 
-_BUILT_IN: dict[type, Callable[..., bool]] = {
-    Address: _add_address,
-    Bits: _add_bits,
-    DefaultArray: _add_array,
-    DefaultStruct: _add_struct,
-    IPv4: _add_ipv4,
-    ListOf: _add_list,
-    NestedPayload: _add_nested,
-    Raw: _add_raw,
-    VarLen: _add_varlen,
-    VarLenUtf8: _add_text,
-}
+def _read_by_packer(formats: Formats, entry: Any, label: Label) -> ReadField:
+    """Read a field by its packer, which sees all values so far and may append any number."""
+    labels = ((0, label),)
+    try:
+        field = formats.field(entry)
+    except KeyError as error:
+        missing = error
 
+        def refuse(*_: Any) -> int:
+            raise PackError(str(UnpackError(labels, 0, missing))) from missing  # a mistake of the program
 
-def _custom_reader(serializer: Serializer, entry: FormatListType) -> Tail:
-    """Read one field by its packer, which sees all values so far and may append any number."""
-    name, inner = resolve(entry)
-    labels = ((0, _label(entry)),)
+        return refuse
+    packer, arguments = field.packer, field.arguments
 
     def read(data: bytes, offset: int, values: list[Any], _depth: int) -> int:
         try:
-            packer = serializer.get_packer_for(name)
-        except KeyError as error:  # a mistake of the program, whatever the data are
-            raise PackError(str(UnpackError(labels, 0, error))) from error
-        try:
-            stop = packer.unpack(data, offset, values, *inner)
+            stop: int = packer.unpack(data, offset, values, *arguments)
             if stop <= len(data):
                 return stop
             refusal = UnpackError(labels, len(data) - offset, None)
-        except Exception as error:  # noqa: BLE001 - handed to the caller
+        except Exception as error:  # noqa: BLE001 - returned to the caller
             refusal = UnpackError(labels, len(data) - offset, error)
             refusal.__cause__ = error
         values.append(refusal)
@@ -379,7 +370,7 @@ def _custom_reader(serializer: Serializer, entry: FormatListType) -> Tail:
     return read
 
 
-def _built_in_reader(plan: _Plan) -> Tail:
+def _read_by_plan(plan: ReadPlan) -> ReadField:
     read = plan.reader()
 
     def read_on(data: bytes, offset: int, values: list[Any], depth: int) -> int:
@@ -393,21 +384,32 @@ def _built_in_reader(plan: _Plan) -> Tail:
     return read_on
 
 
-def compile_decoder(serializer: Serializer, what: type[Serializable] | tuple[type[Serializable], ...]) -> Decoder:
-    """How to read one payload of a class, or a list of payloads, one of each of several classes in turn."""
-    return _compile_list(serializer, what) if isinstance(what, tuple) else _compile_one(serializer, what)
+def compile_decoder(formats: Formats, what: type[Any] | tuple[type[Any], ...]) -> Decoder:
+    """How to read one payload of a class, or a list with one payload of each of several classes."""
+    return _compile_list(formats, what) if isinstance(what, tuple) else _compile_one(formats, what)
 
 
-def _compile_one(serializer: Serializer, payload_class: type[Serializable]) -> Decoder:
-    steps: list[Tail] = []
-    plan = _Plan(serializer)
-    for entry in payload_class.format_list:
-        if not plan.add(entry):
-            steps += [_built_in_reader(plan), _custom_reader(serializer, entry)]
-            plan = _Plan(serializer)
+def _layout_of(formats: Formats, entry: Any) -> Layout | None:
+    try:
+        return formats.field(entry).reading
+    except KeyError:  # reported when it is needed
+        return None
+
+
+def _compile_one(formats: Formats, payload_class: type[Any]) -> Decoder:
+    description = formats.describe(payload_class)
+    steps: list[ReadField] = []
+    plan = ReadPlan()
+    for index, entry in enumerate(description.entries):
+        layout, label = _layout_of(formats, entry), description.label(index)
+        if layout is not None:
+            plan.add(layout, label)
+        else:
+            steps += [_read_by_plan(plan), _read_by_packer(formats, entry, label)]
+            plan = ReadPlan()
     if not steps:
-        return plan.reader(), _builder(payload_class)
-    steps.append(_built_in_reader(plan))
+        return plan.reader(), description.build
+    steps.append(_read_by_plan(plan))
 
     def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         values: list[Any] = []
@@ -417,32 +419,32 @@ def _compile_one(serializer: Serializer, payload_class: type[Serializable]) -> D
                 return values[-1], REFUSED
         return values, offset
 
-    return read, _builder(payload_class)
+    return read, description.build
 
 
-def _builder(payload_class: type[Serializable]) -> Build:
-    return payload_class._wire_factory() if issubclass(payload_class, FlatPayload) else payload_class.from_unpack_list
-
-
-def _compile_list(serializer: Serializer, classes: tuple[type[Serializable], ...]) -> Decoder:
-    """The fields of all classes are read as if they were those of one."""
-    plan = _Plan(serializer)
+def _compile_list(formats: Formats, classes: tuple[type[Any], ...]) -> Decoder:
+    """The fields of all classes are read as if they were those of one class."""
+    plan = ReadPlan()
     parts: list[tuple[Build, int, int]] = []
     for payload_class in classes:
+        description = formats.describe(payload_class)
         first = plan.values
-        if not all(plan.add(entry) for entry in payload_class.format_list):
-            return _compile_chain(serializer, classes)
-        parts.append((_builder(payload_class), first, plan.values))
+        for index, entry in enumerate(description.entries):
+            layout = _layout_of(formats, entry)
+            if layout is None:
+                return _compile_chain(formats, classes)
+            plan.add(layout, description.label(index))
+        parts.append((description.build, first, plan.values))
 
     def build_all(*values: Any) -> list[Any]:
-        return [build(*values[first:behind]) for build, first, behind in parts]
+        return [build(*values[first:stop]) for build, first, stop in parts]
 
     return plan.reader(), build_all
 
 
-def _compile_chain(serializer: Serializer, classes: tuple[type[Serializable], ...]) -> Decoder:
-    """Each class by itself, as custom formats see the values of their own class only."""
-    decoders = serializer.decoders
+def _compile_chain(formats: Formats, classes: tuple[type[Any], ...]) -> Decoder:
+    """Each class by itself, because packers see the values of their own class only."""
+    decoders = formats.decoders
 
     def read(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
         groups = []

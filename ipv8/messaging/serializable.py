@@ -1,19 +1,45 @@
-"""What can be sent: the base classes of all payloads (spec 02 section 2.8)."""
+"""What can be sent: the base classes of all payloads (doc/serialization.md)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
+from .layouts import values_of_entry
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Self
 
-__all__ = ["FlatPayload", "FormatListType", "Payload", "Serializable"]
+    from .layouts import Layout
 
-FormatListType = Union[str, "type[Serializable]", "list[type[Serializable]]"]
-"""A format: its name, a class for one payload inside, or a list with one class for a list of payloads inside."""
+__all__ = ["CompositeFormat", "FlatPayload", "FormatListType", "Payload", "Serializable", "format_and_class"]
+
+
+class CompositeFormat(ABC):
+    """An entry of a format list that is composed of other entries; see :mod:`.composites`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def layout(self, layout_of: Callable[[Any], Layout]) -> Layout:
+        """The layout of the format; ``layout_of`` returns the layouts of other entries."""
+
+
+FormatListType = Union[str, "type[Any]", "list[type[Any]]", CompositeFormat]
+"""An entry of a format list: the name of a format, a class for one payload, a list with one class for a list of
+payloads, or a composition of such entries."""
+
+
+def format_and_class(entry: Any) -> tuple[str, tuple[Any, ...]]:
+    """The name of the format of an entry, and the class of the payloads, if there is one."""
+    if isinstance(entry, str):
+        return entry, ()
+    if isinstance(entry, type):
+        return "payload", (entry,)
+    (item,) = entry
+    return "payload-list", (item,)
 
 
 class Serializable(ABC):
@@ -25,12 +51,12 @@ class Serializable(ABC):
 
     @abstractmethod
     def to_pack_list(self) -> list[tuple[Any, ...]]:
-        """One tuple a format: its name and the arguments for its packer."""
+        """For each format a tuple of its name and the arguments for its packer."""
 
     @classmethod
     @abstractmethod
     def from_unpack_list(cls, *args: Any) -> Self:
-        """Make an object of the values that the formats unpacked to."""
+        """Make an object of the unpacked values."""
 
 
 class Payload(Serializable, ABC):
@@ -43,8 +69,8 @@ class Payload(Serializable, ABC):
     def __str__(self) -> str:
         hidden = {"format_list", "names"}
         public = {name: getattr(self, name) for name in dir(self) if name[0] != "_" and name not in hidden}
-        shown = [f"\n| {name}: {value!r}" for name, value in sorted(public.items()) if not callable(value)]
-        return type(self).__name__ + "".join(shown)
+        fields = [f"\n| {name}: {value!r}" for name, value in sorted(public.items()) if not callable(value)]
+        return type(self).__name__ + "".join(fields)
 
 
 class FlatPayload(Payload, ABC):
@@ -66,7 +92,7 @@ class FlatPayload(Payload, ABC):
 
     @classmethod
     def _factory(cls) -> Callable[..., Any]:
-        """What makes an object of the values that the formats unpacked to."""
+        """What makes an object of the unpacked values."""
         return cls
 
     @classmethod
@@ -78,23 +104,23 @@ class FlatPayload(Payload, ABC):
 
     @classmethod
     def from_unpack_list(cls, *args: Any) -> Self:
-        """Make an object of the values that the formats unpacked to."""
+        """Make an object of the unpacked values."""
         payload: Self = cls._factory()(*args)
         return payload
 
     def to_pack_list(self) -> list[tuple[Any, ...]]:
-        """One tuple a format: its name and the arguments for its packer."""
+        """For each format a tuple of its name and the arguments for its packer."""
         values = self._wire_values()
         pack_list: list[tuple[Any, ...]] = []
         position = 0
         for entry in self.format_list:
-            name = entry if isinstance(entry, str) else "payload" if isinstance(entry, type) else "payload-list"
-            stop = position + (8 if name == "bits" else 1)
+            fmt = entry if isinstance(entry, CompositeFormat) else format_and_class(entry)[0]
+            stop = position + values_of_entry(entry)
             if stop > len(values):
                 if type(self).to_pack_list is FlatPayload.to_pack_list:
                     raise IndexError(f"{type(self).__name__} has {len(values)} values, too few for {self.format_list}")
                 # A method that extends this one adds the items for the formats that its class added.
                 break
-            pack_list.append((name, *values[position:stop]))
+            pack_list.append((fmt, *values[position:stop]))
             position = stop
         return pack_list

@@ -1,11 +1,12 @@
-"""How the serializer writes payloads: format lists compiled into closures (the counterpart of ``read_plan``).
+"""How payloads are written: the layouts of their fields become one function (the counterpart of :mod:`.read_plan`).
 
-A plan serves the payloads whose pack list is not hand-written: their values are taken at once, and neighbouring fixed
-fields and the length of a following body are written by one ``struct`` call. All else goes through ``to_pack_list`` and
-the packers one by one, as do values that a plan stumbles over: so the error that the caller sees names the item.
+A plan serves the payloads whose pack list follows from their formats and values. It takes all values at once.
+Neighbouring fields of a fixed size, and the length of a body after them, are written by one call of ``struct``. All
+other payloads are written item by item, as ``to_pack_list`` says. So are values that a plan fails on, for an error that
+names the item.
 
-Payloads in payloads are limited in depth as they are for whoever reads them: what can be packed can be unpacked. How
-deep a payload stands is known to the plan and not asked for when it runs: each depth has plans of its own.
+Payloads can be nested as deep as readers accept, so what can be packed can be unpacked. Each depth has plans of its
+own, so that the depth need not be counted when they run.
 """
 
 from __future__ import annotations
@@ -13,116 +14,182 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from .packers import (
-    PACKED_BITS,
-    PACKED_IP_ADDRESSES,
-    PACKED_IPV4,
-    Address,
-    Bits,
-    Cache,
-    DefaultStruct,
-    IPv4,
-    ListOf,
-    NestedPayload,
-    PackError,
-    Raw,
-    VarLen,
-    VarLenUtf8,
+from .cache import Cache
+from .errors import PackError, add_field, names_its_item, pack_error, shown
+from .layouts import (
+    MAX_NESTING,
+    Body,
+    Converted,
+    Description,
+    Fixed,
+    Formats,
+    Group,
+    Layout,
+    Many,
+    Maybe,
+    Nested,
+    Own,
+    Rest,
+    Variant,
+    number_of_values,
+    values_of_entry,
 )
-from .read_plan import MAX_NESTING, resolve
-from .readers import MESSAGE_LIMIT
-from .serializable import FlatPayload
 
-if TYPE_CHECKING:
-    from .serializable import FormatListType, Serializable
-    from .serialization import Serializer
-
-__all__ = ["Encoder", "compile_encoder"]
+__all__ = ["Encoder", "compile_encoder", "field_writer"]
 
 Encoder = Callable[[Any], bytes]
-"""``encode(payload)`` gives its bytes."""
+"""``encode(payload)`` returns the bytes of a payload."""
 
-_BODY: Any = object()  # a tail: the length of a value, then the value
-_REST: Any = object()  # a tail: a value as it is
+Encoders = dict[type, Encoder]
+"""For each class, the function that writes its payloads. It is made when it is first used."""
+
+WriteField = Callable[[Any], bytes]
+"""``write(value)`` returns the bytes of a field."""
+
+_BODY: Any = object()  # in place of a WriteField: the value as it is, after its length
+_REST: Any = object()  # in place of a WriteField: the value as it is
 _LENGTH = Struct(">H")
-_PREFIX = "Could not pack item: "
 
 
-def _failure(item: str, error: BaseException, advice: str = "") -> PackError:
-    """The error that names an item, and for an item of a payload inside of this one also those around it."""
-    half = MESSAGE_LIMIT // 2
-    if len(item) > half:
-        item = item[:half] + "…"
-    text = f"{_PREFIX}{item}\n{type(error).__name__}: {_shown(str, error).removeprefix(_PREFIX)}{advice}"
-    if len(text) > MESSAGE_LIMIT:
-        # Among payloads in payloads the innermost error, at the end, is the one that explains the others.
-        text = text[: half - 1] + "…" + text[-half:]
-    return PackError(text)
+class Depth:
+    """How a serializer writes payloads that are inside of ``depth`` others."""
 
-
-def _names_its_item(error: BaseException) -> bool:
-    """Whether an error is one of :func:`_failure`: then to try again, item by item, would say no more."""
-    return isinstance(error, PackError) and str(error).startswith(_PREFIX)
-
-
-def _shown(show: Callable[[Any], str], value: object) -> str:
-    """The value as text, even when it is of a class that can't show it, or holds too much of itself to be shown."""
-    try:
-        return show(value)
-    except Exception:  # noqa: BLE001 - what went wrong before must not get lost
-        return f"<{type(value).__name__}>"
-
-
-class _Depth:
-    """How payloads are written that stand in ``depth`` others."""
-
-    def __init__(self, serializer: Serializer, depth: int) -> None:
-        self.serializer = serializer
+    def __init__(self, formats: Formats, depth: int = 0) -> None:
+        self.formats = formats
         self.depth = depth
 
     @cached_property
-    def inner(self) -> dict[type, Encoder]:
-        """For each class the function that writes its payloads in payloads of this depth."""
-        if self.depth >= MAX_NESTING:
-            return Cache(lambda _: _refuse)
-        return Cache(partial(_compile, _Depth(self.serializer, self.depth + 1)))
+    def encoders(self) -> Encoders:
+        """For each class, the function that writes its payloads at this depth."""
+        return Cache((lambda _: _refuse) if self.depth > MAX_NESTING else partial(_compile, self))
 
     @cached_property
-    def packs(self) -> dict[str, Callable[..., bytes]]:
-        """For each format the function that writes its values in payloads of this depth."""
-        return Cache(self._pack)
+    def _deeper(self) -> Depth:
+        return Depth(self.formats, self.depth + 1)
 
-    def _pack(self, name: str) -> Callable[..., bytes]:
-        packer = self.serializer.get_packer_for(name)
-        return self.nested(packer) or packer.pack
+    def inside(self, formats: Formats) -> Encoders:
+        """How ``formats`` writes the payloads that are inside of those of this depth."""
+        return (self._deeper if formats is self.formats else Depth(formats, self.depth + 1)).encoders
 
-    def nested(self, packer: Any) -> Callable[[Any], bytes] | None:
-        """The function that writes payloads in a payload; ``None`` for any other format."""
-        if type(packer) is NestedPayload and packer.serializer is self.serializer:
-            return partial(_framed, self.inner)
-        if type(packer) is ListOf:
-            item = packer.packer
-            if type(item) is NestedPayload and item.serializer is self.serializer:
-                return _framed_list(self.inner, Struct(packer.length_format))
-        return None
+    @cached_property
+    def writers(self) -> dict[Any, Callable[..., bytes]]:
+        """For each entry of a format list, the function that writes such fields of payloads at this depth."""
+        return Cache(self._writer)
+
+    def _writer(self, entry: Any) -> Callable[..., bytes]:
+        field = self.formats.field(entry)
+        if field.writing is not None and (field.packer is None or _has_payloads(field.writing)):
+            return field_writer(field.writing, self.inside)
+        write: Callable[..., bytes] = field.packer.pack
+        return write
 
 
 def _refuse(_payload: Any) -> bytes:
     raise PackError(f"payloads are nested deeper than {MAX_NESTING} levels")
 
 
-def _framed(encoders: dict[type, Encoder], payload: Any) -> bytes:
+def _has_payloads(layout: Layout) -> bool:
+    if isinstance(layout, Group):
+        return any(map(_has_payloads, layout.items))
+    if isinstance(layout, (Many, Maybe)):
+        return _has_payloads(layout.item)
+    return _has_payloads(layout.layout) if isinstance(layout, Converted) else isinstance(layout, Nested)
+
+
+def alone(formats: Formats) -> Encoders:
+    """How ``formats`` writes the payloads that are inside of a field which is written by itself."""
+    return Depth(formats, 1).encoders
+
+
+def field_writer(layout: Layout, inside: Callable[[Formats], Encoders] = alone) -> WriteField:
+    """The function that writes one field of a layout, its header included.
+
+    :param inside: returns for a serializer the functions that write the payloads inside of the field.
+    """
+    if isinstance(layout, Fixed):
+        return Struct(">" + layout.code).pack
+    if isinstance(layout, Body):
+        return _write_body(layout)
+    if isinstance(layout, Rest):
+        return _write_rest
+    if isinstance(layout, Variant):
+        return layout.encode
+    if isinstance(layout, Own):
+        return layout.write
+    if isinstance(layout, Converted):
+        return _write_converted(field_writer(layout.layout, inside), layout.encode)
+    if isinstance(layout, Nested):
+        return partial(_write_nested, inside(layout.formats))
+    if isinstance(layout, Maybe):
+        return _write_maybe(field_writer(layout.item, inside))
+    if isinstance(layout, Group):
+        return _write_group([field_writer(item, inside) for item in layout.items])
+    count = Struct(">" + layout.number)
+    if isinstance(layout.item, Nested):
+        return _write_payloads(inside(layout.item.formats), count)
+    return _write_many(field_writer(layout.item, inside), count)
+
+
+def _write_rest(value: Any) -> Any:
+    return value
+
+
+def _write_body(layout: Body) -> WriteField:
+    pack_length, unit = Struct(">" + layout.length).pack, layout.unit
+
+    def write(value: Any) -> bytes:
+        body: bytes = pack_length(len(value) // unit) + value
+        return body
+
+    return write
+
+
+def _write_converted(write_field: WriteField, encode: Callable[[Any], Any]) -> WriteField:
+    def write(value: Any) -> bytes:
+        return write_field(encode(value))
+
+    return write
+
+
+def _write_maybe(write_item: WriteField) -> WriteField:
+    def write(value: Any) -> bytes:
+        return b"\0" if value is None else b"\1" + write_item(value)
+
+    return write
+
+
+def _write_group(writers: Sequence[WriteField]) -> WriteField:
+    def write(values: Sequence[Any]) -> bytes:
+        if len(values) != len(writers):
+            raise ValueError(f"there must be {len(writers)} values, not {len(values)}")
+        return b"".join([write_item(value) for write_item, value in zip(writers, values, strict=True)])
+
+    return write
+
+
+def _write_many(write_item: WriteField, count: Struct) -> WriteField:
+    pack_count = count.pack
+
+    def write(values: Sequence[Any]) -> bytes:
+        return pack_count(len(values)) + b"".join([write_item(value) for value in values])
+
+    return write
+
+
+def _write_nested(encoders: Encoders, payload: Any) -> bytes:
     try:
         packed = encoders[type(payload)](payload)
     except (PackError, RecursionError) as error:
-        raise _failure(f"('payload', {type(payload).__name__})", error) from error
+        if names_its_item(error):
+            raise
+        raise pack_error(f"('payload', {type(payload).__name__})", error) from error
     return _LENGTH.pack(len(packed)) + packed
 
 
-def _framed_list(encoders: dict[type, Encoder], count: Struct) -> Callable[[Sequence[Any]], bytes]:
-    length = _LENGTH.pack
+def _write_payloads(encoders: Encoders, count: Struct) -> WriteField:
+    pack_length = _LENGTH.pack
 
     def write(payloads: Sequence[Any]) -> bytes:
         parts = [count.pack(len(payloads))]
@@ -130,115 +197,125 @@ def _framed_list(encoders: dict[type, Encoder], count: Struct) -> Callable[[Sequ
             try:
                 packed = encoders[type(payload)](payload)
             except (PackError, RecursionError) as error:
-                raise _failure(f"('payload', {type(payload).__name__})", error) from error
-            parts += (length(len(packed)), packed)
+                place = f"[{len(parts) // 2}]"
+                if names_its_item(error):
+                    add_field(error, place)
+                    raise
+                raise pack_error(f"('payload', {type(payload).__name__})", error, place) from error
+            parts += (pack_length(len(packed)), packed)
         return b"".join(parts)
 
     return write
 
 
 class Segment(NamedTuple):
-    """A run of fixed fields, one variable field, or the former and then the latter."""
+    """Neighbouring fields of a fixed size, and a field of a variable size after them; one of both may be missing.
+
+    :param pack: packs the fixed fields, and the length of a body.
+    :param span: which values are those of the fixed fields.
+    :param position: which value is that of the variable field.
+    :param variable: writes the variable field; ``None`` if there is none.
+    :param field: the variable field, for errors.
+    """
 
     pack: Callable[..., bytes] | None
-    span: slice  # values of the run
-    behind: int  # the value after them, for the tail
-    tail: Callable[[Any], bytes] | None
+    span: slice
+    position: int
+    variable: WriteField | None
+    field: str
 
 
-class _Plan:
-    """Collects neighbouring fields into segments and conversions."""
+class WritePlan:
+    """Collects the fields of a payload, and gives the function that writes them."""
 
-    def __init__(self, depth: _Depth) -> None:
+    def __init__(self, depth: Depth) -> None:
         self.depth = depth
-        self.slots = 0  # values as the payload has them
+        #: The number of values of the fields so far.
+        self.values = 0
         self._segments: list[Segment] = []
-        self._maps: list[tuple[int, Callable[[Any], Any]]] = []
-        self._flags: list[int] = []
-        self._position = 0  # values after flags were put together into bytes
+        self._conversions: list[tuple[int, Callable[[Any], Any]]] = []
+        self._joins: list[tuple[slice, Callable[[Any], Any]]] = []
+        self._fields = 0  # each takes one value after the joins
         self._first = 0
         self._run = ">"
 
-    def add(self, entry: FormatListType) -> None:
-        """Take one more field in."""
-        name, _ = resolve(entry)
-        packer = self.depth.serializer.get_packer_for(name)
-        add = _BUILT_IN.get(type(packer))
-        if add is None or not add(self, packer):
-            if name == "bits":
-                raise LookupError("flags go to eight arguments only of their own packer")
-            self.variable(self.depth.packs[name])
+    def add(self, entry: Any, name: str) -> None:
+        """Add the field of an entry; ``name`` is for errors. ``LookupError`` if it must be written item by item."""
+        field = self.depth.formats.field(entry)
+        expected = values_of_entry(entry)
+        if field.writing is not None and number_of_values(field.writing) == expected:
+            self._add(field.writing, name)
+        elif expected == 1:
+            self._variable(field.packer.pack, name)
+        else:
+            raise LookupError("the packer takes several values")
 
-    def fixed(self, code: str, slots: int = 1) -> None:
-        """Add a field of fixed size that takes ``slots`` values of the payload and becomes one value for ``struct``."""
-        self._run += code
-        self.slots += slots
-        self._position += 1
+    def _add(self, layout: Layout, name: str) -> None:
+        if isinstance(layout, Converted):
+            if layout.values == 1:
+                self._conversions.append((self.values, layout.encode))
+            else:
+                self._joins.append((slice(self.values, self.values + layout.values), layout.encode))
+                self.values += layout.values - 1
+            self._add(layout.layout, name)
+        elif isinstance(layout, Fixed):
+            self._run += layout.code
+            self._fields += 1
+            self.values += 1
+        elif isinstance(layout, Body) and layout.unit == 1:
+            self._variable(_BODY, name, layout.length)
+        else:
+            self._variable(_REST if isinstance(layout, Rest) else field_writer(layout, self.depth.inside), name)
 
-    def variable(self, tail: Callable[[Any], bytes], header: str = "") -> None:
-        """Add a field of variable size; ``header`` is the format of the length in front of it."""
+    def _variable(self, write: WriteField, name: str, header: str = "") -> None:
         self._run += header
-        self._close(tail)
-        self._position += 1
-        self._first = self._position
-        self.slots += 1
+        self._close(write, name)
+        self._fields += 1
+        self._first = self._fields
+        self.values += 1
 
-    def map_next(self, convert: Callable[[Any], Any]) -> None:
-        """Let ``convert`` make the next value."""
-        self._maps.append((self.slots, convert))
-
-    def flags_next(self) -> None:
-        """Put the next eight values into a byte."""
-        self._flags.append(self.slots)
-
-    def _close(self, tail: Callable[[Any], bytes] | None) -> None:
+    def _close(self, write: WriteField | None, name: str = "") -> None:
+        """End the segment, with a variable field or without one."""
         pack = Struct(self._run).pack if len(self._run) > 1 else None
-        if pack is not None or tail is not None:
-            self._segments.append(Segment(pack, slice(self._first, self._position), self._position, tail))
+        if pack is not None or write is not None:
+            self._segments.append(Segment(pack, slice(self._first, self._fields), self._fields, write, name))
         self._run = ">"
 
     def encoder(self, values_of: Callable[[Any], Sequence[Any]], itemwise: Encoder) -> Encoder:
-        """The function that writes a payload; ``itemwise`` is for values that it can't cope with."""
+        """The function that writes a payload. It leaves values that it fails on to ``itemwise``."""
         self._close(None)
-        plain = not self._maps and not self._flags
-        if plain and not self._segments:
-            return lambda _: b""
-        if plain and len(self._segments) == 1:
-            only = self._segments[0]
-            if only.tail is None:
-                return _encode_run(only, values_of, itemwise)
-            if only.tail is _BODY:
-                return _encode_body(only, values_of, itemwise)
-        flags = [slice(first, first + 8) for first in reversed(self._flags)]
-        return _encode_any(self._segments, self._maps, flags, values_of, itemwise)
+        if not self._conversions and not self._joins:
+            if not self._segments:
+                return lambda _: b""
+            first = self._segments[0]
+            if len(self._segments) == 1 and first.pack is not None:
+                if first.variable is None:
+                    return _encode_run(first.pack, values_of, itemwise)
+                if first.variable is _BODY:
+                    return _encode_body(first.pack, values_of, itemwise)
+        return _encode_any(self._segments, self._conversions, self._joins[::-1], values_of, itemwise)
 
 
-def _encode_run(segment: Segment, values_of: Callable[[Any], Sequence[Any]], itemwise: Encoder) -> Encoder:
-    """One run of fixed fields and nothing else."""
-    pack = segment.pack
-    assert pack is not None
-
+def _encode_run(pack: Callable[..., bytes], values_of: Callable[[Any], Sequence[Any]], itemwise: Encoder) -> Encoder:
+    """Fixed fields and nothing else."""
     def encode(payload: Any) -> bytes:
         try:
             return pack(*values_of(payload))
-        except Exception:  # noqa: BLE001 - the slow way repeats the error, with the name of the item
+        except Exception:  # noqa: BLE001 - raised again with the name of the item
             return itemwise(payload)
 
     return encode
 
 
-def _encode_body(segment: Segment, values_of: Callable[[Any], Sequence[Any]], itemwise: Encoder) -> Encoder:
-    """Fixed fields, maybe none, and one body."""
-    pack = segment.pack
-    assert pack is not None
-
+def _encode_body(pack: Callable[..., bytes], values_of: Callable[[Any], Sequence[Any]], itemwise: Encoder) -> Encoder:
+    """Fixed fields, if any, and one body."""
     def encode(payload: Any) -> bytes:
         try:
             values = [*values_of(payload)]
             body: bytes = values[-1]
             values[-1] = len(body)
             return pack(*values) + body
-        except Exception:  # noqa: BLE001 - the slow way repeats the error, with the name of the item
+        except Exception:  # noqa: BLE001 - raised again with the name of the item
             return itemwise(payload)
 
     return encode
@@ -246,143 +323,96 @@ def _encode_body(segment: Segment, values_of: Callable[[Any], Sequence[Any]], it
 
 def _encode_any(
     segments: list[Segment],
-    maps: list[tuple[int, Callable[[Any], Any]]],
-    flags: list[slice],
+    conversions: list[tuple[int, Callable[[Any], Any]]],
+    joins: list[tuple[slice, Callable[[Any], Any]]],
     values_of: Callable[[Any], Sequence[Any]],
     itemwise: Encoder,
 ) -> Encoder:
-    is_body, is_rest, converts = _BODY, _REST, bool(maps or flags)
+    is_body, is_rest, converts = _BODY, _REST, bool(conversions or joins)
+    steps = [(segment.pack, segment.span, segment.position, segment.variable, segment.field)
+             for segment in segments]  # plain tuples are unpacked faster than named ones
 
     def encode(payload: Any) -> bytes:
+        field = ""
         try:
             values = values_of(payload)
             if converts:
                 values = [*values]
-                for index, convert in maps:
+                for index, convert in conversions:
                     values[index] = convert(values[index])
-                for span in flags:
-                    values[span] = [PACKED_BITS[tuple(values[span])]]
+                for span, join in joins:
+                    values[span] = [join(tuple(values[span]))]
             parts: list[bytes] = []
-            for pack, span, behind, tail in segments:
-                if tail is is_body:
-                    body = values[behind]
+            for pack, span, index, variable, field in steps:  # noqa: B007 - the field is for the error
+                if variable is is_body:
+                    body = values[index]
                     parts.append(pack(*values[span], len(body)))  # type: ignore[misc]  # a body has its length in front
                     parts.append(body)
                     continue
                 if pack is not None:
                     parts.append(pack(*values[span]))
-                if tail is not None:
-                    parts.append(values[behind] if tail is is_rest else tail(values[behind]))
+                if variable is not None:
+                    parts.append(values[index] if variable is is_rest else variable(values[index]))
             return b"".join(parts)
         except Exception as error:
-            if _names_its_item(error):
+            if names_its_item(error):
+                add_field(error, field)
                 raise
-            return itemwise(payload)  # repeats the error, with the name of the item
+            return itemwise(payload)  # raises it again with the name of the item
 
     return encode
 
 
-def _add_struct(plan: _Plan, packer: DefaultStruct) -> bool:
-    if packer.format_str[:1] not in {">", "!"} or packer.values != 1:
-        return False
-    plan.fixed(packer.format_str[1:])
-    return True
+def _itemwise(depth: Depth, description: Description) -> Encoder:
+    """Write payloads item by item."""
+    writers, items_of, known = depth.writers, description.items, depth.formats
 
-
-def _add_bits(plan: _Plan, _packer: Bits) -> bool:
-    plan.flags_next()
-    plan.fixed("B", 8)
-    return True
-
-
-def _add_ipv4(plan: _Plan, _packer: IPv4) -> bool:
-    plan.map_next(PACKED_IPV4.__getitem__)
-    plan.fixed("6s")
-    return True
-
-
-def _add_raw(plan: _Plan, _packer: Raw) -> bool:
-    plan.variable(_REST)
-    return True
-
-
-def _add_varlen(plan: _Plan, packer: VarLen) -> bool:
-    if packer.length_format[0] not in {">", "!"} or packer.base != 1:
-        return False
-    plan.variable(_BODY, packer.length_format[1:])
-    return True
-
-
-def _add_text(plan: _Plan, packer: VarLenUtf8) -> bool:
-    if packer.length_format[0] not in {">", "!"} or packer.base != 1:
-        return False
-    plan.map_next(str.encode)
-    plan.variable(_BODY, packer.length_format[1:])
-    return True
-
-
-def _add_address(plan: _Plan, packer: Address) -> bool:
-    plan.variable(PACKED_IP_ADDRESSES.__getitem__ if packer.ip_only else packer.pack)
-    return True
-
-
-_BUILT_IN: dict[type, Callable[..., bool]] = {
-    Address: _add_address,
-    Bits: _add_bits,
-    DefaultStruct: _add_struct,
-    IPv4: _add_ipv4,
-    Raw: _add_raw,
-    VarLen: _add_varlen,
-    VarLenUtf8: _add_text,
-}
-
-
-def _itemwise(depth: _Depth) -> Encoder:
-    """Write payloads by their pack lists."""
-    packs = depth.packs
-
-    def encode(payload: Serializable) -> bytes:
+    def encode(payload: Any) -> bytes:
         packed = bytearray()
-        pack_list = payload.to_pack_list()
+        items = items_of(payload)
+        index = 0
         item: tuple[Any, ...] = ()
         try:
-            for item in pack_list:
-                packed += packs[item[0]](*item[1:])
+            for index, item in enumerate(items):  # noqa: B007 - for the error
+                packed += writers[item[0]](*item[1:])
         except Exception as error:
-            if _names_its_item(error):
+            field = description.field(index)
+            if names_its_item(error):
+                add_field(error, field)
                 raise
-            known = not item or item[0] in depth.serializer.get_available_formats()
-            raise _failure(_shown(repr, item), error, "" if known else _unknown(payload, item[0])) from error
+            advice = _advice(known, item[0]) if item else ""
+            raise pack_error(shown(repr, item), error, field, advice) from error
         return bytes(packed)
 
     return encode
 
 
-def _unknown(payload: Serializable, name: Any) -> str:
-    """What to say of a format that the serializer does not have."""
-    paired = zip(getattr(payload, "names", ()), payload.format_list, strict=False)
-    fields = ", ".join(f"{type(payload).__name__}.{field}" for field, entry in paired if entry == name)
-    text = f" is no format of this serializer{': see ' if fields else ''}{fields}"
-    if str(name).startswith("arrayH-"):
-        text += "; the elements of a list can be bool, int, float, bytes or payloads"
-    return text
-
-
-def compile_encoder(serializer: Serializer, payload_class: type) -> Encoder:
-    """How to write the payloads of one class that stand in no others."""
-    return _compile(_Depth(serializer, 0), payload_class)
-
-
-def _compile(depth: _Depth, payload_class: type) -> Encoder:
-    itemwise = _itemwise(depth)
-    if not issubclass(payload_class, FlatPayload) or payload_class.to_pack_list is not FlatPayload.to_pack_list:
-        return itemwise
-    plan = _Plan(depth)
+def _advice(formats: Formats, entry: Any) -> str:
     try:
-        for entry in payload_class.format_list:
-            plan.add(entry)
+        formats.field(entry)
+    except KeyError:
+        return " is no format of this serializer: add it with add_packer"
+    except Exception:  # noqa: BLE001 - an entry of a wrong type
+        return ""
+    return ""
+
+
+def compile_encoder(formats: Formats, payload_class: type[Any]) -> Encoder:
+    """How to write the payloads of one class that are not inside of others."""
+    return _compile(Depth(formats), payload_class)
+
+
+def _compile(depth: Depth, payload_class: type[Any]) -> Encoder:
+    description = depth.formats.describe(payload_class)
+    itemwise = _itemwise(depth, description)
+    if description.values is None:
+        return itemwise
+    plan = WritePlan(depth)
+    try:
+        for index, entry in enumerate(description.entries):
+            plan.add(entry, description.field(index))
     except LookupError:
         return itemwise
-    if len(getattr(payload_class, "names", range(plan.slots))) != plan.slots:
+    if description.names is not None and len(description.names) != plan.values:
         return itemwise
-    return plan.encoder(payload_class._wire_getter(), itemwise)
+    return plan.encoder(description.values, itemwise)

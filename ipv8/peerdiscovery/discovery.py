@@ -1,54 +1,98 @@
-"""Ways to find more peers for an overlay, one step at a time (spec 05 section 8)."""
+"""Strategies that find more peers for an overlay, one step at a time (doc/protocol/discovery.md section 7)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping
+from math import inf
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from .. import clock, entropy
-from .graph.crowd import FAIR_SHARE
+from ..limits import BoundedDict
+from ..reexports import reexports
 from .network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from ..bootstrapping.bootstrapper_interface import Bootstrapper
     from ..messaging.address import Address
     from ..overlay import Overlay
     from ..peer import Peer
 
-__all__ = ["DiscoveryStrategy", "EdgeWalk", "RandomWalk"]
+__all__ = ["DiscoveryStrategy", "EdgeWalk", "IntroducingOverlay", "RandomWalk", "as_introducing"]
 
 OverlayType = TypeVar("OverlayType", bound="Overlay[Any]")
 
-#: Addresses whose failures a walker with a back-off remembers; beyond that the one that failed first is forgotten.
+#: Addresses whose failures a walker with a back-off remembers; the one that failed the longest ago is evicted first.
 MAX_FAILURES = 500
 #: Peers that are contacted between two steps, as answers to earlier contacts come in.
 CHAIN_LENGTH = 5
-#: Addresses of which the one with the fewest peers around it is contacted.
+#: Addresses that are compared, to contact the one with the fewest peers in its neighborhood.
 CHOICES = 16
-#: Seconds for which somebody whose peers are of few subnets looks for others at full speed without finding anybody, and
-#: the seconds between two steps after that.
-PERSISTENCE, PATIENT_INTERVAL = 600.0, 5.0
-#: How often bootstrap servers are asked for an introduction by those who know many peers of few subnets.
+#: Seconds without a new peer after which an overlay that has many peers of few networks searches slowly.
+PERSISTENCE = 600.0
+#: Seconds between two steps of such a slow search.
+PATIENT_INTERVAL = 5.0
+#: The share of introduction requests that overlays with many peers of few networks send to bootstrap servers.
 SERVER_CHANCE = 0.25
-#: Seconds after which a contact that has not been answered, unlike others, makes room for another one, and is tried by
-#: way of somebody else.
+#: Seconds after which a contact that was not answered does not fill the window any more, and is tried in other ways.
 PATIENCE = 1.0
-#: Seconds after an answer of somebody new in which introductions are asked for between steps.
+#: Seconds after an answer of a new peer in which introductions are also requested between steps.
 MOMENTUM = 2.0
-#: Seconds after which a contact that has not been answered is tried again, once.
+#: Seconds after which a contact that was not answered is repeated, once.
 RETRY_AFTER = 0.4
-#: A longer pause, in seconds, than this does not follow on any number of failures.
+#: The longest pause, in seconds, after any number of failures.
 MAX_BACKOFF = 600.0
 
 
+@runtime_checkable
+class IntroducingOverlay(Protocol):
+    """An overlay that tells observers about answers, and has other ways to contact an address, as a community does."""
+
+    #: The observers: ``observer.on_introduction(peer, introduced addresses)`` is called for each answer.
+    introduction_observers: MutableMapping[Any, None]
+    #: The number of peers that the overlay may have; negative for any number.
+    max_peers: int
+
+    def retry_walk(self, address: Address) -> None:
+        """Contact ``address`` once more."""
+
+    def on_walk_failed(self, address: Address) -> None:
+        """Ask others for help to contact ``address``."""
+
+
+@runtime_checkable
+class _ServiceOverlay(Protocol):
+    """An overlay of one service, as a community is: the network knows the neighborhoods of its peers."""
+
+    community_id: bytes
+    network: Network
+    bootstrappers: Sequence[Bootstrapper]
+
+
+def as_introducing(overlay: object) -> IntroducingOverlay | None:
+    """``overlay``, if it is an :class:`IntroducingOverlay`."""
+    # Programs test with mocks, which have all attributes: the type of one of them tells.
+    if isinstance(overlay, IntroducingOverlay) and isinstance(overlay.introduction_observers, MutableMapping):
+        return overlay
+    return None
+
+
+def _as_service(overlay: object) -> _ServiceOverlay | None:
+    if (isinstance(overlay, _ServiceOverlay) and isinstance(overlay.community_id, bytes)
+            and isinstance(overlay.network, Network)):
+        return overlay
+    return None
+
+
 class DiscoveryStrategy(ABC, Generic[OverlayType]):
-    """Something that the service lets take a step in every tick, as long as the overlay wants more peers."""
+    """Takes a step each time that the service says so, as long as the overlay wants more peers."""
 
     def __init__(self, overlay: OverlayType) -> None:
         self.overlay = overlay
+        #: Held while a step is taken.
         self.walk_lock = Lock()
 
     @abstractmethod
@@ -61,11 +105,11 @@ class DiscoveryStrategy(ABC, Generic[OverlayType]):
 
 
 class RandomWalk(DiscoveryStrategy[OverlayType]):
-    """Contacts introduced addresses in random order, and every now and then asks for another introduction.
+    """Contacts introduced addresses in random order, and in some steps asks for another introduction instead.
 
-    If the overlay has ``introduction_observers``, the walk goes on between steps: to whoever an answer introduces, at
-    once, while the way is open that the introduced peer was asked to open, and at the LAN and the WAN address together.
-    Each step pays for ``chain_length`` such contacts, so an overlay that has the peers it wants makes no more of them.
+    If the overlay is an :class:`IntroducingOverlay`, the walk goes on between steps: the peer that an answer introduces
+    is contacted at once, at its LAN and its WAN address, while its NAT lets the packets in. Each step allows
+    ``chain_length`` such contacts, so an overlay that has the peers that it wants makes no more of them.
 
     The cost of a step grows with the number of outstanding contacts, not with the number of known addresses.
 
@@ -73,57 +117,53 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
     :param window_size: contacts that may be outstanding at a time; 0 or ``None`` for any number.
     :param reset_chance: of 256, how many steps ask for an introduction even if there are addresses to walk to.
     :param target_interval: seconds between two steps, at least.
-    :param failure_backoff: seconds during which an address that failed twice in a row is left alone when it is
+    :param failure_backoff: seconds during which an address that failed twice in a row is not contacted when it is
         introduced again; doubled with each further failure. With 0 failures are not remembered.
     :param chain_length: peers that may be contacted between two steps.
     """
+
+    #: When the last step was taken, in seconds since the Unix epoch; 0 if none was.
+    last_step = clock.WallTime("_stepped_at")
 
     def __init__(self, overlay: OverlayType, timeout: float = 3.0, window_size: int | None = 5, reset_chance: int = 50,
                  target_interval: float = 0, failure_backoff: float = 0,
                  chain_length: int = CHAIN_LENGTH) -> None:
         super().__init__(overlay)
-        #: When each outstanding address was contacted.
+        #: When each outstanding address was contacted, by the monotonic clock.
         self.intro_timeouts: dict[Address, float] = {}
         self.node_timeout = timeout
         self.window_size = window_size
         self.reset_chance = reset_chance
         self.target_interval = target_interval
         self.failure_backoff = failure_backoff
-        self.last_step: float = 0
         self.chain_length = chain_length
-        self._failures: dict[Address, tuple[int, float]] = {}
+        self._stepped_at = -inf
+        # How often each address failed, and until when it is not contacted.
+        self._failures: BoundedDict[Address, tuple[int, float]] = BoundedDict(MAX_FAILURES)
         self._chain = 0
-        self._last_find: float = 0
-        self._guests_since: float | None = None
-        self._retry_walk: Callable[[Address], None] | None = None
+        self._found_at = -inf
+        self._surplus_since: float | None = None
         self._retried: set[Address] = set()
-        self._on_walk_failed: Callable[[Address], None] | None = None
         self._given_up: set[Address] = set()
-        # Programs test walkers with mocks, which have every attribute: only those of the right type are meant.
-        observers = getattr(overlay, "introduction_observers", None)
-        self._is_told = isinstance(observers, MutableMapping)
-        if isinstance(observers, MutableMapping):
-            observers[self] = None
-            self._retry_walk = getattr(overlay, "retry_walk", None)
-            self._on_walk_failed = getattr(overlay, "on_walk_failed", None)
-        service = getattr(overlay, "community_id", None)
-        knows_subnets = isinstance(service, bytes) and isinstance(getattr(overlay, "network", None), Network)
-        self._service: bytes | None = service if knows_subnets else None
+        self._introducing = as_introducing(overlay)
+        if self._introducing is not None:
+            self._introducing.introduction_observers[self] = None
+        self._service = _as_service(overlay)
 
     def get_peer_count(self) -> int:
-        """How many peers the overlay has, those beyond the fair share of their subnet not counted.
+        """How many peers the overlay has, without those beyond the fair share of their neighborhood.
 
-        So somebody with many identities in a few subnets does not end the search for others.
+        So a node with many identities in a few networks does not end the search for others.
         """
-        return super().get_peer_count() - self._count_guests()
+        return super().get_peer_count() - self._count_surplus()
 
     def take_step(self) -> None:
-        """Give up on contacts that did not answer in time, then walk to an address or ask for another one."""
+        """Give up contacts that were not answered in time, then walk to an address or ask for another one."""
         with self.walk_lock:
-            now = clock.time()
+            now = clock.monotonic()
             self._expire(now)
             self._retry(now)
-            if self.target_interval > 0 and self.last_step + self.target_interval >= now:
+            if self.target_interval > 0 and self._stepped_at + self.target_interval >= now:
                 return
             if self._is_patient(now):
                 return
@@ -135,21 +175,23 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
                 self._ask()
             else:
                 self._contact(address, now)
-            self.last_step = now
+            self.last_step = clock.time()
 
     def on_introduction(self, peer: Peer, addresses: Iterable[Address]) -> None:
-        """Note that ``peer`` answered, and contact whoever it introduced: one peer, who may have several addresses.
+        """Note that ``peer`` answered, and contact the peer that it introduced, at each of its ``addresses``.
 
-        If that is nobody new, another address has its turn, or another peer is asked. Where nobody new was found for a
-        while all may be known: then there is no need to hurry.
+        If that is not a new one, another address is contacted or another peer is asked. If no new peer was found for a
+        while, none is asked: perhaps all are known.
         """
-        now = clock.time()
+        now = clock.monotonic()
         for answered in peer.addresses.values():
             if self.intro_timeouts.pop(answered, None) is not None:
                 self._failures.pop(answered, None)
-                self._last_find = now
-        if not self._chain or 0 <= getattr(self.overlay, "max_peers", -1) <= self.get_peer_count():
+                self._found_at = now
+        limit = -1 if self._introducing is None else self._introducing.max_peers
+        if not self._chain or 0 <= limit <= self.get_peer_count():
             return
+        # An endpoint of the test kit may deliver the answer while the step that asked is still being taken.
         if not self.walk_lock.acquire(blocking=False):
             return
         try:
@@ -164,32 +206,31 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
                 targets = [] if other is None else [other]
             for address in targets:
                 self._contact(address, now)
-            if not targets and now < self._last_find + MOMENTUM:
+            if not targets and now < self._found_at + MOMENTUM:
                 self._ask()
         finally:
             self.walk_lock.release()
 
     def _is_patient(self, now: float) -> bool:
-        """Whether there is no hurry with this step: all peers may be of one subnet, which is nobody's fault."""
-        if not self._count_guests():
-            self._guests_since = None
+        """Whether this step is left out: if many peers are of few networks, perhaps there are no others."""
+        if not self._count_surplus():
+            self._surplus_since = None
             return False
-        if self._guests_since is None:
-            self._guests_since = now
-        searched_since = max(self._guests_since, self._last_find)
-        return searched_since + PERSISTENCE < now < self.last_step + PATIENT_INTERVAL
+        if self._surplus_since is None:
+            self._surplus_since = now
+        searched_since = max(self._surplus_since, self._found_at)
+        return searched_since + PERSISTENCE < now < self._stepped_at + PATIENT_INTERVAL
 
     def _ask(self) -> None:
-        """Ask for an introduction; where many peers are of few subnets, those of others rather than them."""
-        if self._service is None or not self._count_guests():
+        """Ask for an introduction; if many peers are of few networks, ask peers of all networks equally often."""
+        service = self._service
+        if service is None or not self._count_surplus():
             self.overlay.get_new_introduction()
-            return
-        bootstrappers = getattr(self.overlay, "bootstrappers", ())
-        if entropy.random() < SERVER_CHANCE and any(bootstrapper.initialized for bootstrapper in bootstrappers):
-            for bootstrapper in bootstrappers:
-                bootstrapper.keep_alive(self.overlay)
+        elif entropy.random() < SERVER_CHANCE and any(server.initialized for server in service.bootstrappers):
+            for server in service.bootstrappers:
+                server.keep_alive(self.overlay)  # type: ignore[arg-type]  # only a Community has bootstrappers
         else:
-            self.overlay.get_new_introduction(self.overlay.network.draw_peer(self._service))
+            self.overlay.get_new_introduction(service.network.draw_peer(service.community_id))
 
     def _contact(self, address: Address, now: float) -> None:
         self.overlay.walk_to(address)
@@ -199,21 +240,22 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
         size = self.window_size or 0
         if not 0 < size <= len(self.intro_timeouts):
             return False
-        return not self._is_told or sum(sent + PATIENCE >= now for sent in self.intro_timeouts.values()) >= size
+        return self._introducing is None or sum(
+            sent + PATIENCE >= now for sent in self.intro_timeouts.values()) >= size
 
     def _retry(self, now: float) -> None:
-        """Contact once more those who have not answered: the way may have been opened too late, or elsewhere.
+        """Repeat contacts that were not answered, and after a while ask others for help."""
+        if self._introducing is not None:
+            self._react(self._introducing.retry_walk, now - RETRY_AFTER, self._retried)
+            self._react(self._introducing.on_walk_failed, now - PATIENCE, self._given_up)
 
-        If that does not help, it is time to ask others for help.
-        """
-        for react, pause, done in ((self._retry_walk, RETRY_AFTER, self._retried),
-                                   (self._on_walk_failed, PATIENCE, self._given_up)):
-            if react is not None:
-                for address, sent in tuple(self.intro_timeouts.items()):
-                    if sent + pause <= now and address not in done:
-                        done.add(address)
-                        react(address)
-                done.intersection_update(self.intro_timeouts)
+    def _react(self, react: Callable[[Address], None], sent_before: float, done: set[Address]) -> None:
+        """Call ``react`` once for each outstanding contact that was made at or before a time."""
+        for address, sent in tuple(self.intro_timeouts.items()):
+            if sent <= sent_before and address not in done:
+                done.add(address)
+                react(address)
+        done.intersection_update(self.intro_timeouts)
 
     def _expire(self, now: float) -> None:
         network = self.overlay.network
@@ -227,49 +269,45 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
                 self._note_failure(address, now)
 
     def _note_failure(self, address: Address, now: float) -> None:
-        failures, _ = self._failures.pop(address, (0, now))
-        # The first failure is often only a puncture that came too late, so the second try is free.
+        failures, _ = self._failures.get(address, (0, now))
+        # The first failure is often only a puncture that was late, so the second try follows without a pause.
         pause = min(MAX_BACKOFF, self.failure_backoff * 2.0 ** min(failures - 1, 32)) if failures else 0
         self._failures[address] = failures + 1, now + pause
-        if len(self._failures) > MAX_FAILURES:
-            del self._failures[next(iter(self._failures))]
 
     def _choose(self, now: float) -> Address | None:
-        """A walkable address that is neither outstanding nor left alone, of some the one with the fewest neighbors.
-
-        When there is no room for more peers, it is none of a subnet that has its fair share.
-        """
+        """A walkable address that may be contacted: of a few random ones, the one with the fewest neighbors."""
         available = self.overlay.get_walkable_addresses()
         avoided = self._avoided(now)
-        # One more than may have to be skipped is enough to find one, and each is as likely as in a full search.
+        # At most all avoided ones are among these, so CHOICES are left if there are as many.
         options = entropy.sample(available, min(len(available), len(avoided) + CHOICES))
         options = [address for address in options if address not in avoided]
-        if self._service:
-            options.sort(key=self._count_neighbors)
+        service = self._service
+        if service is not None:
+            options.sort(key=lambda address: service.network.count_neighbors(service.community_id, address))
         return next((address for address in options if self._may_contact(address)), None)
 
-    def _count_neighbors(self, address: Address) -> int:
-        return self.overlay.network.count_neighbors(self._service, address) if self._service else 0
-
-    def _count_guests(self) -> int:
-        return self.overlay.network.count_guests(self._service) if self._service else 0
+    def _count_surplus(self) -> int:
+        service = self._service
+        return 0 if service is None else service.network.count_surplus_peers(service.community_id)
 
     def _may_contact(self, address: Address) -> bool:
-        """Whether there is a place for whoever is at ``address``."""
-        return (not self._service or self._count_neighbors(address) < FAIR_SHARE
-                or self.overlay.network.has_room_for_guests(self._service))
+        """Whether the overlay has room for a peer at ``address``."""
+        service = self._service
+        return service is None or service.network.has_room_for(service.community_id, address)
 
     def _avoided(self, now: float) -> set[Address]:
-        """The addresses that are outstanding or left alone."""
+        """The addresses that are outstanding or that failed not long ago."""
         return {*self.intro_timeouts, *(address for address, (_, until) in self._failures.items() if until > now)}
 
 
 class EdgeWalk(DiscoveryStrategy[OverlayType]):
-    """Follows introductions away from a few neighbours, each as deep as possible, and so lays out chains of peers.
+    """Builds edges: chains of peers, each of which was introduced by the one before it.
+
+    Every edge starts at a neighbor, which is one of a few peers of the overlay.
 
     :param edge_length: peers in a complete edge, its root included.
-    :param neighborhood_size: neighbours that edges start from.
-    :param edge_timeout: seconds without a new peer after which an edge ends where it is.
+    :param neighborhood_size: neighbors that edges start from.
+    :param edge_timeout: seconds without a new peer after which an edge ends.
     """
 
     def __init__(self, overlay: OverlayType, edge_length: int = 4, neighborhood_size: int = 6,
@@ -279,41 +317,41 @@ class EdgeWalk(DiscoveryStrategy[OverlayType]):
         self.neighborhood_size = neighborhood_size
         self.edge_timeout = edge_timeout
         self._neighborhood: list[Peer] = []
-        #: All edges that have ended, each from its root on.
+        #: All edges that have ended, each beginning with its root.
         self.complete_edges: list[list[Peer]] = []
-        #: The growing edges by their root, which is their first element.
+        #: The growing edges by root, which is their first element.
         self.under_construction: dict[Peer, list[Peer]] = {}
-        #: When each growing edge last grew.
+        #: When each growing edge last grew, by the monotonic clock.
         self.last_edge_responses: dict[Peer, float] = {}
 
     def get_available_root(self) -> Peer | None:
-        """Any neighbour without a growing edge, ``None`` if all have one."""
+        """A random neighbor without a growing edge, ``None`` if all have one."""
         roots = [peer for peer in self._neighborhood if peer not in self.under_construction]
         return entropy.choice(roots) if roots else None
 
     def take_step(self) -> None:
-        """Gather neighbours, else start an edge, else let all edges grow."""
+        """Collect neighbors; if there are enough, start an edge; if all have one, let all edges grow."""
         with self.walk_lock:
             if len(self._neighborhood) < self.neighborhood_size:
-                self._gather_neighbors()
+                self._collect_neighbors()
                 return
             root = self.get_available_root()
             if root is not None:
                 self.under_construction[root] = [root]
-                self.last_edge_responses[root] = clock.time()
+                self.last_edge_responses[root] = clock.monotonic()
                 self.overlay.get_new_introduction(root)
                 return
             for edge in list(self.under_construction.values()):
                 self._grow(edge)
 
-    def _gather_neighbors(self) -> None:
+    def _collect_neighbors(self) -> None:
         self._neighborhood = self.overlay.get_peers()[:self.neighborhood_size]
         self.overlay.bootstrap()
         for address in self.overlay.get_walkable_addresses()[:self.neighborhood_size]:
             self.overlay.walk_to(address)
 
     def _grow(self, edge: list[Peer]) -> None:
-        root, now = edge[0], clock.time()
+        root, now = edge[0], clock.monotonic()
         candidates = []
         for address in tuple(self.overlay.network.get_introductions_from(edge[-1])):
             peer = self.overlay.network.get_verified_by_address(address)
@@ -336,3 +374,9 @@ class EdgeWalk(DiscoveryStrategy[OverlayType]):
         del self.last_edge_responses[edge[0]]
         if len(edge) > 1:
             self.complete_edges.append(edge)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..overlay import Overlay as Overlay
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..overlay": "Overlay"})

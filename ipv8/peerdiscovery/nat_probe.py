@@ -1,4 +1,6 @@
-"""How the rest of the network sees this node: its outside addresses and what its NAT does (spec 05 sections 3 and 12).
+"""How the rest of the network sees this node: its outside addresses and what its NAT does.
+
+See doc/protocol/discovery.md section 3 and doc/protocol/trackers.md section 3.
 
 Every bootstrap server says in its answer from where the question came. Answers of several servers, all asked from one
 socket, show whether there is a NAT, and whether it uses the same outside address for everybody: the terms are those of
@@ -8,7 +10,6 @@ RFC 4787, section 4.1. :class:`ReachabilityProbe` asks; the rest is plain logic.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from enum import Enum
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,15 +17,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import clock, entropy
 from ..community import Community, CommunitySettings
 from ..contact.introductions import NOWHERE
+from ..contact.nat import OwnAddressVote
 from ..keyvault.crypto import default_eccrypto
+from ..lazy_community import receive_from
 from ..messaging.address import UDPv6Address
+from ..messaging.inet import HOST_BITS
 from ..messaging.interfaces.network_stats import DropCounter
 from ..messaging.payload import (
     IntroductionRequestPayload,
+    IntroductionResponsePayload,
     NewIntroductionRequestPayload,
+    NewIntroductionResponsePayload,
 )
+from ..messaging.payload_headers import GlobalTimeDistributionPayload
 from ..peer import Peer
-from ..requestcache import RandomNumberCache, RequestCache
+from ..requestcache import RandomNumberCache
 from .network import Network
 
 if TYPE_CHECKING:
@@ -34,20 +41,22 @@ if TYPE_CHECKING:
     from ..contact.protocol import IntroductionRequest, IntroductionResponse
     from ..messaging.address import Address
     from ..messaging.interfaces.endpoint import Endpoint
-    from ..messaging.payload_headers import GlobalTimeDistributionPayload
+    from ..requestcache import RequestCache
 
 __all__ = ["NatKind", "NatReport", "Observation", "Reachability", "ReachabilityProbe", "classify", "is_carrier_grade",
            "judge"]
 
 ATTEMPTS = 3
-"""How often a server is asked, evenly over the time that it has: packets get lost."""
+"""How often a server is asked, at equal intervals, because packets get lost."""
 
 TRUSTED_WITNESSES = 3
-"""So many servers that agree outweigh a third as many that contradict: no dependent mapping makes three agree."""
+"""How many servers must agree before others, at most a third as many, are ignored that contradict them.
+
+A mapping that depends on the destination does not make three servers agree.
+"""
 
 CARRIER_GRADE = ip_network("100.64.0.0/10")
 """What providers use between their NAT and those of their customers (RFC 6598)."""
-
 
 
 class NatKind(Enum):
@@ -62,7 +71,7 @@ class NatKind(Enum):
 
 
 class Reachability(Enum):
-    """How others get through to this node over one version of IP."""
+    """How others reach this node over one version of IP."""
 
     NO_ADDRESS = "no address"
     SILENT = "no answer"
@@ -74,7 +83,11 @@ class Reachability(Enum):
 
 
 class Observation(NamedTuple):
-    """What one server answered: the address from which the question came, if it said one, and the round trip in s."""
+    """What one server answered.
+
+    ``mapped`` is the address that the question came from, if the server said one, ``rtt`` the round trip time in
+    seconds.
+    """
 
     server: Address
     mapped: Address | None
@@ -82,7 +95,7 @@ class Observation(NamedTuple):
 
 
 class NatReport(NamedTuple):
-    """What a number of observations amount to.
+    """The conclusion from a number of observations.
 
     ``mapped`` is the outside address that most servers saw, ``port_kept`` tells whether its port is that of the socket
     and ``contradicted_by`` has the servers that saw something else although the conclusion is certain.
@@ -95,21 +108,22 @@ class NatReport(NamedTuple):
 
 
 def classify(observations: Iterable[Observation], own_hosts: Collection[str], own_port: int) -> NatReport:
-    """Conclude from the answers to one socket what NAT it is behind.
+    """Conclude from the answers to one socket which kind of NAT it is behind.
 
     :param own_hosts: the IP addresses of this machine; loopback addresses need not be listed.
     :param own_port: the port of the socket.
     """
     seen: dict[str, dict[Address, Address]] = {}
-    votes: Counter[Address] = Counter()
+    observations = tuple(observations)
+    vote = OwnAddressVote(max(1, len(observations)), HOST_BITS)
     for server, mapped, _ in observations:
         if mapped is not None:
             seen.setdefault(server[0], {})[server] = mapped
-    for answers in seen.values():
-        votes.update(set(answers.values()))
-    if not votes:
+            vote.hear(server, mapped, 0.0)
+    result = vote.tally()
+    if result is None:
         return NatReport(NatKind.UNKNOWN)
-    common = votes.most_common(1)[0][0]
+    common = result.address
     port_kept = common[1] == own_port
     dissenting = [host for host, answers in seen.items() if set(answers.values()) != {common}]
     agreeing = len(seen) - len(dissenting)
@@ -134,7 +148,7 @@ def _dependent_kind(seen: dict[str, dict[Address, Address]]) -> NatKind:
 
 
 def judge(has_address: bool, answered: bool, nat: NatReport, mappable_host: str | None = None) -> Reachability:
-    """How others get through to a socket.
+    """How others reach a socket.
 
     :param has_address: whether this machine has an address of that version of IP.
     :param answered: whether any server answered.
@@ -152,7 +166,7 @@ def judge(has_address: bool, answered: bool, nat: NatReport, mappable_host: str 
 
 
 def is_carrier_grade(host: str) -> bool:
-    """Whether an IP address is one that providers use inside of their networks."""
+    """Whether an IP address is one that providers use inside their networks."""
     return ip_address(host) in CARRIER_GRADE
 
 
@@ -160,6 +174,7 @@ class _Question(RandomNumberCache):
     """An introduction request to a server."""
 
     name = "reachability"
+    timed_by_task = False
 
     def __init__(self, request_cache: RequestCache, server: Address, timeout: float,
                  answer: Future[Observation | None]) -> None:
@@ -187,12 +202,6 @@ class ReachabilityProbe(Community):
         self.community_id = entropy.randbytes(20)
         super().__init__(CommunitySettings(my_peer=Peer(default_eccrypto.generate_key("curve25519")),
                                            endpoint=endpoint, network=Network()))
-        self.request_cache = RequestCache()
-
-    async def unload(self) -> None:
-        """Forget the questions in flight, then unload like any community."""
-        await self.request_cache.shutdown()
-        await super().unload()
 
     async def observe(self, server: Address, timeout: float) -> Observation | None:
         """Ask a server, again if need be; ``None`` if it does not answer within ``timeout`` seconds."""
@@ -218,10 +227,22 @@ class ReachabilityProbe(Community):
                                                  supports_new_style=False)
         self.endpoint.send(server, self._pack_timed(payload, self.claim_global_time() % 65536))
 
-    def _accept_introduction_response(self, source_address: Address, peer: Peer,  # noqa: ARG002 - as in the base
-                                      dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - as in the base
-                                      payload: IntroductionResponse) -> None:
-        """Note what a server answered."""
+    @receive_from(GlobalTimeDistributionPayload, IntroductionResponsePayload)
+    def on_old_introduction_response(self, source_address: Address, peer: Peer,  # noqa: ARG002 - as in the message
+                                     dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - as in the message
+                                     payload: IntroductionResponsePayload) -> None:
+        """Message 245, with which a server answers a question by IPv4."""
+        self._take_answer(source_address, payload)
+
+    @receive_from(GlobalTimeDistributionPayload, NewIntroductionResponsePayload)
+    def on_new_introduction_response(self, source_address: Address, peer: Peer,  # noqa: ARG002 - as in the message
+                                     dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - as in the message
+                                     payload: NewIntroductionResponsePayload) -> None:
+        """Message 233, with which a server answers a question by IPv6."""
+        self._take_answer(source_address, payload)
+
+    def _take_answer(self, source_address: Address, payload: IntroductionResponse) -> None:
+        """Note what a server answered, if it was asked and answers from where it was asked."""
         question = self.request_cache.get(_Question, payload.identifier)
         if question is None or question.server != source_address:
             self.drops.count(DropCounter.UNSOLICITED)

@@ -1,25 +1,25 @@
-"""Who is known, where they are, what they offer and who told about them (spec 05 section 7)."""
+"""What a node knows about peers: their addresses, their services, and who introduced them (doc/peer_discovery.md)."""
 
 from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import clock
-from ..messaging.address import RelayedAddress
+from ..messaging.address import has_network_address
 from ..messaging.serialization import PackError, default_serializer
 from ..peer import NO_ADDRESS
 from .graph.addresses import NOT_INTRODUCED, WalkableAddress
-from .graph.crowd import FAIR_SHARE
-from .graph.tables import MAX_UNVERIFIED_SERVICES, NetworkTables
+from .graph.services import MAX_UNVERIFIED_SERVICES
+from .graph.tables import NetworkTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..messaging.address import Address
-    from ..overlay import Overlay
     from ..peer import Peer
+    from .graph.tables import LocalOverlay
 
 __all__ = [
     "MAX_UNVERIFIED_SERVICES",
@@ -42,11 +42,11 @@ MAX_SERVICES_PER_PEER = 200
 
 
 class PeerObserver(ABC):
-    """Somebody who wants to know which peers come and go."""
+    """Is told which peers are added to a network and removed from it."""
 
     @abstractmethod
     def on_peer_added(self, peer: Peer) -> None:
-        """Called once after ``peer`` was verified."""
+        """Called once after ``peer`` became a verified peer."""
 
     @abstractmethod
     def on_peer_removed(self, peer: Peer) -> None:
@@ -54,24 +54,25 @@ class PeerObserver(ABC):
 
 
 class Network(NetworkTables):
-    """The graph of peers, addresses and services that the overlays of a node share.
+    """The peers, addresses and services that the overlays of a node know; they may share one network.
 
-    Peers are *verified* once a validly signed message of theirs was handled; addresses are *walkable* until a verified
-    peer is known to be there. Every query is a look-up in an index that each change keeps up to date, so its cost does
-    not depend on how many peers are known; the lists it returns are made anew after a change only.
+    A peer is *verified* when a validly signed message of it was handled. An address is *walkable* while no verified
+    peer is known to be there. Every query is a lookup in an index that each change updates, so its cost does not depend
+    on how many peers there are. A returned list is made anew only after a change.
 
-    The attributes without an underscore, and ``_all_addresses``, are those of the ecosystem. The containers among them
-    may be edited and, except ``service_overlays``, replaced, and the addresses of a verified peer may change at any
-    time; peer observers are told of what the methods do only. The three ``reverse_*_lookup`` caches only show what was
-    asked.
+    The attributes without an underscore, and ``_all_addresses``, are public. Programs may edit the containers among
+    them and, except ``service_overlays``, replace them; the indexes follow. Peer observers are told of changes by
+    methods only. The three ``reverse_*_lookup`` caches show the results of the last queries.
 
-    Every method may be called from any thread. Whoever iterates over an attribute while another thread may change it
-    holds ``graph_lock``; observers are called without it.
+    A network belongs to the thread of the event loop, like all of this library. Other threads use
+    ``loop.call_soon_threadsafe``. ``graph_lock`` is for programs: no method here takes it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.peer_observers: set[PeerObserver] = set()
+        self._contacts = self._locations.contacts
+        self._lan = self._locations.lan
 
     # Addresses
 
@@ -82,21 +83,20 @@ class Network(NetworkTables):
 
     def discover_address(self, peer: Peer, address: Address, service: Service | None = None,
                          new_style: bool = False) -> None:
-        """Note that ``peer`` told about ``address``, and that ``peer`` itself is verified, if there is room for it.
+        """Note that ``peer`` told about ``address``, and that ``peer`` is verified, if there is room for it.
 
-        A blacklisted address is not noted. One that is known already keeps its introducer as long as that is verified.
+        A blacklisted address is not noted. A known address keeps its introducer as long as that is verified.
         """
-        with self.graph_lock:
-            if address not in self.blacklist:
-                record = WalkableAddress(peer.key_bin, service, new_style)
-                known = self._book.records.get(address)
-                if known is None or (known != record and known.introduced_by not in self._by_key):
-                    self._book.remember(address, record)
-                    self.get_introductions_from(peer)
-                elif known.introduced_by == peer.key_bin:
-                    self._book.unused.refresh(address)
-            is_welcome = peer.key_bin in self._by_key or self._is_welcome(peer, service)
-        if is_welcome:
+        key = peer.key_bin
+        if address not in self.blacklist:
+            record = WalkableAddress(key, service, new_style)
+            known = self._book.records.get(address)
+            if known is None or (known != record and known.introduced_by not in self._by_key):
+                self._book.remember(address, record)
+                self.get_introductions_from(peer)
+            elif known.introduced_by == key:
+                self._book.unused.refresh(address)
+        if key in self._by_key or service is None or self.has_room_for(service, peer.address):
             self.add_verified_peer(peer)
 
     def get_walkable_addresses(self, service_id: Service | None = None, old_style: bool = False) -> list[Address]:
@@ -108,68 +108,57 @@ class Network(NetworkTables):
         walkable = self._book.unused if service_id is None else self._book.walkable(service_id)
         if not old_style:
             return walkable.to_list()
-        with self.graph_lock:
-            return [address for address in walkable.free if not self._book.records[address].new_style]
+        return [address for address in walkable.free if not self._book.records[address].new_style]
 
     def get_introductions_from(self, peer: Peer) -> list[Address]:
         """The known addresses that ``peer`` told about, the oldest first."""
-        with self.graph_lock:
-            introductions = self._book.introductions(peer.key_bin)
-            cache = self.reverse_intro_lookup
-            cache[peer] = introductions
-            if len(cache) > self.reverse_intro_cache_size:
-                cache.popitem(last=False)
-            return introductions
+        introductions = self._book.introductions(peer.key_bin)
+        self.reverse_intro_lookup[peer] = introductions
+        if len(self.reverse_intro_lookup) > self.reverse_intro_cache_size:
+            self.reverse_intro_lookup.popitem(last=False)
+        return introductions
 
     # Peers
 
     def add_verified_peer(self, peer: Peer) -> None:
         """Note that a validly signed message of ``peer`` was handled.
 
-        A known peer learns the new addresses, unless its addresses are frozen, or proven: the message may be a recorded
-        one that somebody else sends from there. A new peer is added unless its mid, or an address of its that is not
-        known otherwise, is blacklisted.
+        A known peer gets the new addresses, unless its addresses are frozen or it is proven: the message may be a
+        recorded one that was sent again from elsewhere. A new peer is added unless its mid is blacklisted, or one of
+        its addresses is blacklisted and none is known.
         """
         if peer.mid in self.blacklist_mids:
             return
         known = self._by_key.get(peer.key_bin)
-        if known is not None and (known is peer or known.address_frozen or known.proven):
-            return
-        with self.graph_lock:
-            known = self._by_key.get(peer.key_bin)
-            if known is not None:
+        if known is not None:
+            if known is not peer and not known.address_frozen and not known.proven:
                 own = known.addresses
-                news = {kind: address for kind, address in peer.addresses.items() if own.get(kind) != address}
-                if news:
-                    own.update(news)
-                return
-            addresses = tuple(peer.addresses.values())
-            if not any(address in self._book.records for address in addresses):
-                if any(address in self.blacklist for address in addresses):
-                    return
-                self._enter(peer)
-                for address in addresses:
-                    self._book.remember(address, NOT_INTRODUCED)
-            else:
-                self._enter(peer)
+                new = {kind: address for kind, address in peer.addresses.items() if own.get(kind) != address}
+                if new:
+                    own.update(new)
+            return
+        addresses = tuple(peer.addresses.values())
+        is_located = any(address in self._book.records for address in addresses)
+        if not is_located and any(address in self.blacklist for address in addresses):
+            return
+        self._enter(peer)
+        if not is_located:
+            for address in addresses:
+                self._book.remember(address, NOT_INTRODUCED)
         for observer in tuple(self.peer_observers):
             observer.on_peer_added(peer)
 
     def get_verified_by_address(self, address: Address) -> Peer | None:
         """The verified peer that is contacted at ``address``, else one that has this address in its LAN."""
-        peers = self._contacts.get(address) or self._lan_aliases.get(address)
+        peers = self._contacts.get(address) or self._lan.get(address)
         if peers is None:
             return None
+        peer = next(iter(peers))
         cache = self.reverse_ip_lookup
-        try:
-            peer = cache[address] = next(iter(peers))
-            cache.move_to_end(address)
-            if len(cache) > self.reverse_ip_cache_size:
-                cache.popitem(last=False)
-        except (KeyError, RuntimeError, StopIteration):
-            # Another thread came in between, which is so rare that the others need not pay for a lock.
-            with self.graph_lock:
-                return self.get_verified_by_address(address)
+        cache[address] = peer
+        cache.move_to_end(address)
+        if len(cache) > self.reverse_ip_cache_size:
+            cache.popitem(last=False)
         return peer
 
     def get_verified_by_public_key_bin(self, public_key_bin: PublicKeyMat) -> Peer | None:
@@ -181,184 +170,161 @@ class Network(NetworkTables):
 
         Peers that merely have the same address in a LAN of their own stay.
         """
-        with self.graph_lock:
-            self._book.forget(address)
-            removed = list(self._contacts.get(address, ()))
-            removed += [peer for peer in self._lan_aliases.get(address, ())
-                        if peer.address == address and peer not in removed]
-            for peer in removed:
-                self._remove_verified(peer)
-            self._book.trim()
-        self._notify_removed(removed)
+        self._book.forget(address)
+        removed = self._locations.contacted_at(address)
+        for peer in removed:
+            self._remove_verified(peer)
+        for peer in removed:
+            self._notify_removed(peer)
 
     def remove_peer(self, peer: Peer) -> None:
         """Forget ``peer``, its services and its addresses, except addresses that other verified peers have too."""
-        with self.graph_lock:
-            known = self._by_key.get(peer.key_bin)
-            addresses = set(peer.addresses.values())
-            if known is not None and known is not peer:
-                addresses.update(known.addresses.values())
-            # Forgotten while they are in use, the addresses never become walkable in between.
-            for address in addresses:
-                if not self._has_other_user(address, known):
-                    self._book.forget(address)
-            if known is not None:
-                self._remove_verified(known)
-            self._book.trim()
+        known = self._by_key.get(peer.key_bin)
+        addresses = set(peer.addresses.values())
+        if known is not None and known is not peer:
+            addresses.update(known.addresses.values())
+        # While they are in use, so that they do not become walkable in between.
+        for address in addresses:
+            if not self._locations.is_shared(address, known):
+                self._book.forget(address)
         if known is not None:
-            self._notify_removed([known])
+            self._remove_verified(known)
+            self._notify_removed(known)
+
+    def _remove_verified(self, peer: Peer) -> None:
+        self._services.forget(peer.key_bin)
+        self._leave(peer.key_bin)
 
     def mark_proven(self, peer: Peer) -> None:
-        """Note that ``peer`` answered a request of ours: it really is where it seems to be."""
+        """Note that ``peer`` answered a request of ours, which shows that it can be reached at its address."""
         known = self._by_key.get(peer.key_bin, peer)
-        if known.proven and peer.proven:
-            return
-        with self.graph_lock:
+        if not (known.proven and peer.proven):
             known.proven = peer.proven = True
-            self._crowds.prove(known)
+            self._neighborhoods.prove(known)
+
+    # Neighborhoods
 
     def unproven_peer_to_drop(self, service_id: Service, minimum_age: float) -> Peer | None:
-        """The verified but unproven peer with this service that is the first to make room for another one.
+        """The verified peer with this service that is the first to make room for another one; ``None`` if none is.
 
-        That is the oldest of those in the most crowded neighborhood, see :meth:`Crowd.first_to_go`. If that is one with
-        no more than its fair share, while others have more, the place is that of a guest, proven or not.
+        It is the unproven one that has been known for the longest time, of the largest neighborhood in which there is
+        one. If that has no more than its fair share while other neighborhoods have more, it is a surplus peer, proven
+        or not.
 
-        :param minimum_age: how many seconds, at least, a peer has had to prove itself.
+        :param minimum_age: the seconds since the peer became known, at least.
         """
-        with self.graph_lock:
-            return self._crowds.first_to_go(service_id, clock.time() - minimum_age)
+        return self._neighborhoods.peer_to_drop(service_id, clock.monotonic() - minimum_age)
 
     def count_neighbors(self, service_id: Service, address: Address) -> int:
         """How many verified peers with this service are in the neighborhood of ``address``: its /24, for IPv6 /48.
 
-        Addresses that are not public ones have no neighborhood but themselves.
+        Addresses that are not public have no neighborhood but themselves.
         """
-        with self.graph_lock:
-            return self._crowds.everybody(service_id).count(address)
+        return self._neighborhoods.all_of(service_id).count(address)
 
-    def count_guests(self, service_id: Service) -> int:
-        """How many verified peers with this service are more than the fair shares of their neighborhoods."""
-        with self.graph_lock:
-            return self._crowds.everybody(service_id).surplus
+    def count_surplus_peers(self, service_id: Service) -> int:
+        """How many verified peers with this service are beyond the fair shares of their neighborhoods."""
+        return self._neighborhoods.all_of(service_id).surplus
 
     def draw_peer(self, service_id: Service) -> Peer | None:
-        """A random verified peer with this service, where it does not matter how many neighbors it has.
+        """A random verified peer with this service, of a random neighborhood.
 
-        So somebody with many identities in a few subnets is not drawn more often than others.
+        So a node with many identities in a few networks is not drawn more often than others.
         """
-        with self.graph_lock:
-            return self._crowds.everybody(service_id).draw()
+        return self._neighborhoods.all_of(service_id).draw()
 
-    def has_room_for_guests(self, service_id: Service) -> bool:
-        """Whether another peer with this service may come from where there is more than a fair share of them already.
+    def has_room_for(self, service_id: Service, address: Address) -> bool:
+        """Whether another peer with this service may come from ``address``.
 
-        Without an own overlay that limits its peers there always is room.
+        It may not if its neighborhood has its fair share already and the overlay of this node for the service has only
+        places left that it keeps for other neighborhoods.
         """
-        limit = self._crowds.guest_limit(service_id)
-        return limit < 0 or len(self._offering.get(service_id, ())) < limit
+        return self._neighborhoods.has_room_for(service_id, address)
 
-    def _is_welcome(self, peer: Peer, service: Service | None) -> bool:
-        return (service is None or self.has_room_for_guests(service)
-                or self.count_neighbors(service, peer.address) < FAIR_SHARE)
-
-    def _see_guests_out(self, newcomer: Peer, service: Service) -> None:
-        """Keep some places in an own overlay free for peers from elsewhere."""
-        while True:
-            with self.graph_lock:
-                guest = self._crowds.guest_to_go(service, newcomer)
-                if guest is None:
-                    return
-                services = self._services[guest.key_bin]
-                services.discard(service)
-                is_gone = services.isdisjoint(self.service_overlays)
-            if is_gone:
-                self.remove_peer(guest)
+    def _drop_surplus_peers(self, newcomer: Peer, service: Service) -> None:
+        """Keep some places of an overlay of this node free for peers of other neighborhoods."""
+        while (peer := self._neighborhoods.surplus_peer_to_drop(service, newcomer)) is not None:
+            services = self._services.per_peer[peer.key_bin]
+            services.discard(service)
+            if services.isdisjoint(self.service_overlays):
+                self.remove_peer(peer)
 
     # Services
 
-    def register_service_provider(self, service_id: Service, overlay: Overlay[Any]) -> None:
+    def register_service_provider(self, service_id: Service, overlay: LocalOverlay) -> None:
         """Note that ``overlay`` of this node offers the service."""
         self.service_overlays[service_id] = overlay
 
+    def unregister_service_provider(self, service_id: Service, overlay: LocalOverlay) -> None:
+        """Note that ``overlay`` of this node does not offer the service any more; nothing if another one does.
+
+        The service and the addresses that were introduced for it are forgotten. While this node offers other services,
+        so are the peers that offer none of them.
+        """
+        if self.service_overlays.get(service_id) is not overlay:
+            return
+        del self.service_overlays[service_id]
+        for peer in self._services.forget_service(service_id):
+            if self.service_overlays and self.get_services_for_peer(peer).isdisjoint(self.service_overlays):
+                self.remove_peer(peer)
+        self._book.forget_service(service_id)
+        self._neighborhoods.forget_service(service_id)
+        self.reverse_service_lookup.pop(service_id, None)
+
     def discover_services(self, peer: Peer, services: Iterable[Service]) -> None:
         """Note that ``peer``, verified or not, offers ``services`` as well."""
-        key = peer.key_bin
-        with self.graph_lock:
-            offered = self._services.get(key)
-            if offered is None:
-                offered = self._start_services(key)
-            news = []
-            for service in services:
-                if service not in offered and (len(offered) < MAX_SERVICES_PER_PEER
-                                               or service in self.service_overlays):
-                    set.add(offered, service)  # without the notice that leads to the next line
-                    self._service_gained(key, service)
-                    news.append(service)
-            known = self._by_key.get(key)
-            if known is None:
-                self._count_unverified(key)
-                return
-        for service in news:
-            if service in self.service_overlays:
-                self._see_guests_out(known, service)
+        new = self._services.add(peer.key_bin, services, MAX_SERVICES_PER_PEER, self.service_overlays)
+        known = self._by_key.get(peer.key_bin)
+        if known is not None:
+            for service in new:
+                if service in self.service_overlays:
+                    self._drop_surplus_peers(known, service)
 
     def get_peers_for_service(self, service_id: Service) -> list[Peer]:
-        """The verified peers with this service, those who have had it longest first.
+        """The verified peers with this service, those that have offered it longest first.
 
-        The list grows with the peers but is replaced by another one when a peer leaves.
+        New peers are appended to the list; when a peer leaves, the next call returns another list.
         """
-        offering = self._offering.get(service_id, ())
+        offering = self._services.offering.get(service_id, ())
         cache = self.reverse_service_lookup
         peers = cache.get(service_id)
-        # Another length shows that a caller, or a change under way, took something out or put something in.
-        if peers is None or len(peers) != len(offering) or len(cache) > self.reverse_service_cache_size:
-            return self._list_peers(service_id)
-        try:
-            cache.move_to_end(service_id)
-        except KeyError:  # Another thread has just removed it.
-            return self._list_peers(service_id)
+        # A different length shows that a caller has edited the list.
+        if peers is None or len(peers) != len(offering):
+            peers = cache[service_id] = list(offering)
+        cache.move_to_end(service_id)
+        if len(cache) > self.reverse_service_cache_size:
+            cache.popitem(last=False)
         return peers
-
-    def _list_peers(self, service_id: Service) -> list[Peer]:
-        with self.graph_lock:
-            cache = self.reverse_service_lookup
-            peers = cache[service_id] = list(self._offering.get(service_id, ()))
-            cache.move_to_end(service_id)
-            if len(cache) > self.reverse_service_cache_size:
-                cache.popitem(last=False)
-            return peers
 
     def get_services_for_peer(self, peer: Peer) -> ServiceSet:
         """The services of ``peer``: the stored set, which may be edited, or a new one if nothing is known."""
-        services = self._services.get(peer.key_bin)
+        services = self._services.per_peer.get(peer.key_bin)
         return set() if services is None else services
 
     # Persistence
 
     def snapshot(self) -> bytes:
         """The preferred addresses of the verified peers, packed as ``address`` one after another."""
-        with self.graph_lock:
-            peers = tuple(self._by_key.values())
         entries = []
-        for peer in peers:
-            if peer.address != NO_ADDRESS and not isinstance(peer.address, RelayedAddress):
+        for peer in self._by_key.values():
+            address = peer.address
+            if address != NO_ADDRESS and has_network_address(address):
                 try:
-                    entries.append(default_serializer.pack("address", peer.address))
+                    entries.append(default_serializer.pack("address", address))
                 except (PackError, struct.error, ValueError):
-                    continue  # An address of a kind that has no form on the wire belongs to this process only.
+                    continue  # It is of a kind that has no form on the wire, and means nothing to other processes.
         return b"".join(entries)
 
     def load_snapshot(self, snapshot: bytes) -> None:
         """Make the addresses of a snapshot walkable, up to the first one that cannot be decoded."""
         offset = 0
-        with self.graph_lock:
-            while offset < len(snapshot):
-                try:
-                    address, offset = default_serializer.unpack("address", snapshot, offset)
-                except (PackError, struct.error, ValueError):
-                    return
-                if address not in self._book.records:
-                    self._book.remember(address, NOT_INTRODUCED)
+        while offset < len(snapshot):
+            try:
+                address, offset = default_serializer.unpack("address", snapshot, offset)
+            except (PackError, struct.error, ValueError):
+                return
+            if address not in self._book.records:
+                self._book.remember(address, NOT_INTRODUCED)
 
     # Observers
 
@@ -370,21 +336,6 @@ class Network(NetworkTables):
         """Tell ``observer`` nothing any more."""
         self.peer_observers.discard(observer)
 
-    def _notify_removed(self, peers: list[Peer]) -> None:
-        for peer in peers:
-            for observer in tuple(self.peer_observers):
-                observer.on_peer_removed(peer)
-
-    # Helpers of the removals
-
-    def _remove_verified(self, peer: Peer) -> None:
-        self._forget_services(peer.key_bin)
-        if peer.key_bin in self._memberships:
-            self._leave(peer)
-
-    def _has_other_user(self, address: Address, peer: Peer | None) -> bool:
-        for index in (self._contacts, self._lan_aliases):
-            for user in index.get(address, ()):
-                if user is not peer:
-                    return True
-        return False
+    def _notify_removed(self, peer: Peer) -> None:
+        for observer in tuple(self.peer_observers):
+            observer.on_peer_removed(peer)

@@ -1,4 +1,4 @@
-"""The messages of the discovery community (spec 05 section 9)."""
+"""The messages of the discovery community (doc/protocol/discovery.md section 8)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..messaging.payload import IntroductionRequestPayload, decode_connection_type, encode_connection_type
 from ..messaging.serializable import FlatPayload
+from ..reexports import reexports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,11 +93,11 @@ class SimilarityResponsePayload(FlatPayload):
                 b"".join(_OVERLAP.pack(*overlap) for overlap in self.tb_overlap))
 
     @classmethod
-    def from_unpack_list(cls, identifier: int, ids: bytes,
-                         overlap: bytes) -> SimilarityResponsePayload:
+    def from_unpack_list(cls, identifier: int, preference_list: bytes,
+                         tb_overlap: bytes) -> SimilarityResponsePayload:
         """The message with these fields; an incomplete last overlap is ignored."""
-        pairs = (_OVERLAP.unpack(piece) for piece in _cut(overlap, _OVERLAP.size))
-        return cls(identifier, _cut(ids, COMMUNITY_ID_SIZE), pairs)
+        pairs = (_OVERLAP.unpack(piece) for piece in _cut(tb_overlap, _OVERLAP.size))
+        return cls(identifier, _cut(preference_list, COMMUNITY_ID_SIZE), pairs)
 
 
 class PingPayload(FlatPayload):
@@ -136,8 +137,11 @@ class DiscoveryIntroductionRequestPayload(IntroductionRequestPayload):
 
     format_list = ["c", "20s", *IntroductionRequestPayload.format_list]  # noqa: RUF012 - never changed
 
-    def __init__(self, introduce_to: bytes, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, introduce_to: bytes, destination_address: Address, source_lan_address: Address,
+                 source_wan_address: Address, advice: bool, connection_type: str, identifier: int, extra_bytes: bytes,
+                 supports_new_style: bool = True) -> None:
+        super().__init__(destination_address, source_lan_address, source_wan_address, advice, connection_type,
+                         identifier, extra_bytes, supports_new_style)
         self.introduce_to = introduce_to
 
     def _wire_values(self) -> tuple[Any, ...]:
@@ -151,3 +155,9 @@ class DiscoveryIntroductionRequestPayload(IntroductionRequestPayload):
         return cls(introduce_to, plain.destination_address, plain.source_lan_address, plain.source_wan_address,
                    plain.advice, plain.connection_type, plain.identifier, plain.extra_bytes,
                    supports_new_style=plain.supports_new_style)
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..messaging.serialization import Payload as Payload
+else:
+    __getattr__, __dir__ = reexports(__name__, {"..messaging.serialization": "Payload"})

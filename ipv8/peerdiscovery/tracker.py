@@ -1,17 +1,19 @@
-"""A bootstrap server: introduces the peers of any overlay to one another and joins none (spec 05 section 12).
+"""A bootstrap server: introduces the peers of any overlay to one another and joins none.
 
-The first contact of a node is a tracker. It asks for an introduction in the name of its overlay and gets, in the same
-name, the address of somebody else who asked for that overlay before. The tracker keeps who asked, by service (the id
-of the overlay), and now and then asks back whether they are still there.
+See doc/protocol/trackers.md section 3.
 
-Everything here is paid for by strangers' packets, hence the limits: see :class:`TrackerLimits`.
+A tracker is the first contact of a node. The node sends an introduction request with the prefix of its overlay, and the
+response has the same prefix and the address of another peer that asked for that overlay before. The tracker remembers
+who asked, by service (the id of the overlay), and asks from time to time whether they are still there.
+
+Anyone may send packets to a tracker, so all it does and keeps is limited: see :class:`TrackerLimits`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .. import clock, entropy
@@ -19,8 +21,10 @@ from ..community import Community, CommunitySettings
 from ..contact.introductions import NOWHERE
 from ..keyvault.crypto import default_eccrypto
 from ..lazy_community import try_receive
-from ..limits import TokenBuckets
+from ..limits import BoundedDict, TokenBuckets
+from ..message_table import MessageTable
 from ..messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ..messaging.inet import HOST_BITS, network_of
 from ..messaging.interfaces.network_stats import DropCounter
 from ..messaging.payload import (
     IntroductionRequestPayload,
@@ -33,17 +37,18 @@ from ..messaging.payload import (
 from ..messaging.payload_headers import GlobalTimeDistributionPayload
 from ..messaging.readers import Refusal
 from ..peer import Peer
-from ..requestcache import NumberCacheWithName, RandomNumberCache, RequestCache
-from ..verification import HEADER_SIZE, UndecodableError
+from ..requestcache import NumberCacheWithName, RandomNumberCache
+from ..verification import HEADER_SIZE, MESSAGE_ID_OFFSET, UndecodableError
 from .churn import RandomChurn
 from .network import Network, PeerObserver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import MutableMapping
 
     from ..messaging.address import Address
     from ..messaging.interfaces.endpoint import Endpoint
     from ..messaging.serialization import Payload
+    from ..requestcache import RequestCache
 
 __all__ = ["EndpointServer", "TrackerChurn", "TrackerLimits", "TrackerPing"]
 
@@ -51,41 +56,43 @@ PING_TIMEOUT = 5.0
 """Seconds in which a peer has to answer."""
 
 CHURN_INTERVAL, CHURN_ROUNDS = 1.0, 10
-"""Seconds between two looks at some of the peers, and the number of looks after which all had their turn."""
+"""Seconds between two checks of some of the peers, and the number of checks after which all were checked once."""
 
 SAMPLE_SIZE = 8
-"""The fewest peers that are looked at each time."""
+"""The fewest peers that are checked each time."""
 
 PROBES_PER_SECOND, PROBES_AT_ONCE = 500.0, 2000.0
-"""Questions of ours to newcomers, of all together, whether they are where they seem to be."""
+"""Pings to all newcomers together, which show whether they are at the address that their request came from."""
 
 UNPROVEN_GRACE = 10.0
-"""Seconds in which a newcomer to a service that is full has its place for sure."""
+"""Seconds for which a newcomer to a full service keeps its place, whether or not it answers."""
 
 REST_SECONDS = 2.0
-"""For how long a peer that was introduced is passed over, if there are others to introduce: many may come at once."""
+"""Seconds for which a peer is not introduced again if others can be: many requests may come at once."""
 
 SEARCH_LENGTH = 64
-"""How many peers of a service are looked at to find one to introduce."""
+"""Peers of a service that are considered to find one to introduce."""
 
+BURST_SECONDS = 20
+"""Seconds' worth of requests that may come at once."""
 
 
 @dataclass(frozen=True)
 class TrackerLimits:
-    """What a tracker does for strangers, and how many of them it remembers.
+    """How many packets a tracker answers, and how many peers it remembers.
 
-    The defaults let an office of a hundred nodes with ten overlays each start at the same moment, behind one address.
-    Programs on the same machine (loopback addresses) are not limited by address.
+    With the defaults, a hundred nodes with ten overlays each may start at the same moment behind one address. Programs
+    on the same machine (loopback addresses) are not limited by address.
     """
 
     peers: int = 5000
-    """Peers in all; the oldest goes first."""
+    """Peers in all; the oldest is evicted first."""
 
     peers_per_service: int = 500
-    """Peers of one service; one that did not answer goes first, and if all did, the newcomer waits."""
+    """Peers of one service; one that did not answer is evicted first. If all did, a newcomer is not remembered."""
 
     services_per_peer: int = 40
-    """Overlays of one peer; any one of them goes for a new one."""
+    """Overlays of one peer; any one of them is evicted for a new one."""
 
     peers_per_address: int = 100
     """Peers behind one IPv4 address or in one IPv6 /64; others are answered and not remembered."""
@@ -94,24 +101,15 @@ class TrackerLimits:
     """Peers in one IPv4 /24 or IPv6 /48; others are answered and not remembered."""
 
     requests_per_address: float = 50.0
-    """Packets each second from one IPv4 address or IPv6 /64 that are looked into, after a burst of 20 times as many."""
+    """Packets each second from one IPv4 address or IPv6 /64 that are handled, after a burst of 20 times as many."""
 
     requests_per_subnet: float = 250.0
-    """Packets each second from one IPv4 /24 or IPv6 /48 that are looked into, after a burst of 20 times as many."""
+    """Packets each second from one IPv4 /24 or IPv6 /48 that are handled, after a burst of 20 times as many."""
 
 
-BURST_SECONDS = 20
-
-
-def _places_of(host: str) -> tuple[Hashable, Hashable]:
-    """What counts as one address, and as one subnet. Whoever has an IPv6 address has a whole /64."""
-    if ":" not in host:
-        return host, host.rpartition(".")[0]
-    try:
-        packed = IPv6Address(host).packed
-    except ValueError:
-        return host, host
-    return packed[:8], packed[:6]
+def _places_of(host: str) -> tuple[bytes, bytes]:
+    """What counts as one address (an IPv4 address or IPv6 /64), and as one subnet (an IPv4 /24 or IPv6 /48)."""
+    return network_of(host, *HOST_BITS), network_of(host)
 
 
 def _is_loopback(host: str) -> bool:
@@ -119,29 +117,29 @@ def _is_loopback(host: str) -> bool:
 
 
 class TrackerPing(NumberCacheWithName):
-    """A question to a peer whether it is still there, in the name of a service.
+    """A request to a peer, with the prefix of one of its services, that shows whether it is still there.
 
-    Unanswered, it takes the service from the peer, and a peer without services is forgotten.
+    If it is not answered, the peer loses the service, and a peer without services is removed.
 
     :param address: where the peer is asked, by default at the address that it prefers.
-    :param lenient: whether a peer that does not answer stays as it is.
-    :param pending: the table of unanswered pings by address, which this one takes itself out of.
+    :param lenient: whether a peer that does not answer keeps the service.
+    :param pending: a table of unanswered pings by address, from which this one is removed at its end.
     """
 
     name = "tracker-ping"
+    timed_by_task = False
 
     def __init__(self, request_cache: RequestCache, identifier: int, network: Network, peer: Peer, service: bytes, *,
                  address: Address | None = None, lenient: bool = False,
-                 pending: dict[Address, TrackerPing] | None = None) -> None:
+                 pending: MutableMapping[Address, TrackerPing] | None = None) -> None:
         super().__init__(request_cache, self.name, identifier % 65536)
         self.network = network
         self.peer = peer
         self.service = service
         self.address = address or peer.address
         self.lenient = lenient
-        self.start_time = clock.time()
+        self._asked_at = clock.monotonic()
         self._pending = {} if pending is None else pending
-        self._pending[self.address] = self
 
     @property
     def timeout_delay(self) -> float:
@@ -157,10 +155,9 @@ class TrackerPing(NumberCacheWithName):
     def finish(self) -> None:
         """Note that the peer answered now: it is proven to be at the address at which it was asked."""
         self._pending.pop(self.address, None)
-        now = clock.time()
         self.peer.add_address(self.address)
-        self.peer.last_response = now
-        self.peer.pings.append(max(0.0, now - self.start_time))
+        self.peer.heard_now()
+        self.peer.pings.append(clock.monotonic() - self._asked_at)
         self.network.mark_proven(self.peer)
 
     def drop_service(self) -> None:
@@ -172,7 +169,7 @@ class TrackerPing(NumberCacheWithName):
 
 
 class TrackerChurn(RandomChurn):
-    """Churn that also holds the number of peers down, forgetting the oldest ones first."""
+    """Churn that also keeps the number of peers at or below a maximum: the oldest are removed first."""
 
     def __init__(self, overlay: Any, sample_size: int = 8, ping_interval: float = 10.0, inactive_time: float = 27.5,
                  drop_time: float = 57.5, max_peers: int = 100) -> None:
@@ -180,7 +177,7 @@ class TrackerChurn(RandomChurn):
         self.max_peers = max_peers
 
     def take_step(self) -> None:
-        """Look at some random peers, then forget those that are too many."""
+        """Check some random peers, then remove the surplus."""
         super().take_step()
         network = self.overlay.network
         surplus = len(network.verified_peers) - self.max_peers
@@ -190,21 +187,24 @@ class TrackerChurn(RandomChurn):
 
 
 class _Occupancy(PeerObserver):
-    """Who is where: how many peers at each address and in each subnet, and who has not proved to be there."""
+    """The number of peers at each address and in each subnet, and the peers that did not answer yet.
+
+    ``unproven`` has the time since when each of these is known, by the monotonic clock, oldest first.
+    """
 
     def __init__(self) -> None:
-        self._places: dict[Peer, tuple[Hashable, Hashable]] = {}
-        self.counts: Counter[Hashable] = Counter()
-        self.unproven: dict[Peer, None] = {}
+        self._places: dict[Peer, tuple[bytes, bytes]] = {}
+        self.counts: Counter[bytes] = Counter()
+        self.unproven: dict[Peer, float] = {}
 
     def on_peer_added(self, peer: Peer) -> None:
-        """Count ``peer`` where it is now."""
+        """Count ``peer`` at its present address."""
         places = self._places[peer] = _places_of(peer.address[0])
         self.counts.update(places)
-        self.unproven[peer] = None
+        self.unproven[peer] = clock.monotonic()
 
     def on_peer_removed(self, peer: Peer) -> None:
-        """Count ``peer`` no more, where it was when it was added."""
+        """Do not count ``peer`` any more, at the address that it had when it was added."""
         self.unproven.pop(peer, None)
         for place in self._places.pop(peer):
             self.counts[place] -= 1
@@ -215,87 +215,69 @@ class _Occupancy(PeerObserver):
 class EndpointServer(Community):
     """The tracker on an endpoint: IPv4 and IPv6, old style and new style introductions.
 
-    ``counters`` has what was done, ``drops`` why packets were not handled.
+    ``counters`` has the number of times that each thing was done, ``drops`` why packets were not handled.
 
-    :param endpoint: is listened to for the packets of all overlays.
+    :param endpoint: its packets are received, whatever overlay they belong to.
     :param limits: see :class:`TrackerLimits`.
     :param my_peer: the identity of the tracker, by default a new curve25519 key.
     """
 
+    any_prefix = True
     relayable = False
 
     def __init__(self, endpoint: Endpoint, limits: TrackerLimits | None = None, my_peer: Peer | None = None) -> None:
         self.community_id = entropy.randbytes(20)
         self.limits = limits = limits or TrackerLimits()
         network = Network()
+        network.reverse_service_cache_size = limits.peers
         super().__init__(CommunitySettings(
             my_peer=my_peer or Peer(default_eccrypto.generate_key("curve25519")), endpoint=endpoint, network=network,
             max_peers=-1))
-        endpoint.remove_listener(self)
-        endpoint.add_listener(self)
 
-        network.reverse_service_cache_size = limits.peers
-        self.request_cache = RequestCache()
         self.counters: Counter[str] = Counter()
         self.churn = TrackerChurn(self, SAMPLE_SIZE, max_peers=limits.peers)
+        #: By address; at most as many as there may be requests in the request cache.
         self._pending_pings: dict[Address, TrackerPing] = {}
         self._occupancy = _Occupancy()
         network.add_peer_observer(self._occupancy)
         self._by_address = TokenBuckets(limits.requests_per_address, BURST_SECONDS * limits.requests_per_address)
         self._by_subnet = TokenBuckets(limits.requests_per_subnet, BURST_SECONDS * limits.requests_per_subnet)
-        self._introduced_at: dict[Peer, float] = {}
+        #: When each peer was introduced, by the monotonic clock.
+        self._introduced_at: BoundedDict[Peer, float] = BoundedDict(limits.peers)
         self._probes = TokenBuckets(PROBES_PER_SECOND, PROBES_AT_ONCE, 1)
-        self._generic_handlers: dict[int, Callable[[Address, bytes], Refusal | None]] = {
-            IntroductionRequestPayload.msg_id: self.on_generic_introduction_request,
-            NewIntroductionRequestPayload.msg_id: self.on_generic_introduction_request,
-            IntroductionResponsePayload.msg_id: self.on_generic_introduction_response,
-            NewIntroductionResponsePayload.msg_id: self.on_generic_introduction_response,
-        }
+        #: The messages of other overlays; those in ``decode_map`` are not used.
+        self._served = MessageTable(self)
+        for request_class in (IntroductionRequestPayload, NewIntroductionRequestPayload):
+            self._served.add(request_class, self.on_generic_introduction_request)
+        for response_class in (IntroductionResponsePayload, NewIntroductionResponsePayload):
+            self._served.add(response_class, self.on_generic_introduction_response)
         self.register_task("tracker churn", self._take_churn_step, interval=CHURN_INTERVAL)
-
-    async def unload(self) -> None:
-        """Forget the pings in flight, then unload like any community."""
-        await self.request_cache.shutdown()
-        await super().unload()
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
-    def on_packet(self, packet: tuple[Address, bytes], warn_unknown: bool = False) -> None:  # noqa: ARG002 - as in the base
+    def on_packet(self, packet: tuple[Address, bytes], warn_unknown: bool = False) -> None:
         """Handle introduction requests and responses of any overlay; everything else is counted and dropped."""
         source_address, data = packet
-        if len(data) < HEADER_SIZE:
-            self.drops.count(DropCounter.SHORT)
-            return
-        handler = self._generic_handlers.get(data[HEADER_SIZE - 1])
-        if handler is None:
-            self.drops.count(DropCounter.UNKNOWN_ID)
-            return
-        if not self._admits(source_address[0]):
+        served = self._served
+        if (len(data) >= HEADER_SIZE and served.handlers[data[MESSAGE_ID_OFFSET]] is not None
+                and not self._admits(source_address[0])):
             self.drops.count(DropCounter.RATE_LIMITED)
-            return
-        try:
-            result = handler(source_address, data)
-        except Refusal as e:
-            result = e
-        except Exception:
-            self.logger.exception("A packet from %s could not be handled", source_address)
-            return
-        if isinstance(result, Refusal):
-            self.drops.count(result.reason)
+        else:
+            served.receive(source_address, data, warn_unknown)
 
     def _admits(self, host: str) -> bool:
-        """Whether ``host`` may have another packet looked into."""
+        """Whether another packet of ``host`` may be handled."""
         if _is_loopback(host):
             return True
         address, subnet = _places_of(host)
         return self._by_address.take(address) and self._by_subnet.take(subnet)
 
     def on_unconfirmed_address(self, peer: Peer, source_address: Address) -> None:
-        """Nothing: newcomers and those who have moved are asked alike, once their request is known to be one."""
+        """Do nothing: :meth:`on_generic_introduction_request` asks newcomers and peers that may have moved alike."""
 
     def on_generic_introduction_request(self, source_address: Address, data: bytes) -> Refusal | None:
-        """Remember the sender and introduce somebody else of the same overlay; return what is wrong with the packet."""
-        new_style = data[HEADER_SIZE - 1] == NewIntroductionRequestPayload.msg_id
+        """Remember the sender and introduce another peer of the same overlay; return what is wrong with the packet."""
+        new_style = data[MESSAGE_ID_OFFSET] == NewIntroductionRequestPayload.msg_id
         if not new_style and not isinstance(source_address, UDPv4Address):
             return UndecodableError("old style messages have no room for other than IPv4 addresses")
         payload_class = NewIntroductionRequestPayload if new_style else IntroductionRequestPayload
@@ -303,10 +285,10 @@ class EndpointServer(Community):
         if isinstance(received, Refusal):
             return received
         peer, _, payload = received
-        peer.last_response = clock.time()
+        peer.heard_now()
         if new_style or payload.supports_new_style:
             peer.new_style_intro = True
-        prefix = data[:HEADER_SIZE - 1]
+        prefix = data[:MESSAGE_ID_OFFSET]
         service = prefix[2:]
         self.counters["requests"] += 1
         self.on_peer_introduction_request(peer, source_address, service)
@@ -316,19 +298,19 @@ class EndpointServer(Community):
         self._answer(source_address, payload, introduction, prefix, new_style)
         if (known is not None and not (known.proven and known is peer) and source_address not in self._pending_pings
                 and self._probes.take()):
-            # A newcomer, or somebody who may have moved: both have to answer before others are sent there.
+            # A newcomer, or a peer that may have moved: it is introduced at this address once it has answered there.
             self._ping(known, source_address, service, lenient=True)
         return None
 
     def on_peer_introduction_request(self, peer: Peer, source_address: Address, service_id: bytes) -> None:
-        """Do something more with a valid request, before it is answered; for subclasses."""
+        """Called with each valid request, before it is answered; for subclasses."""
 
     def on_generic_introduction_response(self, source_address: Address, data: bytes) -> Refusal | None:
-        """Note that a peer answered a ping of ours, and so is where it seems to be; return what is wrong otherwise."""
+        """Note that a peer answered a ping, which proves its address; return what is wrong with the packet."""
         if source_address not in self._pending_pings:
             self.drops.count(DropCounter.UNSOLICITED)
             return None
-        new_style = data[HEADER_SIZE - 1] == NewIntroductionResponsePayload.msg_id
+        new_style = data[MESSAGE_ID_OFFSET] == NewIntroductionResponsePayload.msg_id
         payload_class = NewIntroductionResponsePayload if new_style else IntroductionResponsePayload
         received = try_receive(self, (GlobalTimeDistributionPayload, payload_class), source_address, data)
         if isinstance(received, Refusal):
@@ -349,9 +331,9 @@ class EndpointServer(Community):
     # -- remembering -------------------------------------------------------------------------------------------------
 
     def _remember(self, peer: Peer, service: bytes, lan_address: Address) -> Peer | None:
-        """Note that ``peer`` is there and in the service, if there is room.
+        """Add ``peer`` to the known peers and to those of the service, if there is room.
 
-        :returns: the peer as it is remembered, which is another object when it may have moved; or ``None``.
+        :returns: the known peer of this key, which is another object if it may have moved; ``None`` if there is none.
         """
         network = self.network
         known = network.get_verified_by_public_key_bin(peer.key_bin)
@@ -369,7 +351,7 @@ class EndpointServer(Community):
         return known
 
     def _admit_to_service(self, known: Peer | None, peer: Peer, service: bytes) -> bool:
-        """Whether ``peer`` can be remembered in another service; others may be forgotten for that."""
+        """Whether ``peer`` can be remembered in another service; others may be evicted for that."""
         network, limits = self.network, self.limits
         if known is None:
             address, subnet = _places_of(peer.address[0])
@@ -411,10 +393,11 @@ class EndpointServer(Community):
         return
 
     def _find_introduction(self, service: bytes, requester: Peer, family: type[Address]) -> Peer | None:
-        """A random other peer of the service that ``requester`` can reach, if possible one that has proved to be there.
+        """A random other peer of the service that ``requester`` can reach, if possible one whose address is proven.
 
-        Peers that were introduced just now are passed over, as they have room for so many only, even for newcomers that
-        have not had the time to answer. The search starts anywhere and is bounded, whatever the service is filled with.
+        A peer that was introduced less than :data:`REST_SECONDS` ago is taken only if there is no other, because it has
+        room for few. Newcomers that may still answer are preferred to it. The search starts at a random place and
+        considers at most :data:`SEARCH_LENGTH` peers.
         """
         peers = self.network.get_peers_for_service(service)
         count = len(peers)
@@ -424,32 +407,26 @@ class EndpointServer(Community):
         end = start + min(count, SEARCH_LENGTH)
         now = clock.monotonic()
         rest_began = now - REST_SECONDS
-        fresh = clock.time() - PING_TIMEOUT
-        introduced_at = self._introduced_at
+        fresh = now - PING_TIMEOUT
+        introduced_at, known_since = self._introduced_at, self._occupancy.unproven
         best: Peer | None = None
         best_rank = -1
         for peer in (*peers[start:end], *peers[:max(0, end - count)]):
             proven = peer.proven
-            rested = introduced_at.get(peer, rest_began) <= rest_began and (proven or peer.creation_time > fresh)
+            rested = introduced_at.get(peer, rest_began) <= rest_began and (
+                proven or known_since.get(peer, -inf) > fresh)
             rank = 2 * rested + proven
             if rank > best_rank and family in peer.addresses and peer != requester:
                 best, best_rank = peer, rank
                 if rank == 3:
                     break
         if best is not None and best_rank >= 2:
-            self._note_introduction(best, now)
+            introduced_at[best] = now
         return best
-
-    def _note_introduction(self, peer: Peer, now: float) -> None:
-        """Let ``peer`` rest from now on; those whose rest began first are forgotten first."""
-        self._introduced_at.pop(peer, None)
-        self._introduced_at[peer] = now
-        if len(self._introduced_at) > self.limits.peers:
-            del self._introduced_at[next(iter(self._introduced_at))]
 
     def _answer(self, source_address: Address, request: Any, introduction: Peer | None, prefix: bytes,
                 new_style: bool) -> None:
-        """Ask the introduced peer to open its NAT, and tell the other one where it is."""
+        """Send the address of the introduced peer to the requester, and ask that peer to puncture its NAT."""
         family = type(source_address)
         lan: Address = NOWHERE
         wan: Address = NOWHERE
@@ -460,7 +437,7 @@ class EndpointServer(Community):
             if _is_loopback(source_address[0]):
                 walker_lan = source_address
             elif wan[0] == source_address[0] and isinstance(request.source_lan_address, UDPv4Address):
-                # Both are behind one NAT, and only then is it of any use to know addresses on the inside.
+                # Both are behind the same NAT: only then are inside addresses of use.
                 lan = introduction.addresses.get(UDPv4LANAddress, NOWHERE)
                 walker_lan = request.source_lan_address
             introduced_new_style = introduction.new_style_intro
@@ -486,7 +463,7 @@ class EndpointServer(Community):
         self.churn.take_step()
 
     def send_ping(self, peer: Peer) -> None:
-        """Ask ``peer``, in the name of one of its services, whether it is still there."""
+        """Ask ``peer``, with the prefix of one of its services, whether it is still there."""
         services = tuple(self.network.get_services_for_peer(peer))
         if not services:
             self.network.remove_peer(peer)
@@ -495,15 +472,16 @@ class EndpointServer(Community):
 
     def _ping(self, peer: Peer, address: Address, service: bytes, lenient: bool = False) -> None:
         identifier = RandomNumberCache.find_unclaimed_identifier(self.request_cache, TrackerPing.name)
-        if self.request_cache.add(TrackerPing(self.request_cache, identifier, self.network, peer, service,
-                                              address=address, lenient=lenient,
-                                              pending=self._pending_pings)) is None:
+        ping = self.request_cache.add(TrackerPing(self.request_cache, identifier, self.network, peer, service,
+                                                  address=address, lenient=lenient, pending=self._pending_pings))
+        if ping is None:
             return
+        self._pending_pings[address] = ping
         payload: Payload
         if isinstance(address, UDPv6Address):
             payload = NewIntroductionRequestPayload(address, NOWHERE, NOWHERE, identifier, 0, 0, 0, 0, 0, 0, 0, 0, b"")
         else:
-            # Answers in the old style tell when a peer has no room for those who would be sent to it.
+            # Responses in the old style say when a peer has no room for others.
             payload = IntroductionRequestPayload(address, NOWHERE, NOWHERE, True, "unknown", identifier, b"",
                                                  supports_new_style=False)
         prefix = b"\x00" + self.version + service

@@ -1,4 +1,4 @@
-"""The base of test cases for overlays: nodes that talk inside the process, without sockets (spec 06 section 5)."""
+"""The base class of test cases for overlays. The nodes are in one process, without sockets (doc/testing.md)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import shutil
 import time
 import unittest
 import uuid
-from asyncio import ensure_future, gather
+from asyncio import gather
 from collections import Counter
 from contextlib import contextmanager
-from copy import copy
 from functools import partial
-from inspect import isawaitable, iscoroutine, signature
+from inspect import isawaitable, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from .. import clock
+from ..community import Community
 from ..messaging.interfaces.lan_addresses.interfaces import get_providers
 from ..messaging.payload_headers import BinMemberAuthenticationPayload
 from ..overlay import Overlay
 from ..peer import Peer
-from .mocking.endpoint import MockEndpointListener, internet
+from ..reexports import reexports
+from .clock import ManualClock
+from .copying import copy_data
+from .mocking.endpoint import MockEndpoint, MockEndpointListener, internet
 from .mocking.ipv8 import MockIPv8
-from .quiescence import ExecutorWatch, drain, is_background_task, until_quiet
+from .quiescence import ExecutorWatch, ThreadWatch, drain, is_background_task, until_quiet
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -39,19 +43,22 @@ __all__ = ["TestBase", "TranslatedMockEndpointListener"]
 
 OT = TypeVar("OT", bound=Overlay[Any])
 
+MAX_WRAPPERS = 5
+"""The maximum number of endpoints that wrap one another, as one that keeps statistics wraps a mock."""
+
 _MESSAGE_ID_AT = 22
 _PAYLOAD_AT = 23
 
 
 class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
-    """A test case whose nodes exchange packets through mock endpoints; for ``unittest`` and ``pytest``.
+    """A test case whose nodes exchange packets through mock endpoints. It works with ``unittest`` and ``pytest``.
 
-    A test fails, at its end, if anything in it failed unseen: a message handler, a task, a callback. ``setUp`` and
-    ``tearDown`` of subclasses may be async or not. Nodes may be made in either and are stopped in any case.
+    A test fails at its end if a message handler, a task or a callback raised an exception that nothing caught.
+    ``setUp`` and ``tearDown`` of subclasses may be async or not. All nodes are stopped at the end of the test.
 
-    ``MAX_TEST_TIME`` is the number of seconds after which a test that hangs is ended with the whole process; pytest
-    has time limits of its own. Handlers of overlay classes in ``production_overlay_classes`` are called as in real
-    life, so that their exceptions are logged and do not fail the test.
+    A test that runs longer than ``MAX_TEST_TIME`` seconds ends the whole process; under pytest, the time limits of
+    pytest apply instead. Message handlers of the classes in ``production_overlay_classes`` are called as in
+    production: their exceptions are logged and do not fail the test.
     """
 
     MAX_TEST_TIME = 10
@@ -70,16 +77,17 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         self.production_overlay_classes: list[type[Overlay[Any]]] = []
         self._uncaught_async_failure: dict[str, Any] | None = None
         self._executors: ExecutorWatch | None = None
+        self._threads: ThreadWatch | None = None
         self._undo: list[Callable[[], Any]] = []
 
     # Life cycle
 
     @classmethod
     def setUpClass(cls) -> None:
-        """Begin to watch for tests that hang."""
+        """Start to watch for tests that hang."""
         super().setUpClass()
         cls.__testing__ = True
-        TestBase.__lockup_timestamp__ = time.time()
+        TestBase.__lockup_timestamp__ = time.monotonic()
         if "PYTEST_CURRENT_TEST" not in os.environ:
             cls._watchdog = Watchdog(cls._is_stuck, lambda: TestBase._watched_loop)
             cls._watchdog.start()
@@ -96,29 +104,29 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
 
     @classmethod
     def _is_stuck(cls) -> bool:
-        return cls.__testing__ and time.time() - TestBase.__lockup_timestamp__ > cls.MAX_TEST_TIME
+        return cls.__testing__ and time.monotonic() - TestBase.__lockup_timestamp__ > cls.MAX_TEST_TIME
 
     @property
     def loop(self) -> AbstractEventLoop:
-        """The event loop of the test, also while it does not run yet."""
+        """The event loop of the test. It may be asked for before the loop runs."""
         internals: Any = self
-        # The standard library keeps it in different places: in a runner from Python 3.11 on.
+        # From Python 3.11 on, the standard library keeps the loop in a runner.
         runner = getattr(self, "_asyncioRunner", None)
         loop: AbstractEventLoop = internals._asyncioTestLoop if runner is None else runner.get_loop()
         return loop
 
     def setUp(self) -> None:
-        """Prepare the test. Overlays may be made here in synchronous code, too."""
+        """Prepare the test. Overlays may be made here, although the event loop does not run yet."""
         super().setUp()
-        TestBase.__lockup_timestamp__ = time.time()
+        TestBase.__lockup_timestamp__ = time.monotonic()
 
     async def tearDown(self) -> None:  # type: ignore[override]  # called by _callTearDown
-        """Stop all nodes, remove temporary directories, and raise what failed unseen during the test."""
+        """Stop all nodes, remove temporary directories, and raise the first exception that nothing caught."""
         await self._clean_up()
 
     def _callSetUp(self) -> None:  # noqa: N802 - the name that unittest gives it
         self._prepare(self.loop)
-        self.addAsyncCleanup(self._clean_up)  # for when tearDown is not reached, or does not call this one
+        self.addAsyncCleanup(self._clean_up)  # in case that tearDown is not reached, or does not call the one above
         self._call_either_way(self.setUp)
         internals: Any = self
         internals._callAsync(self.asyncSetUp)
@@ -145,16 +153,17 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         loop.set_exception_handler(self._on_loop_failure)
         loop.set_debug(True)
         self._executors = ExecutorWatch(loop)
+        self._threads = ThreadWatch(loop)
         providers = get_providers()
         self._undo.append(partial(providers.__setitem__, slice(None), tuple(providers)))
-        providers.clear()  # tests need no addresses of this machine
+        providers.clear()  # tests do not need the addresses of this machine
 
     def _on_loop_failure(self, _: AbstractEventLoop, context: dict[str, Any]) -> None:
         if self._uncaught_async_failure is None:
             self._uncaught_async_failure = context
 
     async def _clean_up(self) -> None:
-        if not self._undo:  # it was done already
+        if not self._undo:  # already done
             return
         outcomes = await gather(*(node.stop() for node in self.nodes), return_exceptions=True)
         internet.clear()
@@ -174,9 +183,10 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
 
     def initialize(self, overlay_class: type[OT], node_count: int, settings: Settings | None = None,
                    create_dht: bool = False, enable_statistics: bool = False) -> None:
-        """Make nodes that know each other, without any message being sent.
+        """Make nodes that know each other. No messages are sent.
 
-        :param settings: a template, of which each node gets a copy.
+        :param settings: each node gets a copy of these. Lists, dictionaries and other data in them are copied at any
+            depth; all other objects are shared by the nodes.
         :param create_dht: give each node a DHT, as ``dht`` of its settings.
         :param enable_statistics: count what each node sends and receives.
         """
@@ -184,7 +194,7 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         arguments: tuple[Any, ...] = ()
         if (settings, create_dht, enable_statistics) != (None, False, False) or self._create_node_takes_arguments():
             arguments = (settings, create_dht, enable_statistics)
-        self.nodes = [self.create_node(*(copy(argument) for argument in arguments)) for _ in range(node_count)]
+        self.nodes = [self.create_node(*map(copy_data, arguments)) for _ in range(node_count)]
         for node in self.nodes:
             for other in self.nodes:
                 if other is not node:
@@ -193,7 +203,7 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
             self.patch_overlays(i)
 
     def _create_node_takes_arguments(self) -> bool:
-        """Whether the override of :meth:`create_node`, if there is one, has the arguments of the original."""
+        """Whether :meth:`create_node`, which may be overridden, takes three arguments."""
         try:
             signature(self.create_node).bind(None, False, False)
         except TypeError:
@@ -202,13 +212,13 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
 
     def create_node(self, settings: Settings | None = None, create_dht: bool = False,
                     enable_statistics: bool = False) -> MockIPv8:
-        """A new node with ``overlay_class``; override this to make nodes of another kind."""
+        """Make a node with ``overlay_class``. Override this method to make nodes of another kind."""
         if self.overlay_class is None:
-            raise RuntimeError("There is no overlay_class: call initialize, or set it")
+            raise RuntimeError("overlay_class is not set: call initialize(), or set it")
         return MockIPv8("low", self.overlay_class, settings, create_dht, enable_statistics)
 
     def add_node_to_experiment(self, node: MockIPv8) -> None:
-        """Add ``node``, which knows all present nodes, but none of which knows it."""
+        """Add ``node``. It knows the nodes that were there before; they do not know it."""
         for other in self.nodes:
             self._introduce(node, other)
         self.nodes.append(node)
@@ -220,32 +230,37 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         node.network.discover_services(peer, [other.overlay.community_id])
 
     def patch_overlays(self, i: int) -> None:
-        """Let exceptions of message handlers fail the test; override this to choose the nodes that it applies to."""
+        """Let exceptions in message handlers fail the test. Override this method to choose the nodes."""
         node = self.nodes[i]
         for overlay in (node.overlay, node.dht, *node.overlays):
             self._patch_overlay(overlay)
 
     def _patch_overlay(self, overlay: Any) -> None:
-        if overlay is not None and type(overlay) not in self.production_overlay_classes:
-            overlay.on_packet = partial(_call_handler, overlay)
+        if isinstance(overlay, Community) and type(overlay) not in self.production_overlay_classes:
+            overlay.message_table.strict = True
+            overlay.on_packet = partial(_receive, overlay)  # type: ignore[method-assign]  # on this instance
 
     # Traffic
 
     @staticmethod
     def is_background_task(task: Task[Any]) -> bool:
-        """Whether :meth:`deliver_messages` takes no notice of ``task``, as it goes on for ever."""
+        """Whether ``task`` never ends, so that :meth:`deliver_messages` ignores it."""
         return is_background_task(task)
 
     async def deliver_messages(self, timeout: float = .1) -> None:
-        """Let messages be delivered and handled until nothing more happens, but not longer than ``timeout`` seconds.
+        """Wait until all messages are delivered and handled, at most ``timeout`` seconds.
 
-        Timers that are due within the timeout are waited for, as are calls in executors; threads that the event loop
-        does not know of are not.
+        This waits for timers that are due within the timeout, and for calls in executors. Unless all nodes have mock
+        endpoints, it also waits until other threads have not called the event loop for 10 ms.
         """
-        await until_quiet(timeout, self._executors)
+        await until_quiet(timeout, self._executors, None if self._has_only_mocks() else self._threads)
+
+    def _has_only_mocks(self) -> bool:
+        """Whether there are nodes and all of them have mock endpoints."""
+        return bool(self.nodes) and all(_is_mock(node.endpoint) for node in self.nodes)
 
     async def introduce_nodes(self) -> None:
-        """Let every node send an introduction request to every other one, and deliver all that follows from it."""
+        """Let every node send an introduction request to every other one, and deliver all messages."""
         for node in self.nodes:
             for other in self.nodes:
                 if other is not node:
@@ -256,13 +271,13 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
     def assertReceivedBy(self, i: int, message_classes: Sequence[type[Payload]],  # noqa: N802 - as unittest names them
                          ordered: bool = True,
                          message_filter: Sequence[type[Payload]] | None = None) -> Iterator[list[Payload]]:
-        """Check that node ``i`` receives these messages within the block, and nothing else.
+        """Check that node ``i`` receives these messages, and no others, inside a ``with`` block.
 
         Each message must consist of a single payload that has a ``msg_id``, signed or not.
 
         :param ordered: whether the order matters.
-        :param message_filter: messages that are neither of these classes are overlooked.
-        :returns: the payloads received so far, a list that grows within the block.
+        :param message_filter: messages of all other classes are ignored.
+        :returns: a list of the payloads that were received so far; it grows inside the block.
         """
         overlay = self.overlay(i)
         listener = TranslatedMockEndpointListener(overlay, message_classes, message_filter)
@@ -277,20 +292,33 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
             self.assertEqual(Counter(expected.__name__ for expected in message_classes),  # noqa: PT009 - as above
                              Counter(actual.__name__ for actual in received))
 
+    # Time
+
+    def use_clock(self, manual: ManualClock | None = None) -> ManualClock:
+        """Install a clock that only the test moves as ``ipv8.clock``, until the end of the test.
+
+        Timers of the event loop, such as those of tasks with a delay, still go by real time.
+
+        :param manual: the clock to install; by default a new one.
+        """
+        manual = manual or ManualClock()
+        self._undo.append(partial(clock.install, clock.install(manual)))
+        return manual
+
     # Files
 
     def temporary_directory(self) -> str:
-        """A new directory below the current one, named by ``random``, which is removed at the end of the test."""
+        """Make a directory in the current one with a random name. It is removed at the end of the test."""
         name = uuid.UUID(int=random.getrandbits(128), version=4).hex
         directory = os.path.abspath(f"{type(self).__name__}_temp_{name}")
         os.mkdir(directory)
         self._tempdirs.append(directory)
         return directory
 
-    # Shortcuts to what node ``i`` has
+    # Shortcuts to the parts of node ``i``
 
     def address(self, i: int) -> Address:
-        """Where node ``i`` is reached."""
+        """The address of node ``i``."""
         address: Address = self.endpoint(i).wan_address
         return address
 
@@ -311,12 +339,12 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         return self.my_peer(i).mid
 
     def my_peer(self, i: int) -> Peer:
-        """Node ``i`` as it knows itself, with its private key."""
+        """The own peer of node ``i``, with its private key."""
         peer: Peer = self.overlay(i).my_peer
         return peer
 
     def network(self, i: int) -> Network:
-        """Whom node ``i`` knows."""
+        """The graph of peers of node ``i``."""
         return self.nodes[i].network
 
     def node(self, i: int) -> MockIPv8:
@@ -329,7 +357,7 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         return overlay
 
     def peer(self, i: int) -> Peer:
-        """Node ``i`` as others know it: a new object each time, with its public key and address."""
+        """A new peer with the public key and the address of node ``i``, as other nodes know it."""
         return Peer(self.public_key(i), self.address(i))
 
     def private_key(self, i: int) -> PrivateKey:
@@ -342,15 +370,19 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
         return self.my_peer(i).public_key
 
 
-def _call_handler(overlay: Any, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:  # noqa: ARG001 - as on_packet
-    """Handle ``packet`` as ``Community.on_packet`` does, but let every exception out."""
+def _is_mock(endpoint: Any) -> bool:
+    """Whether an endpoint is a mock, or wraps one."""
+    for _ in range(MAX_WRAPPERS):
+        if isinstance(endpoint, MockEndpoint):
+            return True
+        endpoint = getattr(endpoint, "endpoint", None)
+    return False
+
+
+def _receive(overlay: Any, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:
+    """Handle ``packet`` as ``Community.on_packet`` does, whatever its prefix is."""
     source_address, data = packet
-    handler = overlay.decode_map[data[_MESSAGE_ID_AT]]
-    if handler is None:
-        raise AssertionError(f"{type(overlay).__name__} has no handler for message {data[_MESSAGE_ID_AT]}")
-    result = handler(source_address, data)
-    if iscoroutine(result):
-        overlay.register_anonymous_task("on_packet", ensure_future(result))
+    overlay.message_table.receive(source_address, data, warn_unknown)
 
 
 def _message_id(message_class: type[Payload]) -> int:
@@ -360,22 +392,22 @@ def _message_id(message_class: type[Payload]) -> int:
 
 
 class TranslatedMockEndpointListener(MockEndpointListener):
-    """Keeps the messages that an overlay receives, as payloads, in ``received_messages``.
+    """Decodes the messages that an overlay receives and keeps the payloads in ``received_messages``.
 
-    :param overlay: whose endpoint to listen on; packets with other prefixes are overlooked.
-    :param message_classes: the payload classes that may arrive. Another message, or one that cannot be decoded, raises
-        ``AssertionError``, which fails the test.
-    :param message_filter: if given, messages of other classes are overlooked.
+    :param overlay: the overlay; packets with other prefixes are ignored.
+    :param message_classes: the payload classes that are expected. Any other message, and one that cannot be decoded,
+        raises ``AssertionError``, which fails the test.
+    :param message_filter: if given, messages of other classes are ignored.
     """
 
     def __init__(self, overlay: Any, message_classes: Sequence[type[Payload]],
                  message_filter: Sequence[type[Payload]] | None = None, main_thread: bool = False) -> None:
         expected = {_message_id(message_class): message_class for message_class in message_classes}
-        wanted = None if message_filter is None else set(map(_message_id, message_filter))
+        wanted = set(map(_message_id, message_filter or ()))
         super().__init__(overlay.endpoint, main_thread)
         self.overlay = overlay
-        self.message_classes = expected
-        self.message_filter = wanted
+        self.message_class_map = expected
+        self.message_filter_set = wanted
         self.received_messages: list[Payload] = []
 
     def on_packet(self, packet: tuple[Address, bytes]) -> None:
@@ -385,22 +417,22 @@ class TranslatedMockEndpointListener(MockEndpointListener):
         if len(data) <= _MESSAGE_ID_AT or not data.startswith(self.overlay.get_prefix()):
             return
         message_id = data[_MESSAGE_ID_AT]
-        if self.message_filter is not None and message_id not in self.message_filter:
+        if self.message_filter_set and message_id not in self.message_filter_set:
             return
-        message_class = self.message_classes.get(message_id)
+        message_class = self.message_class_map.get(message_id)
         if message_class is None:
-            raise AssertionError(f"Received message {message_id}, which was not expected")
+            raise AssertionError(f"message {message_id} was received, but not expected")
         self.received_messages.append(self._decode(message_class, data))
 
     def _decode(self, message_class: type[Payload], data: bytes) -> Payload:
         try:
             return self._unpack(message_class, self._unwrap(data))
-        except Exception:  # noqa: BLE001 - an unsigned packet can fail in any way
+        except Exception:  # noqa: BLE001 - the packet may be unsigned, and then anything can be wrong with it
             pass
         try:
             return self._unpack(message_class, data)
         except Exception as e:
-            raise AssertionError(f"Received a message {_message_id(message_class)} that is no "
+            raise AssertionError(f"message {_message_id(message_class)} was received, but it cannot be decoded as "
                                  f"{message_class.__name__}") from e
 
     def _unpack(self, message_class: type[Payload], data: bytes) -> Payload:
@@ -408,8 +440,22 @@ class TranslatedMockEndpointListener(MockEndpointListener):
         return payload
 
     def _unwrap(self, data: bytes) -> bytes:
-        """``data`` without author and signature; ``AssertionError`` if the signature is wrong."""
+        """Return ``data`` without its author and signature; ``AssertionError`` if the signature is wrong."""
         author, _ = self.overlay.serializer.unpack_serializable(BinMemberAuthenticationPayload, data, _PAYLOAD_AT)
         valid, rest = self.overlay._verify_signature(author, data)
         assert valid, "the signature is wrong"
         return rest  # type: ignore[no-any-return]  # overlays of any kind are accepted
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ..lazy_community import (
+        PacketDecodingError as PacketDecodingError,
+        lazy_wrapper as lazy_wrapper,
+        lazy_wrapper_unsigned as lazy_wrapper_unsigned,
+    )
+    from ..messaging.serialization import PackError as PackError
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "..lazy_community": "PacketDecodingError lazy_wrapper lazy_wrapper_unsigned",
+        "..messaging.serialization": "PackError",
+    })

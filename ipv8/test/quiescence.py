@@ -1,8 +1,9 @@
-"""Tells when nothing more will happen on an event loop by itself, so that tests need not guess how long to wait.
+"""Finds out when an event loop has nothing left to do, so that tests do not guess how long to wait.
 
-The loops of the standard library show what is ready to run and which timers are set. Nothing more will happen within a
-time span when nothing is ready, no timer is due in that span and no call runs in an executor. What other threads or
-sockets do cannot be foreseen: while sockets are open, and on loops that show nothing, the tasks are watched instead.
+The event loops of the standard library show which callbacks are ready and which timers are set. A loop is quiet for a
+time span if no callback is ready, no timer is due in the span, and no call runs in an executor. What other threads and
+sockets will do is not known: where other threads may call the loop, it has to be quiet for a while; while sockets are
+open, and with loops that do not show their callbacks, the tasks are watched instead.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
     from collections.abc import Callable
 
-__all__ = ["ExecutorWatch", "drain", "is_background_task", "until_quiet"]
+__all__ = ["ExecutorWatch", "ThreadWatch", "drain", "is_background_task", "until_quiet"]
 
 BACKGROUND_TASKS = ("_check_tasks", "discover_lan_addresses")
-"""How the names of tasks end that every overlay has for as long as it lives."""
+"""The ends of the names of tasks that every overlay has as long as it exists."""
 POLL_INTERVAL = 0.01
-"""Seconds between two looks at the tasks, where there is no better way."""
+"""Seconds between two looks at the tasks, or at the calls of other threads."""
 EXECUTOR_INTERVAL = 0.001
 """Seconds between two looks at calls that run in executors."""
 DRAIN_ROUNDS = 1000
-"""After so many iterations of the loop, draining it ends even if it is still busy."""
+"""The maximum number of iterations of the loop that :func:`drain` waits for."""
 
 
 class ExecutorWatch:
@@ -47,38 +48,58 @@ class ExecutorWatch:
         return bool(self._running)
 
 
+class ThreadWatch:
+    """Counts the calls of ``loop.call_soon_threadsafe``, in ``calls``."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.calls = 0
+        hand_over: Callable[..., Any] = loop.call_soon_threadsafe
+
+        def call_soon_threadsafe(*args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            return hand_over(*args, **kwargs)
+
+        watched: Any = loop
+        watched.call_soon_threadsafe = call_soon_threadsafe
+
+
 def is_background_task(task: Task[Any]) -> bool:
-    """Whether ``task`` goes on for ever, whatever happens on the network."""
+    """Whether ``task`` never ends, whatever happens on the network."""
     return task.get_name().endswith(BACKGROUND_TASKS)
 
 
-async def until_quiet(timeout: float, executors: ExecutorWatch | None = None) -> None:
-    """Return when nothing more will happen on the running loop within ``timeout`` seconds of the call, or after these.
+async def until_quiet(timeout: float, executors: ExecutorWatch | None = None,
+                      threads: ThreadWatch | None = None) -> None:
+    """Return when the running loop will be quiet until ``timeout`` seconds after the call, or after that time.
 
-    :param executors: knows of calls in executors, which are waited for; without it they are not noticed.
+    :param executors: knows the calls in executors, to wait for them; without it they are ignored.
+    :param threads: knows the calls by other threads. With it, there must have been none for :data:`POLL_INTERVAL`;
+        without it, other threads are ignored.
     """
     loop: Any = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     if not hasattr(loop, "_ready") or not hasattr(loop, "_scheduled"):
-        await _until_tasks_end(deadline)
+        await _until_tasks_end(deadline, threads)
         return
     while loop.time() < deadline:
         if loop._ready:
             await asyncio.sleep(0)
         elif _has_sockets(loop):
-            await _until_tasks_end(deadline)
+            await _until_tasks_end(deadline, threads)
             return
         else:
             pause = _next_timer(loop, deadline) - loop.time()
             if executors is not None and executors.is_busy():
                 pause = min(pause, EXECUTOR_INTERVAL)
             elif pause > deadline - loop.time():
-                return
+                if threads is None or not await _is_called(loop, threads, deadline):
+                    return
+                continue
             await asyncio.sleep(max(pause, 0))
 
 
 async def drain() -> None:
-    """Let the running loop finish what is ready to run."""
+    """Let the running loop call all callbacks that are ready."""
     loop: Any = asyncio.get_running_loop()
     for _ in range(DRAIN_ROUNDS):
         await asyncio.sleep(0)
@@ -87,28 +108,43 @@ async def drain() -> None:
 
 
 def _has_sockets(loop: Any) -> bool:
-    """Whether something may arrive from outside; one descriptor is the loop's own."""
+    """Whether the loop waits for sockets; one descriptor is its own."""
     get_map = getattr(getattr(loop, "_selector", None), "get_map", None)
     return get_map is not None and len(get_map()) > 1
 
 
 def _next_timer(loop: Any, deadline: float) -> float:
-    """When, in the time of ``loop``, its next timer is due that wakes no background task; after ``deadline``: any time.
+    """When the next timer of ``loop`` is due, apart from those of background tasks; infinity if after ``deadline``.
 
-    A sleeping task awaits a future that is an argument of the timer's callback.
+    A sleeping task awaits a future, and that future is an argument of the timer's callback.
     """
-    due = [timer for timer in loop._scheduled if timer.when() <= deadline and not timer.cancelled()]
+    due = [timer for timer in getattr(loop, "_scheduled", ()) if timer.when() <= deadline and not timer.cancelled()]
     if due:
         ignored = {id(getattr(task, "_fut_waiter", None)) for task in asyncio.all_tasks() if is_background_task(task)}
         due = [timer for timer in due if not timer._args or id(timer._args[0]) not in ignored]
     return min((timer.when() for timer in due), default=float("inf"))
 
 
-async def _until_tasks_end(deadline: float) -> None:
-    """Return when twice in a row no task but the caller's and those in the background was found, or at ``deadline``."""
+async def _is_called(loop: Any, threads: ThreadWatch, deadline: float) -> bool:
+    """Whether another thread calls ``loop`` within :data:`POLL_INTERVAL`."""
+    before = threads.calls
+    await asyncio.sleep(min(POLL_INTERVAL, max(deadline - loop.time(), 0)))
+    return bool(loop._ready) or threads.calls != before
+
+
+async def _until_tasks_end(deadline: float, threads: ThreadWatch | None) -> None:
+    """Return at ``deadline``, or when two looks in a row find nothing that is pending before it.
+
+    What counts are tasks, without the caller's and background tasks, and timers, where the loop shows them. If
+    ``threads`` is given, no other thread may have called the loop between the two looks.
+    """
     loop = asyncio.get_running_loop()
     quiet = 0
+    calls = None
     while quiet < 2 and loop.time() < deadline:
         await asyncio.sleep(POLL_INTERVAL)
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        quiet = 0 if any(not is_background_task(task) for task in others) else quiet + 1
+        busy = any(not is_background_task(task) for task in others) or _next_timer(loop, deadline) <= deadline
+        if threads is not None and threads.calls != calls:
+            busy, calls = busy or calls is not None, threads.calls
+        quiet = 0 if busy else quiet + 1

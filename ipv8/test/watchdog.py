@@ -1,4 +1,4 @@
-"""Ends a test process that hangs: says where, interrupts it and, if that does not help, kills it."""
+"""Ends a test process that hangs: reports where it hangs, interrupts it, and kills it if that does not help."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Watchdog"]
 POLL_INTERVAL = 2.0
 """Seconds between two looks at the clock."""
 INTERRUPT_GRACE = 5.0
-"""Seconds that the process has to end after the interrupt."""
+"""Seconds from the interrupt until the process is killed."""
 
 
 class Watchdog(threading.Thread):
-    """A daemon thread that acts when ``is_stuck`` says so.
+    """A daemon thread that ends the process when ``is_stuck`` returns true.
 
-    :param is_stuck: whether the process should be ended.
-    :param loop: gives the event loop whose tasks are to be shown, if there is one.
+    :param is_stuck: tells whether to end the process.
+    :param loop: returns the event loop whose tasks are reported, or ``None``.
     """
 
     def __init__(self, is_stuck: Callable[[], bool], loop: Callable[[], asyncio.AbstractEventLoop | None]) -> None:
@@ -35,11 +35,11 @@ class Watchdog(threading.Thread):
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Let the process run for as long as it likes."""
+        """Stop watching."""
         self._stopped.set()
 
     def run(self) -> None:
-        """Watch until stopped."""
+        """Watch until :meth:`stop` is called."""
         while not self._stopped.wait(POLL_INTERVAL):
             if self._is_stuck():
                 self._report()

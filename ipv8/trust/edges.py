@@ -110,7 +110,7 @@ class EdgeTable:
             raise TypeError(f"keys are bytes, not {type(source).__name__} and {type(target).__name__}")
         if type(kind) is not str:
             raise TypeError(f"the kind of an event is a str, not {type(kind).__name__}")
-        if not 0.0 <= weight or not isfinite(weight):
+        if not weight >= 0.0 or not isfinite(weight):
             raise ValueError(f"the weight of an event is finite and not negative, not {weight}")
         return (weight > 0.0 and source != target and target != ANY_COUNTERPARTY
                 and (not self.frauds or (source not in self.frauds and target not in self.frauds)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.interfaces.gate import Route
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 from ipv8.taskmanager import TaskManager
@@ -19,12 +20,28 @@ if TYPE_CHECKING:
 PREFIX = b"\x00\x02" + bytes(range(20))
 
 
+class Entrance:
+    """The endpoint of an overlay, and its gate, as far as packets enter there."""
+
+    def __init__(self, overlay: BootstrappedOverlay) -> None:
+        self.overlay = overlay
+        self.gate = self
+
+    def is_open(self) -> bool:
+        return True
+
+    def receive(self, packet: tuple[Address, bytes], route: Route) -> None:
+        assert route is Route.SOCKET
+        self.overlay.on_packet(packet)
+
+
 class BootstrappedOverlay(TaskManager):
     """What bootstrappers use of a community."""
 
     def __init__(self, port: int = 8090) -> None:
         super().__init__()
         self.network = Network()
+        self.endpoint: Any = None
         self.my_peer = Peer(b"LibNaCLPK:" + b"0" * 64)
         self.my_estimated_lan = UDPv4Address("192.168.1.1", port)
         self.ipv6_address: Address | None = None
@@ -32,6 +49,7 @@ class BootstrappedOverlay(TaskManager):
         self.peers: list[Peer] = []
         self.walks: list[Address] = []
         self.packets: list[tuple[Address, bytes]] = []
+        self.endpoint = Entrance(self)
         self.wanted: Callable[[], None] = lambda: None
 
     def get_prefix(self) -> bytes:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ipv8
-from ipv8.cli import main as main_module
 from ipv8.cli.main import COMMANDS, main
 
 if TYPE_CHECKING:
@@ -57,11 +56,10 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 
 
 def add_command(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
-    module = ModuleType("ipv8_command_of_test", "Do a thing.\n\nMore text.")
-    module.run = run  # type: ignore[attr-defined]  # made here
-    module.add_arguments = lambda parser: parser.add_argument("--number", type=int)  # type: ignore[attr-defined]  # as above
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(main_module.COMMANDS, "thing", module.__name__)
+    module: Any = ModuleType("ipv8_command_of_test", "Do a thing.\n\nMore text.")
+    module.run = run
+    module.add_arguments = lambda parser: parser.add_argument("--number", type=int)
+    monkeypatch.setitem(COMMANDS, "thing", module)
 
 
 def test_commands_can_be_added(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

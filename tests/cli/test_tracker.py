@@ -80,7 +80,7 @@ async def test_ipv6() -> None:
     service = TrackerService()
     await service.start_tracker(0, "127.0.0.1", "::1")
     assert service.endpoint is not None
-    assert [part.get_address()[0] for part in service.endpoint.interfaces.values()] == [  # type: ignore[attr-defined]  # is a dispatcher
+    assert [part.get_address()[0] for part in service.endpoint.interfaces.values()] == [
         "127.0.0.1", "::1"]
     await service.shutdown()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ipv8 import clock
 from ipv8.community import Community, CommunitySettings
 from ipv8.contact.carriage import RELAYED_PORT, overlay_host
 from ipv8.contact.nat import PeerPath
@@ -16,12 +17,14 @@ from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
 from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
+from ipv8.messaging.interfaces.gate import Route
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_relay import RelayPayload
 from ipv8.messaging.serialization import default_serializer
 from ipv8.peer import Peer
+from ipv8.test.mocking.endpoint import MockEndpointListener
 
 
 class Word(VariablePayload):
@@ -276,7 +279,7 @@ class TestLimits:
     async def test_big_packets_are_not_carried(self, three: tuple[Any, Any, Any]) -> None:
         alice, bob, carol = await connect(three)
         alice.endpoint.send(as_seen_by(alice, carol).address, bytes(MAX_RELAYED_SIZE + 1))
-        assert alice.drops == {DropCounter.NO_ROUTE: 1}
+        assert alice.endpoint.drops == {DropCounter.SEND_NO_ROUTE: 1}
         bob.on_packet((alice.endpoint.wan_address, envelope(alice, home(carol), bytes(MAX_RELAYED_SIZE + 1), 1 << 62)))
         assert bob.drops == {DropCounter.UNDECODABLE: 1}
 
@@ -307,8 +310,22 @@ class TestLimits:
         peer = as_seen_by(alice, carol)
         alice.ez_send(peer, Word("hello"))
         await settle()
-        assert alice.drops == {DropCounter.NO_ROUTE: 1}
+        assert alice.endpoint.drops == {DropCounter.SEND_NO_ROUTE: 1}
         assert [to for to, _ in alice.endpoint.sent] == [peer.address]
+        assert not carol.heard
+
+    async def test_who_is_reached_by_relay_is_no_carrier(self, three: tuple[Any, Any, Any]) -> None:
+        alice, bob, carol = await connect(three)
+        carrier = as_seen_by(alice, bob)
+        carrier.addresses.clear()
+        carrier.address = RelayedAddress(*home(bob))
+        alice.endpoint.sent.clear()
+        alice.ez_send(as_seen_by(alice, carol), Word("hello"))
+        alice.network.discover_address(carrier, UDPv4Address("88.8.8.8", 8), Talk.community_id, True)
+        alice.on_walk_failed(UDPv4Address("88.8.8.8", 8))
+        await settle()
+        assert [to for to, _ in alice.endpoint.sent] == [home(carol)]
+        assert alice.endpoint.drops == {DropCounter.SEND_NO_ROUTE: 1}
         assert not carol.heard
 
     async def test_strangers_and_private_addresses_are_not_asked_for(self, three: tuple[Any, Any, Any]) -> None:
@@ -334,35 +351,118 @@ class TestLimits:
         assert alice.get_peers() == [as_seen_by(alice, bob)]
 
 
-def test_an_address_without_a_carrier_leads_nowhere() -> None:
-    RelayedAddress("2001:21::1", RELAYED_PORT).carry(b"packet")
-
-
 async def test_an_unloaded_overlay_carries_nothing(three: tuple[Any, Any, Any]) -> None:
     alice, _, carol = await connect(three)
     address = as_seen_by(alice, carol).address
     await alice.unload()
     alice.endpoint.sent.clear()
-    alice.endpoint.send(address, b"packet")
+    alice.endpoint.send(address, alice.get_prefix() + b"packet")
     await settle()
     assert [to for to, _ in alice.endpoint.sent] == [address]
+    assert alice.endpoint.drops == {DropCounter.SEND_NO_ROUTE: 1}
+
+
+async def test_another_overlay_that_knows_the_way_has_packets_carried(three: tuple[Any, Any, Any]) -> None:
+    alice, bob, carol = await connect(three)
+    to_carol = as_seen_by(alice, carol).address
+    foreign = b"\x00\x02" + bytes(20) + b"\x01 of a service without overlay"
+    collector = MockEndpointListener(carol.endpoint)
+    carol.endpoint.remove_listener(collector)
+    carol.endpoint.add_prefix_listener(collector, foreign[:22])
+    alice.endpoint.send(to_carol, foreign)
+    await settle()
+    assert collector.received_packets == [(home(alice), foreign)]
+    assert not bob.drops
+
+
+async def test_packets_of_relays_enter_by_the_gate(three: tuple[Any, Any, Any]) -> None:
+    alice, _, carol = await connect(three)
+    routes: list[Route] = []
+    handle = carol.decode_map[Word.msg_id]
+
+    def note_route(*packet: Any) -> Any:
+        routes.append(carol.endpoint.gate.route)
+        return handle(*packet)
+
+    carol.decode_map[Word.msg_id] = note_route
+    alice.ez_send(as_seen_by(alice, carol), Word("by relay"))
+    await settle()
+    assert routes == [Route.RELAY]
+    assert [word for _, word in carol.heard] == ["by relay"]
+    carol.endpoint.accept_routes(carol.get_prefix(), Route.SOCKET)
+    alice.ez_send(as_seen_by(alice, carol), Word("again"))
+    await settle()
+    assert [word for _, word in carol.heard] == ["by relay"]
+    assert carol.endpoint.drops == {DropCounter.WRONG_ROUTE: 1}
+
+
+async def test_an_overlay_that_does_not_relay_gets_nothing_by_relay(three: tuple[Any, Any, Any],
+                                                                    make_overlay: Any) -> None:
+    alice, _, carol = await connect(three)
+
+    class Silent(Talk):
+        community_id = b"not through a third "
+        relayable = False
+
+    silent = Silent(CommunitySettings(my_peer=carol.my_peer, endpoint=carol.endpoint, network=carol.network))
+    alice.endpoint.send(as_seen_by(alice, carol).address, silent.ezr_pack(Word.msg_id, Word("hello")))
+    await settle()
+    assert not silent.heard
+    assert carol.endpoint.drops == {DropCounter.WRONG_ROUTE: 1}
+    await silent.unload()
+
+
+async def test_a_first_request_by_relay_goes_to_where_the_stranger_is_said_to_be(three: tuple[Any, Any, Any]) -> None:
+    alice, bob, carol = three
+    alice.on_walk_failed(carol.endpoint.wan_address)
+    ((to, packet),) = alice.endpoint.sent
+    assert to == bob.endpoint.wan_address
+    received, _ = default_serializer.unpack_serializable(RelayPayload, packet[:-64], 23 + 2 + 74)
+    assert received.destination == carol.endpoint.wan_address
+    assert received.packet[22] == 234
+    assert alice.contact.introductions.waits_for(carol.endpoint.wan_address, clock.monotonic())
+    await settle()
+    assert as_seen_by(alice, carol).path == PeerPath.RELAYED
+
+
+async def test_a_request_that_was_not_relayed_is_not_answered_by_relay(three: tuple[Any, Any, Any]) -> None:
+    alice, bob, carol = await connect(three)
+    elsewhere = UDPv4Address("77.7.7.7", 7)
+    identifier = alice.contact.introductions.ask(elsewhere, clock.monotonic())
+    answer = carol.create_introduction_response(home(alice), home(alice), identifier, new_style=True)
+    alice.on_packet((bob.endpoint.wan_address, envelope(carol, home(alice), answer, 1 << 62)))
+    assert alice.drops == {DropCounter.UNSOLICITED: 1}
 
 
 @pytest.mark.parametrize("make_endpoint", [UDPEndpoint, UDPv6Endpoint,
                                            lambda: DispatcherEndpoint(["UDPIPv4", "UDPIPv6"])])
-async def test_real_endpoints_hand_packets_to_the_carrier(make_endpoint: Any) -> None:
-    carried: list[Any] = []
-    address = RelayedAddress.by(lambda *packet: carried.append(packet), "2001:21::1", RELAYED_PORT)
+async def test_real_endpoints_have_packets_carried(make_endpoint: Any) -> None:
+    class Overlay:
+        def __init__(self) -> None:
+            self.asked: list[tuple[Any, bytes]] = []
+
+        def carry(self, address: Any, packet: bytes) -> bool:
+            self.asked.append((address, packet))
+            return True
+
+    overlay, packet = Overlay(), bytes(range(22)) + b"packet"
+    address = RelayedAddress("2001:21::1", RELAYED_PORT)
     endpoint = make_endpoint()
+    endpoint.routes.carriers.register(packet[:22], overlay.carry)
     await endpoint.open()
     try:
-        endpoint.send(address, b"packet")
+        endpoint.send(address, packet)
+        assert overlay.asked == [(address, packet)]
+        assert not endpoint.drops
+        for plain in (UDPv6Address(*address), tuple(address), ("2001:0021:0::1", 1), (*address, 0, 0)):
+            endpoint.send(plain, packet)
+        assert overlay.asked == [(address, packet)]
+        assert sum(endpoint.drops.values()) == 4
+        assert endpoint.bytes_up == 0
     finally:
         closing = endpoint.close()
         if closing is not None:
             await closing
-    assert carried == [(address, b"packet")]
-    assert not endpoint.drops
 
 
 def test_relays_can_be_left_out_by_a_setting() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ipv8 import clock
 from ipv8.community import CommunitySettings
 from ipv8.dht.discovery import DHTDiscoveryCommunity
 from ipv8.dht.routing import Node
@@ -17,7 +18,7 @@ from ipv8.peerdiscovery.network import Network
 from ipv8.test.mocking.endpoint import MockEndpoint, internet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from ipv8.messaging.address import Address
 
@@ -55,7 +56,33 @@ def introduce(*overlays: Any) -> None:
         for other in overlays:
             if one is not other:
                 one.get_routing_table(as_node(other)).add(as_node(other))
-                one.prove_address(other.endpoint.wan_address)
+                one.admission.prove(other.endpoint.wan_address)
+
+
+class TwoClocks:
+    """A wall clock and a monotonic one, which a test moves together or apart."""
+
+    def __init__(self) -> None:
+        self.wall = 1_700_000_000.0
+        self.since_start = 5_000.0
+
+    def time(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.since_start
+
+    def advance(self, seconds: float) -> None:
+        self.wall += seconds
+        self.since_start += seconds
+
+
+@pytest.fixture
+def two_clocks() -> Iterator[TwoClocks]:
+    """Clocks that only the test moves."""
+    clocks = TwoClocks()
+    with clock.use(clocks):
+        yield clocks
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The test case for users: short names for the parts of a DHT (spec 07 section 14.1)."""
+"""The test case for users: short names for the parts of a DHT (doc/testing.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ipv8.test.dht.base import TestDHTBase as BaseCase
 from ipv8.test.mocking.ipv8 import MockIPv8
 
 
-class ExampleCase(BaseCase):
+class ExampleCase(BaseCase[DHTCommunity]):
     """What a user writes."""
 
     async def asyncSetUp(self) -> None:

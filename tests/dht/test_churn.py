@@ -1,4 +1,4 @@
-"""Which nodes are pinged, removed, and taken for peers (spec 07 section 11)."""
+"""Which nodes are pinged, removed, and taken for peers (doc/protocol/dht.md section 6.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nodes of the DHT do for one another (spec 07 sections 10 and 14.3)."""
+"""What nodes of the DHT do for one another (doc/protocol/dht.md sections 6 to 9)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ import pytest
 
 from ipv8 import clock
 from ipv8.dht import DHTError
-from ipv8.dht.community import (
-    DHTCommunity,
-    LookupOptions,
-    Request,
-    gather_without_errors,
-    merge_results,
-)
+from ipv8.dht.community import DHTCommunity, LookupOptions, Request
 from ipv8.dht.payload import (
     FindRequestPayload,
     FindResponsePayload,
@@ -85,6 +79,14 @@ async def test_store_without_nodes(make_nodes: Any, dht: Any) -> None:
         await one.store_value(KEY, b"data")
     with pytest.raises(DHTError, match="Maximum length exceeded"):
         await one.store_value(KEY, bytes(170))
+
+
+async def test_stores_that_nobody_confirms(make_nodes: Any, dht: Any) -> None:
+    one, other = make_nodes(2)
+    dht.introduce(one, other)
+    other.decode_map[3] = None
+    with one.request_cache.passthrough(timeout=0.01), pytest.raises(DHTError, match="Failed to store value on DHT"):
+        await one.store_value(KEY, b"data")
 
 
 async def test_tokens(make_nodes: Any, dht: Any) -> None:
@@ -265,7 +267,7 @@ async def test_unloading_during_a_lookup(make_nodes: Any, dht: Any) -> None:
 async def test_answers_of_others_are_not_accepted(make_nodes: Any, dht: Any) -> None:
     one, other, liar = make_nodes(3)
     other.endpoint.close()
-    request = one.send_find_request(dht.as_node(other), KEY, force_nodes=False)
+    request = one.requester.find(dht.as_node(other), KEY, force_nodes=False)
     packet = liar.ezr_pack(6, FindResponsePayload(request.number, bytes(20), [b"\x00lie"], []))
     one.on_packet((liar.endpoint.wan_address, packet))
     one.on_packet((other.endpoint.wan_address, packet))
@@ -289,7 +291,7 @@ async def test_nothing_is_looked_up_for_what_has_not_the_shape_of_a_request(
     make_nodes: Any, monkeypatch: pytest.MonkeyPatch, msg_id: int,
 ) -> None:
     node, = make_nodes(1)
-    monkeypatch.setattr(node, "is_blocked", lambda *_: pytest.fail("this hashes the claimed key"))
+    monkeypatch.setattr(node.admission, "allows", lambda *_: pytest.fail("this hashes the claimed key"))
     header = node.get_prefix() + bytes((msg_id,))
     for body in (b"", b"\xea\x00" + bytes(60_000), b"\x00\x4aLibNaCLPK:" + bytes(20)):
         node.on_packet((UDPv4Address("1.2.3.4", 5), header + body))
@@ -303,8 +305,8 @@ async def test_a_malformed_value_spoils_nothing(make_nodes: Any, dht: Any) -> No
         for number, value in enumerate(values):
             node.get_storage(dht.as_node(one)).put(KEY, value, id_=bytes((number + 1,)))
     assert set(await one.find_values(KEY)) == {(b"data", None)}
-    assert one._is_distrusted(dht.as_node(liar))
-    assert not one._is_distrusted(dht.as_node(honest))
+    assert one.finder.is_distrusted(dht.as_node(liar))
+    assert not one.finder.is_distrusted(dht.as_node(honest))
 
 
 async def test_read_repair(make_nodes: Any, dht: Any, manual_clock: Any) -> None:
@@ -362,7 +364,7 @@ async def test_strangers_are_not_answered_with_more_than_three_times_their_bytes
     assert punctures == 1
 
     server.endpoint.sent.clear()
-    server.prove_address(stranger.endpoint.wan_address)
+    server.admission.prove(stranger.endpoint.wan_address)
     server.on_packet((stranger.endpoint.wan_address, stranger.ezr_pack(5, FindRequestPayload(
         2, stranger.my_estimated_lan, KEY, 0, True))))
     assert sorted(server.endpoint.sent_ids()) == [6, 250]
@@ -373,7 +375,7 @@ async def test_strangers_are_not_answered_with_more_than_three_times_their_bytes
 async def test_any_identifier_is_echoed(make_nodes: Any, dht: Any, family: bool, identifier: int) -> None:
     one, other, third = make_nodes(3, ipv6=family)
     dht.introduce(other, third)
-    other.prove_address(one.endpoint.wan_address)
+    other.admission.prove(one.endpoint.wan_address)
     other.on_packet((one.endpoint.wan_address, one.ezr_pack(5, FindRequestPayload(
         identifier, one.my_estimated_lan, KEY, 0, True))))
     answer = next(data for address, data in other.endpoint.sent if data[22] == 6)
@@ -393,7 +395,7 @@ async def test_values_from_the_future_are_not_stored(make_nodes: Any, dht: Any, 
     one, = make_nodes(1)
     storage = one.get_storage(one.my_peer)
     value = one.serialize_value(b"data")
-    manual_clock.advance(-3601)
+    manual_clock.step_wall(-3601)
     one.add_value(KEY, value, storage)
     assert not storage.get(KEY)
     manual_clock.advance(1)
@@ -436,6 +438,17 @@ async def test_crowded_networks(make_nodes: Any) -> None:
     assert all(added)
 
 
+async def test_nodes_that_answered_may_have_punctures_sent(make_nodes: Any, dht: Any) -> None:
+    one, other, stranger = make_nodes(3)
+    target = UDPv4Address("99.1.1.1", 7)
+    for sender, punctures in ((stranger, 0), (other, 1)):
+        dht.introduce(one, other)
+        assert one.network.get_verified_by_address(sender.endpoint.wan_address) is None
+        one.on_packet((sender.endpoint.wan_address, sender.create_puncture_request(target, target, 5)))
+        assert [address for address, _ in one.endpoint.sent].count(target) == punctures
+    assert one.drops == {DropCounter.RATE_LIMITED: 1}
+
+
 async def test_nodes_of_unknown_families_are_ignored(make_nodes: Any, dht: Any) -> None:
     one, other = make_nodes(2)
     one.on_node_discovered(other.my_peer.key_bin, UDPv6Address("2a00::1", 5))
@@ -453,7 +466,7 @@ async def test_a_new_own_address_moves_this_node(make_nodes: Any, dht: Any) -> N
     dht.introduce(one, other)
     one.my_peer.address = one.my_estimated_wan = UDPv4Address("99.99.99.99", 9)
     before = one.routing_tables[UDPv4Address].my_node_id
-    one.follow_own_address()
+    one._follow_own_address()
     table = one.routing_tables[UDPv4Address]
     assert table.my_node_id == one.get_my_node_id(one.my_peer) != before
     assert table.has(dht.as_node(other).id)
@@ -465,15 +478,15 @@ async def test_republishing(make_nodes: Any, dht: Any, manual_clock: Any) -> Non
     await one.store_value(KEY, b"data", republish=True)
     storage = other.get_storage(dht.as_node(one))
     storage.items.clear()
-    await one.republish()
+    await one.publications.store_due(one._publish)
     assert not storage.get(KEY)
     manual_clock.advance(2701)
-    await one.republish()
+    await one.publications.store_due(one._publish)
     assert storage.get(KEY) == [b"\x00data"]
     one.unpublish(KEY, b"data")
     storage.items.clear()
     manual_clock.advance(2701)
-    await one.republish()
+    await one.publications.store_due(one._publish)
     assert not storage.get(KEY)
 
 
@@ -482,10 +495,10 @@ async def test_republishing_goes_on_after_a_failure(make_nodes: Any, dht: Any, m
     with pytest.raises(DHTError):
         await one.store_value(KEY, b"data", republish=True)
     manual_clock.advance(2701)
-    await one.republish()
+    await one.publications.store_due(one._publish)
     dht.introduce(one, other)
     manual_clock.advance(61)
-    await one.republish()
+    await one.publications.store_due(one._publish)
     assert other.get_storage(dht.as_node(one)).get(KEY) == [b"\x00data"]
 
 
@@ -495,10 +508,10 @@ async def test_sweep_pings_silent_nodes_and_removes_bad_ones(make_nodes: Any, dh
     dht.introduce(one, bad)
     table = one.get_routing_table(dht.as_node(bad))
     table.get(dht.as_node(bad).id).failed = 2
-    one.sweep()
+    one._sweep()
     assert [address for address, _ in one.endpoint.sent] == [silent.endpoint.wan_address]
     assert not table.has(dht.as_node(bad).id)
-    one.sweep()
+    one._sweep()
     assert len(one.endpoint.sent) == 1
 
 
@@ -506,11 +519,11 @@ async def test_looking_around_makes_neighbours_known(make_nodes: Any, dht: Any) 
     first, middle, last = make_nodes(3)
     dht.introduce(first, middle)
     dht.introduce(middle, last)
-    await first.look_around()
+    await first._look_around()
     assert first.get_routing_table(dht.as_node(last)).has(dht.as_node(last).id)
     assert last.get_routing_table(dht.as_node(first)).has(dht.as_node(first).id)
     first.endpoint.sent.clear()
-    await first.look_around()
+    await first._look_around()
     assert not first.endpoint.sent
 
 
@@ -532,17 +545,24 @@ async def test_timeouts_count_against_a_node(make_nodes: Any, dht: Any) -> None:
     assert loud.timeout_delay == 5.0
 
 
-async def test_strategies_and_helpers(make_nodes: Any) -> None:
+async def test_strategies_and_values(make_nodes: Any) -> None:
     one, = make_nodes(1, DHTCommunity)
     assert list(one.get_available_strategies()) == ["PingChurn"]
     assert one.get_address_class(Peer(one.my_peer.public_key, ("1.2.3.4", 5))) is tuple
-    assert merge_results(([1], [2, 3])) == (1, 2, 3)
-
-    async def fail() -> None:
-        raise DHTError("no")
-
-    async def work(result: int) -> int:
-        return result
-
-    assert await gather_without_errors(work(1), fail(), work(2)) == [1, 2]
     assert one.post_process_values([b"", b"\x00a", b"\x09"]) == [(b"a", None)]
+
+
+async def test_looking_around_goes_on_with_a_table_that_became_empty(make_nodes: Any, dht: Any) -> None:
+    one, other = make_nodes(2)
+    dht.introduce(one, other)
+    one.routing_tables[UDPv6Address] = table = RoutingTable(b"\x01" * 20)
+    table.add(Node(b"LibNaCLPK:" + bytes(64), UDPv6Address("2a00::1", 5)))
+    ask = one.finder.finish
+
+    async def finish(*arguments: Any) -> Any:
+        table.trie[""].nodes.clear()
+        return await ask(*arguments)
+
+    one.finder.finish = finish
+    await one._look_around()
+    assert one.endpoint.sent_ids()

@@ -1,4 +1,4 @@
-"""Storing peers, and connecting to the owners of keys (spec 07 sections 12 and 14.3)."""
+"""Storing peers, and connecting to the owners of keys (doc/protocol/dht.md section 10)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ipv8.dht import DHTError
+from ipv8.dht.discovery import _answer_or as answer_or
 from ipv8.dht.payload import ConnectPeerRequestPayload, StorePeerRequestPayload
 from ipv8.dht.routing import Node
 from ipv8.messaging.address import UDPv4Address
@@ -194,3 +195,68 @@ async def test_find_node_in_dict(make_nodes: Any, dht: Any) -> None:
     node = dht.as_node(other)
     assert one.find_node_in_dict(node.key_bin, {b"a": [], b"b": [node]}) is node
     assert one.find_node_in_dict(b"", {b"b": [node]}) is None
+
+
+class Look:
+    """A lookup that takes its time."""
+
+    def __init__(self, seconds: float, result: Any) -> None:
+        self.seconds = seconds
+        self.result = result
+        self.state = "not begun"
+
+    async def __call__(self) -> list[Node]:
+        self.state = "running"
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.state = "cancelled"
+            raise
+        self.state = "done"
+        if isinstance(self.result, Exception):
+            raise self.result
+        return [self.result]
+
+
+def later(seconds: float, result: Any) -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(seconds, future.set_result, result)
+    return future
+
+
+HINT, FOUND = (Node(b"LibNaCLPK:" + bytes((number,)) * 64, UDPv4Address("1.2.3.4", 5)) for number in (1, 2))
+
+
+@pytest.mark.parametrize(("answer", "after", "lookup", "expected", "state"), [
+    (HINT, 0.1, Look(1, FOUND), HINT, "not begun"),
+    (None, 0.1, Look(1, FOUND), FOUND, "done"),
+    (HINT, 0.8, Look(1, FOUND), HINT, "cancelled"),
+    (HINT, 3, Look(1, FOUND), FOUND, "done"),
+    (HINT, 3, Look(1, DHTError("no")), HINT, "done"),
+    (None, 3, Look(4, FOUND), FOUND, "done"),
+    (None, 3, Look(1, DHTError("no")), DHTError, "done"),
+    (None, 3, Look(4, DHTError("no")), DHTError, "done"),
+])
+def test_a_hint_and_a_lookup(run_virtually: Any, answer: Any, after: float, lookup: Look, expected: Any,
+                             state: str) -> None:
+    async def main() -> Any:
+        try:
+            result: Any = (await answer_or(later(after, answer), 0.5, lookup))[0]
+        except DHTError:
+            result = DHTError
+        await asyncio.sleep(0)
+        return result
+
+    assert run_virtually(main()) == expected
+    assert lookup.state == state
+
+
+def test_who_gives_up_ends_the_lookup(run_virtually: Any) -> None:
+    lookup = Look(9, FOUND)
+
+    async def main() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(answer_or(later(5, None), 0.5, lookup), 1)
+
+    run_virtually(main())
+    assert lookup.state == "cancelled"

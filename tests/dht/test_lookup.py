@@ -10,7 +10,7 @@ from ipv8.dht import DHTError
 from ipv8.dht.crawl import Crawl
 from ipv8.dht.lookup import Ask, Lookup, LookupOptions, OpenWay, Repeat, Surroundings
 from ipv8.dht.routing import Node, RoutingTable
-from ipv8.dht.timing import Pacer, Reachability, RoundTrips
+from ipv8.dht.timing import Measurements
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
 
 TARGET = bytes(20)
@@ -31,7 +31,7 @@ class Run:
         for node in known:
             self.table.add(node)
         self.crawl = Crawl(TARGET, self.table, force_nodes)
-        self.surroundings = Surroundings(b"me" * 10, RoundTrips(), Pacer(), Reachability())
+        self.surroundings = Surroundings(b"me" * 10, Measurements())
         self.lookup = Lookup(self.crawl, self.surroundings, [todo.node_to_contact for todo in self.crawl.nodes_todo],
                              LookupOptions(**options))
 
@@ -117,7 +117,7 @@ def test_it_waits_for_late_nodes_if_there_are_no_others() -> None:
 def test_enough_values(answers: list[list[bytes]], finished: bool) -> None:
     nodes = make_nodes(8)
     run = Run(nodes, force_nodes=False)
-    run.surroundings.is_sound = lambda value: value[:1] == b"\x00"
+    run.surroundings.is_valid = lambda value: value[:1] == b"\x00"
     run.asked()
     for node, values in zip(nodes, answers):  # noqa: B905 - fewer answers than nodes
         run.lookup.on_response(node, {"values": values})
@@ -164,7 +164,7 @@ def test_it_does_not_ask_for_more_than_others_answer() -> None:
     node, = make_nodes(1)
     run = Run([node])
     for _ in range(9):
-        run.surroundings.pacer.note(node, 0.0)
+        run.surroundings.measurements.pacer.note(node, 0.0)
     assert run.asked(1.0) == []
     assert run.lookup.deadline == 6.0
     assert not run.lookup.finished
@@ -192,8 +192,8 @@ def test_the_way_is_opened_at_once_where_that_is_needed() -> None:
     nodes = make_nodes(3)
     run = Run(nodes[2:])
     for _ in range(20):
-        run.surroundings.reachability.tried(answered=False)
-    run.surroundings.reachability.heard(nodes[1].address, 0.0)
+        run.surroundings.measurements.open_ways.tried(answered=False)
+    run.surroundings.measurements.open_ways.heard(nodes[1].address, 0.0)
     run.poll()
     run.lookup.on_response(nodes[2], {"nodes": nodes[:2]})
     assert run.poll(0.1) == [Ask(nodes[0]), OpenWay(nodes[0], nodes[2]), Ask(nodes[1])]
@@ -225,14 +225,3 @@ def test_it_ends_sometime() -> None:
             contacts += 1
         asked = run.asked()
     assert contacts <= 48
-
-
-def test_measured_patience() -> None:
-    node, = make_nodes(1)
-    trips = RoundTrips()
-    assert trips.patience(node) == 0.5
-    for _ in range(50):
-        trips.add(0.1)
-    assert trips.patience(node) == 0.2
-    node.rtt = 0.4
-    assert trips.patience(node) == pytest.approx(1.2)

@@ -1,15 +1,13 @@
-"""Introduction points in the DHT (spec 07 section 13)."""
+"""Introduction points in the DHT (doc/protocol/dht.md section 11)."""
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-import pytest
-
+from ipv8 import clock
 from ipv8.dht import DHTError
-from ipv8.dht.provider import DHTCommunityProvider
+from ipv8.dht.introduction_point import PEER_SOURCE_PEX, PEER_SOURCE_UNKNOWN
+from ipv8.dht.provider import PEER_SOURCE_DHT, DHTCommunityProvider, IntroductionPoint
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
 from ipv8.peer import Peer
@@ -17,34 +15,33 @@ from ipv8.peer import Peer
 INFO_HASH = b"i" * 20
 
 
-class Point(NamedTuple):
-    """What an introduction point is, as far as the provider is concerned."""
-
-    peer: Peer
-    seeder_pk: bytes
-    source: int
-    last_seen: int
-
-
-@pytest.fixture(autouse=True)
-def tunnels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module in the place of the tunnels."""
-    module: Any = ModuleType("ipv8.messaging.anonymization.tunnel")
-    module.IntroductionPoint, module.PEER_SOURCE_DHT = Point, 1
-    monkeypatch.setitem(sys.modules, "ipv8.messaging.anonymization", ModuleType("ipv8.messaging.anonymization"))
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-
-
 async def test_announce_and_lookup(make_nodes: Any, dht: Any) -> None:
     one, other = make_nodes(2)
     dht.introduce(one, other)
-    point = Point(Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5)),
-                  default_eccrypto.generate_key("curve25519").pub().key_to_bin(), 1, 1234)
+    point = IntroductionPoint(Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5)),
+                              default_eccrypto.generate_key("curve25519").pub().key_to_bin(), 1, 1234)
     await DHTCommunityProvider(one, 0).announce(INFO_HASH, point)
     await one.store_value(INFO_HASH, b"nonsense")
     result = await DHTCommunityProvider(other, 0).lookup(INFO_HASH)
     assert result == (INFO_HASH, [point])
-    assert result[1][0].peer.address == ("1.2.3.4", 5)
+    found = result[1][0]
+    assert (found.peer.address, found.source, found.last_seen) == (("1.2.3.4", 5), PEER_SOURCE_DHT, 1234)
+
+
+def test_introduction_points_are_equal_by_node_and_service(manual_clock: Any) -> None:
+    peer, other = (Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5)) for _ in "ab")
+    point = IntroductionPoint(peer, b"service")
+    assert (point.source, point.last_seen) == (PEER_SOURCE_UNKNOWN, int(clock.time()))
+    assert {point, IntroductionPoint(peer, b"service", PEER_SOURCE_PEX, 5)} == {point}
+    assert point not in {IntroductionPoint(other, b"service"), IntroductionPoint(peer, b"another")}
+    assert point != (peer, b"service")
+
+
+def test_introduction_points_as_json() -> None:
+    peer = Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5))
+    address = {"ip": "1.2.3.4", "port": 5, "public_key": peer.public_key.key_to_bin().hex()}
+    assert IntroductionPoint(peer, b"pk", PEER_SOURCE_DHT).to_dict() == {
+        "address": address, "seeder_pk": b"pk".hex(), "source": 1}
 
 
 async def test_failures_are_not_raised() -> None:
@@ -55,7 +52,8 @@ async def test_failures_are_not_raised() -> None:
         find_values = store_value = connect_peer = fail
 
     provider = DHTCommunityProvider(Failing(), 0)  # type: ignore[arg-type]  # a double
-    point = Point(Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5)), bytes(74), 1, 1)
+    peer = Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("1.2.3.4", 5))
+    point = IntroductionPoint(peer, bytes(74), 1, 1)
     assert await provider.lookup(INFO_HASH) is None
     await provider.announce(INFO_HASH, point)
     await provider.peer_lookup(b"m" * 20)

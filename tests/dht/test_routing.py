@@ -1,4 +1,4 @@
-"""Nodes, buckets and routing tables (spec 07 section 8)."""
+"""Nodes, buckets and routing tables (doc/protocol/dht.md section 6)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ipv8 import entropy
+from ipv8.dht.moments import Moment
 from ipv8.dht.routing import (
     NODE_STATUS_BAD,
     NODE_STATUS_GOOD,
@@ -190,3 +192,83 @@ def test_unproven_nodes_make_room() -> None:
     bucket.add(unproven)
     assert bucket.drop_unproven()
     assert list(bucket.nodes) == [b"\x01"]
+
+
+def node_at(number: int, host: str, answered: bool = False, rtt: float = 0.0) -> Node:
+    node = Node(b"LibNaCLPK:" + bytes((number,)) * 64, UDPv4Address(host, 1000 + number))
+    node.last_response = Moment.now() if answered else 0
+    node.rtt = rtt
+    return node
+
+
+def test_a_node_that_answered_moves_when_it_answers_from_elsewhere() -> None:
+    table = RoutingTable(bytes(20))
+    known = table.admit(node_at(1, "1.2.3.4", answered=True), diverse=True)
+    assert known is not None
+    elsewhere = node_at(1, "1.2.3.4")
+    elsewhere.address = UDPv4Address("1.2.3.4", 9)
+    assert table.admit(elsewhere, diverse=True) is known
+    assert known.address == ("1.2.3.4", 1001)
+    elsewhere.last_response = Moment.now()
+    assert table.admit(elsewhere, diverse=True) is known
+    assert known.address == ("1.2.3.4", 9)
+
+
+def test_a_node_that_answered_replaces_one_that_never_did() -> None:
+    table = RoutingTable(b"\xff" * 20)
+    added = [table.admit(node_at(n, f"{n}.2.3.4"), diverse=True) for n in range(1, 60)]
+    full = node_at(60, "20.2.3.4")
+    while table.get_bucket(full.id).owns(table.my_node_id) or len(table.get_bucket(full.id).nodes) < 8:
+        full = node_at(entropy.randint(61, 255), f"{entropy.randint(60, 99)}.2.3.4")
+    assert None in added
+    assert table.admit(full, diverse=True) is None
+    full.rtt = 0.001
+    for other in table.get_bucket(full.id).nodes.values():
+        other.rtt = 9.0
+    assert table.admit(full, diverse=True) is None
+    full.last_response = Moment.now()
+    assert table.admit(full, diverse=True) is full
+    assert full.rtt == 0.001
+
+
+def test_limits_of_hosts_are_an_option() -> None:
+    for diverse, count in ((True, 2), (False, 5)):
+        table = RoutingTable(bytes(20))
+        admitted = [table.admit(node_at(n, "8.8.8.8"), diverse) for n in range(1, 6)]
+        assert sum(node is not None for node in admitted) == count
+
+
+def test_nodes_around_another_id() -> None:
+    table = RoutingTable(bytes(20))
+    nodes = [table.add(node_at(n, f"{n}.2.3.4", answered=n % 2 == 0)) for n in range(1, 9)]
+    moved = table.around(b"\xff" * 20)
+    assert moved.my_node_id == b"\xff" * 20
+    assert set(moved.nodes()) == set(nodes)
+    assert [bool(node.last_response) for node in moved.nodes()] == [True] * 4 + [False] * 4
+
+
+def test_steps_of_the_wall_clock_change_no_status(two_clocks: Any) -> None:
+    node = node_at(1, "1.2.3.4", answered=True)
+    for step in (86400, -2 * 86400):
+        two_clocks.wall += step
+        assert node.status == NODE_STATUS_GOOD
+    two_clocks.advance(900)
+    assert node.status == NODE_STATUS_UNKNOWN
+    node.last_queries.append(Moment.now())
+    two_clocks.wall += 86400
+    assert node.status == NODE_STATUS_GOOD
+    assert node.last_contact == node.last_query
+
+
+def test_a_stranger_replaces_nobody_but_bad_nodes() -> None:
+    table = RoutingTable(b"\xff" * 20)
+    nodes = [FakeNode(bytes((number,)) * 20) for number in range(1, 9)]
+    assert all(table.add(node) for node in nodes)
+    stranger = FakeNode(b"\x09" * 20)
+    assert table.admit(stranger, diverse=False) is None
+    bucket = table.get_bucket(stranger.id)
+    assert (bucket.prefix_id, bucket.is_closed) == ("0", True)
+    nodes[2]._status = NODE_STATUS_BAD
+    assert not bucket.is_closed
+    assert table.admit(stranger, diverse=False) is stranger
+    assert table.get(nodes[2].id) is None

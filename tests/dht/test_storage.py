@@ -1,16 +1,20 @@
-"""Stored values and their limits (spec 07 sections 9 and 17.2)."""
+"""Stored values and their limits (doc/protocol/dht.md sections 9.4 and 13)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipv8.dht import storage as storage_module
-from ipv8.dht.storage import MAX_VALUES_PER_KEY, Storage, Value
+from ipv8.dht.routing import Node
+from ipv8.dht.storage import MAX_VALUES_PER_KEY, Storage, Value, lifetime
+from ipv8.messaging.inet import HOST_BITS, network_of
 
 if TYPE_CHECKING:
-    import pytest
+    from ipv8.dht.routing import RoutingTable
 
 KEY = b"k" * 20
 
@@ -112,14 +116,35 @@ def test_expired_values_make_room_first(monkeypatch: pytest.MonkeyPatch, manual_
     assert set(storage.items) == {b"\x02" * 20, b"\xff" * 20}
 
 
+def put_from(storage: Storage, source: str, key: int, data: bytes) -> bool:
+    with storage.charged_to(source):
+        return storage.put(bytes((key,)) * 20, data)
+
+
 def test_one_host_cannot_fill_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage_module, "MAX_BYTES_PER_SOURCE", 1000)
     storage = Storage()
-    kept = [storage.put(bytes((number,)) * 20, b"x" * 100, source="1.2.3.4") for number in range(20)]
+    kept = [put_from(storage, "1.2.3.4", number, b"x" * 100) for number in range(20)]
     assert kept.count(True) == 4
-    assert storage.put(b"\x00" * 20, b"x" * 100, source="1.2.3.4")
-    assert storage.put(b"\x30" * 20, b"x" * 100, source="4.3.2.1")
+    assert put_from(storage, "1.2.3.4", 0, b"x" * 100)
+    assert put_from(storage, "4.3.2.1", 0x30, b"x" * 100)
     assert storage.put(b"\x31" * 20, b"x" * 100)
+
+
+def test_all_addresses_of_one_64_are_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "MAX_BYTES_PER_SOURCE", 1000)
+    storage = Storage()
+    assert [put_from(storage, f"2a00:1:2:3::{n:x}", n, b"x" * 100) for n in range(1, 8)].count(True) == 4
+    assert put_from(storage, "2a00:1:2:4::1", 9, b"x" * 100)
+
+
+def test_charges_end_with_the_block() -> None:
+    storage = Storage()
+    with suppress(ZeroDivisionError), storage.charged_to("1.2.3.4"):
+        storage.put(KEY, b"charged")
+        raise ZeroDivisionError
+    storage.put(KEY, b"own")
+    assert [(value.data, value.source) for value in storage.items[KEY]] == [(b"own", ""), (b"charged", "1.2.3.4")]
 
 
 @settings(deadline=None, max_examples=50)
@@ -127,11 +152,58 @@ def test_one_host_cannot_fill_everything(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_accounts_stay_right(puts: list[tuple[int, int, str]]) -> None:
     storage = Storage()
     for key, data, source in puts:
-        storage.put(bytes((key,)) * 20, bytes((data,)), source=source)
+        put_from(storage, source, key, bytes((data,)))
     values = [value for values in storage.items.values() for value in values]
     assert storage._bytes == sum(value.size for value in values)
-    assert storage._bytes_of == {source: sum(value.size for value in values if value.source == source)
+    assert storage._bytes_of == {network_of(source, *HOST_BITS): sum(value.size for value in values
+                                                                     if value.source == source)
                                  for source in {value.source for value in values}}
+
+
+def test_near_keys_are_near_to_where_the_node_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "MAX_KEYS", 3)
+    storage = Storage(bytes(20))
+    for number in (1, 2, 0x80):
+        storage.put(bytes((number,)) * 20, b"v")
+    storage.move(b"\x81" * 20)
+    assert storage.put(b"\x82" * 20, b"v")
+    assert set(storage.items) == {b"\x01" * 20, b"\x80" * 20, b"\x82" * 20}
+    assert not storage.put(b"\x7f" * 20, b"v")
+
+
+def test_steps_of_the_wall_clock_expire_nothing_and_keep_nothing(two_clocks: Any) -> None:
+    storage = Storage()
+    storage.put(KEY, b"v", max_age=3600)
+    for step in (86400, -30 * 86400):
+        two_clocks.wall += step
+        assert storage.get(KEY) == [b"v"]
+        assert storage.items[KEY][0].age == 0
+    two_clocks.advance(3601)
+    assert storage.get(KEY) == []
+    storage.clean()
+    assert not storage.items
+
+
+def test_programs_set_the_time_of_a_value(two_clocks: Any) -> None:
+    storage = Storage()
+    storage.put(KEY, b"v", max_age=60)
+    value = storage.items[KEY][0]
+    assert value.last_update == two_clocks.wall
+    value.last_update = two_clocks.wall - 61
+    assert value.expired
+    value.last_update = 0
+    assert value.expired
+
+
+@pytest.mark.parametrize(("nearer", "seconds"), [(0, 3600), (7, 3600), (8, 1800), (9, 900), (18, 1), (19, 0), (25, 0)])
+def test_values_live_shorter_the_more_nodes_are_nearer(nearer: int, seconds: int) -> None:
+    class Table:
+        my_node_id = b"\xff" * 20
+
+        def closest_nodes(self, _: bytes, max_nodes: int) -> list[Any]:
+            return [Node(b"LibNaCLPK:" + bytes((n,)) * 64, ("1.1.1.1", 1)) for n in range(min(nearer, max_nodes))]
+
+    assert lifetime(bytes(20), cast("RoutingTable", Table())) == seconds
 
 
 def test_values_are_equal_by_id() -> None:

@@ -81,12 +81,15 @@ def test_churn() -> None:
 def test_lost_packets() -> None:
     with Simulation(seed=4, link=Link(latency=0.025, loss=0.05), stand_in_signatures=True) as sim:
         swarm = Swarm(sim, 40)
-        for number in range(4):
+        copies = []
+        for number in range(8):
             writer, reader = swarm.pick(2)
-            assert len(swarm.store(writer, key_of(number), b"value").result) >= 6
+            copies.append(len(swarm.store(writer, key_of(number), b"value").result))
             sim.run(3)
             assert swarm.find(reader, key_of(number)).result
             sim.run(3)
+    assert min(copies) >= 4
+    assert sum(copies) >= 6.5 * len(copies)
 
 
 @pytest.mark.parametrize("paths", [1, 2])

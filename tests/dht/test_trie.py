@@ -1,4 +1,4 @@
-"""Prefix trees (spec 07 section 7)."""
+"""Prefix trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DHT against the test vectors of the ecosystem (spec 07 section 15)."""
+"""The DHT against the test vectors of the ecosystem (tests/vectors/dht.json)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ipv8.contact.protocol import UNPROVEN_GRACE
+from ipv8.contact.introductions import UNPROVEN_GRACE
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.payload import (

@@ -184,6 +184,46 @@ def test_strict_loading_refuses_what_no_node_sends(data: bytes) -> None:
         ECCrypto(strict=True).key_from_public_bin(data)
 
 
+NETWORK_KEYS = [OpenSSLSK.generate(curve).pub() for curve in sorted(STANDARD_CURVES)]
+
+
+@pytest.mark.parametrize("key", NETWORK_KEYS, ids=OpenSSLPK.curve_name)
+def test_only_binary_keys_come_from_the_network(key: OpenSSLPK) -> None:
+    for tail in (b"", b"\0"):
+        assert default_eccrypto.key_from_network(key.key_to_bin() + tail) == key
+    text = key.key_to_pem()
+    assert default_eccrypto.is_valid_public_bin(text)
+    for data in (text, b"\n" + text, text.strip(), b"", b"-", b"LibNaCLSK:" + bytes(64)):
+        with pytest.raises(ValueError, match="not the binary form of a public key"):
+            default_eccrypto.key_from_network(data)
+
+
+def test_a_key_from_the_network_follows_the_policy() -> None:
+    other = OpenSSLSK.generate("prime256v1").pub().key_to_bin()
+    with pytest.raises(ValueError, match="keys on prime256v1 are not allowed here"):
+        ECCrypto(curves=STANDARD_CURVES).key_from_network(other)
+    with pytest.raises(ValueError, match="not the canonical encoding"):
+        ECCrypto(strict=True).key_from_network(PUBLIC.key_to_bin() + b"\0")
+    ec = ECCrypto()
+    ec.remember_public_key(PUBLIC, PUBLIC.key_to_bin())
+    assert ec.key_from_network(PUBLIC.key_to_bin()) is PUBLIC
+
+
+def test_an_overridden_way_to_load_keys_is_used_for_the_network_too() -> None:
+    class Own(ECCrypto):
+        def key_from_public_bin(self, string: bytes) -> PublicKey:
+            raise ValueError("nobody")
+
+    with pytest.raises(ValueError, match="nobody"):
+        Own().key_from_network(PUBLIC.key_to_bin())
+
+
+@pytest.mark.parametrize("data", [None, "LibNaCLPK:", bytearray(PUBLIC.key_to_bin())])
+def test_only_bytes_come_from_the_network(data: Any) -> None:
+    with pytest.raises(TypeError, match="keystring must be bytes"):
+        default_eccrypto.key_from_network(data)
+
+
 def test_legacy_names() -> None:
     assert dict(crypto._CURVES) == {level: curve for level, (curve, _) in LEVELS.items()}
     assert crypto.OpenSSLSK is OpenSSLSK

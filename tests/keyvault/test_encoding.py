@@ -123,9 +123,12 @@ def test_optional_fields_of_pkcs8_do_not_matter(field: str) -> None:
         longer(ED25519_KEY, b"\0"),
         encoding.tlv(encoding.SEQUENCE, b"\x02\x01\x01", b"\x04\x88", 8 * b"\xff"),
         encoding.tlv(encoding.SEQUENCE, b"\x02\x01\x01", b"\x04\xe4", 100 * b"\xff"),
+        encoding.tlv(encoding.SEQUENCE, encoding.tlv(encoding.INTEGER, 60_000 * b"\x7f"), BARE[5:]),
+        encoding.tlv(encoding.SEQUENCE, b"\x02\x00", BARE[5:]),
+        pkcs8(EC, encoding.tlv(encoding.SEQUENCE, encoding.tlv(encoding.INTEGER, 60_000 * b"\x7f"), BARE[5:])),
     ],
     ids=["long length", "indefinite", "long length within", "padded number", "another element", "no element", "huge",
-         "vast"],
+         "vast", "huge version", "no version", "huge version within"],
 )
 def test_private_keys_are_der_and_nothing_else(der: bytes) -> None:
     with pytest.raises(ValueError, match="DER"):
@@ -224,6 +227,24 @@ def test_pem_lines_have_64_columns() -> None:
 def test_the_first_pem_block_of_the_right_kind_counts() -> None:
     pem = encoding.encode_pem("EC PARAMETERS", b"curve") + encoding.encode_pem("EC PRIVATE KEY", b"key") + b"junk"
     assert encoding.decode_pem(pem, encoding.PRIVATE_LABELS) == b"key"
+
+
+@pytest.mark.parametrize("before", [
+    b"-----BEGIN PUBLIC KEY-----\n",
+    b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    encoding.encode_pem("PRIVATE KEY", b"another"),
+    b"-----BEGIN PUBLIC KEY----------END ",
+])
+def test_other_text_before_a_pem_block_does_not_matter(before: bytes) -> None:
+    pem = encoding.encode_pem("PUBLIC KEY", b"key")
+    assert encoding.decode_pem(before + pem, encoding.PUBLIC_LABELS) == b"key"
+
+
+@given(st.binary(max_size=200), st.lists(st.sampled_from([b"\n", b"\r\n", b" ", b"\t"]), max_size=3))
+@settings(deadline=None, max_examples=50)
+def test_pem_round_trip(der: bytes, breaks: list[bytes]) -> None:
+    pem = encoding.encode_pem("PUBLIC KEY", der).replace(b"\n", b"".join(breaks) + b"\n")
+    assert encoding.decode_pem(pem, encoding.PUBLIC_LABELS) == der
 
 
 def test_der_is_no_pem() -> None:

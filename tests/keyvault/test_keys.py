@@ -88,7 +88,7 @@ def test_only_curve25519_is_cheap(private: PrivateKey) -> None:
 
 
 class StrangerPK(PublicKey):
-    """A public key class of a user, with the members of spec 01 section 5.1 only."""
+    """A public key class of a user, with the members of its base class only."""
 
     def key_to_bin(self) -> bytes:
         return b"stranger"

@@ -1,4 +1,4 @@
-"""The module layout of releases up to 3.2 (spec 01 section 6)."""
+"""The module layout of releases up to 3.2."""
 
 from __future__ import annotations
 

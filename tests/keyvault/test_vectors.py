@@ -1,4 +1,4 @@
-"""Every vector of spec 01 section 8, over each provider."""
+"""Every vector of tests/vectors/keys.json, over each provider."""
 
 from __future__ import annotations
 

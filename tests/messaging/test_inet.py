@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ipv8.messaging import inet
 from ipv8.messaging.inet import (
     HOST_BITS,
     classic_ipv4_to_bytes,
@@ -15,8 +16,11 @@ from ipv8.messaging.inet import (
     ipv6_to_text,
     is_global,
     network_of,
+    parse_host,
 )
 
+LONG = ["1" * 5000, "1." * 5000, "0" * 5000 + ".1.1.1", "::" * 5000, "1.2.3.4" + " " * 300, "host." * 60,
+        "1%" + "e" * 300]
 WORDS = st.sampled_from([b"\0\0", b"\0\0", b"\0\0", b"\0\1", b"\xff\xff", b"\x20\x01", b"\x0d\xb8", b"\x01\x00"])
 
 
@@ -141,3 +145,23 @@ def test_hosts_of_one_network(one: str, other: str, bits: tuple[int, int], same:
 ])
 def test_what_is_global(host: str, expected: bool) -> None:
     assert is_global(host) == expected
+
+
+@pytest.mark.parametrize("text", LONG, ids=lambda text: f"{text[:8]} {len(text)}")
+def test_long_texts_are_no_addresses(text: str) -> None:
+    for parse in (ipv4_to_bytes, classic_ipv4_to_bytes, ipv6_to_bytes):
+        with pytest.raises(OSError, match="not a") as caught:
+            parse(text)
+        assert len(str(caught.value)) < 100
+    assert parse_host(text) is None
+    assert not is_global(text)
+    assert network_of(text) == text.encode()
+
+
+def test_results_for_long_texts_are_not_kept() -> None:
+    before = inet._parse_host.cache_info().currsize, inet._network_of.cache_info().currsize
+    for number in range(10):
+        text = f"{number:0{inet.LONGEST_HOST + 1}}"
+        assert parse_host(text) is None
+        assert network_of(text) == text.encode()
+    assert (inet._parse_host.cache_info().currsize, inet._network_of.cache_info().currsize) == before

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import typing
 from dataclasses import InitVar, dataclass, field
 from typing import Annotated, Any, ClassVar
@@ -12,6 +13,7 @@ import pytest
 
 from ipv8.messaging import payload_dataclass
 from ipv8.messaging.address import Address, DomainAddress, UDPv4Address, UDPv6Address
+from ipv8.messaging.composites import DictFormat, EnumFormat, ListFormat, OptionalFormat, TupleFormat
 from ipv8.messaging.lazy_payload import VariablePayload, VariablePayloadWID
 from ipv8.messaging.payload_dataclass import (
     DataClassPayload,
@@ -35,6 +37,46 @@ def unpack(cls, data: Any) -> Any:
 @dataclass
 class Item(DataClassPayload):
     a: bool
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+    BLUE = 2
+
+
+class Word(enum.Enum):
+    YES = "yes"
+    NO = "no"
+
+
+class Flags(enum.IntFlag):
+    ONE = 1
+    TWO = 2
+
+
+class Mixed(enum.Enum):
+    NUMBER = 1
+    TEXT = "text"
+
+
+class Empty(enum.Enum):
+    pass
+
+
+class Structured(enum.Enum):
+    PAIR = (1, 2)
+
+
+@dataclass
+class Plain:
+    number: int
+    texts: list[str] = field(default_factory=list)
+    inside: Plain | None = None
+
+
+@dataclass
+class BadPlain:
+    number: object
 
 
 @dataclass
@@ -98,7 +140,6 @@ class Scope:
         (typing.List[bool], "arrayH-?"),  # noqa: UP006 - the old spelling
         (typing.Tuple[int, ...], "arrayH-q"),  # noqa: UP006 - the old spelling
         (tuple[int, int], "arrayH-q"),
-        (list[str], "arrayH-varlenHutf8"),
         (list[Item], [Item]),
         (tuple[Item, ...], [Item]),
         (set[Item], [Item]),
@@ -119,6 +160,45 @@ class Scope:
         (Annotated[bytes, type_from_format("20s")], "20s"),
         (Annotated[int, "a note", I], "I"),
         (Annotated[int, "a note"], "q"),
+        # Composed formats.
+        (list[str], ListFormat("varlenHutf8")),
+        (typing.List[str], ListFormat("varlenHutf8")),  # noqa: UP006 - the old spelling
+        (tuple[str, ...], ListFormat("varlenHutf8", tuple)),
+        (set[str], ListFormat("varlenHutf8", set)),
+        (list[Address], ListFormat("address")),
+        (set[UDPv4Address], ListFormat("ipv4", set)),
+        (tuple[Address, ...], ListFormat("address", tuple)),
+        (list[list[int]], ListFormat("arrayH-q")),
+        (list[list[Item]], ListFormat([Item])),
+        (list[type_from_format("Q")], ListFormat("Q")),
+        (list[Annotated[bytes, type_from_format("20s")]], ListFormat("20s")),
+        (list[int | None], ListFormat(OptionalFormat("q"))),
+        (int | None, OptionalFormat("q")),
+        (None | int, OptionalFormat("q")),
+        (typing.Optional[int], OptionalFormat("q")),  # noqa: UP045 - the old spelling
+        (typing.Union[int, None], OptionalFormat("q")),  # noqa: UP007 - the old spelling
+        (Address | None, OptionalFormat("address")),
+        (typing.Optional[Address], OptionalFormat("address")),  # noqa: UP045 - the old spelling
+        (Item | None, OptionalFormat(Item)),
+        (list[Item] | None, OptionalFormat([Item])),
+        (Annotated[int | None, "a note"], OptionalFormat("q")),
+        (Annotated[int, type_from_format("H")] | None, OptionalFormat("H")),
+        (tuple[int, str], TupleFormat("q", "varlenHutf8")),
+        (tuple[str, str], TupleFormat("varlenHutf8", "varlenHutf8")),
+        (tuple[Item, int], TupleFormat(Item, "q")),
+        (dict[str, int], DictFormat("varlenHutf8", "q")),
+        (typing.Dict[str, int], DictFormat("varlenHutf8", "q")),  # noqa: UP006 - the old spelling
+        (dict[Address, list[str]], DictFormat("address", ListFormat("varlenHutf8"))),
+        (dict[Annotated[bytes, type_from_format("20s")], Item], DictFormat("20s", Item)),
+        (Colour, EnumFormat(Colour, "q")),
+        (Word, EnumFormat(Word, "varlenHutf8")),
+        (Flags, EnumFormat(Flags, "q")),
+        (Annotated[Colour, type_from_format("B")], EnumFormat(Colour, "B")),
+        (list[Colour], ListFormat(EnumFormat(Colour, "q"))),
+        (dict[Word, int | None], DictFormat(EnumFormat(Word, "varlenHutf8"), OptionalFormat("q"))),
+        (Plain, Plain),
+        (list[Plain], ListFormat(Plain)),
+        (Plain | None, OptionalFormat(Plain)),
     ],
 )
 def test_type_map(annotation: Any, fmt: Any) -> None:
@@ -129,20 +209,36 @@ def test_type_map(annotation: Any, fmt: Any) -> None:
     "annotation",
     [
         dict,
-        typing.Union[int, None],  # noqa: UP007 - the old spelling
-        int | None,
+        int | str,
+        int | str | None,
+        Address | int | None,
         list,
-        list[list[int]],
-        list[type_from_format("Q")],
-        list[Annotated[bytes, type_from_format("20s")]],
-        set[UDPv4Address],
-        tuple[Address, ...],
+        typing.List,  # noqa: UP006 - the old spelling
+        list[object],
+        list[type_from_format("raw")],
+        type_from_format("bits") | None,
+        Annotated[bytes, type_from_format("raw")] | None,
+        tuple[int, type_from_format("raw")],
+        dict[str, type_from_format("raw")],
+        dict[type_from_format("raw"), str],
+        dict[list[int], int],
+        dict[tuple[int, str], int],
+        dict[Item, int],
+        dict[Plain, int],
+        dict[str, object],
+        set[tuple[int, str]],
+        set[list[int]],
+        set[Plain],
+        Mixed,
+        Empty,
+        Structured,
+        BadPlain,
+        list[BadPlain],
         frozenset[int],
         typing.Sequence[int],
         None,
         object,
-        tuple[int, str],
-        tuple[Item, int],
+        tuple[int, object],
         tuple[()],
         Any,
         "text",
@@ -374,16 +470,16 @@ class Unsupported(DataClassPayload):
 
 
 @dataclass
-class UnsupportedOptional(DataClassPayload[3]):
-    a: int | None = None
+class UnsupportedUnion(DataClassPayload[3]):
+    a: int | str | None = None
 
 
 @dataclass
-class UnsupportedPlain(DataClassPayload):
-    a: int | None = None
+class UnsupportedInside(DataClassPayload):
+    a: list[BadPlain] | None = None
 
 
-@pytest.mark.parametrize("cls", [Unsupported, UnsupportedOptional, UnsupportedPlain])
+@pytest.mark.parametrize("cls", [Unsupported, UnsupportedUnion, UnsupportedInside])
 def test_unsupported_annotation(cls) -> None:
     for _ in range(2):
         with pytest.raises(NotImplementedError):
@@ -397,14 +493,41 @@ def test_unsupported_annotation(cls) -> None:
 def test_unsupported_annotations_are_explained() -> None:
     with pytest.raises(NotImplementedError, match=r"no format for the type dict of the field Unsupported\.a: use "):
         Unsupported({})
-    with pytest.raises(NotImplementedError, match=r"int \| None of the field UnsupportedOptional\.a: use bool, "):
-        UnsupportedOptional(1)
+    with pytest.raises(NotImplementedError, match=r"int \| str \| None of the field UnsupportedUnion\.a: use bool, "):
+        UnsupportedUnion(1)
+    with pytest.raises(NotImplementedError, match=r"type object of the field BadPlain\.number: use bool, "):
+        UnsupportedInside([])
 
 
 @pytest.mark.parametrize("name", ["names", "format_list", "to_pack_list"])
 def test_names_that_are_taken(name: str) -> None:
     with pytest.raises(TypeError, match=f"Own can have no field {name}: "):
         type("Own", (DataClassPayload[1],), {"__annotations__": {name: int}})
+
+
+@pytest.mark.parametrize("base", [DataClassPayload, DataClassPayload[1]])
+@pytest.mark.parametrize("body", [{}, {"msg_id": 1}])
+@pytest.mark.parametrize("annotation", [int, "int"])
+def test_an_annotated_message_id_is_no_message_id(base: Any, body: dict[str, Any], annotation: Any) -> None:
+    with pytest.raises(TypeError, match=r"Own.msg_id is annotated, .* write msg_id = 1 without an annotation"):
+        type("Own", (base,), {"__annotations__": {"msg_id": annotation}, **body})
+
+
+def test_an_annotated_message_id_is_refused_in_other_ways_to_make_payloads() -> None:
+    @dataclass
+    class Own(VariablePayload):
+        msg_id: int = 1
+
+    for make in (convert_to_payload, overwrite_dataclass(dataclass)):
+        with pytest.raises(TypeError, match="write msg_id = 1 without an annotation"):
+            make(Own)
+
+
+@pytest.mark.parametrize("annotation", [ClassVar[int], "ClassVar[int]"])
+def test_a_message_id_can_be_a_class_variable(annotation: Any) -> None:
+    body = {"__annotations__": {"msg_id": annotation, "a": int}, "msg_id": 4, "__module__": __name__}
+    cls = dataclass(type("Own", (DataClassPayload,), body))
+    assert (cls.msg_id, cls.names) == (4, ["a"])
 
 
 def test_attributes_of_all_payloads_can_be_annotated() -> None:
@@ -478,12 +601,12 @@ def test_unknown_name() -> None:
 def test_format_that_does_not_exist() -> None:
     @dataclass
     class Own(DataClassPayload):
-        a: list[str]
+        a: list[type_from_format("nothing")]
 
-    advice = "see Own.a; the elements of a list can be bool, int, float, bytes or payloads"
-    with pytest.raises(PackError, match=f"KeyError: 'arrayH-varlenHutf8' is no format of this serializer: {advice}"):
+    advice = "add it with add_packer\nfield: Own.a"
+    with pytest.raises(PackError, match=f"KeyError: 'nothing' is no format of this serializer: {advice}"):
         pack(Own(["x"]))
-    with pytest.raises(PackError, match="arrayH-varlenHutf8"):
+    with pytest.raises(PackError, match=r"Could not unpack item: list of nothing\nKeyError: 'nothing'\nfield: Own.a"):
         unpack(Own, b"")
 
 

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv6Address
+from ipv8.messaging.errors import MESSAGE_LIMIT
 from ipv8.messaging.inet import ipv4_to_bytes, ipv4_to_text, ipv6_to_bytes, ipv6_to_text
+from ipv8.messaging.layouts import MAX_NESTING, WHOLE
 from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
 from ipv8.messaging.payload import (
     IntroductionRequestPayload,
@@ -26,8 +28,6 @@ from ipv8.messaging.payload import (
     PunctureRequestPayload,
 )
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
-from ipv8.messaging.read_plan import MAX_NESTING
-from ipv8.messaging.readers import MESSAGE_LIMIT, WHOLE
 from ipv8.messaging.serialization import Packer, PackError, Serializable, Serializer, default_serializer
 
 PROPERTY = settings(deadline=None, max_examples=150)
@@ -402,5 +402,5 @@ def test_depth_does_not_depend_on_how_much_is_to_be_read() -> None:
 @pytest.mark.parametrize("name", ["ip_address", "address"])
 def test_unknown_type_of_address(name: str) -> None:
     cls = payload_class(["H", name])
-    with pytest.raises(PackError, match=f"item: {name}\nthere are no addresses of type 9$"):
+    with pytest.raises(PackError, match=f"item: {name}\nthere is no type 9\nfield: Drawn.field1$"):
         default_serializer.unpack_serializable(cls, b"\x00\x01\x09" + bytes(30))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ipv8 import clock
 from ipv8.messaging.address import UDPv4Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery import churn as churn_module, discovery
@@ -90,6 +91,45 @@ def test_peer_that_answers_stays(overlay: Overlay, manual_clock: Any) -> None:
     assert overlay.network.verified_peers == {peer}
 
 
+def test_a_ping_that_was_answered_is_no_reason_to_drop_a_peer_later(overlay: Overlay, manual_clock: Any) -> None:
+    peer = join(overlay, 1, 30, manual_clock.now)
+    churn = RandomChurn(overlay)
+    churn.take_step()
+    manual_clock.advance(1)
+    peer.heard_now()
+    manual_clock.advance(60)
+    churn.take_step()
+    assert overlay.network.verified_peers == {peer}
+    assert overlay.pinged == [peer, peer]
+    churn.take_step()
+    assert overlay.network.verified_peers == set()
+
+
+@pytest.mark.parametrize("step", [-86400, 86400])
+def test_setting_the_wall_clock_changes_no_silence(overlay: Overlay, manual_clock: Any, step: float) -> None:
+    live = join(overlay, 1, 0, manual_clock.time())
+    silent = join(overlay, 2, 0, manual_clock.time())
+    never_heard = join(overlay, 3, 0, manual_clock.time())
+    never_heard.last_response = 0
+    churn = RandomChurn(overlay)
+    manual_clock.step_wall(step)
+    churn.take_step()
+    assert overlay.pinged == []
+    manual_clock.advance(30)
+    live.heard_now()
+    churn.take_step()
+    assert set(overlay.pinged) == {silent, never_heard}
+    overlay.pinged.clear()
+    manual_clock.step_wall(-2 * step)
+    manual_clock.advance(11)
+    churn.take_step()
+    assert set(overlay.pinged) == {silent, never_heard}, "the ping interval is over"
+    manual_clock.advance(20)
+    live.heard_now()
+    churn.take_step()
+    assert overlay.network.verified_peers == {live}
+
+
 def test_active_peer_with_known_round_trip_times_is_left_alone(overlay: Overlay, manual_clock: Any) -> None:
     join(overlay, 1, 0, manual_clock.now)
     RandomChurn(overlay).take_step()
@@ -137,3 +177,22 @@ def test_subclass_may_judge_otherwise(overlay: Overlay, manual_clock: Any) -> No
     peer = join(overlay, 1, 0, manual_clock.now)
     Impatient(overlay).take_step()
     assert overlay.pinged == [peer]
+
+
+class WithoutPings:
+    def __init__(self) -> None:
+        self.network = Network()
+        self.asked: list[Peer] = []
+
+    def get_peers(self) -> list[Peer]:
+        return []
+
+    def send_introduction_request(self, peer: Peer) -> None:
+        self.asked.append(peer)
+
+
+def test_an_overlay_without_pings_sends_introduction_requests() -> None:
+    overlay: Any = WithoutPings()
+    peer = join(overlay, 1, 30, clock.time())
+    RandomChurn(overlay).take_step()
+    assert overlay.asked == [peer]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ipv8 import clock
 from ipv8.community import Community
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper
@@ -33,7 +34,7 @@ from ipv8.peerdiscovery.payload import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 DISCOVERY_ID = bytes.fromhex("7e313685c1912a141279f8248fc8db5899c5df5a")
 SOURCE = UDPv4Address("9.9.9.9", 999)
@@ -138,6 +139,78 @@ async def test_pong_measures_the_time(make_overlay: Any, manual_clock: Any, scri
     assert list(peer.pings) == [0.25]
     assert peer.last_response == manual_clock.now
     assert not overlay.request_cache.has(PingRequestCache, 700)
+
+
+class SetClock:
+    """Monotonic time that a test moves, and wall time that somebody sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.wall = 1_700_000_000.0
+
+    def time(self) -> float:
+        return self.wall + self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def set_clock() -> Iterator[SetClock]:
+    clock_of_test = SetClock()
+    with clock.use(clock_of_test):
+        yield clock_of_test
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+async def test_a_clock_that_is_set_changes_no_round_trip(make_overlay: Any, set_clock: SetClock, script_entropy: Any,
+                                                         step: float) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False)
+    peer = known_peer(overlay)
+    script_entropy(700)
+    overlay.send_ping(peer)
+    set_clock.wall += step
+    set_clock.now += 0.25
+    overlay.on_packet((SOURCE, overlay.create_pong(700)))
+    assert list(peer.pings) == [0.25]
+    assert peer.last_response == set_clock.time()
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+async def test_a_clock_that_is_set_changes_no_interval(make_overlay: Any, set_clock: SetClock, step: float) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False)
+    known_peer(overlay)
+    strategy = PeriodicSimilarity(overlay)
+    asked = []
+    for seconds in (0.0, 0.5, 0.5):
+        set_clock.now += seconds
+        strategy.take_step()
+        asked.append(len(overlay.endpoint.sent))
+        set_clock.wall += step
+    assert asked == [1, 1, 2]
+
+
+async def test_a_ping_may_have_been_sent_earlier(make_overlay: Any, set_clock: SetClock) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False)
+    peer = make_peer()
+    for start_time in (set_clock.time() - 2.0, set_clock.time() + 5.0):
+        PingRequestCache(overlay.request_cache, 1, peer, start_time).finish()
+    assert list(peer.pings) == [2.0, 0.0]
+
+
+async def test_nothing_is_sent_for_a_ping_that_cannot_be_answered(make_overlay: Any) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False)
+    await overlay.request_cache.shutdown()
+    overlay.send_ping(make_peer())
+    assert not overlay.endpoint.sent
+
+
+async def test_pings_take_no_tasks(make_overlay: Any) -> None:
+    overlay = make_overlay(DiscoveryCommunity, deliver=False)
+    overlay.send_ping(make_peer())
+    before = len(asyncio.all_tasks())
+    overlay.send_ping(make_peer())
+    assert len(asyncio.all_tasks()) == before
 
 
 @pytest.mark.parametrize(("source", "identifier"), [(("9.9.9.9", 998), 700), (("8.8.8.8", 999), 700), (SOURCE, 701)])
@@ -453,7 +526,7 @@ def test_any_bytes_are_survived(msg_id: int, body: bytes) -> None:
         overlay = DiscoveryCommunity(DiscoveryCommunity.settings_class(my_peer=make_peer(), endpoint=endpoint,
                                                                        network=Network()))
         overlay.endpoint.send = lambda *_: None  # type: ignore[method-assign]  # pongs to nowhere
-        overlay.logger.exception = pytest.fail  # type: ignore[method-assign, assignment]  # never a traceback
+        overlay.logger.error = pytest.fail  # type: ignore[method-assign, assignment]  # never a traceback
         overlay.on_packet((SOURCE, overlay.get_prefix() + bytes((msg_id,)) + body))
         await overlay.unload()
 

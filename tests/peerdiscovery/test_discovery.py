@@ -7,13 +7,13 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 
-from ipv8 import entropy
+from ipv8 import clock, entropy
 from ipv8.community import Community
 from ipv8.messaging.address import UDPv4Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery import discovery
 from ipv8.peerdiscovery.discovery import DiscoveryStrategy, EdgeWalk, RandomWalk
-from ipv8.peerdiscovery.graph.crowd import FAIR_SHARE
+from ipv8.peerdiscovery.graph.neighborhoods import FAIR_SHARE
 from ipv8.peerdiscovery.network import Network
 
 if TYPE_CHECKING:
@@ -183,6 +183,32 @@ def test_random_walk_interval(overlay: Any, manual_clock: Any) -> None:
         manual_clock.advance(5 if expected == 1 and walk.last_step == manual_clock.now else 0.5)
 
 
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+def test_random_walk_does_not_mind_the_wall_clock(overlay: Any, manual_clock: Any, step: float) -> None:
+    overlay.introduce(make_peer(1), ("9.9.9.9", 1))
+    walk = RandomWalk(overlay, reset_chance=0, target_interval=5, failure_backoff=10.0)
+    walk.take_step()
+    assert overlay.walks == [("9.9.9.9", 1)]
+    manual_clock.step_wall(step)
+    walk.take_step()
+    assert overlay.introductions == [], "the interval is not over"
+    assert ("9.9.9.9", 1) in walk.intro_timeouts, "and neither is the time of the contact"
+    manual_clock.advance(5.1)
+    walk.take_step()
+    assert walk.intro_timeouts == {}
+    assert overlay.introductions == [None]
+    assert walk.last_step == manual_clock.time()
+    walk.last_step = 0
+    walk.take_step()
+    assert overlay.introductions == [None, None], "programs can make it forget its last step"
+
+
+def test_random_walk_takes_its_first_step_at_once(overlay: Any, manual_clock: Any) -> None:
+    with clock.use(type(manual_clock)(1.0)):  # the machine has just been started
+        RandomWalk(overlay, target_interval=5).take_step()
+    assert overlay.introductions == [None]
+
+
 def test_random_walk_is_random(overlay: Any) -> None:
     overlay.introduce(make_peer(1), *(("9.9.9.9", number) for number in range(5)))
     first = set()
@@ -297,9 +323,13 @@ class TellingOverlay(Overlay):
         self.max_peers = 30
         self.introduction_observers: dict[Any, None] = {}
         self.retries: list[Address] = []
+        self.failed_walks: list[Address] = []
 
     def retry_walk(self, address: Address) -> None:
         self.retries.append(address)
+
+    def on_walk_failed(self, address: Address) -> None:
+        self.failed_walks.append(address)
 
 
 @pytest.fixture
@@ -589,6 +619,21 @@ def test_edge_walk_gives_up(overlay: Any, manual_clock: Any) -> None:
     manual_clock.advance(1.1)
     walk.take_step()
     assert walk.complete_edges == [[root, second]]
+
+
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+def test_edge_walk_does_not_mind_the_wall_clock(overlay: Any, manual_clock: Any, step: float) -> None:
+    root = make_peer(1)
+    overlay.join(root)
+    walk = EdgeWalk(overlay, neighborhood_size=1, edge_timeout=1.0)
+    walk.take_step()
+    walk.take_step()
+    manual_clock.step_wall(step)
+    walk.take_step()
+    assert walk.under_construction == {root: [root]}
+    manual_clock.advance(1.1)
+    walk.take_step()
+    assert walk.under_construction == {}
 
 
 def test_edge_walk_grows_several_edges(overlay: Any) -> None:

@@ -84,6 +84,14 @@ def test_no_nat(host: str) -> None:
     assert classify(answers, [OUTSIDE], PORT) == (NatKind.NONE, (host, PORT), True, ())
 
 
+def test_servers_in_one_ipv6_subnet_have_one_vote() -> None:
+    own, lie = UDPv6Address("2001:db8::1", PORT), UDPv6Address("2001:db8::bad", PORT)
+    answers = [Observation(UDPv6Address(f"2001:db8:6::{number}", 1), lie, 0.1) for number in range(1, 6)]
+    answers += [Observation(UDPv6Address(f"2001:db8:{number}::1", 1), own, 0.1) for number in range(1, 3)]
+    assert classify(answers, [], PORT).mapped == own
+    assert classify(answers[::-1], [], PORT).mapped == own
+
+
 def test_own_address_with_another_port_is_a_nat() -> None:
     report = classify(seen(("1", 1, 7), ("2", 1, 7)), [OUTSIDE], PORT)
     assert report.kind is NatKind.ENDPOINT_INDEPENDENT

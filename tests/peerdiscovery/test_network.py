@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import json
-import random
-import sys
-from collections import OrderedDict
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +12,12 @@ from ipv8.messaging import address as address_classes
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery import network as network_module
-from ipv8.peerdiscovery.graph import addresses as address_book, crowd as crowd_module, tables as tables_module
-from ipv8.peerdiscovery.graph.crowd import FAIR_SHARE
+from ipv8.peerdiscovery.graph import (
+    addresses as address_book,
+    neighborhoods as neighborhoods_module,
+    services as services_module,
+)
+from ipv8.peerdiscovery.graph.neighborhoods import FAIR_SHARE
 from ipv8.peerdiscovery.network import Network, PeerObserver, WalkableAddress
 
 if TYPE_CHECKING:
@@ -540,6 +540,20 @@ def test_the_peers_by_key_may_be_edited(network: Network, peers: list[Peer]) -> 
     assert network.verified_peers == {peers[1]}
 
 
+def test_a_peer_under_a_wrong_key_is_verified_under_its_own(network: Network, peers: list[Peer]) -> None:
+    network.verified_by_public_key_bin[b"wrong"] = peers[0]
+    assert network.get_verified_by_public_key_bin(key(1)) is peers[0]
+    network.verified_by_public_key_bin[b"wrong too"] = peers[0]
+    del network.verified_by_public_key_bin[b"wrong"]
+    del network.verified_by_public_key_bin[b"wrong too"]
+    assert network.verified_peers == {peers[0]}
+    peers[0].address = UDPv4Address("9.9.9.9", 9)
+    assert network.get_verified_by_address(("9.9.9.9", 9)) is peers[0]
+    network.remove_peer(peers[0])
+    assert network.verified_peers == set()
+    assert network.verified_by_public_key_bin == {}
+
+
 def test_the_services_per_peer_may_be_edited(network: Network, peers: list[Peer]) -> None:
     network.add_verified_peer(peers[0])
     network.services_per_peer[key(1)] = {SERVICE}
@@ -569,151 +583,6 @@ def test_the_known_addresses_may_be_edited(network: Network, peers: list[Peer]) 
     network._all_addresses = {("7.7.7.7", 7): WalkableAddress(b"", None, False)}
     network._all_addresses |= {}
     assert network.get_walkable_addresses() == [("7.7.7.7", 7)]
-
-
-# Other threads
-
-
-class Overtaken:
-    """A lock that another thread holds when it is asked for the first time, and uses to do something."""
-
-    def __init__(self, action: Callable[[], object]) -> None:
-        self.action: Callable[[], object] | None = action
-
-    def __enter__(self) -> None:
-        action, self.action = self.action, None
-        if action is not None:
-            action()
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def overtake(network: Network, action: Callable[[], object]) -> None:
-    network.graph_lock = Overtaken(action)  # type: ignore[assignment]  # used in with statements only
-
-
-def test_a_peer_that_two_threads_add_is_one_addition(network: Network, peers: list[Peer]) -> None:
-    witness = Witness()
-    network.add_peer_observer(witness)
-    twin = make_peer(1, UDPv6Address("1::1", 1))
-    overtake(network, lambda: network.add_verified_peer(peers[0]))
-    network.add_verified_peer(twin)
-    assert witness.events == [("added", peers[0])]
-    assert network.get_verified_by_address(("1::1", 1)) is peers[0]
-
-
-def test_a_peer_that_leaves_while_it_moves_is_gone(network: Network, peers: list[Peer]) -> None:
-    network.add_verified_peer(peers[0])
-    overtake(network, lambda: network.remove_peer(peers[0]))
-    peers[0].address = UDPv4Address("9.9.9.9", 9)
-    assert network.verified_peers == set()
-    assert network.get_verified_by_address(("9.9.9.9", 9)) is None
-
-
-def test_peers_come_while_a_snapshot_is_made(network: Network) -> None:
-    class Host(Peer):
-        @property  # type: ignore[misc]  # nobody sets it
-        def address(self) -> Any:
-            network.add_verified_peer(make_peer(2))
-            return UDPv4Address("1.2.3.4", 10)
-
-    network.add_verified_peer(Host(key(1)))
-    assert network.snapshot() == bytes.fromhex("0101020304000a")
-
-
-class Volatile(OrderedDict[Any, Any]):
-    """A cache from which another thread drops the first entry that is looked for."""
-
-    def move_to_end(self, key: Any, last: bool = True) -> None:
-        if not hasattr(self, "dropped"):
-            self.dropped = self.pop(key)
-        super().move_to_end(key, last)
-
-
-def test_caches_are_no_obstacle(network: Network, peers: list[Peer]) -> None:
-    network.add_verified_peer(peers[0])
-    network.discover_services(peers[0], [SERVICE])
-    network.reverse_ip_lookup = Volatile()
-    assert network.get_verified_by_address(peers[0].address) is peers[0]
-    network.get_peers_for_service(SERVICE)
-    network.reverse_service_lookup = Volatile(network.reverse_service_lookup)
-    assert network.get_peers_for_service(SERVICE) == [peers[0]]
-
-
-def test_observers_are_called_without_the_lock(network: Network, peers: list[Peer]) -> None:
-    class Waiting(PeerObserver):
-        def on_peer_added(self, peer: Peer) -> None:
-            other = Thread(target=network.snapshot, daemon=True)
-            other.start()
-            other.join(10)
-            assert not other.is_alive()
-
-        on_peer_removed = on_peer_added
-
-    network.add_peer_observer(Waiting())
-    network.discover_address(peers[0], ("9.9.9.9", 9))
-    network.remove_by_address(peers[0].address)
-    network.add_verified_peer(peers[1])
-    network.remove_peer(peers[1])
-
-
-SOME_SERVICES = [bytes([number]) * 20 for number in range(3)]
-
-
-def disturb(network: Network, draw: random.Random) -> None:
-    """Ask or change anything."""
-    number, service = draw.randrange(20), draw.choice(SOME_SERVICES)
-    shared = ("1.2.3.4", number % 4)
-    peer = make_peer(number, draw.choice([shared, ("1.2.3.5", number)]))
-    actions: list[Callable[[], object]] = [
-        lambda: network.add_verified_peer(peer),
-        lambda: network.discover_services(peer, [service]),
-        lambda: network.discover_address(peer, ("5.6.7.8", draw.randrange(50)), service),
-        lambda: network.remove_peer(peer),
-        lambda: network.remove_by_address(shared),
-        lambda: network.get_verified_by_address(shared),
-        lambda: network.mark_proven(peer),
-        lambda: (network.get_peers_for_service(service), network.get_walkable_addresses(service)),
-        lambda: (network.get_introductions_from(peer), network.get_walkable_addresses(old_style=True)),
-        lambda: (network.snapshot(), network.count_guests(service)),
-    ]
-    draw.choice(actions)()
-
-
-def test_several_threads_leave_the_tables_consistent(network: Network) -> None:
-    errors: list[BaseException] = []
-
-    def work(seed: int) -> None:
-        draw = random.Random(seed)
-        try:
-            for _ in range(1500):
-                disturb(network, draw)
-        except BaseException as error:  # noqa: BLE001 - to be raised in the thread of the test
-            errors.append(error)
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [Thread(target=work, args=(seed,)) for seed in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert errors == []
-    assert network.verified_peers == set(network.verified_by_public_key_bin.values())
-    assert all(network.get_verified_by_address(peer.address) is not None for peer in network.verified_peers)
-    for service in SOME_SERVICES:
-        offering = {peer for peer in network.verified_peers if service in network.get_services_for_peer(peer)}
-        peers = network.get_peers_for_service(service)
-        assert set(peers) == offering
-        assert len(peers) == len(offering)
-        used = {peer.address for peer in peers}
-        assert set(network.get_walkable_addresses(service)) == {
-            address for address, record in network._all_addresses.items()
-            if service in {record.services, *network.services_per_peer.get(record.introduced_by, ())}} - used
 
 
 # Services
@@ -800,23 +669,23 @@ def test_service_provider(network: Network) -> None:
 def test_unproven_peers_make_room(network: Network, manual_clock: Any) -> None:
     assert network.unproven_peer_to_drop(SERVICE, 0) is None
     single = make_peer(1, UDPv4Address("9.9.9.9", 1))
-    crowd = [make_peer(number, UDPv4Address(f"1.2.3.{number}", 1)) for number in range(2, 5)]
-    for peer in [single, *crowd]:
+    others = [make_peer(number, UDPv4Address(f"1.2.3.{number}", 1)) for number in range(2, 5)]
+    for peer in [single, *others]:
         network.add_verified_peer(peer)
         network.discover_services(peer, [SERVICE])
     assert network.unproven_peer_to_drop(SERVICE, 0) is None, "nobody is older than now"
     manual_clock.advance(10)
-    assert network.unproven_peer_to_drop(SERVICE, 5) is crowd[0]
+    assert network.unproven_peer_to_drop(SERVICE, 5) is others[0]
     assert network.unproven_peer_to_drop(SERVICE, 10) is None
     assert network.unproven_peer_to_drop(OTHER_SERVICE, 5) is None
     assert network.count_neighbors(SERVICE, ("1.2.3.77", 5)) == 3
 
     network.mark_proven(make_peer(2))
-    assert crowd[0].proven
-    assert network.unproven_peer_to_drop(SERVICE, 5) is crowd[1]
-    crowd[1].proven = True
-    assert network.unproven_peer_to_drop(SERVICE, 5) in (single, crowd[2])
-    network.remove_peer(crowd[2])
+    assert others[0].proven
+    assert network.unproven_peer_to_drop(SERVICE, 5) is others[1]
+    others[1].proven = True
+    assert network.unproven_peer_to_drop(SERVICE, 5) in (single, others[2])
+    network.remove_peer(others[2])
     assert network.unproven_peer_to_drop(SERVICE, 5) is single
     network.mark_proven(single)
     network.mark_proven(single)
@@ -829,6 +698,20 @@ def test_proven_is_remembered_by_the_peer(network: Network, peers: list[Peer], m
     network.discover_services(peers[0], [SERVICE])
     manual_clock.advance(10)
     assert network.unproven_peer_to_drop(SERVICE, 5) is None
+
+
+def test_setting_the_wall_clock_does_not_age_peers(network: Network, manual_clock: Any) -> None:
+    old = make_peer(1)
+    network.add_verified_peer(old)
+    network.discover_services(old, [SERVICE])
+    manual_clock.step_wall(3600)
+    assert network.unproven_peer_to_drop(SERVICE, 5) is None
+    manual_clock.step_wall(-7200)
+    manual_clock.advance(10)
+    newcomer = make_peer(2)
+    network.add_verified_peer(newcomer)
+    network.discover_services(newcomer, [SERVICE])
+    assert network.unproven_peer_to_drop(SERVICE, 5) is old
 
 
 # Neighborhoods
@@ -859,34 +742,34 @@ def test_one_subnet_does_not_take_all_places(network: Network) -> None:
     early = len(network.verified_peers)
     assert early == len(network.get_peers_for_service(SERVICE)) == 10
     assert network.count_neighbors(SERVICE, ("1.2.3.200", 1)) == 10
-    assert network.count_guests(SERVICE) == 10 - FAIR_SHARE
+    assert network.count_surplus_peers(SERVICE) == 10 - FAIR_SHARE
     assert not network.services_per_peer.keys() - {peer.key_bin for peer in network.verified_peers}
     for number in range(1, 100):
         arrive(network, f"{number}.9.9.9")
         arrive(network, f"1.2.3.{number}", 2)
-    assert network.count_guests(SERVICE) == 0
+    assert network.count_surplus_peers(SERVICE) == 0
     assert network.count_neighbors(SERVICE, ("1.2.3.200", 1)) == FAIR_SHARE
     assert len(network.verified_peers) == 99 + FAIR_SHARE, "how many peers there may be is up to the overlay"
 
 
-def test_guests_stay_while_there_is_room(network: Network) -> None:
+def test_surplus_peers_stay_while_there_is_room(network: Network) -> None:
     limited(network, 12)
     hosts = [arrive(network, f"1.2.3.{number}") for number in range(1, 8)]
-    guests = [arrive(network, f"7.7.7.{number}") for number in range(1, 4)]
-    assert network.get_peers_for_service(SERVICE) == [*hosts, *guests]
+    surplus = [arrive(network, f"7.7.7.{number}") for number in range(1, 4)]
+    assert network.get_peers_for_service(SERVICE) == [*hosts, *surplus]
     newcomer = arrive(network, "9.9.9.9")
-    assert network.get_peers_for_service(SERVICE) == [*hosts[:6], *guests, newcomer], "the newest of the most go first"
+    assert network.get_peers_for_service(SERVICE) == [*hosts[:6], *surplus, newcomer], "the newest of the most go first"
     arrive(network, "1.2.3.99")
-    assert network.get_peers_for_service(SERVICE) == [*hosts[:6], *guests, newcomer]
+    assert network.get_peers_for_service(SERVICE) == [*hosts[:6], *surplus, newcomer]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "192.168.1.1", "10.0.0.1"])
-def test_nodes_of_one_machine_or_network_are_no_guests(network: Network, host: str) -> None:
+def test_nodes_of_one_machine_or_network_are_no_surplus(network: Network, host: str) -> None:
     limited(network, 12)
     for number in range(1, 41):
         arrive(network, host, number)
     assert len(network.verified_peers) == 40
-    assert network.count_guests(SERVICE) == 0
+    assert network.count_surplus_peers(SERVICE) == 0
 
 
 def test_without_a_limit_all_may_come_from_anywhere(network: Network) -> None:
@@ -894,11 +777,11 @@ def test_without_a_limit_all_may_come_from_anywhere(network: Network) -> None:
     for number in range(1, 41):
         arrive(network, "1.2.3.4", number, [SERVICE, OTHER_SERVICE])
     assert len(network.get_peers_for_service(SERVICE)) == len(network.get_peers_for_service(OTHER_SERVICE)) == 40
-    assert network.has_room_for_guests(SERVICE)
-    assert network.has_room_for_guests(OTHER_SERVICE)
+    assert network.has_room_for(SERVICE, ("1.2.3.4", 1))
+    assert network.has_room_for(OTHER_SERVICE, ("1.2.3.4", 1))
 
 
-def test_a_guest_stays_in_other_overlays(network: Network) -> None:
+def test_a_surplus_peer_stays_in_other_overlays(network: Network) -> None:
     limited(limited(network, 6), -1, OTHER_SERVICE)
     peers = [arrive(network, "1.2.3.4", number, [SERVICE, OTHER_SERVICE]) for number in range(1, 11)]
     assert network.get_peers_for_service(OTHER_SERVICE) == peers
@@ -917,15 +800,15 @@ def test_who_is_not_admitted_does_not_come_in_with_an_introduction(network: Netw
     assert outsider in network.verified_peers
 
 
-def test_guests_make_room_for_others(network: Network, manual_clock: Any) -> None:
-    guests = [arrive(network, f"1.2.3.{number}") for number in range(1, 5)]
-    for guest in guests:
-        network.mark_proven(guest)
+def test_surplus_peers_make_room_for_others(network: Network, manual_clock: Any) -> None:
+    surplus = [arrive(network, f"1.2.3.{number}") for number in range(1, 5)]
+    for peer in surplus:
+        network.mark_proven(peer)
     single = arrive(network, "9.9.9.9")
     manual_clock.advance(10)
-    assert network.unproven_peer_to_drop(SERVICE, 5) is guests[3]
-    for guest in guests[FAIR_SHARE:]:
-        network.remove_peer(guest)
+    assert network.unproven_peer_to_drop(SERVICE, 5) is surplus[3]
+    for peer in surplus[FAIR_SHARE:]:
+        network.remove_peer(peer)
     assert network.unproven_peer_to_drop(SERVICE, 5) is single
 
 
@@ -1051,7 +934,7 @@ def test_services_of_a_peer_are_limited(network: Network, monkeypatch: pytest.Mo
 
 
 def test_services_of_unverified_peers_are_limited(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables_module, "MAX_UNVERIFIED_SERVICES", 10)
+    monkeypatch.setattr(services_module, "MAX_UNVERIFIED_SERVICES", 10)
     verified = make_peer(1)
     network.add_verified_peer(verified)
     network.discover_services(verified, [SERVICE])
@@ -1068,7 +951,7 @@ def test_services_of_unverified_peers_are_limited(network: Network, monkeypatch:
 
 
 def test_forgotten_services_make_introductions_unwalkable(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables_module, "MAX_UNVERIFIED_SERVICES", 2)
+    monkeypatch.setattr(services_module, "MAX_UNVERIFIED_SERVICES", 2)
     tracker = make_peer(1)
     network.blacklist.append(tracker.address)
     network.discover_services(tracker, [SERVICE])
@@ -1079,10 +962,10 @@ def test_forgotten_services_make_introductions_unwalkable(network: Network, monk
     assert network.get_walkable_addresses(SERVICE) == [("8.8.8.8", 8)]
 
 
-def test_any_number_of_services_can_be_asked_for(network: Network, monkeypatch: pytest.MonkeyPatch,
-                                                 manual_clock: Any) -> None:
+def test_any_number_of_services_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, manual_clock: Any) -> None:
     monkeypatch.setattr(address_book, "MAX_TRACKED_SERVICES", 2)
-    monkeypatch.setattr(crowd_module, "MAX_TRACKED_SERVICES", 2)
+    monkeypatch.setattr(neighborhoods_module, "MAX_TRACKED_SERVICES", 2)
+    network = Network()
     services = [b"%d" % number for number in range(5)]
     for number, service in enumerate(services, 1):
         peer = make_peer(number)
@@ -1094,3 +977,49 @@ def test_any_number_of_services_can_be_asked_for(network: Network, monkeypatch: 
         for number, service in enumerate(services, 1):
             assert network.get_walkable_addresses(service) == [("9.9.9.9", number)]
             assert network.unproven_peer_to_drop(service, 5) == make_peer(number)
+
+
+class TestLeavingAnOverlay:
+    def test_nothing_of_it_is_left(self) -> None:
+        network = Network()
+        left: Any = object()
+        kept: Any = object()
+        network.register_service_provider(SERVICE, left)
+        network.register_service_provider(OTHER_SERVICE, kept)
+        both, only = (Peer(b"LibNaCLPK:" + bytes(63) + bytes([n]), UDPv4Address("1.2.3.4", n)) for n in (1, 2))
+        for peer in (both, only):
+            network.add_verified_peer(peer)
+            network.discover_services(peer, [SERVICE])
+        network.discover_services(both, [OTHER_SERVICE])
+        network.discover_address(both, UDPv4Address("5.6.7.8", 9), SERVICE)
+        network.get_walkable_addresses(SERVICE)
+        network.get_peers_for_service(SERVICE)
+
+        network.unregister_service_provider(SERVICE, left)
+
+        assert network.service_overlays == {OTHER_SERVICE: kept}
+        assert network.verified_peers == {both}
+        assert network.get_services_for_peer(both) == {OTHER_SERVICE}
+        assert UDPv4Address("5.6.7.8", 9) not in network._all_addresses
+        assert SERVICE not in network.reverse_service_lookup
+        assert network.get_peers_for_service(SERVICE) == []
+
+    def test_the_last_overlay_leaves_its_peers(self) -> None:
+        network = Network()
+        overlay: Any = object()
+        network.register_service_provider(SERVICE, overlay)
+        peer = Peer(b"LibNaCLPK:" + bytes(64), UDPv4Address("1.2.3.4", 5))
+        network.add_verified_peer(peer)
+        network.discover_services(peer, [SERVICE])
+        network.unregister_service_provider(SERVICE, overlay)
+        assert network.verified_peers == {peer}
+        assert network.get_services_for_peer(peer) == set()
+
+    def test_another_overlay_with_the_same_id_stays(self) -> None:
+        network = Network()
+        first: Any = object()
+        second: Any = object()
+        network.register_service_provider(SERVICE, first)
+        network.register_service_provider(SERVICE, second)
+        network.unregister_service_provider(SERVICE, first)
+        assert network.service_overlays == {SERVICE: second}

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery import network as network_module
-from ipv8.peerdiscovery.graph import addresses as address_book, tables as tables_module
+from ipv8.peerdiscovery.graph import addresses as address_book, services as services_module
 from ipv8.peerdiscovery.network import Network, PeerObserver, WalkableAddress
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def all_addresses(peer: Peer) -> set[Any]:
 
 
 class Model(PeerObserver):
-    """What spec 05 section 7 says, as simple as it can be said."""
+    """What a network does, in the simplest way."""
 
     def __init__(self) -> None:
         self.addresses: dict[Any, WalkableAddress] = {}
@@ -282,7 +282,7 @@ class CappedNetwork(NetworkComparison):
         self.patches.setattr(address_book, "RESERVED_ADDRESSES", 1)
         self.patches.setattr(address_book, "MAX_INTRODUCTIONS", 2)
         self.patches.setattr(network_module, "MAX_SERVICES_PER_PEER", 2)
-        self.patches.setattr(tables_module, "MAX_UNVERIFIED_SERVICES", 3)
+        self.patches.setattr(services_module, "MAX_UNVERIFIED_SERVICES", 3)
 
     def compare_tables(self) -> None:
         network, model = self.network, self.model

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ipv8 import clock
 from ipv8.community import Community
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
@@ -400,6 +401,57 @@ async def test_answer_proves(serve: Any, manual_clock: Any) -> None:
     assert not server._pending_pings
 
 
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+async def test_a_clock_that_is_set_changes_nothing(serve: Any, step: float) -> None:
+    class SetClock:
+        now, wall = 100.0, 1_700_000_000.0
+
+        def time(self) -> float:
+            return self.wall + self.now
+
+        def monotonic(self) -> float:
+            return self.now
+
+    with clock.use(SetClock()) as set_clock:
+        moment: Any = set_clock
+        server = serve()
+        answering, newcomer, requester = (Client(server, number=number) for number in range(1, 4))
+        answering.ask()
+        moment.wall += step
+        moment.now += 0.5
+        answering.answer_ping(answering.pings()[0])
+        assert list(answering.known.pings) == [0.5]
+        newcomer.ask()
+        moment.wall += step
+        assert {requester.ask().wan_introduction_address for _ in range(2)} == {answering.address, newcomer.address}, (
+            "a newcomer may yet answer, and is introduced while others rest")
+        moment.now += PING_TIMEOUT + 0.1
+        moment.wall -= 2 * step
+        assert {requester.ask().wan_introduction_address for _ in range(5)} == {answering.address}, (
+            "now it has not answered in time")
+
+
+async def test_a_ping_that_cannot_be_made_is_not_waited_for(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    client = Client(server)
+    monkeypatch.setattr("ipv8.requestcache.MAX_CACHES", 0)
+    client.ask()
+    assert client.pings() == []
+    assert not server._pending_pings
+    monkeypatch.undo()
+    client.ask()
+    assert len(client.pings()) == 1
+
+
+async def test_pings_take_no_tasks(serve: Any) -> None:
+    server = serve()
+    Client(server, number=1).ask()
+    before = len(asyncio.all_tasks())
+    Client(server, number=2).ask()
+    assert len(server._pending_pings) == 2
+    assert len(asyncio.all_tasks()) == before
+
+
 async def test_newcomer_that_does_not_answer_stays_for_a_while(serve: Any) -> None:
     server = serve()
     client = Client(server)
@@ -585,6 +637,13 @@ async def test_odd_source_names_are_limited_too(serve: Any, manual_clock: Any) -
     assert server.drops["rate_limited"] == 4
 
 
+async def test_an_ipv4_address_counts_as_one_however_it_is_written(serve: Any, manual_clock: Any) -> None:
+    server = serve(requests_per_address=0.05)
+    source, mapped = UDPv4Address("5.5.5.5", 5), UDPv6Address("::ffff:5.5.5.5", 5)
+    answers = [Client(server, address).ask(new_style=True) for address in (source, mapped)]
+    assert [answer is not None for answer in answers] == [True, False]
+
+
 async def test_own_machine_is_not_limited(serve: Any, manual_clock: Any) -> None:
     server = serve(requests_per_address=0.05, peers_per_address=2)
     clients = [Client(server, UDPv4Address("127.0.0.1", number)) for number in range(1, 9)]
@@ -692,6 +751,8 @@ async def test_other_packets_are_counted_and_dropped(serve: Any, caplog: pytest.
     for packet in (b"", b"\x00" * 22, b"\x00" * 23, b"\x00\x02" + SERVICE + b"\xfa" + bytes(30)):
         server.on_packet((source, packet))
     assert server.drops == {"short": 2, "unknown_id": 2}
+    assert server.network.service_overlays == {server.community_id: server}
+    assert server.endpoint._listeners == [server]
     server.on_packet((source, b"\x00\x02" + SERVICE + b"\xf6" + bytes(100)))
     assert sum(server.drops.values()) == 5
     assert not caplog.records
@@ -748,7 +809,7 @@ async def test_bug_of_a_subclass_is_logged(serve: Any, caplog: pytest.LogCapture
 def test_any_bytes_are_survived(msg_id: int, body: bytes) -> None:
     async def receive() -> None:
         server = EndpointServer(SilentEndpoint())
-        server.logger.exception = pytest.fail  # type: ignore[method-assign, assignment]  # never a traceback
+        server.logger.error = pytest.fail  # type: ignore[method-assign, assignment]  # never a traceback
         server.on_packet((UDPv4Address("1.2.3.4", 5), b"\x00\x02" + SERVICE + bytes((msg_id,)) + body))
         assert not server.network.verified_peers
         await server.unload()

@@ -101,7 +101,7 @@ def test_executor_runs_in_the_thread_of_the_loop(loop: VirtualTimeLoop) -> None:
 
 def test_waiting_for_nothing_is_an_error(loop: VirtualTimeLoop) -> None:
     future = loop.create_future()
-    with pytest.raises(StalledError, match="outside of the simulation"):
+    with pytest.raises(StalledError, match="cannot go on"):
         loop.run_until_complete(future)
 
 

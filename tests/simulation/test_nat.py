@@ -201,7 +201,7 @@ def test_a_protected_linux_is_not_impressed_by_an_early_packet() -> None:
     {"ports": PortAllocation.PER_CONNECTION, "mapping": APDM, "filtering": EIM},
 ])
 def test_what_makes_no_sense_is_refused(behaviour: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="per connection"):
+    with pytest.raises(ValueError, match="ports per connection"):
         NAT(**behaviour)
 
 

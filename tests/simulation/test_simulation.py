@@ -419,7 +419,7 @@ def test_simulation_runs_once_and_not_inside_of_another_loop() -> None:
         with Simulation(1):
             pass
 
-    with pytest.raises(RuntimeError, match="event loop of its own"):
+    with pytest.raises(RuntimeError, match="its own event loop"):
         asyncio.run(nested())
     sim = Simulation(1)
     with sim:

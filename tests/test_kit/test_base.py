@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 
 from ipv8.community import Community, CommunitySettings
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
+from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from ipv8.messaging.interfaces.lan_addresses.interfaces import get_providers
 from ipv8.messaging.lazy_payload import VariablePayload, vp_compile
 from ipv8.messaging.payload_dataclass import DataClassPayload
@@ -258,6 +259,14 @@ class TestAsyncSetUp(TestBase[TalkCommunity]):
         assert self.overlay(0).settings is not self.overlay(1).settings
         assert self.overlay(0).settings.my_peer is self.my_peer(0)
 
+    async def test_data_in_settings_is_not_shared(self) -> None:
+        shared = Mock()
+        self.initialize(TalkCommunity, 2, TalkSettings(limits={"names": ["a"]}, provider=shared))
+        first, second = (self.overlay(i).settings for i in range(2))
+        first.limits["names"].append("b")
+        assert second.limits == {"names": ["a"]}
+        assert first.provider is second.provider is shared
+
 
 class TestAssertions(TestBase[TalkCommunity]):
     """Checks of what is received; under pytest."""
@@ -335,7 +344,7 @@ class TestAssertions(TestBase[TalkCommunity]):
         garbled = self.overlay(0).ezr_pack(1, Ask(1))[:-1] + b"x"
         with pytest.raises(AssertionError, match="not expected"):
             listener.on_packet((self.address(0), other))
-        with pytest.raises(AssertionError, match="no Ask"):
+        with pytest.raises(AssertionError, match="cannot be decoded as Ask"):
             listener.on_packet((self.address(0), garbled))
         self.overlay(1).endpoint.remove_listener(listener)
 
@@ -374,6 +383,38 @@ class TestDelivery(TestBase[TalkCommunity]):
         names = {task.get_name() for task in asyncio.all_tasks() if self.is_background_task(task)}
         assert names == {"TalkCommunity:_check_tasks", "TalkCommunity:discover_lan_addresses",
                          "RequestCache:_check_tasks"}
+
+    async def looks(self) -> list[bool]:
+        """Deliver messages; whether that waits for other threads."""
+        seen = []
+
+        async def until_quiet(_: float, __: Any, threads: Any) -> None:
+            seen.append(threads is not None)
+
+        with patch("ipv8.test.base.until_quiet", until_quiet):
+            await self.deliver_messages()
+        return seen
+
+    async def test_other_threads_are_waited_for_unless_all_endpoints_are_mocks(self) -> None:
+        assert await self.looks() == [True]  # nodes that the test case does not know may have any endpoint
+        self.initialize(TalkCommunity, 2, enable_statistics=True)
+        self.nodes.append(MockIPv8("very-low", TalkCommunity))
+        assert await self.looks() == [False]
+        mock = self.nodes[1].endpoint
+        self.nodes[1].endpoint = DispatcherEndpoint(["UDPIPv4"])
+        assert await self.looks() == [True]
+        self.nodes[1].endpoint = Mock(wan_address=mock.wan_address)
+        assert await self.looks() == [True]
+        self.nodes[1].endpoint = mock
+
+    async def test_what_another_thread_hands_over(self) -> None:
+        done: list[int] = []
+        loop, threads = asyncio.get_running_loop(), self._threads
+        assert threads is not None
+        await loop.run_in_executor(None, loop.call_soon_threadsafe, done.append, 1)
+        await self.deliver_messages()
+        assert done == [1]
+        assert threads.calls >= 1
 
     async def test_sockets(self) -> None:
         """While there are sockets, the tasks are watched."""

@@ -14,10 +14,10 @@ from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.test.mocking.endpoint import (
     AddressTester,
     AutoMockEndpoint,
-    Link,
     MockEndpoint,
     MockEndpointListener,
-    Nat,
+    MockLink,
+    MockNAT,
     crash_event_loop,
     internet,
 )
@@ -199,7 +199,7 @@ def test_address_tester(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_lossy_links() -> None:
     (ours, _), (theirs, listener) = make(1), make(2)
-    ours.link = Link(loss=0.5)
+    ours.link = MockLink(loss=0.5)
     with entropy.use(random.Random(1)):
         for number in range(100):
             ours.send(theirs.wan_address, bytes([number]))
@@ -212,7 +212,7 @@ async def test_lossy_links() -> None:
 
 async def test_packets_overtake_each_other() -> None:
     (ours, _), (theirs, listener) = make(1), make(2)
-    ours.link = Link(latency=0.001, jitter=0.01)
+    ours.link = MockLink(latency=0.001, jitter=0.01)
     with entropy.use(random.Random(1)):
         for number in range(20):
             ours.send(theirs.wan_address, bytes([number]))
@@ -223,8 +223,9 @@ async def test_packets_overtake_each_other() -> None:
     assert data != sorted(data)
 
 
-@pytest.mark.parametrize(("nat", "same_ip_passes"), [(Nat.ADDRESS_RESTRICTED, True), (Nat.PORT_RESTRICTED, False)])
-async def test_restricted_translators(nat: Nat, same_ip_passes: bool) -> None:
+@pytest.mark.parametrize(("nat", "same_ip_passes"),
+                         [(MockNAT.ADDRESS_RESTRICTED, True), (MockNAT.PORT_RESTRICTED, False)])
+async def test_restricted_translators(nat: MockNAT, same_ip_passes: bool) -> None:
     (hidden, listener), (server, server_listener) = make(1), make(2)
     stranger, _ = make(3)
     neighbour = MockEndpoint(("10.9.9.9", 9), UDPv4Address(server.wan_address[0], 4))
@@ -248,7 +249,7 @@ async def test_restricted_translators(nat: Nat, same_ip_passes: bool) -> None:
 
 async def test_symmetric_translators() -> None:
     (hidden, listener), (first, first_listener), (second, second_listener) = make(1), make(2), make(3)
-    hidden.nat = Nat.SYMMETRIC
+    hidden.nat = MockNAT.SYMMETRIC
     hidden.send(first.wan_address, b"data")
     hidden.send(first.wan_address, b"data")
     hidden.send(second.wan_address, b"data")

@@ -1,4 +1,4 @@
-"""On a loop whose time jumps to the next timer, so that the time that passes is exactly that of the last event."""
+"""On a loop whose time jumps to the next timer, so that the time that passes is exactly known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.taskmanager import TaskManager
-from ipv8.test.quiescence import ExecutorWatch, drain, is_background_task, until_quiet
+from ipv8.test.quiescence import POLL_INTERVAL, ExecutorWatch, ThreadWatch, drain, is_background_task, until_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -143,6 +143,89 @@ def test_loops_that_show_nothing(passing: Callable[..., float], seconds: float, 
     background = "X:_check_tasks"
     outcome = passing(lambda loop: (start(loop, pauses(seconds)), start(loop, pauses(99), background)), timeout=1)
     assert outcome == pytest.approx(elapsed, abs=0.0101)
+
+
+@pytest.mark.parametrize(("seconds", "elapsed"), [(0.035, 0.06), (0.5, 0.52), (99.0, 0.02)])
+def test_timers_beside_open_sockets(passing: Callable[..., float], seconds: float, elapsed: float,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the timers of requests are; those of tasks in the background are not waited for."""
+    import ipv8.test.quiescence as module
+
+    monkeypatch.setattr(module, "_has_sockets", lambda _: True)
+    managers: list[TaskManager] = []
+
+    def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        managers.append(TaskManager())
+        managers[0].start_timer(seconds, int)
+        start(loop, pauses(99), "X:discover_lan_addresses")
+
+    assert passing(scenario, timeout=1) == pytest.approx(elapsed, abs=0.0101)
+    managers[0].cancel_all_pending_tasks()
+class OtherThread:
+    """Calls a virtual loop at given times while it sleeps, as another thread would."""
+
+    def __init__(self, loop: Any, *times: float) -> None:
+        self.done: list[float] = []
+        self._loop = loop
+        self._times = [*times]
+        self._select = loop._selector.select
+        loop._selector.select = self.select
+
+    def select(self, timeout: float | None = None) -> Any:
+        """Sleep, but not past the next time."""
+        if timeout and self._times and self._times[0] <= self._loop.now + timeout:
+            self._loop.now = when = self._times.pop(0)
+            self._loop.call_soon_threadsafe(self.done.append, when)
+            timeout = 0
+        return self._select(timeout)
+
+
+@pytest.mark.parametrize(("times", "elapsed"), [
+    ((), POLL_INTERVAL),
+    ((0.004,), 2 * POLL_INTERVAL),
+    ((0.004, 0.008), 2 * POLL_INTERVAL),
+    ((0.004, 0.013, 0.024), 4 * POLL_INTERVAL),
+    ((0.004, 0.024), 2 * POLL_INTERVAL),
+    (tuple(0.004 + number / 100 for number in range(50)), 0.1),
+], ids=str)
+def test_calls_by_other_threads(run_virtually: Callable[..., Any], times: tuple[float, ...], elapsed: float) -> None:
+    """Delivery goes on as long as the next call comes within 10 ms, up to the time limit."""
+    async def main() -> list[float]:
+        loop = asyncio.get_running_loop()
+        threads, other = ThreadWatch(loop), OtherThread(loop, *times)
+        await until_quiet(0.1, threads=threads)
+        assert loop.time() == pytest.approx(elapsed)
+        assert threads.calls == len(other.done)
+        return other.done
+
+    assert run_virtually(main()) == [when for when in times if when < elapsed]
+
+
+def test_what_calls_by_other_threads_lead_to(run_virtually: Callable[..., Any]) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        threads, other = ThreadWatch(loop), OtherThread(loop, 0.004)
+        other.done = type("Later", (list,), {"append": lambda _, when: loop.call_later(3, int)})()
+        await until_quiet(10, threads=threads)
+        assert loop.time() == pytest.approx(3.004 + POLL_INTERVAL)
+
+    run_virtually(main())
+
+
+def test_calls_by_other_threads_where_tasks_are_watched(run_virtually: Callable[..., Any],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    import ipv8.test.quiescence as module
+
+    monkeypatch.setattr(module, "hasattr", lambda *_: False, raising=False)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        threads, other = ThreadWatch(loop), OtherThread(loop, 0.004, 0.015)
+        await until_quiet(10, threads=threads)
+        assert other.done == [0.004, 0.015]
+        assert loop.time() == pytest.approx(0.04)
+
+    run_virtually(main())
 
 
 async def test_drain() -> None:

@@ -196,9 +196,9 @@ LIMIT_ROW = re.compile(r"^\| (?P<names>`\w[^|]*`) \| (?P<values>[^|]+) \|", re.M
 LIMIT_NAME = re.compile(r"(?:^|_)(?:MAX|PER|LIMIT|LIFETIME|CAPACITY|GRACE|AT_ONCE|CACHE_SIZE)(?:_|$)")
 ROOMS_WITHOUT_STRANGERS = {"cli", "test"}  # programs, whose limits are options, and the test kit
 NO_LIMITS_OF_STRANGERS = {
-    "ipv8.verification.DEAR_SECONDS_PER_KEY": "what something costs, not how much of it there may be",
-    "ipv8.verification.DEAR_SECONDS_PER_SIGNATURE": "likewise",
-    "ipv8.verification.DEAREST_SECONDS_PER_SIGNATURE": "likewise",
+    "ipv8.verification.COSTLY_SECONDS_PER_KEY": "what something costs, not how much of it there may be",
+    "ipv8.verification.COSTLY_SECONDS_PER_SIGNATURE": "likewise",
+    "ipv8.verification.COSTLIEST_SECONDS_PER_SIGNATURE": "likewise",
     "ipv8.bootstrapping.dispersy.bootstrapper.MAX_DOUBLINGS": "keeps a pause between packets of ours finite",
     "ipv8.bootstrapping.memory.bootstrapper.FILE_SIZE_LIMIT": "a file that only the node writes",
     "ipv8.dht.storage.DEFAULT_MAX_AGE": "the node says how long each value may live",

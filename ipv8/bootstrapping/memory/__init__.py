@@ -1,1 +1,1 @@
-"""Peers that were there the last time."""
+"""Finding first peers among those of the last run."""

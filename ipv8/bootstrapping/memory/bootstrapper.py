@@ -1,4 +1,4 @@
-"""Finding first peers among those of the last time: no server is needed for a second start (spec 05 section 15)."""
+"""Finding first peers among those of the last run, without any server."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import struct
 import tempfile
 from collections import Counter
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import clock
-from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.address import UDPv4Address, UDPv6Address, has_network_address
+from ...messaging.inet import network_of
 from ...messaging.serialization import PackError, default_serializer
-from ...peerdiscovery.graph.crowd import subnet_of
 from ..bootstrapper_interface import Bootstrapper
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ __all__ = ["DamagedFileError", "MemoryBootstrapper", "decode", "encode"]
 
 logger = logging.getLogger(__name__)
 
-#: Addresses in a file; those that answered last are preferred.
+#: Addresses in a file; those of the peers that were heard of last are preferred.
 MAX_REMEMBERED = 60
-#: Addresses in one /24 (IPv6: /48), so that nobody fills the memory from a few networks.
+#: Addresses of one /24 (IPv6: /48), so that a few networks do not fill the file.
 MAX_REMEMBERED_PER_SUBNET = 4
-#: Bytes; more than any file has. What is larger is not read in full.
+#: The bytes that are read of a file; no valid file is as large.
 FILE_SIZE_LIMIT = 65536
 
 _MAGIC = b"IPv8 peers 1\n"
@@ -41,14 +42,14 @@ _NOT_PACKABLE = (PackError, struct.error, ValueError)
 
 
 class DamagedFileError(ValueError):
-    """A file of remembered addresses that is not what was written."""
+    """The content of a file of remembered addresses is not what was written."""
 
 
 def encode(addresses: Iterable[Address]) -> bytes:
     """The content of a file: a fixed line, the SHA-256 hash of the rest, and the addresses.
 
-    Addresses are packed one after another as in :meth:`ipv8.peerdiscovery.network.Network.snapshot`; those of a kind
-    that has no such form are left out.
+    Addresses are packed one after another as in :meth:`ipv8.peerdiscovery.network.Network.snapshot`. Addresses of a
+    kind that has no such form are left out.
     """
     entries = []
     for address in addresses:
@@ -59,9 +60,9 @@ def encode(addresses: Iterable[Address]) -> bytes:
 
 
 def decode(data: bytes) -> list[Address]:
-    """The addresses in the content of a file, in their order.
+    """The addresses in the content of a file, in the order of the file.
 
-    :raises DamagedFileError: if anything about it is wrong; the message says what.
+    :raises DamagedFileError: if the content is not valid; the message says why.
     """
     if not data.startswith(_MAGIC):
         raise DamagedFileError("it is empty" if not data else "it does not hold addresses of peers")
@@ -83,15 +84,19 @@ def decode(data: bytes) -> list[Address]:
 class MemoryBootstrapper(Bootstrapper):
     """Remembers the addresses of peers that answered, and walks to them at the next start.
 
-    Listed before other bootstrappers of an overlay, its peers are contacted before any server. The file is replaced as
-    a whole every ``save_interval`` seconds and when the overlay is unloaded; only its owner may read it. While no peer
-    has answered, it stays as it is. A damaged file is renamed, and the log says so.
+    If it is listed before the other bootstrappers of an overlay, its peers are contacted before any server. The file is
+    replaced as a whole every ``save_interval`` seconds and when the overlay is unloaded. Only its owner may read it.
+    While no peer has answered, it is not changed. A damaged file is renamed and an error is logged.
 
-    :param path: a file; or a directory, that is one which exists or a path that ends with a separator, in which each
-        overlay has a file named by its community id, so that the overlays of a node can have the same configuration.
+    :param path: a file, or a directory in which each overlay has a file named by its community id. A path is that of a
+        directory if there is one or if it ends with a separator. With a directory, all overlays of a node can have the
+        same configuration.
     :param bootstrap_timeout: seconds between two rounds, at least.
     :param save_interval: seconds between two writes.
     """
+
+    #: When addresses were last given, in seconds since the Unix epoch; 0 if none were.
+    last_bootstrap = clock.WallTime("_bootstrapped_at")
 
     def __init__(self, path: str | os.PathLike[str], bootstrap_timeout: float = 30.0,
                  save_interval: float = 300.0) -> None:
@@ -101,14 +106,14 @@ class MemoryBootstrapper(Bootstrapper):
         self.bootstrap_timeout = bootstrap_timeout
         self.save_interval = save_interval
         self.overlay: Community | None = None
-        self.last_bootstrap: float = 0
-        #: What was remembered before this start, the most recent first; ``None`` until the file was read.
+        self._bootstrapped_at = -inf
+        #: The addresses in the file before this start, the most recent first; ``None`` until the file was read.
         self.remembered: list[Address] | None = None
         self._may_write = True
         self._task_name = f"remember peers {id(self)}"
 
     async def initialize(self, overlay: Community) -> bool:
-        """Read the file, and write it from now on; always ``True``."""
+        """Read the file, and replace it from now on; always ``True``."""
         if not self.initialized:
             self.initialized, self.overlay = True, overlay
             self._recall(overlay)
@@ -117,33 +122,35 @@ class MemoryBootstrapper(Bootstrapper):
 
     async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
         """The remembered addresses, unless they were given less than ``bootstrap_timeout`` seconds ago."""
-        now = clock.time()
-        if self.last_bootstrap and now < self.last_bootstrap + self.bootstrap_timeout:
+        if clock.monotonic() < self._bootstrapped_at + self.bootstrap_timeout:
             return []
-        self.last_bootstrap = now
+        self.last_bootstrap = clock.time()
         return [address for address in self._recall(overlay) if address not in overlay.network.blacklist]
 
     def keep_alive(self, overlay: Community) -> None:
-        """There is no service to stay known to."""
+        """Do nothing: there is no service."""
 
     def blacklist(self) -> Iterable[Address]:
         """There is no server."""
         return []
 
     def unload(self) -> None:
-        """Write the file for the last time."""
+        """Replace the file a last time."""
         if self.overlay is not None:
             self.overlay.cancel_pending_task(self._task_name)
             self.save()
         self.overlay, self.initialized = None, False
 
     def save(self) -> None:
-        """Write who answered, and as far as there is room those of before; that it cannot be written is only logged."""
+        """Replace the file: the peers that answered, then those of before as far as there is room.
+
+        If the file cannot be written, that is logged.
+        """
         overlay = self.overlay
         if overlay is None or not self._may_write:
             return
         proven = sorted((peer for peer in overlay.get_peers() if peer.proven),
-                        key=lambda peer: peer.last_response, reverse=True)
+                        key=lambda peer: peer.last_heard, reverse=True)
         if not proven:
             return
         addresses = _select([*(peer.address for peer in proven), *self._recall(overlay)])
@@ -159,7 +166,7 @@ class MemoryBootstrapper(Bootstrapper):
         return self.path
 
     def _recall(self, overlay: Community) -> list[Address]:
-        """What the file holds, which is read once; nothing if there is no file, or none that can be used."""
+        """The addresses in the file, which is read once; none if there is no file, or no valid one."""
         if self.remembered is None:
             path = self._file_of(overlay)
             self.remembered = []
@@ -170,7 +177,7 @@ class MemoryBootstrapper(Bootstrapper):
                 return self.remembered
             except OSError as e:
                 self._may_write = False
-                logger.warning("the remembered peers in %s cannot be read, and the file is left alone: %s", path, e)
+                logger.warning("the remembered peers in %s cannot be read, and the file is not changed: %s", path, e)
                 return self.remembered
             try:
                 self.remembered = _select(decode(data))
@@ -184,7 +191,7 @@ class MemoryBootstrapper(Bootstrapper):
             path.replace(aside)
         except OSError as e:
             self._may_write = False
-            logger.error("%s does not hold remembered peers: %s. It cannot be renamed either (%s) and is left alone",  # noqa: TRY400 - told in full
+            logger.error("%s does not hold remembered peers: %s. It cannot be renamed either (%s) and is not changed",  # noqa: TRY400 - the message has all of it
                          path, reason, e)
             return
         logger.error("%s does not hold remembered peers: %s. It was renamed to %s; first peers come from elsewhere",
@@ -192,17 +199,17 @@ class MemoryBootstrapper(Bootstrapper):
 
 
 def _select(addresses: Iterable[Address]) -> list[Address]:
-    """The first of ``addresses`` that can be contacted, without duplicates, and not too many of one network."""
+    """The first of ``addresses`` that can be contacted, without duplicates, within the limits for a file."""
     selected: list[Address] = []
-    crowds: Counter[bytes] = Counter()
+    per_network: Counter[bytes] = Counter()
     for address in dict.fromkeys(addresses):
         if not isinstance(address, (UDPv4Address, UDPv6Address)) or not address.port:
             continue
-        if isinstance(address, RelayedAddress):
+        if not has_network_address(address):
             continue
-        subnet = subnet_of(address.ip)
-        if crowds[subnet] < MAX_REMEMBERED_PER_SUBNET:
-            crowds[subnet] += 1
+        network = network_of(address.ip)
+        if per_network[network] < MAX_REMEMBERED_PER_SUBNET:
+            per_network[network] += 1
             selected.append(address)
             if len(selected) == MAX_REMEMBERED:
                 break
@@ -210,9 +217,10 @@ def _select(addresses: Iterable[Address]) -> list[Address]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Give ``path`` a new content, whole or not at all, for its owner only.
+    """Give ``path`` a new content, as a whole or not at all, which only its owner may read.
 
-    It is not forced onto the disk: that would hold up the event loop, and what a power cut damages is recognised.
+    The data is not flushed to the disk: that would block the event loop, and a file that a power failure damaged is
+    recognized.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600

@@ -1,9 +1,10 @@
-"""Finding first peers by multicast in the local network: one announcement instead of a sweep (spec 05 section 15)."""
+"""Finding first peers by multicast in the local network, with one packet (doc/protocol/trackers.md section 6)."""
 
 from __future__ import annotations
 
 from asyncio import Lock
 from ipaddress import IPv6Address, ip_address
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
@@ -21,38 +22,43 @@ if TYPE_CHECKING:
 
 __all__ = ["MulticastBootstrapper"]
 
-#: Administratively scoped (RFC 2365) and link-local (RFC 4291): routers do not pass these on.
+#: Administratively scoped (RFC 2365) and link-local (RFC 4291): routers do not forward packets to them.
 GROUP_IPV4 = "239.255.118.56"
 GROUP_IPV6 = "ff02::4950:7638"
 PORT = 30264
 
-#: An answer waits for a random part of so many seconds, so that those of a large network do not collide.
+#: Seconds by which an answer is delayed at most, at random, so that not all nodes answer at the same time.
 MAX_ANSWER_DELAY = 1.0
-#: Answers count for so many seconds after the announcement.
+#: Seconds after an announcement in which answers to it are accepted.
 ANSWER_WINDOW = 5.0
-#: Answers to everybody, and to one IP address.
+#: Answers in all.
 ANSWERS_PER_SECOND, ANSWERS_AT_ONCE = 5.0, 20.0
+#: Answers to one IP address.
 ANSWERS_PER_SECOND_PER_HOST, ANSWERS_AT_ONCE_PER_HOST = 0.2, 3.0
-#: Walks to those who answer.
+#: Walks to addresses from answers.
 WALKS_PER_SECOND, WALKS_AT_ONCE = 5.0, 20.0
 
 
 class MulticastBootstrapper(Bootstrapper):
-    """Asks a multicast group who else is in the overlay, and answers others who ask.
+    """Asks a multicast group which other nodes are in the overlay, and answers such questions.
 
-    Announcements are sent by :meth:`initialize` and later at most once in ``bootstrap_timeout`` seconds.
+    The question is an announcement. It is sent by :meth:`initialize` and later at most once in ``bootstrap_timeout``
+    seconds.
 
     :param interface: the IPv4 address of the network interface to use; empty lets the system choose.
     :param interface_index: the index of the interface to use for IPv6; 0 lets the system choose.
     :param port: the port of the group.
     """
 
+    #: When the last announcement was sent, in seconds since the Unix epoch; 0 if none was.
+    last_bootstrap = clock.WallTime("_announced_at")
+
     def __init__(self, bootstrap_timeout: float = 30.0, interface: str = "", interface_index: int = 0,
                  port: int = PORT) -> None:
         super().__init__()
         self.bootstrap_timeout = bootstrap_timeout
         self.overlay: Community | None = None
-        self.last_bootstrap: float = 0
+        self._announced_at = -inf
         self._possible_groups = (MulticastGroup(GROUP_IPV4, port, self._on_datagram, interface),
                                  MulticastGroup(GROUP_IPV6, port, self._on_datagram, interface_index))
         self._groups: list[MulticastGroup] = []
@@ -73,12 +79,15 @@ class MulticastBootstrapper(Bootstrapper):
         return self.initialized
 
     async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
-        """Announce the overlay again if it is time to; who answers is walked to, so the result is always empty."""
+        """Announce the overlay, if ``bootstrap_timeout`` is over.
+
+        The result is empty: nodes that answer are walked to.
+        """
         self._announce_again()
         return []
 
     def keep_alive(self, overlay: Community) -> None:  # noqa: ARG002 - specified
-        """Announce the overlay again if it is time to."""
+        """Announce the overlay, if ``bootstrap_timeout`` is over."""
         self._announce_again()
 
     def blacklist(self) -> Iterable[Address]:
@@ -93,7 +102,7 @@ class MulticastBootstrapper(Bootstrapper):
         self.overlay, self.initialized = None, False
 
     def _announce_again(self) -> None:
-        if self.initialized and clock.time() >= self.last_bootstrap + self.bootstrap_timeout:
+        if self.initialized and clock.monotonic() >= self._announced_at + self.bootstrap_timeout:
             self._announce()
 
     def _announce(self) -> None:
@@ -137,14 +146,14 @@ class MulticastBootstrapper(Bootstrapper):
 
     def _on_answer(self, overlay: Community, group: MulticastGroup, datagram: Datagram,
                    source: tuple[Any, ...]) -> None:
-        expected = datagram.nonce == self._nonce and clock.time() <= self.last_bootstrap + ANSWER_WINDOW
+        expected = datagram.nonce == self._nonce and clock.monotonic() <= self._announced_at + ANSWER_WINDOW
         if not expected or not datagram.port:
             return
         address: Address
         if group.is_ipv6:
             address = UDPv6Address(datagram.ip or source[0], datagram.port)
             ip = ip_address(address.ip)
-            # A link-local address means nothing without the interface, which addresses of peers do not have.
+            # A link-local address needs an interface, which addresses of peers do not have.
             if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
                 return
         else:

@@ -15,7 +15,7 @@ __all__ = ["MulticastGroup"]
 
 
 class _Receiving(DatagramProtocol):
-    """Hands datagrams to a function."""
+    """Calls a function with each datagram."""
 
     def __init__(self, receive: Callable[[bytes, tuple[Any, ...]], None]) -> None:
         self._receive = receive
@@ -27,13 +27,14 @@ class _Receiving(DatagramProtocol):
 class MulticastGroup:
     """Membership of a multicast group with a fixed port.
 
-    What is sent to the group arrives at one socket, which shares the port with other programs of this machine. Another
-    socket, with a port of its own, sends, and receives the answers. Nothing leaves the local network (one hop).
+    There are two sockets. The one that receives the packets to the group shares its port with other programs of this
+    machine. The other one, with a port of its own, sends, and receives the answers. Packets have a hop limit of 1, so
+    they do not leave the local network.
 
     :param host: the address of the group, IPv4 or IPv6.
     :param receive: called with this group, the data and the socket address of the sender for each datagram.
-    :param interface: the IPv4 address, or for IPv6 the index, of the network interface; empty or 0 lets the system
-        choose.
+    :param interface: the network interface: its IPv4 address, or for IPv6 its index. If it is empty or 0, the system
+        chooses.
     """
 
     def __init__(self, host: str, port: int, receive: Callable[[MulticastGroup, bytes, tuple[Any, ...]], None],
@@ -43,12 +44,12 @@ class MulticastGroup:
         self.is_ipv6 = ":" in host
         self._receive = receive
         self._interface_index = interface if isinstance(interface, int) else 0
-        self._interface_host = str(interface or "0.0.0.0")  # noqa: S104 - how the option says "any"
+        self._interface_host = str(interface or "0.0.0.0")  # noqa: S104 - stands for "any" in the option
         self._sender: DatagramTransport | None = None
         self._listener: DatagramTransport | None = None
 
     async def open(self) -> bool:
-        """Join the group; ``False`` if that is impossible."""
+        """Join the group; ``False`` if that fails."""
         try:
             self._listener = await self._open(self._make_listener)
             self._sender = await self._open(self._make_sender)
@@ -67,7 +68,7 @@ class MulticastGroup:
         self._listener = self._sender = None
 
     def send(self, data: bytes, address: tuple[Any, ...] | None = None) -> None:
-        """Send a datagram to ``address``, by default to the group; that it cannot be sent is no error."""
+        """Send a datagram to ``address``, by default to the group; nothing is raised if it cannot be sent."""
         if self._sender is not None:
             try:
                 self._sender.sendto(data, address or (self.host, self.port))
@@ -94,7 +95,7 @@ class MulticastGroup:
 
     def _make_listener(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "SO_REUSEPORT"):  # what BSD and macOS need to share the port
+        if hasattr(socket, "SO_REUSEPORT"):  # BSD and macOS need it to share the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(("", self.port))
         if self.is_ipv6:

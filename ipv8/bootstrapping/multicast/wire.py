@@ -1,12 +1,12 @@
 """The two datagrams of multicast bootstrapping.
 
-Both are 55 bytes long, so that an answer is never bigger than what asked for it::
+Both are 55 bytes long, so that an answer is never larger than the announcement::
 
     00 00 "IPv8" kind | prefix (22) | nonce (8) | port (>H) | IPv6 address (16)
 
-An announcement (kind 01) asks who else is in the overlay with that prefix, has a new nonce, and zeros for the rest.
-An answer (kind 02) goes back to the socket that asked. It has the nonce of the announcement, the UDP port on which the
-overlay is reached, and, if it is sent by IPv6, the address on which it is reached; zeros stand for the source address.
+An announcement (kind 01) asks which other nodes are in the overlay with that prefix. It has a new nonce, and zeros for
+the rest. An answer (kind 02) goes back to the socket that asked. It has the nonce of the announcement and the UDP port
+of the overlay. By IPv6 it also has the address of the overlay; zeros stand for the source address of the answer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def encode(datagram: Datagram) -> bytes:
 
 
 def decode(data: bytes) -> Datagram | None:
-    """The datagram with these bytes, ``None`` if there is no such datagram."""
+    """The datagram with these bytes, ``None`` if they are not a valid datagram."""
     if len(data) != _LAYOUT.size:
         return None
     header, kind, prefix, nonce, port, ip = _LAYOUT.unpack(data)

@@ -1,4 +1,4 @@
-"""Finding first peers by broadcasts in the local network (spec 05 section 11.3)."""
+"""Finding first peers by broadcasts in the local network (doc/protocol/trackers.md section 5)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import socket
 from asyncio import DatagramProtocol, DatagramTransport, Lock
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from ... import clock
 from ...limits import TokenBuckets
 from ...messaging.address import UDPv4Address
+from ...messaging.interfaces.gate import Route
 from ..bootstrapper_interface import Bootstrapper
 
 if TYPE_CHECKING:
@@ -26,21 +28,21 @@ MAGIC = b"IPv8"
 HDR_ANNOUNCE = PROTOCOL_VERSION + MAGIC + b"\x00"
 
 BROADCAST_HOST = "255.255.255.255"
-#: The port of somebody's socket is unknown, but systems choose it from the upper part: that is swept first.
+#: All ports, as those of other nodes are not known. Systems choose ports from the upper part, so that is first.
 SWEPT_PORTS = (range(32768, 65535), range(32768))
 #: Seconds between two bursts of a sweep.
 BURST_INTERVAL = 0.05
-#: Seconds between the starts of two sweeps, at least, if the overlay has peers already.
+#: Seconds between the starts of two sweeps, at least, while the overlay has peers.
 KEEP_ALIVE_PAUSE = 600.0
-#: Walks to the announced senders with one IP address.
+#: Walks to one IP address because of announcements.
 WALKS_PER_SECOND, WALKS_AT_ONCE = 0.5, 5.0
 
 
 class BroadcastBootstrapEndpoint(DatagramProtocol):
-    """A socket for announcements, next to the endpoint of ``overlay``.
+    """A socket for announcements, in addition to the endpoint of ``overlay``.
 
-    Who announces itself is contacted from the endpoint of the overlay. Contacts that arrive at this socket in return
-    are handed to the overlay.
+    A node that announces itself is contacted from the endpoint of the overlay. Packets of the overlay that arrive at
+    this socket enter by the gate of that endpoint.
     """
 
     def __init__(self, overlay: Community) -> None:
@@ -49,7 +51,7 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
         self._walks = TokenBuckets(WALKS_PER_SECOND, WALKS_AT_ONCE)
 
     async def open(self) -> bool:
-        """Open the socket on any port; ``False`` if that is impossible."""
+        """Open the socket on any port; ``False`` if that fails."""
         sock = None
         try:
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -71,23 +73,25 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
             self._transport.close()
             self._transport = None
 
-    def send(self, address: Address, data: bytes) -> None:
-        """Send a datagram if the socket is open; that it cannot be sent is no error."""
+    def send(self, socket_address: Address, data: bytes) -> None:
+        """Send a datagram if the socket is open; nothing is raised if it cannot be sent."""
         if self._transport is not None:
             try:
-                self._transport.sendto(data, tuple(address))
+                self._transport.sendto(data, tuple(socket_address))
             except OSError:
                 return
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        """Contact who announces our overlay, and pass on what is for our overlay."""
+        """Contact a node that announces the overlay, and hand packets of the overlay to it."""
         prefix = self.overlay.get_prefix()
         source = UDPv4Address(*addr[:2])
         if data.startswith(HDR_ANNOUNCE + prefix):
             if not self._is_own(source) and self._walks.take(source.ip):
                 self.overlay.walk_to(source)
         elif data.startswith(prefix):
-            self.overlay.on_packet((source, data))
+            endpoint = self.overlay.endpoint
+            if endpoint.is_open():
+                endpoint.gate.receive((source, data), Route.SOCKET)
 
     def _is_own(self, source: UDPv4Address) -> bool:
         if self._transport is None or self._transport.get_extra_info("sockname")[1] != source.port:
@@ -96,13 +100,17 @@ class BroadcastBootstrapEndpoint(DatagramProtocol):
 
 
 class UDPBroadcastBootstrapper(Bootstrapper):
-    """Announces an overlay to the sockets of all other nodes in the local network that do the same.
+    """Announces an overlay to all other nodes in the local network that use this class.
 
-    These have unknown ports, so a sweep goes through all of them. That takes minutes, since it is paced.
+    Their ports are not known, so a sweep sends an announcement to every port. That takes minutes, as its rate is
+    limited.
 
     :param bootstrap_timeout: seconds between the starts of two sweeps, at least, while there are no peers.
-    :param sweep_rate: packets per second; with 0 nothing is announced, but the announcements of others are heard.
+    :param sweep_rate: packets per second. With 0 nothing is announced, but announcements are received.
     """
+
+    #: When the last sweep was started, in seconds since the Unix epoch; 0 if none was.
+    last_bootstrap = clock.WallTime("_sweep_started_at")
 
     def __init__(self, bootstrap_timeout: float = 30.0, sweep_rate: float = 500.0) -> None:
         super().__init__()
@@ -110,12 +118,12 @@ class UDPBroadcastBootstrapper(Bootstrapper):
         self.sweep_rate = sweep_rate
         self.overlay: Community | None = None
         self.endpoint: BroadcastBootstrapEndpoint | None = None
-        self.last_bootstrap: float = 0
+        self._sweep_started_at = -inf
         self._opening = Lock()
         self._task_name = f"broadcast sweep {id(self)}"
 
     async def initialize(self, overlay: Community) -> bool:
-        """Open the socket and start to sweep; ``False`` if there is no socket to be had."""
+        """Open the socket and start a sweep; ``False`` if no socket can be opened."""
         async with self._opening:
             if not self.initialized:
                 endpoint = BroadcastBootstrapEndpoint(overlay)
@@ -124,20 +132,23 @@ class UDPBroadcastBootstrapper(Bootstrapper):
                     self.beacon(overlay.get_prefix())
         return self.initialized
 
-    def beacon(self, prefix: bytes) -> None:
-        """Start to announce the overlay with this prefix on every port, unless a sweep is under way."""
+    def beacon(self, service_prefix: bytes) -> None:
+        """Start to send an announcement of the overlay with this prefix to every port, unless a sweep is running."""
         if self.overlay is None or self.sweep_rate <= 0 or self.overlay.is_pending_task_active(self._task_name):
             return
         self.last_bootstrap = clock.time()
-        self.overlay.register_task(self._task_name, self._sweep, prefix)
+        self.overlay.register_task(self._task_name, self._sweep, service_prefix)
 
     async def get_addresses(self, overlay: Community, timeout: float) -> list[Address]:  # noqa: ARG002 - specified
-        """Announce the overlay again if it is time to; the result is always empty, as others answer by contacts."""
+        """Start a sweep if ``bootstrap_timeout`` is over.
+
+        The result is empty: nodes that get an announcement contact this one.
+        """
         self._beacon_after(self.bootstrap_timeout, overlay)
         return []
 
     def keep_alive(self, overlay: Community) -> None:
-        """Announce the overlay again if the last time was long ago."""
+        """Start a sweep if the last one was long ago."""
         self._beacon_after(max(self.bootstrap_timeout, KEEP_ALIVE_PAUSE), overlay)
 
     def blacklist(self) -> Iterable[Address]:
@@ -145,7 +156,7 @@ class UDPBroadcastBootstrapper(Bootstrapper):
         return []
 
     def unload(self) -> None:
-        """Stop to sweep and close the socket."""
+        """Stop the sweep and close the socket."""
         if self.overlay is not None:
             self.overlay.cancel_pending_task(self._task_name)
         if self.endpoint is not None:
@@ -153,7 +164,7 @@ class UDPBroadcastBootstrapper(Bootstrapper):
         self.overlay, self.endpoint, self.initialized = None, None, False
 
     def _beacon_after(self, pause: float, overlay: Community) -> None:
-        if self.initialized and clock.time() >= self.last_bootstrap + pause:
+        if self.initialized and clock.monotonic() >= self._sweep_started_at + pause:
             self.beacon(overlay.get_prefix())
 
     async def _sweep(self, prefix: bytes) -> None:

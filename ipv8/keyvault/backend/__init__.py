@@ -1,6 +1,6 @@
-"""What does the arithmetic: a handle per key kind, and under each the library that it calls.
+"""The arithmetic of keys. There is a handle for each kind of key, which calls a library.
 
-* :mod:`~ipv8.keyvault.backend.curve25519` over libsodium or ``cryptography``
-  (:mod:`~ipv8.keyvault.backend.provider` chooses);
-* :mod:`~ipv8.keyvault.backend.elliptic` over the interpreter's own OpenSSL.
+* :mod:`~ipv8.keyvault.backend.curve25519` calls libsodium or ``cryptography``
+  (:mod:`~ipv8.keyvault.backend.provider` chooses).
+* :mod:`~ipv8.keyvault.backend.elliptic` calls the OpenSSL library of the Python interpreter.
 """

@@ -1,4 +1,7 @@
-"""The curve25519 "dual" key: X25519 for encryption and an unrelated Ed25519 key for signing (spec 01 section 2)."""
+"""The curve25519 "dual" key: an X25519 key for encryption, and an independent Ed25519 key for signatures.
+
+See doc/protocol/keys.md section 2.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,11 @@ _SIGN = slice(PREFIX_SIZE + HALF_SIZE, BLOB_SIZE)
 
 
 class DualPublicKey(PublicHandle):
-    """Made of a 74-byte ``LibNaCLPK:`` blob, whose halves may be any bytes (spec 01 section 7).
+    """A public key, made of 74 bytes that start with ``LibNaCLPK:``. The halves can be any bytes.
 
-    A key that came from PEM has no X25519 half. Its blob then repeats the verify key in that place, as the blobs of the
-    reference do.
+    See doc/protocol/keys.md section 5.
+
+    A key that was loaded from PEM has no X25519 half. Its binary form has the verify key in this place as well.
     """
 
     __slots__ = ("_verify", "crypt_pk", "public_bin", "verify_key")
@@ -45,27 +49,27 @@ class DualPublicKey(PublicHandle):
 
     @classmethod
     def from_verify_key(cls, verify_key: bytes) -> DualPublicKey:
-        """A key that can only verify."""
+        """A key without X25519 half."""
         key = cls(PUBLIC_PREFIX + verify_key + verify_key)
         key.crypt_pk = None
         return key
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Whether this is an Ed25519 signature of the message (spec 01 section 2.4)."""
+        """Whether this is an Ed25519 signature of the message by this key (doc/protocol/keys.md section 2.4)."""
         return len(signature) == SIGNATURE_SIZE and self._verify(self.verify_key, signature, message)
 
     def is_sound(self) -> bool:
-        """Whether neither half is a point that no key generation gives."""
+        """Whether both halves are points that key generation can give."""
         return not is_unsound(self.verify_key) and not (self.crypt_pk is not None and is_low_order_crypt(self.crypt_pk))
 
     @property
     def public_der(self) -> bytes:
-        """The verify key alone."""
+        """The verify key only."""
         return encoding.encode_ed25519_public(self.verify_key)
 
 
 class DualPrivateKey(PrivateHandle):
-    """Made of the two 32-byte secrets; the X25519 one is missing in a key that came from PEM."""
+    """A key pair, made of two secrets of 32 bytes. A key that was loaded from PEM has no X25519 secret."""
 
     __slots__ = ("_provider", "_signer", "crypt_sk", "private_bin", "public", "seed")
 
@@ -81,7 +85,7 @@ class DualPrivateKey(PrivateHandle):
         verify_key = self._signer.verify_key
         if crypt_sk is None:
             self.public = DualPublicKey.from_verify_key(verify_key)
-            # The private blob has no form for half a key: the missing secret is drawn, anew for each load.
+            # The binary form always has both halves. The missing secret is random, and different for each load.
             self.private_bin = PRIVATE_PREFIX + entropy.randbytes(HALF_SIZE) + seed
         else:
             self.public = DualPublicKey(PUBLIC_PREFIX + self._provider.crypt_public(crypt_sk) + verify_key)
@@ -89,27 +93,27 @@ class DualPrivateKey(PrivateHandle):
 
     @classmethod
     def from_bin(cls, blob: bytes) -> DualPrivateKey:
-        """The key of a ``LibNaCLSK:`` blob; bytes behind the first 74 are ignored."""
+        """The key pair of 74 bytes that start with ``LibNaCLSK:``. Bytes after them are ignored."""
         return cls(blob[_CRYPT], blob[_SIGN])
 
     @classmethod
     def generate(cls) -> DualPrivateKey:
-        """A fresh key pair from :mod:`ipv8.entropy`: the operating system's, unless a simulation installed its own."""
+        """A new key pair. The random bytes are those of :mod:`ipv8.entropy`, so simulations can decide on them."""
         return cls(entropy.randbytes(HALF_SIZE), entropy.randbytes(HALF_SIZE))
 
     @property
     def private_der(self) -> bytes:
-        """The seed alone: PEM has no place for the X25519 half (spec 01 section 4)."""
+        """The seed only. PEM has no place for the X25519 half (doc/protocol/keys.md section 4.2)."""
         return encoding.encode_ed25519_private(self.seed)
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte Ed25519 signature."""
+        """The Ed25519 signature, 64 bytes."""
         return self._signer.sign(message)
 
     def shared(self, peer: bytes) -> bytes:
-        """X25519 followed by HSalsa20 (spec 01 section 2.5)."""
+        """The result of X25519, hashed by HSalsa20 (doc/protocol/keys.md section 2.5)."""
         if self.crypt_sk is None:
-            raise ValueError("this key has no X25519 half: it was loaded from PEM, which holds the signing key only")
+            raise ValueError("this key has no X25519 half: it was loaded from PEM, which has only the signing key")
         if len(peer) != HALF_SIZE:
-            raise ValueError("the peer's key must be the 32 bytes of get_crypt_pk()")
+            raise ValueError("the key of the peer must be the 32 bytes of get_crypt_pk()")
         return self._provider.shared(self.crypt_sk, peer)

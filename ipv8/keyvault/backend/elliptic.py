@@ -1,4 +1,7 @@
-"""EC keys of OpenSSL's named curves, in practice the binary ``sect`` ones (spec 01 section 3)."""
+"""EC keys on the named curves of OpenSSL. Most are on the binary curves, ``sect...``.
+
+See doc/protocol/keys.md section 3.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ __all__ = ["EllipticPrivateKey", "EllipticPublicKey"]
 logger = logging.getLogger(__name__)
 
 DER_OVERHEAD = 16
-"""More than the tags, lengths and sign bytes of an ``ECDSA-Sig-Value`` take."""
+"""Bytes; more than the tags, lengths and sign bytes of an ``ECDSA-Sig-Value``."""
 
 
 def _digest(message: bytes) -> bytes:
-    # SHA-1 is part of the wire format (spec 01 section 3.4).
+    # SHA-1 is part of the wire format (doc/protocol/keys.md section 3.4).
     return hashlib.sha1(message, usedforsecurity=False).digest()
 
 
 class EllipticPublicKey(PublicHandle):
-    """Made of an uncompressed point, which must lie on the curve."""
+    """A public key, made of an uncompressed point, which must be on the curve."""
 
     __slots__ = ("_key", "_library", "_width", "curve_name", "public_bin", "signature_length")
 
@@ -43,7 +46,7 @@ class EllipticPublicKey(PublicHandle):
 
     @classmethod
     def from_parts(cls, parts: encoding.PublicParts) -> EllipticPublicKey:
-        """The key that a ``SubjectPublicKeyInfo`` describes."""
+        """The key of a ``SubjectPublicKeyInfo``."""
         library = libcrypto()
         return cls(library, library.curve(parts.algorithm), parts.point)
 
@@ -53,18 +56,18 @@ class EllipticPublicKey(PublicHandle):
         return self.public_bin
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Whether this is ``r || s`` of the message's SHA-1 (spec 01 section 3.4)."""
-        # An order may take a few bits more than its field does.
+        """Whether this is ``r || s`` of the SHA-1 of the message (doc/protocol/keys.md section 3.4)."""
+        # The order of a curve can have a few bits more than its field.
         der = encoding.encode_signature(signature, self._width + 1)
         return der is not None and self._library.verify(self._key, der, _digest(message))
 
     def is_sound(self) -> bool:
-        """Whether the point lies in the subgroup of prime order."""
+        """Whether the point is in the subgroup of prime order."""
         return self._library.is_sound(self._key)
 
 
 class EllipticPrivateKey(PrivateHandle):
-    """Made of a scalar; the public key is always computed from it."""
+    """A key pair, made of a scalar. The public key is always computed."""
 
     __slots__ = ("_key", "_library", "private_bin", "public")
 
@@ -83,18 +86,18 @@ class EllipticPrivateKey(PrivateHandle):
 
     @classmethod
     def from_parts(cls, parts: encoding.PrivateParts) -> EllipticPrivateKey:
-        """The key that a SEC1 or PKCS#8 encoding describes; its public key, if there, must be that of the scalar."""
+        """The key of a SEC1 or PKCS#8 encoding. If this has a public key, it must be the one of the scalar."""
         library = libcrypto()
         curve = library.curve(parts.algorithm)
         key = library.private(curve, parts.secret)
         pair = cls(library, curve, key, emit_public=parts.point is not None)
         if parts.point not in {None, encoding.decode_public(pair.public_bin).point}:
-            raise ValueError("the public key in it is not that of the private key")
+            raise ValueError("the public key in it does not belong to the private key")
         return pair
 
     @classmethod
     def generate(cls, curve_name: str) -> EllipticPrivateKey:
-        """A fresh key pair on a curve, by OpenSSL's short name."""
+        """A new key pair on the curve with this short name in OpenSSL."""
         library = libcrypto()
         curve = library.curve_by_name(curve_name)
         logger.debug("generating a legacy key on %s: its signatures are slow to verify", curve_name)
@@ -106,7 +109,7 @@ class EllipticPrivateKey(PrivateHandle):
         return self.private_bin
 
     def sign(self, message: bytes) -> bytes:
-        """``r || s`` of the message's SHA-1, different each time (spec 01 section 3.4)."""
+        """``r || s`` of the SHA-1 of the message, different each time (doc/protocol/keys.md section 3.4)."""
         room = self.signature_length + DER_OVERHEAD
         der = self._library.sign(self._key, _digest(message), room)
         return encoding.decode_signature(der, self.signature_length // 2)

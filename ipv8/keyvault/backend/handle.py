@@ -1,4 +1,4 @@
-"""What the public key classes hold inside: one immutable object per key, of one of two kinds."""
+"""The attribute ``ec`` of keys: one immutable object for each key, of one of two kinds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["PrivateHandle", "PublicHandle", "UnsupportedCurveError"]
 
 
 class UnsupportedCurveError(ValueError):
-    """The OpenSSL of this interpreter does not have the curve, or there is no OpenSSL."""
+    """This interpreter has no OpenSSL, or its OpenSSL does not have the curve."""
 
 
 class PublicHandle(ABC):
@@ -19,7 +19,7 @@ class PublicHandle(ABC):
     @property
     @abstractmethod
     def public_bin(self) -> bytes:
-        """The canonical encoding: what ``key_to_bin()`` of a public key gives."""
+        """The canonical encoding, as ``key_to_bin()`` of the public key returns it."""
 
     @property
     @abstractmethod
@@ -34,12 +34,12 @@ class PublicHandle(ABC):
     @property
     @abstractmethod
     def curve_name(self) -> str:
-        """``curve25519`` or OpenSSL's short name."""
+        """``curve25519``, or the short name of the curve in OpenSSL."""
 
     @property
     @abstractmethod
     def crypt_pk(self) -> bytes | None:
-        """The 32-byte X25519 public key, where the key has one."""
+        """The X25519 public key, 32 bytes; ``None`` if the key has none."""
 
     @property
     @abstractmethod
@@ -48,11 +48,11 @@ class PublicHandle(ABC):
 
     @abstractmethod
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Whether the signature belongs to the message; ``False`` for any malformed signature."""
+        """Whether this is a signature of the message by this key; ``False`` for any malformed signature."""
 
     @abstractmethod
     def is_sound(self) -> bool:
-        """Whether honest key generation could have given this key."""
+        """Whether key generation can give this key."""
 
 
 class PrivateHandle(PublicHandle):
@@ -63,12 +63,12 @@ class PrivateHandle(PublicHandle):
     @property
     @abstractmethod
     def private_bin(self) -> bytes:
-        """The canonical encoding of the private key: a secret."""
+        """The canonical encoding of the private key, a secret."""
 
     @property
     @abstractmethod
     def private_der(self) -> bytes:
-        """The body of the PEM form: a secret."""
+        """The body of the PEM form, a secret."""
 
     @property
     @abstractmethod
@@ -78,7 +78,7 @@ class PrivateHandle(PublicHandle):
     @property
     @abstractmethod
     def public(self) -> PublicHandle:
-        """The public key alone."""
+        """The public key only."""
 
     @property
     def public_bin(self) -> bytes:
@@ -97,12 +97,12 @@ class PrivateHandle(PublicHandle):
 
     @property
     def curve_name(self) -> str:
-        """``curve25519`` or OpenSSL's short name."""
+        """``curve25519``, or the short name of the curve in OpenSSL."""
         return self.public.curve_name
 
     @property
     def crypt_pk(self) -> bytes | None:
-        """The 32-byte X25519 public key, where the key has one."""
+        """The X25519 public key, 32 bytes; ``None`` if the key has none."""
         return self.public.crypt_pk
 
     @property
@@ -111,11 +111,11 @@ class PrivateHandle(PublicHandle):
         return self.public.is_costly
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """What the public key says."""
+        """As for the public key."""
         return self.public.verify(signature, message)
 
     def is_sound(self) -> bool:
-        """What the public key says."""
+        """As for the public key."""
         return self.public.is_sound()
 
     @abstractmethod
@@ -124,4 +124,4 @@ class PrivateHandle(PublicHandle):
 
     @abstractmethod
     def shared(self, peer: bytes) -> bytes:
-        """The 32-byte secret shared with a 32-byte X25519 public key; ``ValueError`` when there is none."""
+        """The secret in common with an X25519 public key, 32 bytes each; ``ValueError`` if there is none."""

@@ -1,4 +1,7 @@
-"""HSalsa20 with a zero input block: the key derivation behind NaCl's ``crypto_box`` (spec 01 section 2.5)."""
+"""HSalsa20 of a block of zero bytes: the key derivation of ``crypto_box`` in NaCl.
+
+See doc/protocol/keys.md section 2.5.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ DOUBLE_ROUNDS = 10
 MASK = 0xFFFFFFFF
 
 QUARTERS = (
-    # The columns of the 4x4 state, then its rows; each starts on the diagonal.
+    # The columns of the state of 4 by 4 words, then its rows. Each starts on the diagonal.
     (0, 4, 8, 12),
     (5, 9, 13, 1),
     (10, 14, 2, 6),
@@ -24,7 +27,7 @@ QUARTERS = (
 
 
 def derive(key: bytes) -> bytes:
-    """Hash a 32-byte X25519 result into the 32-byte key that both sides use."""
+    """Hash the result of X25519, 32 bytes, to the key that both sides use, 32 bytes."""
     words = struct.unpack("<8I", key)
     x = [CONSTANTS[0], *words[:4], CONSTANTS[1], 0, 0, 0, 0, CONSTANTS[2], *words[4:], CONSTANTS[3]]
     for _ in range(DOUBLE_ROUNDS):

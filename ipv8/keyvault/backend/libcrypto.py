@@ -1,11 +1,11 @@
-"""Elliptic curve arithmetic by the OpenSSL library that the interpreter itself links.
+"""Elliptic curves by the OpenSSL library of the Python interpreter.
 
-The wheels of ``cryptography`` have no binary curves, but the library behind Python's ``ssl`` and ``hashlib`` usually
-does. It is called through ctypes and its EVP interface, with functions that OpenSSL 1.1.1 and all later versions have;
-for the parts of keys, OpenSSL 3 has faster ones than their DER. Every call releases the GIL.
+The wheels of ``cryptography`` have no binary curves, but the library that Python uses for ``ssl`` and ``hashlib``
+usually has them. It is called by ctypes, with the functions of its EVP interface that OpenSSL 1.1.1 and all later
+versions have. OpenSSL 3 also has functions for the parts of keys, which are faster than DER. All calls release the GIL.
 
-A failing call leaves entries in the thread's OpenSSL error queue, where a TLS connection of the same thread would take
-them for its own: each failure empties the queue.
+A call that fails leaves entries in the OpenSSL error queue of the thread. A TLS connection of the same thread would
+report them as its own errors. Therefore the queue is emptied after each failure.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["Curve", "LibCrypto", "LibCrypto3", "PKey", "libcrypto"]
 
 EVP_PKEY_EC = 408
 POINT_ROOM = 256
-"""Bytes; more than any point or number of a named curve takes."""
+"""Bytes; more than any point or number of a named curve has."""
 
 _handle, _text, _int, _size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t
 
 PROTOTYPES: dict[str, tuple[Any, ...]] = {
-    # Name: result, arguments. Addresses of pointers are passed as plain pointers.
+    # Name: result, arguments. The address of a pointer is passed as a pointer.
     "EC_get_builtin_curves": (_size, _handle, _size),
     "ERR_clear_error": (None,),
     "EVP_PKEY_CTX_ctrl_str": (_int, _handle, _text, _text),
@@ -70,14 +70,13 @@ PROTOTYPES_3: dict[str, tuple[Any, ...]] = {
 }
 
 
-
 class Curve(NamedTuple):
-    """A named curve that the loaded library knows."""
+    """A named curve of the loaded library."""
 
     name: str
-    """OpenSSL's short name, such as ``sect163k1``."""
+    """The short name in OpenSSL, such as ``sect163k1``."""
     identifier: bytes
-    """Content of the object identifier, as in a key's DER."""
+    """The content of the object identifier, as in the DER of a key."""
 
 
 class _BuiltinCurve(ctypes.Structure):
@@ -85,7 +84,7 @@ class _BuiltinCurve(ctypes.Structure):
 
 
 class PKey:
-    """An owned ``EVP_PKEY``; immutable, so that threads may use it at the same time."""
+    """An ``EVP_PKEY``, freed with this object. It is immutable, so threads can use it at the same time."""
 
     __slots__ = ("_free", "pointer")
 
@@ -116,9 +115,9 @@ class _Context:
 
 
 class LibCrypto:
-    """The few operations on EC keys that IPv8 needs, over one loaded library.
+    """The operations on EC keys that IPv8 needs, by one loaded library.
 
-    ``AttributeError`` from the constructor means that the library is not an OpenSSL of version 1.1.1 or later.
+    :raises AttributeError: if the library is not an OpenSSL of version 1.1.1 or later.
     """
 
     prototypes: ClassVar = PROTOTYPES
@@ -136,17 +135,17 @@ class LibCrypto:
             der = self._export("i2d_ASN1_OBJECT", self.call["OBJ_nid2obj"](entry.nid))
             identifier = encoding.Reader(der).read(encoding.OBJECT_IDENTIFIER) if der else b""
             name = self.call["OBJ_nid2sn"](entry.nid).decode()
-            # Some historic curves have no identifier, so no key can name them; keys on SM2 do not sign with ECDSA.
+            # Some old curves have no identifier, so no key can name them. Keys on SM2 do not sign with ECDSA.
             if identifier and name != "SM2":
                 yield Curve(name, identifier)
 
     def failure(self, message: str) -> ValueError:
-        """The error to raise after a call failed; forgets what OpenSSL noted about it."""
+        """The error to raise after a call failed. The error queue is emptied."""
         self.call["ERR_clear_error"]()
         return ValueError(message)
 
     def _export(self, function: str, pointer: int) -> bytes:
-        """The result of one of OpenSSL's ``i2d`` functions; empty when there is none."""
+        """The result of an ``i2d`` function of OpenSSL; empty if there is none."""
         size = self.call[function](pointer, None)
         if size <= 0:
             self.call["ERR_clear_error"]()
@@ -161,21 +160,21 @@ class LibCrypto:
         return PKey(pointer, self.call["EVP_PKEY_free"])
 
     def curve(self, identifier: bytes) -> Curve:
-        """The curve of an object identifier; :class:`UnsupportedCurveError` when the library does not have it."""
+        """The curve of an object identifier; :class:`UnsupportedCurveError` if the library does not have it."""
         try:
             return self.curves[identifier]
         except KeyError:
             raise UnsupportedCurveError("the key is on a curve that this interpreter's OpenSSL does not have") from None
 
     def curve_by_name(self, name: str) -> Curve:
-        """The curve of an OpenSSL short name; :class:`UnsupportedCurveError` when the library does not have it."""
+        """The curve of a short name; :class:`UnsupportedCurveError` if the library does not have it."""
         try:
             return self.names[name]
         except KeyError:
             raise UnsupportedCurveError(f"this interpreter's OpenSSL has no curve {name!r}") from None
 
     def generate(self, curve: Curve) -> PKey:
-        """A fresh key pair, from OpenSSL's own random generator."""
+        """A new key pair, by the random generator of OpenSSL."""
         return self._make(curve, "EVP_PKEY_keygen")
 
     def _make(self, curve: Curve, operation: str) -> PKey:
@@ -190,27 +189,27 @@ class LibCrypto:
         return self._own(result.value, f"OpenSSL could not generate a key on {curve.name}")
 
     def public(self, curve: Curve, point: bytes) -> PKey:
-        """The public key of an uncompressed point; ``ValueError`` when that is not on the curve."""
+        """The public key of an uncompressed point; ``ValueError`` if the point is not on the curve."""
         der = encoding.encode_public(curve.identifier, point)
         pointer = self.call["d2i_PUBKEY"](None, ctypes.byref(ctypes.c_char_p(der)), len(der))
         return self._own(pointer, f"not a point on {curve.name}")
 
     def private(self, curve: Curve, scalar: bytes) -> PKey:
-        """The key pair of a big-endian scalar; ``ValueError`` when that has too many bytes for the curve."""
+        """The key pair of a big-endian scalar; ``ValueError`` if the scalar has too many bytes for the curve."""
         der = encoding.encode_private(curve.identifier, scalar, None)
         pointer = self.call["d2i_PrivateKey"](EVP_PKEY_EC, None, ctypes.byref(ctypes.c_char_p(der)), len(der))
         return self._own(pointer, f"not a private key on {curve.name}")
 
     def point(self, key: PKey) -> bytes:
-        """The uncompressed public point; ``ValueError`` when it is the one at infinity."""
+        """The uncompressed public point; ``ValueError`` if it is the point at infinity."""
         return encoding.decode_public(self._export("i2d_PUBKEY", key.pointer)).point
 
     def scalar(self, key: PKey) -> bytes:
-        """The private scalar, big-endian, padded to the width of the curve's order."""
+        """The private scalar, big-endian, padded to the width of the order of the curve."""
         return encoding.decode_private(self._export("i2d_PrivateKey", key.pointer)).secret
 
     def is_sound(self, key: PKey) -> bool:
-        """Whether the public point lies in the subgroup of prime order; costs as much as a verification."""
+        """Whether the public point is in the subgroup of prime order. This takes as long as a verification."""
         with _Context(self, self.call["EVP_PKEY_CTX_new"](key.pointer, None)) as context:
             sound: bool = self.call["EVP_PKEY_public_check"](context) > 0
         if not sound:
@@ -218,7 +217,7 @@ class LibCrypto:
         return sound
 
     def sign(self, key: PKey, digest: bytes, room: int) -> bytes:
-        """DER of the ECDSA signature of a digest, which takes at most ``room`` bytes."""
+        """The ECDSA signature of a digest in DER, at most ``room`` bytes."""
         call = self.call
         signature, size = ctypes.create_string_buffer(room), ctypes.c_size_t(room)
         with _Context(self, call["EVP_PKEY_CTX_new"](key.pointer, None)) as context:
@@ -230,7 +229,7 @@ class LibCrypto:
         return signature.raw[: size.value]
 
     def verify(self, key: PKey, signature: bytes, digest: bytes) -> bool:
-        """Whether DER is an ECDSA signature of a digest."""
+        """Whether this is an ECDSA signature of a digest, in DER."""
         call = self.call
         with _Context(self, call["EVP_PKEY_CTX_new"](key.pointer, None)) as context:
             valid: bool = (
@@ -243,23 +242,23 @@ class LibCrypto:
 
 
 class LibCrypto3(LibCrypto):
-    """Over OpenSSL 3 and later, where reading and writing DER is slow and the parts of a key are at hand."""
+    """The same by OpenSSL 3 or later, where DER is slow, but there are functions for the parts of a key."""
 
     prototypes: ClassVar = {**PROTOTYPES, **PROTOTYPES_3}
 
     def __init__(self, library: ctypes.CDLL) -> None:
         super().__init__(library)
-        self._templates: dict[Curve, PKey] = {}  # at most one per curve that the library knows
+        self._templates: dict[Curve, PKey] = {}  # at most one for each curve of the library
 
     def _template(self, curve: Curve) -> PKey:
-        """A key with the parameters of a curve and no point: setting one is all that loading takes then."""
+        """A key with the parameters of a curve and without a point. To load a key, only the point has to be set."""
         template = self._templates.get(curve)
         if template is None:
             template = self._templates[curve] = self._make(curve, "EVP_PKEY_paramgen")
         return template
 
     def public(self, curve: Curve, point: bytes) -> PKey:
-        """The public key of an uncompressed point; ``ValueError`` when that is not on the curve."""
+        """The public key of an uncompressed point; ``ValueError`` if the point is not on the curve."""
         call = self.call
         key = self._own(call["EVP_PKEY_new"](), "OpenSSL has no memory")
         if (
@@ -270,18 +269,18 @@ class LibCrypto3(LibCrypto):
         return key
 
     def point(self, key: PKey) -> bytes:
-        """The uncompressed public point; ``ValueError`` when it is the one at infinity."""
+        """The uncompressed public point; ``ValueError`` if it is the point at infinity."""
         buffer, size = ctypes.create_string_buffer(POINT_ROOM), ctypes.c_size_t()
         get = self.call["EVP_PKEY_get_octet_string_param"]
         if get(key.pointer, b"pub", buffer, POINT_ROOM, ctypes.byref(size)) <= 0:
             raise self.failure("the key has no public point")
         point = buffer.raw[: size.value]
         if point[:1] != bytes((encoding.UNCOMPRESSED,)):
-            raise ValueError("the public point is the one at infinity")
+            raise ValueError("the public point is the point at infinity")
         return point
 
     def scalar(self, key: PKey) -> bytes:
-        """The private scalar, big-endian, padded to the width of the curve's order."""
+        """The private scalar, big-endian, padded to the width of the order of the curve."""
         order = self._number(key, b"order", POINT_ROOM).lstrip(b"\0")
         return self._number(key, b"priv", len(order))
 
@@ -303,14 +302,14 @@ def _bind(library: ctypes.CDLL, name: str, prototype: tuple[Any, ...]) -> Any:
 
 
 def _candidates() -> Iterator[str | None]:
-    """Where the interpreter's OpenSSL may be: behind its own modules first."""
+    """Where the OpenSSL library of the interpreter can be. The modules that link it come first."""
     for module in ("_hashlib", "_ssl"):
         with contextlib.suppress(ImportError):
-            # A module that is built into the interpreter has no file: then the program itself links OpenSSL.
+            # A module that is built into the interpreter has no file. Then the program itself links OpenSSL.
             yield getattr(importlib.import_module(module), "__file__", None)
     if sys.platform == "win32":
         yield from (str(path) for path in sorted(Path(sys.base_prefix, "DLLs").glob("libcrypto-*.dll")))
-    elif sys.platform != "darwin":  # macOS ends programs that load its own, private libcrypto
+    elif sys.platform != "darwin":  # macOS ends programs that load its private libcrypto
         yield ctypes.util.find_library("crypto")
 
 
@@ -327,7 +326,7 @@ def _load() -> LibCrypto | None:
 
 
 def libcrypto() -> LibCrypto:
-    """The library; :class:`UnsupportedCurveError` when the interpreter has no usable OpenSSL. Searched for once."""
+    """The library, which is searched for once; :class:`UnsupportedCurveError` if there is none that can be used."""
     library = _load()
     if library is None:
         raise UnsupportedCurveError(

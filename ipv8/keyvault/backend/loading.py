@@ -1,6 +1,8 @@
-"""From bytes to key handles (spec 01 section 7): every refusal is a ``ValueError`` without key material in it.
+"""From bytes to handles of keys. Errors are ``ValueError``, and no text has a part of a key.
 
-OpenSSL is looked for when the first EC key appears: most programs never see one.
+See doc/protocol/keys.md section 5.
+
+OpenSSL is searched for when the first EC key is loaded. Most programs load none.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ __all__ = ["generate", "load_private", "load_public"]
 
 
 def load_public(data: bytes) -> PublicHandle:
-    """A public key of its blob, DER or PEM; bytes behind the key are dropped."""
+    """The public key of a binary form, EC DER or PEM. Bytes after the key are ignored."""
     if data.startswith(PUBLIC_PREFIX) and len(data) >= BLOB_SIZE:
         return DualPublicKey(data[:BLOB_SIZE])
     try:
@@ -43,7 +45,7 @@ def load_public(data: bytes) -> PublicHandle:
 
 
 def load_private(data: bytes) -> PrivateHandle:
-    """A private key of its blob, DER or PEM; bytes behind the key are dropped."""
+    """The private key of a binary form, EC DER or PEM. Bytes after the key are ignored."""
     if data.startswith(PRIVATE_PREFIX) and len(data) >= BLOB_SIZE:
         return DualPrivateKey.from_bin(data)
     try:
@@ -61,7 +63,7 @@ def load_private(data: bytes) -> PrivateHandle:
 
 
 def generate(curve_name: str) -> PrivateHandle:
-    """A fresh key pair on ``curve25519`` or a curve by OpenSSL's short name; ``ValueError`` for any other name."""
+    """A new key pair on ``curve25519`` or a curve of OpenSSL, by its short name; ``ValueError`` for other names."""
     if curve_name == CURVE_NAME:
         return DualPrivateKey.generate()
     from .elliptic import EllipticPrivateKey

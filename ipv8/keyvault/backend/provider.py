@@ -1,13 +1,14 @@
-"""Where the arithmetic of curve25519 keys comes from: libsodium where it loads, else ``cryptography``.
+"""The library that does the arithmetic of curve25519 keys: libsodium if it can be loaded, else ``cryptography``.
 
-Both providers give the same bytes and the same verdicts. In particular neither takes a signature made with a low-order
-or non-canonical verify key or with a low-order ``R``: such a key "signs" every message for everybody.
+Both give the same bytes and the same results. In particular, both refuse signatures with a verify key of low order, a
+verify key that is not canonical, or an ``R`` of low order: anybody can sign any message with such a key.
 """
 
 from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,34 +20,34 @@ __all__ = ["Provider", "Signer", "available", "current", "use"]
 logger = logging.getLogger(__name__)
 
 NAMES = ("libsodium", "cryptography")
-"""All providers, in order of preference."""
+"""All providers, the preferred one first."""
 
 
 class Signer(Protocol):
-    """An Ed25519 secret key, ready for use."""
+    """An Ed25519 secret key."""
 
     verify_key: bytes
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte deterministic signature (RFC 8032 section 5.1.6)."""
+        """The signature, 64 bytes, the same each time (RFC 8032 section 5.1.6)."""
 
 
 class Provider(Protocol):
-    """X25519 and Ed25519 on raw 32-byte keys."""
+    """X25519 and Ed25519 with keys of 32 bytes."""
 
     name: str
 
     def signer(self, seed: bytes) -> Signer:
-        """The signer of a 32-byte seed."""
+        """The signer of a seed of 32 bytes."""
 
     def verify(self, verify_key: bytes, signature: bytes, message: bytes) -> bool:
-        """Whether 64 bytes are a signature of the message; never raises for any content."""
+        """Whether 64 bytes are a signature of the message. No content raises an error."""
 
     def crypt_public(self, secret: bytes) -> bytes:
-        """The X25519 public key of a 32-byte secret, clamped here."""
+        """The X25519 public key of a secret of 32 bytes, which is clamped first."""
 
     def shared(self, secret: bytes, peer: bytes) -> bytes:
-        """HSalsa20 of the X25519 product; ``ValueError`` when the peer's key makes it zero."""
+        """HSalsa20 of the result of X25519; ``ValueError`` if that is zero."""
 
 
 @cache
@@ -63,31 +64,39 @@ def _provider(name: str) -> Provider | None:
 
 
 def available() -> list[str]:
-    """The names of the providers that load on this machine, the preferred one first."""
+    """The names of the providers that can be loaded on this machine, the preferred one first."""
     return [name for name in NAMES if _provider(name) is not None]
 
 
-_chosen: Provider | None = None
+@cache
+def _preferred() -> Provider:
+    provider = next(provider for name in NAMES if (provider := _provider(name)) is not None)
+    logger.debug("curve25519 keys use %s", provider.name)
+    return provider
+
+
+_used: ContextVar[Provider | None] = ContextVar("provider", default=None)
 
 
 def current() -> Provider:
     """The provider that new keys use."""
-    global _chosen  # noqa: PLW0603 - chosen once per process, on first use
-    if _chosen is None:
-        _chosen = next(provider for name in NAMES if (provider := _provider(name)) is not None)
-        logger.debug("curve25519 keys use %s", _chosen.name)
-    return _chosen
+    return _used.get() or _preferred()
 
 
 @contextmanager
-def use(name: str) -> Iterator[Provider]:
-    """Let keys that are made inside a ``with`` block use one provider; ``ValueError`` when it does not load."""
-    global _chosen  # noqa: PLW0603 - the one switch of the process
-    provider = _provider(name)
+def use(chosen: str | Provider) -> Iterator[Provider]:
+    """Let the keys that are made in a ``with`` block use one provider.
+
+    This applies to the block and to the tasks that are started in it, and to nothing else in the process.
+
+    :param chosen: the name of a provider, or a provider.
+    :raises ValueError: if there is no provider of this name, or it cannot be loaded.
+    """
+    provider = _provider(chosen) if isinstance(chosen, str) else chosen
     if provider is None:
-        raise ValueError(f"{name} does not load on this machine")
-    previous, _chosen = _chosen, provider
+        raise ValueError(f"{chosen} cannot be loaded on this machine")
+    token = _used.set(provider)
     try:
         yield provider
     finally:
-        _chosen = previous
+        _used.reset(token)

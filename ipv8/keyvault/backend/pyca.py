@@ -1,4 +1,4 @@
-"""Curve25519 arithmetic by the ``cryptography`` package, for machines without libsodium."""
+"""Curve25519 by the package ``cryptography``, for machines without libsodium."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PycaSigner:
         self.verify_key = self._key.public_key().public_bytes_raw()
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte Ed25519 signature."""
+        """The Ed25519 signature, 64 bytes."""
         return self._key.sign(message)
 
 
@@ -35,12 +35,12 @@ class PycaProvider:
         self.name = "cryptography"
 
     def signer(self, seed: bytes) -> PycaSigner:
-        """The signer of a 32-byte seed."""
+        """The signer of a seed of 32 bytes."""
         return PycaSigner(seed)
 
     def verify(self, verify_key: bytes, signature: bytes, message: bytes) -> bool:
         """Whether 64 bytes are a signature of the message."""
-        # OpenSSL takes the points that libsodium refuses; the verdict may not depend on the machine.
+        # OpenSSL accepts points that libsodium refuses. The result must not depend on the machine.
         if is_unsound(verify_key) or is_low_order(signature[:32]):
             return False
         try:
@@ -50,13 +50,13 @@ class PycaProvider:
         return True
 
     def crypt_public(self, secret: bytes) -> bytes:
-        """The X25519 public key of a 32-byte secret."""
+        """The X25519 public key of a secret of 32 bytes."""
         return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
     def shared(self, secret: bytes, peer: bytes) -> bytes:
-        """HSalsa20 of the X25519 product; ``ValueError`` when that is zero."""
+        """HSalsa20 of the result of X25519; ``ValueError`` if that is zero."""
         try:
             raw = X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(peer))
         except ValueError:
-            raise ValueError("the peer's key has low order: there is no shared secret") from None
+            raise ValueError("the key of the peer has low order, so it gives no secret") from None
         return hsalsa20.derive(raw)

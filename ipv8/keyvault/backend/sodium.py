@@ -1,7 +1,7 @@
-"""Curve25519 arithmetic by libsodium, through the library handle that libnacl finds.
+"""Curve25519 by libsodium, in the library that libnacl finds.
 
-The functions are called without libnacl's wrappers, with prepared argument types: a call costs a third of a microsecond
-on top of the arithmetic and releases the GIL.
+The functions are called directly, without those of libnacl, and with prepared argument types. A call takes a third of a
+microsecond in addition to the arithmetic, and releases the GIL.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PROTOTYPES: dict[str, tuple[type, ...]] = {
 
 
 class SodiumSigner:
-    """The 64-byte secret key of libsodium: seed and public key, so that signing need not derive the latter."""
+    """The secret key of libsodium, 64 bytes: the seed, and the public key, which signing needs as well."""
 
     __slots__ = ("_secret", "_sign", "verify_key")
 
@@ -37,14 +37,14 @@ class SodiumSigner:
         self.verify_key = secret[SIZE:]
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte Ed25519 signature."""
+        """The Ed25519 signature, 64 bytes."""
         signature = ctypes.create_string_buffer(SIGNATURE_SIZE)
         self._sign(signature, None, message, len(message), self._secret)
         return signature.raw
 
 
 class SodiumProvider:
-    """X25519 and Ed25519 by a loaded libsodium; see :class:`ipv8.keyvault.backend.provider.Provider`."""
+    """X25519 and Ed25519 by libsodium; see :class:`ipv8.keyvault.backend.provider.Provider`."""
 
     __slots__ = ("_beforenm", "_scalarmult_base", "_seed_keypair", "_sign", "_verify", "name")
 
@@ -64,7 +64,7 @@ class SodiumProvider:
         self._beforenm = functions["crypto_box_beforenm"]
 
     def signer(self, seed: bytes) -> SodiumSigner:
-        """The signer of a 32-byte seed."""
+        """The signer of a seed of 32 bytes."""
         public = ctypes.create_string_buffer(SIZE)
         secret = ctypes.create_string_buffer(SECRET_SIZE)
         self._seed_keypair(public, secret, seed)
@@ -75,23 +75,23 @@ class SodiumProvider:
         return not self._verify(signature, message, len(message), verify_key)
 
     def crypt_public(self, secret: bytes) -> bytes:
-        """The X25519 public key of a 32-byte secret."""
+        """The X25519 public key of a secret of 32 bytes."""
         public = ctypes.create_string_buffer(SIZE)
         self._scalarmult_base(public, secret)
         return public.raw
 
     def shared(self, secret: bytes, peer: bytes) -> bytes:
-        """HSalsa20 of the X25519 product; ``ValueError`` when that is zero."""
+        """HSalsa20 of the result of X25519; ``ValueError`` if that is zero."""
         shared = ctypes.create_string_buffer(SIZE)
         if self._beforenm(shared, peer, secret):
-            raise ValueError("the peer's key has low order: there is no shared secret")
+            raise ValueError("the key of the peer has low order, so it gives no secret")
         return shared.raw
 
 
 def load() -> SodiumProvider | None:
-    """The provider, or ``None`` where libnacl is missing, finds no libsodium, or finds one that does not start."""
+    """The provider; ``None`` if libnacl is missing or finds no libsodium that can be used."""
     try:
-        # libnacl has no type hints. Its import looks for the library and initialises it.
+        # libnacl has no type hints. It searches for the library and initialises it when it is imported.
         import libnacl  # type: ignore[import-untyped, unused-ignore]
 
         return SodiumProvider(libnacl.nacl)

@@ -1,4 +1,4 @@
-"""The private key class that releases up to 3.2 had for curve25519 (spec 01 section 6)."""
+"""The class of private keys on curve25519 in releases up to 3.2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["DualSecret", "LibNaCLSK"]
 
 
 class DualSecret:
-    """The two secrets of a key, as raw bytes."""
+    """The two secrets of a key, and the X25519 public key, as raw bytes."""
 
     __slots__ = ("pk", "seed", "sk")
 
@@ -21,7 +21,10 @@ class DualSecret:
 
 
 class LibNaCLSK(OpenSSLSK):
-    """A curve25519 private key made of 64 bytes without prefix (X25519 secret, then Ed25519 seed), or a fresh one."""
+    """A curve25519 private key, made of 64 bytes without prefix: the X25519 secret, then the Ed25519 seed.
+
+    Without bytes it is a new key.
+    """
 
     def __init__(self, binarykey: bytes = b"") -> None:
         if not binarykey:
@@ -34,11 +37,11 @@ class LibNaCLSK(OpenSSLSK):
 
     @property
     def key(self) -> DualSecret:
-        """The secrets; its ``repr`` shows none of them."""
+        """The secrets. The ``repr`` of the object shows none of them."""
         raw = self.key_to_bin()[len(PRIVATE_PREFIX) :]
         return DualSecret(raw[:32], self.get_crypt_pk(), raw[32:])
 
     @property
     def veri(self) -> Verifier:
-        """The verifying half."""
+        """The half that verifies."""
         return Verifier(self.pub().key_to_bin()[-32:])

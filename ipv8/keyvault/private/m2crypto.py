@@ -1,4 +1,4 @@
-"""The private key class that releases up to 3.2 had for EC keys (spec 01 section 6)."""
+"""The class of private EC keys in releases up to 3.2."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ class NamedCurve(Protocol):
 
 
 class M2CryptoSK(OpenSSLSK):
-    """A fresh key on ``curve``, or one made of DER or PEM, or one from a PEM file; the first argument given wins.
+    """A private EC key. Only the first argument that is given counts.
 
-    ``curve`` is OpenSSL's short name or an object that has it as ``name``.
+    :param curve: generate a new key on this curve. It is the short name in OpenSSL, or an object with that as ``name``.
+    :param keystring: the key in DER or PEM.
+    :param filename: a file with the key in DER or PEM.
     """
 
     def __init__(

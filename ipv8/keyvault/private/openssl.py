@@ -1,4 +1,4 @@
-"""The private key class of every key kind (spec 01 section 5.3)."""
+"""The class of private keys of all kinds (doc/keys.md)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ __all__ = ["OpenSSLSK"]
 
 
 class OpenSSLSK(PrivateKey, OpenSSLPK):
-    """A private key made of its binary form, EC DER, PEM, or of the ``ec`` of another private key.
+    """A private key.
 
-    Bytes behind a complete key are ignored. ``ValueError``: not a key; ``TypeError``: neither ``bytes`` nor a handle.
+    :param keystring: the binary form, EC DER or PEM, or the ``ec`` of another private key. Bytes after a key are
+        ignored.
+    :raises ValueError: if this is not a private key.
+    :raises TypeError: for anything else.
     """
 
     ec: PrivateHandle
@@ -35,7 +38,7 @@ class OpenSSLSK(PrivateKey, OpenSSLPK):
 
     @staticmethod
     def generate(curve_name: str) -> OpenSSLSK:
-        """A fresh key on ``curve25519`` or a curve by OpenSSL's short name; ``ValueError`` for any other name."""
+        """A new key on ``curve25519`` or a curve of OpenSSL, by its short name; ``ValueError`` for other names."""
         if not isinstance(curve_name, str):
             raise TypeError(f"curve_name must be a string, not {type(curve_name).__name__}")
         return OpenSSLSK(generate(curve_name))
@@ -49,29 +52,35 @@ class OpenSSLSK(PrivateKey, OpenSSLPK):
         return True
 
     def key_to_bin(self) -> bytes:
-        """The secret: 74 bytes for curve25519, else SEC1 DER (spec 01 sections 2.1, 3.2)."""
+        """The secret: 74 bytes for curve25519, else DER of SEC1 (doc/protocol/keys.md sections 2.2 and 3.3)."""
         return self.ec.private_bin
 
     def key_to_hash(self) -> bytes:
-        """The member id: 20 bytes, that of the public key."""
+        """The member id, 20 bytes; the same as that of the public key."""
         return self._public.key_to_hash()
 
     def key_to_pem(self) -> bytes:
-        """The secret as PEM; that of a curve25519 key loses the X25519 half (spec 01 section 4)."""
+        """The secret as PEM. For a curve25519 key, this does not have the X25519 half.
+
+        See doc/protocol/keys.md section 4.2.
+        """
         return encoding.encode_pem(self.ec.private_label, self.ec.private_der)
 
     def signature(self, msg: bytes) -> bytes:
-        """Sign ``msg``: deterministic for curve25519, randomized for EC keys."""
+        """Sign ``msg``. Signatures of EC keys are different each time, those of curve25519 keys are not."""
         return self.ec.sign(msg if type(msg) is bytes else as_bytes(msg, "message"))
 
     def diffie_hellman(self, peer_pub_bytes: bytes) -> bytes:
-        """The 32-byte secret shared with the owner of a 32-byte ``get_crypt_pk()`` (spec 01 section 2.5)."""
-        return self.ec.shared(as_bytes(peer_pub_bytes, "peer's key"))
+        """The secret that this key and another one have in common, 32 bytes (doc/protocol/keys.md section 2.5).
+
+        :param peer_pub_bytes: ``get_crypt_pk()`` of the other key, 32 bytes.
+        """
+        return self.ec.shared(as_bytes(peer_pub_bytes, "key of the peer"))
 
     def get_crypt_pk(self) -> bytes:
-        """The 32-byte X25519 public key; ``ValueError`` for EC keys and for keys that were loaded from PEM."""
+        """The X25519 public key, 32 bytes; ``ValueError`` for EC keys and for keys that were loaded from PEM."""
         return self._public.get_crypt_pk()
 
     def __reduce__(self) -> NoReturn:
-        """Refused: secrets do not go into pickles by accident."""
+        """Refused, so that no secret gets into a pickle by mistake."""
         PrivateKey.__reduce__(self)

@@ -1,4 +1,4 @@
-"""The public key class that releases up to 3.2 had for curve25519 (spec 01 section 6)."""
+"""The class of public keys on curve25519 in releases up to 3.2."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Verifier(NamedTuple):
 
 
 class LibNaCLPK(OpenSSLPK):
-    """A curve25519 public key made of 64 bytes without prefix: X25519 key, then verify key.
+    """A curve25519 public key, made of 64 bytes without prefix: the X25519 key, then the verify key.
 
-    Instead of ``binarykey``, both halves may be given: ``pk`` as 32 raw bytes and ``hex_vk`` in hexadecimal digits.
+    Instead of ``binarykey``, both halves can be given: ``pk`` as 32 bytes, and ``hex_vk`` in hexadecimal digits.
     """
 
     def __init__(self, binarykey: bytes = b"", pk: bytes | None = None, hex_vk: bytes | None = None) -> None:
@@ -61,5 +61,5 @@ class LibNaCLPK(OpenSSLPK):
         return Verifier(self.key_to_bin()[-32:])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its 64 bytes."""
+        """Pickled as 64 bytes."""
         return type(self), (self.key_to_bin()[len(PUBLIC_PREFIX) :],)

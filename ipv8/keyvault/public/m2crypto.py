@@ -1,4 +1,4 @@
-"""The public key class that releases up to 3.2 had for EC keys (spec 01 section 6)."""
+"""The class of public EC keys in releases up to 3.2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["M2CryptoPK"]
 
 
 class M2CryptoPK(OpenSSLPK):
-    """A public key made of the ``ec`` of another key, or of its DER or PEM; the first argument given wins."""
+    """A public EC key, made of the ``ec`` of another key, or of DER or PEM. Only the first given argument counts."""
 
     def __init__(self, ec_pub: PublicHandle | None = None, keystring: bytes | None = None) -> None:
         if ec_pub is not None:

@@ -1,4 +1,4 @@
-"""The public key class of every key kind (spec 01 section 5.2)."""
+"""The class of public keys of all kinds (doc/keys.md)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def as_bytes(data: object, what: str) -> bytes:
 
 
 class OpenSSLPK(PublicKey):
-    """A public key made of its binary form, EC DER or PEM.
+    """A public key.
 
-    Bytes behind a complete key are ignored. ``ValueError``: not a key, or an EC point that is not on its curve;
-    ``TypeError``: anything but ``bytes``.
+    :param keystring: the binary form, EC DER or PEM. Bytes after a key are ignored.
+    :raises ValueError: if this is not a public key, or an EC point that is not on its curve.
+    :raises TypeError: for anything but ``bytes``.
     """
 
     ec: PublicHandle
-    """The key inside its backend."""
+    """The object that does the arithmetic."""
     _mid: bytes | None = None
 
     def __init__(self, keystring: bytes) -> None:
@@ -41,13 +42,13 @@ class OpenSSLPK(PublicKey):
 
     @classmethod
     def from_handle(cls, handle: PublicHandle) -> OpenSSLPK:
-        """A key around a handle that is already there."""
+        """The key of a handle."""
         key = cls.__new__(cls)
         key.ec = handle
         return key
 
     def key_to_bin(self) -> bytes:
-        """The canonical encoding: 74 bytes for curve25519, else ``SubjectPublicKeyInfo`` DER."""
+        """The canonical encoding: 74 bytes for curve25519, else ``SubjectPublicKeyInfo`` in DER."""
         return self.ec.public_bin
 
     def key_to_hash(self) -> bytes:
@@ -58,15 +59,18 @@ class OpenSSLPK(PublicKey):
         return mid
 
     def key_to_pem(self) -> bytes:
-        """The PEM form; that of a curve25519 key holds only the verify key (spec 01 section 4)."""
+        """The PEM form. For a curve25519 key, this has only the verify key (doc/protocol/keys.md section 4.2)."""
         return encoding.encode_pem("PUBLIC KEY", self.ec.public_der)
 
     def pem_to_bin(self, pem: bytes) -> bytes:
-        """The decoded body of a PEM text: all between its first and last line."""
+        """The decoded body of a PEM text: everything between the first line and the last one."""
         return base64.b64decode(b"".join(pem.split(b"\n")[1:-2]))
 
     def verify(self, signature: bytes, msg: bytes) -> bool:
-        """Whether ``signature`` was made over ``msg``; ``False`` for malformed bytes, ``TypeError`` for other types."""
+        """Whether ``signature`` is one of ``msg`` by this key.
+
+        ``False`` for malformed bytes; ``TypeError`` for anything but bytes.
+        """
         if type(signature) is not bytes:
             signature = as_bytes(signature, "signature")
         if type(msg) is not bytes:
@@ -74,18 +78,18 @@ class OpenSSLPK(PublicKey):
         return self.ec.verify(signature, msg)
 
     def get_signature_length(self) -> int:
-        """64 for curve25519, else twice the bytes of a field element."""
+        """The number of bytes in a signature: 64 for curve25519, else twice that of a field element."""
         return self.ec.signature_length
 
     def get_crypt_pk(self) -> bytes:
-        """The 32-byte X25519 public key; ``ValueError`` for EC keys and for keys that were loaded from PEM."""
+        """The X25519 public key, 32 bytes; ``ValueError`` for EC keys and for keys that were loaded from PEM."""
         crypt_pk = self.ec.crypt_pk
         if crypt_pk is None:
-            raise ValueError("this key has no X25519 half: it cannot encrypt")
+            raise ValueError("this key has no X25519 half, so it cannot encrypt")
         return crypt_pk
 
     def curve_name(self) -> str:
-        """``curve25519``, or the short name that OpenSSL gives the curve."""
+        """``curve25519``, or the short name of the curve in OpenSSL."""
         return self.ec.curve_name
 
     @property
@@ -94,6 +98,6 @@ class OpenSSLPK(PublicKey):
         return self.ec.is_costly
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its encoding; as PEM when there is no X25519 half, which only that form can say."""
+        """Pickled as the binary form; as PEM if a curve25519 key has no X25519 half, which only PEM can express."""
         is_whole = self.ec.is_costly or self.ec.crypt_pk is not None
         return OpenSSLPK, (self.key_to_bin() if is_whole else self.key_to_pem(),)

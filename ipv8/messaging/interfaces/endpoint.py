@@ -1,23 +1,29 @@
-"""What every endpoint offers and what listens to endpoints (spec 03 sections 2 and 3)."""
+"""What every endpoint offers and what listens to endpoints (doc/endpoints.md)."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from abc import ABC, abstractmethod
 from functools import lru_cache
 from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6, inet_pton
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ...limits import TokenBuckets
+from .gate import Gate
 from .lan_addresses.interfaces import get_lan_addresses
 from .network_stats import DropCounter
+from .routes import PREFIX_LENGTH, SOCKET, RouteTable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    import threading
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from ..address import Address
+    from .routes import Route
+    from .trace import TraceFunction
+    from .udp.filter import SourceFilter
 
 __all__ = [
     "DataTooBigException",
@@ -27,9 +33,6 @@ __all__ = [
     "IllegalDestination",
     "IllegalEndpointListenerError",
 ]
-
-PREFIX_LENGTH = 22
-"""Bytes in front of the message id: two of version and the 20 of a community id."""
 
 LOG_RATE = 0.1
 """Lines a second that an endpoint may log about packets of one kind, after the first few."""
@@ -81,31 +84,75 @@ class Endpoint(ABC):
 
     :param prefixlen: how many leading bytes of a packet choose the prefix listeners that get it.
 
-    Listeners of a prefix come before general listeners, each group in the order of registration. The lists are
-    replaced, never changed in place, so a running delivery keeps the list that it began with.
+    Listeners of a prefix come before general listeners, each group in the order of registration. All packets enter by
+    the ``gate``, and ``routes`` has what sends to addresses that no socket reaches.
     """
 
+    # What only some endpoints have: these are the values of the others.
     mapped_address: Address | None = None
     """The public address from which a gateway forwards packets to this endpoint, on request; ``None`` if none does."""
+    SOCKET_FAMILY: int | None = None
+    """The address family of the endpoint's only socket."""
+    interfaces: Mapping[str, Endpoint] = MappingProxyType({})
+    """The endpoints by name that this one consists of."""
+    keeps_ways_open: bool = True
+    """Whether peers behind this endpoint are asked for signs of life, so that NATs keep the ways to them open."""
+    bytes_up: int = 0
+    """Bytes that were sent."""
+    bytes_down: int = 0
+    """Bytes that were received."""
 
     def __init__(self, prefixlen: int = PREFIX_LENGTH) -> None:
+        drops = DropCounter()
         self._logger = logging.getLogger(type(self).__name__)
-        self._listeners: list[EndpointListener] = []
-        self._prefix_map: dict[bytes, list[EndpointListener]] = {}
-        self._own_listeners: dict[bytes, list[EndpointListener]] = {}
         self._log_budget = TokenBuckets(LOG_RATE, LOG_BURST, capacity=64)
-        self.prefixlen = prefixlen
-        self.listener_update_lock = threading.RLock()
-        self.drops = DropCounter()
+        self.drops = drops
+        self.gate = Gate(self, prefixlen, drops)
+        self.routes = RouteTable(drops)
+
+    # Listeners
+
+    @property
+    def prefixlen(self) -> int:
+        """How many leading bytes of a packet choose the prefix listeners that get it."""
+        return self.gate.prefixlen
+
+    @prefixlen.setter
+    def prefixlen(self, value: int) -> None:
+        if value != self.gate.prefixlen:
+            self._own_gate().prefixlen = value
+
+    @property
+    def listener_update_lock(self) -> threading.RLock:
+        """Held while listeners change."""
+        return self.gate.lock
+
+    @property
+    def _listeners(self) -> list[EndpointListener]:
+        """The general listeners."""
+        return self.gate.listeners
+
+    @property
+    def _prefix_map(self) -> Mapping[bytes, list[EndpointListener]]:
+        """The complete list of listeners for each prefix that has listeners of its own."""
+        return self.gate.entries
+
+    def _own_gate(self) -> Gate:
+        """The gate of this endpoint, which has its own listeners from now on if it had those of another endpoint."""
+        if self.gate.owner is not self:
+            gate = Gate(self, self.gate.prefixlen, self.drops)
+            gate.copy(self.gate)
+            gate.join(self.gate)
+            self.gate = gate
+        return self.gate
 
     def add_listener(self, listener: EndpointListener) -> None:
-        """Deliver all packets to ``listener``; to add it twice delivers twice.
+        """Deliver all packets that sockets bring to ``listener``; to add it twice delivers twice.
 
         :raises IllegalEndpointListenerError: if it is no ``EndpointListener``.
         """
         _require_listener(listener)
-        with self.listener_update_lock:
-            self._rebuild([*self._listeners, listener], self._own_listeners)
+        self._own_gate().add_listener(listener)
 
     def add_prefix_listener(self, listener: EndpointListener, prefix: bytes) -> None:
         """Deliver the packets that start with ``prefix``, before any general listener gets them.
@@ -114,36 +161,55 @@ class Endpoint(ABC):
         :raises RuntimeError: if the prefix is not exactly ``prefixlen`` bytes long.
         """
         _require_listener(listener)
-        if len(prefix) != self.prefixlen:
-            raise RuntimeError(f"a prefix of this endpoint has {self.prefixlen} bytes, not {len(prefix)}")
-        with self.listener_update_lock:
-            own = self._own_listeners
-            self._rebuild(self._listeners, {**own, prefix: [*own.get(prefix, ()), listener]})
+        self._own_gate().add_prefix_listener(listener, prefix)
 
     def remove_listener(self, listener: EndpointListener) -> None:
         """Deliver nothing to ``listener`` any more, however often it was added; an unknown one is ignored."""
-        with self.listener_update_lock:
-            kept = {prefix: [other for other in group if other is not listener]
-                    for prefix, group in self._own_listeners.items()}
-            self._rebuild([other for other in self._listeners if other is not listener],
-                          {prefix: group for prefix, group in kept.items() if group})
+        if self.gate.knows(listener):
+            self._own_gate().remove_listener(listener)
 
-    def _rebuild(self, general: list[EndpointListener], own: dict[bytes, list[EndpointListener]]) -> None:
-        self._listeners = general
-        self._own_listeners = own
-        self._prefix_map = {prefix: group + general for prefix, group in own.items()}
+    def accept_routes(self, prefix: bytes, routes: Route, base_routes: Route | None = None) -> None:
+        """Deliver packets with ``prefix`` only if they come by one of ``routes``; what comes otherwise is dropped.
+
+        It is counted as ``DropCounter.WRONG_ROUTE``. The rule holds until it is replaced, or until the last listener of
+        the prefix is removed. Without a rule, ``DEFAULT_ROUTES`` are accepted.
+
+        :param base_routes: the same for messages with ids from ``FIRST_BASE_MESSAGE`` on; by default as ``routes``.
+        :raises RuntimeError: if the prefix is not exactly ``prefixlen`` bytes long.
+        """
+        self._own_gate().accept_routes(prefix, routes, base_routes)
+
+    def set_anonymity(self, prefix: bytes, enable: bool) -> bool | None:  # noqa: ARG002 - for endpoints with tunnels
+        """Send packets with ``prefix`` through tunnels, or no longer; ``False`` if this endpoint has no tunnels."""
+        return False
 
     def copy_listeners(self, other: Endpoint) -> None:
         """Register all listeners of ``other`` here too."""
-        for listener in other._listeners:
-            self.add_listener(listener)
-        for prefix, group in other._own_listeners.items():
-            for listener in group:
-                self.add_prefix_listener(listener, prefix)
+        self._own_gate().copy(other.gate)
 
     def prefix_listeners(self, prefix: bytes) -> list[EndpointListener]:
         """The listeners registered for ``prefix``, without the general ones."""
-        return list(self._own_listeners.get(prefix, ()))
+        return self.gate.prefix_listeners(prefix)
+
+    # Packets
+
+    @property
+    def source_filter(self) -> SourceFilter | None:
+        """Drops packets of sockets by their source; ``None`` to let all pass. Interfaces of one endpoint share it."""
+        return self.gate.source_filter
+
+    @source_filter.setter
+    def source_filter(self, value: SourceFilter | None) -> None:
+        self.gate.source_filter = value
+
+    @property
+    def trace(self) -> TraceFunction | None:
+        """Called with a ``PacketEvent`` for each packet in and out; ``None``, which costs nothing, calls nothing."""
+        return self.gate.trace
+
+    @trace.setter
+    def trace(self, value: TraceFunction | None) -> None:
+        self.gate.trace = value
 
     def get_drops(self, prefix: bytes | None = None) -> dict[str, int]:
         """How many packets were dropped, by reason (see ``DropCounter``).
@@ -152,61 +218,22 @@ class Endpoint(ABC):
         """
         total = DropCounter(self.drops)
         for listener in self.prefix_listeners(prefix) if prefix is not None else ():
-            total.merge(getattr(listener, "drops", {}))
+            total.merge(listener.drops)
         return dict(total)
 
     def notify_listeners(self, packet: tuple[Address, bytes]) -> None:
-        """Deliver ``packet``, now and in this thread, until all listeners had it or the endpoint is closed.
-
-        A listener that raises is logged and does not keep the packet from the others. A packet for nobody is counted.
-        """
-        data = packet[1]
-        prefix_map = self._prefix_map
-        if len(data) > PREFIX_LENGTH:
-            listeners = prefix_map.get(data[:self.prefixlen])
-            if listeners is None:
-                listeners = self._unclaimed(DropCounter.UNKNOWN_PREFIX)
-        else:
-            listeners = self._listeners_of_short(data)
-        for listener in listeners:
-            if not self.is_open():
-                return
-            if self._prefix_map is not prefix_map and not self._is_wanted(listener, data):
-                continue
-            try:
-                listener.on_packet(packet)
-            except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
-                self._on_listener_error(listener, e)
-
-    def _listeners_of_short(self, data: bytes) -> list[EndpointListener]:
-        # IPv8's own prefix must be followed by a message id; other prefix lengths belong to other protocols.
-        listeners = None if self.prefixlen == PREFIX_LENGTH else self._prefix_map.get(data[:self.prefixlen])
-        return self._unclaimed(DropCounter.SHORT) if listeners is None else listeners
-
-    def _unclaimed(self, reason: str) -> list[EndpointListener]:
-        """The general listeners; none but observers means that nobody wants the packet."""
-        for listener in self._listeners:
-            if not listener.observes_only:
-                break
-        else:
-            self.drops.count(reason)
-        return self._listeners
-
-    def _is_wanted(self, listener: EndpointListener, data: bytes) -> bool:
-        """Whether a listener, which was one, may still be given a packet (spec 03 section 2.2)."""
-        return data[:self.prefixlen] in self._prefix_map or listener in self._listeners
+        """Deliver a packet that a socket brought, if the endpoint is open: see ``Gate.receive``."""
+        if self.is_open():
+            self.gate.receive(packet, SOCKET)
 
     def _deliver_later(self, listener: EndpointListener, packet: tuple[Address, bytes]) -> None:
-        """Deliver now to one listener, if the endpoint is open and the listener may be registered for it."""
-        if self.is_open() and self._is_wanted(listener, packet[1]):
-            try:
-                listener.on_packet(packet)
-            except Exception as e:  # noqa: BLE001 - a caller that delivers to several listeners must reach them all
-                self._on_listener_error(listener, e)
+        """Deliver a packet of a socket to one listener, if the endpoint is open and it may be registered for it."""
+        if self.is_open():
+            self.gate.deliver_to(listener, packet)
 
     def _on_listener_error(self, listener: object, error: Exception) -> None:
-        """Account for what ``listener`` raised: a bug on this side, so its traceback is logged."""
-        self.drops.count(DropCounter.LISTENER_ERROR)
+        """Count and log, with its traceback, what ``listener`` raised: that is a bug on this side."""
+        self.gate.drops.count(DropCounter.LISTENER_ERROR)
         if self._log_budget.take(type(listener).__name__):
             self._logger.error("%s failed to handle a packet", type(listener).__name__, exc_info=error)
 
@@ -249,10 +276,14 @@ class EndpointListener(ABC):
     observes_only: bool = False
     """Whether the listener merely watches: a packet that only observers get still counts as dropped."""
 
+    drops: Mapping[str, int] = MappingProxyType({})
+    """How many packets the listener did not handle, by reason, if it counts them."""
+
     def __init__(self, endpoint: Endpoint, main_thread: bool = True) -> None:
         self._use_main_thread = main_thread
         self.endpoint = endpoint
         self._my_estimated_lan: Address | None = None
+        self._lan_is_guessed = False
         self.my_estimated_wan: Address = self.my_estimated_lan
 
     @property
@@ -267,18 +298,37 @@ class EndpointListener(ABC):
             return ("::1" if self.is_ipv6_listener else "0.0.0.0", 0)  # noqa: S104 - "unknown", not a bind
         if self._my_estimated_lan is None:
             self._my_estimated_lan = self._get_lan_address()
+            self._lan_is_guessed = True
         return self._my_estimated_lan
 
     @my_estimated_lan.setter
     def my_estimated_lan(self, value: Address) -> None:
         self._my_estimated_lan = value
+        self._lan_is_guessed = False
+
+    def _follow_interfaces(self) -> None:
+        """Guess the own address in the local network anew if it was guessed, as the interfaces may have changed.
+
+        The address that others see follows as long as it is the same, which means that nothing translates it.
+        """
+        if not self._lan_is_guessed or self._my_estimated_lan is None or not self.endpoint.is_open():
+            return
+        before, now = self._my_estimated_lan, self._get_lan_address()
+        if now != before:
+            self._my_estimated_lan = now
+            if self.my_estimated_wan == before:
+                self.my_estimated_wan = now
 
     @property
     def is_ipv6_listener(self) -> bool:
         """Whether the endpoint is bound to an IPv6 address or, when closed, would be."""
         if self.endpoint.is_open():
             return self._is_ipv6_address(self.endpoint.get_address()[0])
-        return bool(getattr(self.endpoint, "SOCKET_FAMILY", AF_INET) == AF_INET6)
+        return self.endpoint.SOCKET_FAMILY == AF_INET6
+
+    def accepts_route(self, route: Route) -> bool:  # noqa: ARG002 - for overrides
+        """Whether the listener takes packets of its prefixes that come by ``route``; not asked about sockets."""
+        return True
 
     @abstractmethod
     def on_packet(self, packet: tuple[Address, bytes]) -> None:
@@ -321,7 +371,6 @@ class EndpointListener(ABC):
 def _require_listener(candidate: Any) -> None:
     if not isinstance(candidate, EndpointListener):
         raise IllegalEndpointListenerError(candidate)
-
 
 
 @lru_cache(maxsize=256)

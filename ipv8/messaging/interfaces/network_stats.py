@@ -1,8 +1,11 @@
-"""Counters: traffic per message id (spec 03 section 6.1) and dropped packets per reason."""
+"""Counters: traffic per message id (doc/endpoints.md) and dropped packets per reason."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["DropCounter", "NetworkStat"]
 
@@ -76,6 +79,7 @@ class DropCounter(dict[str, int]):
     # Received, dropped by an endpoint.
     SHORT: Final = "short"  # has no message id behind the prefix
     UNKNOWN_PREFIX: Final = "unknown_prefix"  # nobody listens to it
+    WRONG_ROUTE: Final = "wrong_route"  # came by a route that its overlay does not accept
     BAD_SOURCE: Final = "bad_source"  # a source that cannot be answered: port 0, multicast, broadcast, "this network"
     BANNED: Final = "banned"  # the source is banned (see ``SourceFilter``)
     RATE_LIMITED: Final = "rate_limited"  # the sender is over its budget
@@ -94,6 +98,7 @@ class DropCounter(dict[str, int]):
     SEND_MALFORMED: Final = "send_malformed"  # not an (ip text, port) address or not bytes
     SEND_UNRESOLVED: Final = "send_unresolved"  # a DNS name: endpoints never wait for DNS
     SEND_NO_INTERFACE: Final = "send_no_interface"  # no interface for this kind of address
+    SEND_NO_ROUTE: Final = "send_no_route"  # to the address of a key (2001:20::/28), and no peer carries it there
     SEND_FAILED: Final = "send_failed"  # refused by the operating system: unreachable, too big, not permitted
     SEND_QUEUE_FULL: Final = "send_queue_full"
     SEND_CLOSED: Final = "send_closed"  # the endpoint is not open
@@ -105,7 +110,7 @@ class DropCounter(dict[str, int]):
         """Count ``n`` more packets dropped for ``reason``."""
         self[reason] += n
 
-    def merge(self, other: dict[str, int]) -> None:
+    def merge(self, other: Mapping[str, int]) -> None:
         """Add the counts of ``other``."""
         for reason, n in other.items():
             self[reason] += n

@@ -1,4 +1,4 @@
-"""Counts the traffic of overlays per message id (spec 03 section 6.2)."""
+"""Counts the traffic of overlays per message id (doc/endpoints.md)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ... import clock
 from .endpoint import Endpoint, EndpointListener
-from .network_stats import NetworkStat
+from .network_stats import DropCounter, NetworkStat
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from ..address import Address
+    from .gate import Gate
+    from .routes import Route
 
 __all__ = ["IDS_DEPRECATED", "IDS_INTRODUCTION", "IDS_PUNCTURE", "StatisticsEndpoint"]
 
@@ -26,15 +28,19 @@ _ID_AT = 22
 
 
 class StatisticsEndpoint(EndpointListener, Endpoint):
-    """Stands for another endpoint, and counts what the overlays it is enabled for send and receive.
+    """Wraps another endpoint, and counts what the overlays for which it is enabled send and receive.
 
     :param endpoint: the endpoint that does the work; attributes that are not here are taken from it.
     """
 
+    IDS_INTRODUCTION = IDS_INTRODUCTION
+    IDS_PUNCTURE = IDS_PUNCTURE
+    IDS_DEPRECATED = IDS_DEPRECATED
+
     observes_only = True
 
     def __init__(self, endpoint: Endpoint) -> None:
-        # Endpoint's own constructor is not called: all listeners, and the counters of drops, are the other endpoint's.
+        # Endpoint's own constructor is not called: the gate, the routes and the drop counters are the other endpoint's.
         EndpointListener.__init__(self, endpoint)
         self._logger = logging.getLogger(type(self).__name__)
         self.statistics: dict[bytes, dict[int, NetworkStat]] = {}
@@ -66,6 +72,56 @@ class StatisticsEndpoint(EndpointListener, Endpoint):
     def prefix_listeners(self, prefix: bytes) -> list[EndpointListener]:
         """The listeners registered for ``prefix``, without the general ones."""
         return self.endpoint.prefix_listeners(prefix)
+
+    def _own_gate(self) -> Gate:
+        return self.endpoint._own_gate()
+
+    def accept_routes(self, prefix: bytes, routes: Route, base_routes: Route | None = None) -> None:
+        """Deliver packets of the other endpoint with ``prefix`` only if they come by one of ``routes``."""
+        self.endpoint.accept_routes(prefix, routes, base_routes)
+
+    def set_anonymity(self, prefix: bytes, enable: bool) -> bool | None:
+        """Have the other endpoint send packets through tunnels, or no longer; ``False`` if it has no tunnels."""
+        return self.endpoint.set_anonymity(prefix, enable)
+
+    @property
+    def mapped_address(self) -> Address | None:
+        """The other endpoint's."""
+        return self.endpoint.mapped_address
+
+    @mapped_address.setter
+    def mapped_address(self, value: Address | None) -> None:
+        self.endpoint.mapped_address = value
+
+    @property
+    def SOCKET_FAMILY(self) -> int | None:  # type: ignore[override]  # noqa: N802 - a name of the ecosystem
+        """The other endpoint's."""
+        return self.endpoint.SOCKET_FAMILY
+
+    @property
+    def keeps_ways_open(self) -> bool:  # type: ignore[override]  # others assign it
+        """Whether peers behind the other endpoint are asked for signs of life."""
+        return self.endpoint.keeps_ways_open
+
+    @property
+    def interfaces(self) -> Mapping[str, Endpoint]:  # type: ignore[override]  # others assign it
+        """The other endpoint's."""
+        return self.endpoint.interfaces
+
+    @property
+    def bytes_up(self) -> int:  # type: ignore[override]  # others assign it
+        """The other endpoint's."""
+        return self.endpoint.bytes_up
+
+    @property
+    def bytes_down(self) -> int:  # type: ignore[override]  # others assign it
+        """The other endpoint's."""
+        return self.endpoint.bytes_down
+
+    @property
+    def drops(self) -> DropCounter:  # type: ignore[override]  # others assign it
+        """The other endpoint's."""
+        return self.endpoint.drops
 
     def notify_listeners(self, packet: tuple[Address, bytes]) -> None:
         """Deliver ``packet`` to all listeners, among them this one."""
@@ -185,8 +241,8 @@ class StatisticsEndpoint(EndpointListener, Endpoint):
     def is_excluded(self, identifier: int, include_introduction: bool, include_puncture: bool,
                     include_deprecated: bool) -> bool:
         """Whether a message id belongs to a group whose flag is not set."""
-        groups = ((IDS_INTRODUCTION, include_introduction), (IDS_PUNCTURE, include_puncture),
-                  (IDS_DEPRECATED, include_deprecated))
+        groups = ((self.IDS_INTRODUCTION, include_introduction), (self.IDS_PUNCTURE, include_puncture),
+                  (self.IDS_DEPRECATED, include_deprecated))
         return any(identifier in ids and not included for ids, included in groups)
 
 

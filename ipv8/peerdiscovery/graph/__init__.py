@@ -1,1 +1,1 @@
-"""The tables of which a view of the network is made: plain data structures, without a network."""
+"""The parts of a network view: plain data structures that know nothing of sockets and event loops."""

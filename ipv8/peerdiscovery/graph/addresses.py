@@ -1,37 +1,39 @@
-"""Known addresses: who told about them, for which service, and which of them are walkable."""
+"""Known addresses: who told about each, for which service, and which of them are walkable."""
 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ...limits import BoundedDict
 from ...messaging.address import UDPv4Address, UDPv4LANAddress
 from .containers import ObservedDict
 from .walkable import WalkableAddresses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Collection, Iterable
 
     from ...messaging.address import Address
+    from ...peer import Peer
 
 __all__ = ["NOT_INTRODUCED", "AddressBook", "WalkableAddress"]
 
-#: Known addresses. Beyond that the oldest ones that no verified peer uses are forgotten, down to the reserve.
+#: Known addresses. Beyond that the oldest ones that no verified peer has are evicted, down to the reserve.
 MAX_ADDRESSES = 5000
-#: How many unused addresses are kept even if verified peers alone have more addresses than MAX_ADDRESSES.
+#: How many addresses that no verified peer has are kept even if the verified peers have more than MAX_ADDRESSES.
 RESERVED_ADDRESSES = 500
-#: Addresses from one introducer. With more of them its own oldest unused ones are forgotten for a new one.
+#: Addresses from one introducer. Beyond that its own oldest ones that no verified peer has are evicted.
 MAX_INTRODUCTIONS = 1000
-#: Services whose walkable addresses are kept up to date; beyond that the first one is found anew when asked for.
+#: Services whose walkable addresses are kept up to date. The oldest is evicted; it is searched anew when asked for.
 MAX_TRACKED_SERVICES = 128
 
 
 class WalkableAddress(NamedTuple):
     """What is known about an address.
 
-    ``introduced_by`` is the serialized public key of who told about it, empty if nobody did. ``services`` is the one
-    service it was told for, if any. ``new_style`` tells whether new-style discovery messages are understood there.
+    ``introduced_by`` is the serialized public key of the peer that told about it, empty if there is none. ``services``
+    is the one service that it was told for, if any. ``new_style`` is whether new-style discovery messages are
+    understood there.
     """
 
     introduced_by: bytes
@@ -43,40 +45,40 @@ NOT_INTRODUCED = WalkableAddress(b"", None, False)
 
 
 class _Records(ObservedDict["Address", WalkableAddress]):
-    """The records of an address book; whatever is written here is indexed."""
+    """The records of an address book; every edit updates its indexes."""
 
     __slots__ = ("_book",)
 
-    def __init__(self, book: AddressBook, lock: AbstractContextManager[Any]) -> None:
-        super().__init__(lock)
+    def __init__(self, book: AddressBook) -> None:
+        super().__init__()
         self._book = book
 
-    def _gained(self, key: Address, value: WalkableAddress) -> None:
+    def item_added(self, key: Address, value: WalkableAddress) -> None:
         self._book._index(key, value)
 
-    def _lost(self, key: Address, value: WalkableAddress) -> None:
-        self._book._drop(key, value)
+    def item_removed(self, key: Address, value: WalkableAddress) -> None:
+        self._book._unindex(key, value)
 
 
 class AddressBook:
     """The records of all known addresses, indexed by introducer and by service.
 
-    ``records`` may be edited by everybody; the methods go past its locks and notices, since their caller has the lock.
+    Programs may edit ``records`` directly.
 
-    :param services_per_peer: the services of each peer, verified or not, by serialized public key; read, not changed.
-    :param addresses_in_use: gives all addresses of the verified peers of a service, once for each peer that has one.
-    :param lock: what everybody holds who changes something, or asks for more than the walkable addresses.
+    :param services_of: returns the services of the peer with a serialized public key, whether verified or not.
+    :param peers_of: returns the verified peers that offer a service.
+    :param addresses_of: returns the addresses of a verified peer.
     """
 
-    def __init__(self, services_per_peer: Mapping[bytes, AbstractSet[bytes]],
-                 addresses_in_use: Callable[[bytes], Iterable[Address]], lock: AbstractContextManager[Any]) -> None:
-        self.records = _Records(self, lock)
-        #: The addresses that no verified peer uses, the least recently introduced first.
-        self.unused = WalkableAddresses(lock)
-        self._lock = lock
-        self._services_per_peer = services_per_peer
-        self._addresses_in_use = addresses_in_use
-        self._tracked: dict[bytes, WalkableAddresses] = {}
+    def __init__(self, services_of: Callable[[bytes], Collection[bytes]], peers_of: Callable[[bytes], Iterable[Peer]],
+                 addresses_of: Callable[[Peer], Iterable[Address]]) -> None:
+        self.records = _Records(self)
+        #: The addresses that no verified peer has, the least recently introduced first.
+        self.unused = WalkableAddresses()
+        self._services_of = services_of
+        self._peers_of = peers_of
+        self._addresses_of = addresses_of
+        self._tracked: BoundedDict[bytes, WalkableAddresses] = BoundedDict(MAX_TRACKED_SERVICES)
         self._introduced: dict[bytes, dict[Address, None]] = {}
         self._listed: dict[bytes, list[Address]] = {}
 
@@ -88,24 +90,28 @@ class AddressBook:
         dict.__setitem__(self.records, address, record)
         self._index(address, record)
 
-    def trim(self) -> None:
-        """Make room: to be called when addresses came out of use."""
-        while len(self.records) > MAX_ADDRESSES and len(self.unused.free) > RESERVED_ADDRESSES:
-            self.forget(next(iter(self.unused.free)))
-
     def forget(self, address: Address) -> None:
         """Remove the record of ``address`` if there is one."""
         record: WalkableAddress | None = dict.pop(self.records, address, None)
         if record is not None:
-            self._drop(address, record)
+            self._unindex(address, record)
+
+    def forget_service(self, service: bytes) -> None:
+        """Remove the records of the addresses that were told for ``service``, and do not track it any more."""
+        for address in [address for address, record in self.records.items() if record.services == service]:
+            self.forget(address)
+        self._tracked.pop(service, None)
 
     def introductions(self, key: bytes) -> list[Address]:
-        """The addresses that the peer with ``key`` told about, the oldest first; a live list."""
+        """The addresses that the peer with ``key`` told about, the oldest first.
+
+        Later ones are appended to the list.
+        """
         introduced = self._introduced.get(key)
         if introduced is None:
             return []
         listed = self._listed.get(key)
-        # Another length shows that a caller took something out of the list, or put something into it.
+        # A different length shows that a caller has edited the list.
         if listed is None or len(listed) != len(introduced):
             listed = self._listed[key] = list(introduced)
         return listed
@@ -114,12 +120,10 @@ class AddressBook:
         """The walkable addresses of ``service``, which are kept up to date from now on."""
         return self._tracked.get(service) or self._track(service)
 
-    def used_for(self, services: Iterable[bytes]) -> list[WalkableAddresses]:
-        """Everything that keeps account of the addresses of a verified peer with ``services``."""
-        return [self.unused, *[self._tracked[service] for service in services if service in self._tracked]]
+    # What happens to verified peers and services
 
     def start_service(self, key: bytes, service: bytes) -> None:
-        """The peer with ``key`` offers ``service`` now, so what it introduced leads there."""
+        """The peer with ``key`` offers ``service`` now, so the addresses that it introduced lead there."""
         walkable = self._tracked.get(service)
         if walkable is not None:
             for address in self._introduced.get(key, ()):
@@ -133,43 +137,53 @@ class AddressBook:
                 if self.records[address].services != service:
                     walkable.withdraw(address)
 
-    def start_use(self, service: bytes, addresses: Iterable[Address]) -> None:
-        """A verified peer with these addresses offers ``service`` now."""
+    def start_use(self, peer: Peer, service: bytes) -> None:
+        """The verified ``peer`` offers ``service`` now."""
         walkable = self._tracked.get(service)
         if walkable is not None:
-            for address in addresses:
+            for address in self._addresses_of(peer):
                 walkable.take(address)
 
-    def stop_use(self, service: bytes, addresses: Iterable[Address]) -> None:
-        """A verified peer with these addresses does not offer ``service`` any more."""
+    def stop_use(self, peer: Peer, service: bytes) -> None:
+        """The verified ``peer`` does not offer ``service`` any more."""
         walkable = self._tracked.get(service)
         if walkable is not None:
-            for address in addresses:
+            for address in self._addresses_of(peer):
                 walkable.release(address)
 
-    def _leads_to(self, record: WalkableAddress, service: bytes) -> bool:
-        return record.services == service or service in self._services_per_peer.get(record.introduced_by, ())
+    def move(self, peer: Peer, old: Collection[Address], new: Collection[Address]) -> None:
+        """The verified ``peer`` has lost the ``old`` addresses and got the ``new`` ones."""
+        self.unused.replace(old, new)
+        for service in self._services_of(peer.key_bin):
+            walkable = self._tracked.get(service)
+            if walkable is not None:
+                walkable.replace(old, new)
+        if old:
+            self._trim()
+
+    # Upkeep
+
+    def _trim(self) -> None:
+        while len(self.records) > MAX_ADDRESSES and len(self.unused.free) > RESERVED_ADDRESSES:
+            self.forget(next(iter(self.unused.free)))
 
     def _track(self, service: bytes) -> WalkableAddresses:
-        with self._lock:
-            walkable = self._tracked.get(service)
-            if walkable is None:
-                walkable = WalkableAddresses(self._lock)
-                for address, record in self.records.items():
-                    if self._leads_to(record, service):
-                        walkable.offer(address)
-                for address in self._addresses_in_use(service):
-                    walkable.take(address)
-                if len(self._tracked) >= MAX_TRACKED_SERVICES:
-                    del self._tracked[next(iter(self._tracked))]
-                self._tracked[service] = walkable
-            return walkable
+        walkable = WalkableAddresses()
+        for address, record in self.records.items():
+            if record.services == service or service in self._services_of(record.introduced_by):
+                walkable.offer(address)
+        for peer in self._peers_of(service):
+            for address in self._addresses_of(peer):
+                walkable.take(address)
+        self._tracked[service] = walkable
+        return walkable
 
     def _index(self, address: Address, record: WalkableAddress) -> None:
-        """Take notice of a new record, and make room for it."""
+        """Put a new record into the indexes, and make room for it."""
         self.unused.offer(address)
+        services = self._services_of(record.introduced_by)
         for service, walkable in self._tracked.items():
-            if self._leads_to(record, service):
+            if record.services == service or service in services:
                 walkable.offer(address)
         if record.introduced_by:
             introduced = self._introduced.setdefault(record.introduced_by, {})
@@ -181,10 +195,10 @@ class AddressBook:
                 unused = (other for other in introduced if other in self.unused.free)
                 for oldest in list(islice(unused, excess)):
                     self.forget(oldest)
-        self.trim()
+        self._trim()
 
-    def _drop(self, address: Address, record: WalkableAddress) -> None:
-        """Take notice of a record that is not there any more."""
+    def _unindex(self, address: Address, record: WalkableAddress) -> None:
+        """Take a removed record out of the indexes."""
         self.unused.withdraw(address)
         for walkable in self._tracked.values():
             walkable.withdraw(address)

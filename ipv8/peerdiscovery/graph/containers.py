@@ -1,4 +1,4 @@
-"""Built-in containers with one property more, for attributes that programs write to directly."""
+"""Built-in containers with one more property each, for attributes that programs edit directly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Set as AbstractSet
-    from contextlib import AbstractContextManager
 
 __all__ = ["ObservedDict", "ObservedSet", "UniqueList"]
 
@@ -16,9 +15,9 @@ V = TypeVar("V")
 
 
 class UniqueList(list[T]):
-    """A list of hashable items without duplicates, whose ``in`` does not depend on its length.
+    """A list of hashable items without duplicates, in which ``in`` takes the same time however long the list is.
 
-    What is in the list already is silently not added again.
+    An item that is in the list is silently not added again.
     """
 
     __slots__ = ("_present",)
@@ -93,83 +92,73 @@ class UniqueList(list[T]):
 
 
 class ObservedSet(set[T]):
-    """A set that tells its subclass which items came and which went, one by one, whatever method was used.
+    """A set that calls :meth:`item_added` and :meth:`item_removed` for each change, whichever method makes it.
 
-    :param lock: held, each time, until the subclass has taken notice; it must be reentrant.
+    Subclasses define these two. They are called after the change.
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ()
 
-    def __init__(self, lock: AbstractContextManager[Any]) -> None:
-        super().__init__()
-        self._lock = lock
-
-    def _gained(self, item: T) -> None:
-        """Take notice of ``item``, which is in the set now."""
+    def item_added(self, item: T) -> None:
+        """Called when ``item`` has been added."""
         raise NotImplementedError
 
-    def _lost(self, item: T) -> None:
-        """Take notice of ``item``, which is not in the set any more."""
+    def item_removed(self, item: T) -> None:
+        """Called when ``item`` has been removed."""
         raise NotImplementedError
 
     def add(self, item: T) -> None:
-        """Put ``item`` into the set."""
-        with self._lock:
-            if item not in self:
-                super().add(item)
-                self._gained(item)
+        """Add ``item``."""
+        if item not in self:
+            super().add(item)
+            self.item_added(item)
 
     def discard(self, item: T) -> None:  # type: ignore[override]  # as strict as add
-        """Take ``item`` out of the set if it is there."""
-        with self._lock:
-            size = len(self)
-            super().discard(item)
-            if len(self) != size:
-                self._lost(item)
+        """Remove ``item`` if it is present."""
+        size = len(self)
+        super().discard(item)
+        if len(self) != size:
+            self.item_removed(item)
 
     def remove(self, item: T) -> None:
-        """Take ``item`` out of the set; ``KeyError`` if it is absent."""
-        with self._lock:
-            super().remove(item)
-            self._lost(item)
+        """Remove ``item``; ``KeyError`` if it is absent."""
+        super().remove(item)
+        self.item_removed(item)
 
     def pop(self) -> T:
-        """Take any item out of the set and return it; ``KeyError`` when there is none."""
-        with self._lock:
-            item = super().pop()
-            self._lost(item)
-            return item
+        """Remove and return any item; ``KeyError`` if the set is empty."""
+        item = super().pop()
+        self.item_removed(item)
+        return item
 
     def clear(self) -> None:
-        """Take all items out."""
-        with self._lock:
-            self.difference_update(tuple(self))
+        """Remove all items."""
+        self.difference_update(tuple(self))
 
     def replace(self, items: Iterable[T]) -> None:
-        """Let exactly ``items`` be in the set, as if it was cleared and they were added."""
+        """Remove all items, then add ``items``."""
         new = tuple(items)
-        with self._lock:
-            self.clear()
-            self.update(new)
+        self.clear()
+        self.update(new)
 
     def update(self, *others: Iterable[T]) -> None:
-        """Put the items of all ``others`` into the set."""
+        """Add the items of all ``others``."""
         for other in others:
             for item in tuple(other):
                 self.add(item)
 
     def difference_update(self, *others: Iterable[Any]) -> None:
-        """Take the items of all ``others`` out of the set."""
+        """Remove the items of all ``others``."""
         for other in others:
             for item in tuple(other):
                 self.discard(item)
 
     def intersection_update(self, *others: Iterable[Any]) -> None:
-        """Keep what is in all ``others`` too."""
+        """Keep the items that are in all ``others`` too."""
         self.difference_update(self - self.intersection(*others))
 
     def symmetric_difference_update(self, other: Iterable[T]) -> None:
-        """Keep what is in one of the two sets only."""
+        """Keep the items that are in one of the two sets only."""
         toggled = frozenset(other)
         common = self & toggled
         self.difference_update(common)
@@ -196,79 +185,67 @@ class ObservedSet(set[T]):
 
 
 class ObservedDict(dict[K, V]):
-    """A dictionary that tells its subclass which items came and which went, one by one, whatever method was used.
+    """A dictionary that calls :meth:`item_added` and :meth:`item_removed` for each change, whichever method makes it.
 
-    What gets a new value is an item that goes and one that comes, so it becomes the last one.
-
-    :param lock: held, each time, until the subclass has taken notice; it must be reentrant.
+    Subclasses define these two. They are called after the change. A key that gets another value is removed and added
+    again, so it becomes the last one.
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ()
 
-    def __init__(self, lock: AbstractContextManager[Any]) -> None:
-        super().__init__()
-        self._lock = lock
-
-    def _gained(self, key: K, value: V) -> None:
-        """Take notice of ``key``, which has ``value`` now."""
+    def item_added(self, key: K, value: V) -> None:
+        """Called when ``key`` has been added with ``value``."""
         raise NotImplementedError
 
-    def _lost(self, key: K, value: V) -> None:
-        """Take notice of ``key``, which had ``value`` and is absent now."""
+    def item_removed(self, key: K, value: V) -> None:
+        """Called when ``key``, which had ``value``, has been removed."""
         raise NotImplementedError
 
     def __setitem__(self, key: K, value: V) -> None:
-        with self._lock:
-            if key in self:
-                del self[key]
-            super().__setitem__(key, value)
-            self._gained(key, value)
+        if key in self:
+            del self[key]
+        super().__setitem__(key, value)
+        self.item_added(key, value)
 
     def __delitem__(self, key: K) -> None:
         self.pop(key)
 
     def pop(self, key: K, *default: Any) -> Any:
         """Remove ``key`` and return its value; if it is absent return ``default`` or else raise ``KeyError``."""
-        with self._lock:
-            if default and key not in self:
-                return default[0]
-            value = super().pop(key)
-            self._lost(key, value)
-            return value
+        if default and key not in self:
+            return default[0]
+        value = super().pop(key)
+        self.item_removed(key, value)
+        return value
 
     def popitem(self) -> tuple[K, V]:
-        """Remove and return the last item; ``KeyError`` when there is none."""
-        with self._lock:
-            key, value = super().popitem()
-            self._lost(key, value)
-            return key, value
+        """Remove and return the last item; ``KeyError`` if the dictionary is empty."""
+        key, value = super().popitem()
+        self.item_removed(key, value)
+        return key, value
 
     def clear(self) -> None:
         """Remove all items."""
-        with self._lock:
-            while self:
-                self.popitem()
+        while self:
+            self.popitem()
 
     def setdefault(self, key: K, default: V) -> V:
-        """The value of ``key``, which becomes ``default`` if there is none."""
-        with self._lock:
-            if key not in self:
-                self[key] = default
-            return self[key]
+        """The value of ``key``, set to ``default`` first if it is absent."""
+        if key not in self:
+            self[key] = default
+        return self[key]
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """Take over the items of a mapping, or pairs, and the keywords."""
+        """Set the items of a mapping, or pairs, and the keywords."""
         new: dict[K, V] = dict(*args, **kwargs)
-        with self._lock:
-            for key, value in new.items():
-                self[key] = value
+        for key, value in new.items():
+            self[key] = value
 
     def replace(self, items: Any) -> None:
-        """Let exactly the items of a mapping, or pairs, be in the dictionary."""
+        """Remove all items, then set those of a mapping, or pairs."""
         new: dict[K, V] = dict(items)
-        with self._lock:
-            self.clear()
-            self.update(new)
+        self.clear()
+        self.update(new)
 
     def __ior__(self, other: Any) -> ObservedDict[K, V]:  # type: ignore[override,misc]  # stays observed
         self.update(other)

@@ -1,11 +1,11 @@
-"""Which addresses are worth a walk: kept up to date change by change, so that asking costs no search."""
+"""The addresses that are worth a walk, kept up to date change by change, so that nothing is searched when asked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable
 
     from ...messaging.address import Address
 
@@ -13,23 +13,21 @@ __all__ = ["WalkableAddresses"]
 
 
 class WalkableAddresses:
-    """The known addresses of one service that none of its verified peers uses.
+    """The known addresses that lead to one service and that no verified peer of that service has.
 
-    An address is *offered* when it becomes known to lead to the service and *withdrawn* when it does not any more; it
-    is *taken* once for each verified peer that comes to use it and *released* once for each that stops.
-
-    :param lock: what everybody holds who changes something.
+    An address is *offered* when it becomes known that it leads to the service, and *withdrawn* when that ends. It is
+    *taken* once for each verified peer that begins to have it, and *released* once for each that stops.
     """
 
-    __slots__ = ("_listed", "_lock", "_offered", "_takers", "free")
+    __slots__ = ("_listed", "_offered", "_takers", "free")
 
-    def __init__(self, lock: AbstractContextManager[Any]) -> None:
-        self._lock = lock
-        # Equal addresses can have different classes, and the class decides how to contact one: the offered one counts.
+    def __init__(self) -> None:
+        # Equal addresses can have different classes, and the class decides how they are contacted: the one offered
+        # counts.
         self._offered: dict[Address, Address] = {}
         self._takers: dict[Address, int] = {}
         self._listed: list[Address] | None = None
-        #: What is offered and not taken, the newest at the end.
+        #: The addresses that are offered and not taken, the newest at the end.
         self.free: dict[Address, None] = {}
 
     def offer(self, address: Address) -> None:
@@ -41,7 +39,7 @@ class WalkableAddresses:
                 self._listed = None
 
     def refresh(self, address: Address) -> None:
-        """Make ``address`` the newest one if it is free; lists that were made before keep their order."""
+        """Make ``address`` the newest one if it is free; a list that was made before keeps its order."""
         if address in self.free:
             del self.free[address]
             self.free[self._offered[address]] = None
@@ -53,14 +51,14 @@ class WalkableAddresses:
             self._listed = None
 
     def take(self, address: Address) -> None:
-        """One more verified peer uses ``address``."""
+        """One more verified peer has ``address``."""
         self._takers[address] = self._takers.get(address, 0) + 1
         if address in self.free:
             del self.free[address]
             self._listed = None
 
     def release(self, address: Address) -> None:
-        """One verified peer less uses ``address``."""
+        """One verified peer less has ``address``."""
         takers = self._takers.pop(address) - 1
         if takers:
             self._takers[address] = takers
@@ -68,11 +66,17 @@ class WalkableAddresses:
             self.free[self._offered[address]] = None
             self._listed = None
 
+    def replace(self, old: Iterable[Address], new: Iterable[Address]) -> None:
+        """A verified peer has lost the ``old`` addresses and got the ``new`` ones."""
+        for address in old:
+            self.release(address)
+        for address in new:
+            self.take(address)
+
     def to_list(self) -> list[Address]:
         """The free addresses, the oldest first; the same list until something changes."""
         listed = self._listed
-        # Another length shows that a caller, or a change under way, took something out or put something in.
+        # A different length shows that a caller has edited the list.
         if listed is None or len(listed) != len(self.free):
-            with self._lock:
-                listed = self._listed = list(self.free)
+            listed = self._listed = list(self.free)
         return listed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ... import entropy
 from ...dht import DHTError
 from ...dht.community import DHTCommunity
-from ...dht.routing import Node as DHTNode, calc_node_id, distance
+from ...dht.routing import Node as DHTNode, RoutingTable, calc_node_id, distance
 from ...dht.storage import Storage
 from ..simulation.node import Node
 
@@ -30,12 +30,12 @@ __all__ = ["Cost", "PoisonCommunity", "Swarm", "SybilCommunity", "addresses_near
 
 GET_ACQUAINTED_SECONDS = 6.0
 AFTERMATH_SECONDS = 0.3
-"""What happens so soon after an operation is still due to it."""
+"""Packets that are sent so soon after an operation are counted for it."""
 
 
 @dataclass
 class Cost:
-    """What an operation took, in virtual seconds and packets of all nodes, and what came of it."""
+    """What an operation took, in virtual seconds and packets of all nodes, and its result."""
 
     seconds: float
     packets: int
@@ -59,25 +59,39 @@ class PoisonCommunity(DHTCommunity):
         return _JunkStorage()
 
 
+class _LyingTable(RoutingTable):
+    """Names the accomplices of a node as the nodes nearest to every id."""
+
+    def closest_nodes(self, node_id: bytes, max_nodes: int = 8,
+                      exclude_node: DHTNode | None = None) -> list[DHTNode]:  # noqa: ARG002 - lies to everybody
+        """The nearest accomplices."""
+        return sorted(SybilCommunity.accomplices, key=lambda node: node.distance(node_id))[:max_nodes]
+
+
 class SybilCommunity(DHTCommunity):
-    """A node that keeps nothing and tells about its accomplices only."""
+    """A node that stores nothing and tells of its accomplices only."""
 
     accomplices: Sequence[DHTNode] = ()
 
-    def add_value(self, *_: Any, **__: Any) -> None:
+    def add_value(self, key: bytes, value: bytes, storage: Storage,
+                  max_age: float = 0.0) -> None:
         """Do nothing."""
 
-    def _nodes_to_tell(self, peer: Peer, target: bytes) -> list[DHTNode]:  # noqa: ARG002 - lies to everybody
-        return sorted(self.accomplices, key=lambda node: node.distance(target))[:8]
+    def get_routing_table(self, node: Peer) -> RoutingTable:
+        """A table that lies."""
+        family = self.get_address_class(node)
+        if family not in self.routing_tables:
+            self.routing_tables[family] = _LyingTable(self.get_my_node_id(node))
+        return self.routing_tables[family]
 
 
 class Swarm:
     """Nodes that each know some others.
 
-    :param simulation: where they live.
-    :param count: how many there are.
-    :param acquaintances: how many others each is told about; these are pinged.
-    :param hostile: how many of them are of ``hostile_class``.
+    :param simulation: the simulation that they are part of.
+    :param count: the number of nodes.
+    :param acquaintances: the number of others that each is told of, and pings.
+    :param hostile: the number of nodes that are of ``hostile_class``.
     """
 
     def __init__(self, simulation: Simulation, count: int, acquaintances: int = 20, hostile: int = 0,
@@ -104,7 +118,7 @@ class Swarm:
         node.my_peer.address = node.address
 
     def acquaint(self, node: Node, other: Node) -> None:
-        """Tell ``node`` about ``other``."""
+        """Tell ``node`` of ``other``."""
         self.wait_for(self._acquaint(node, other))
 
     async def _acquaint(self, node: Node, other: Node) -> None:
@@ -125,7 +139,7 @@ class Swarm:
         return entropy.sample([node for node in self.nodes if node.running], count)
 
     def kill(self, share: float) -> None:
-        """Let a share of the honest nodes vanish without a word."""
+        """Stop a share of the honest nodes; they send nothing more."""
         for node in self.pick(int(share * len(self.nodes))):
             self.simulation.crash(node)
 
@@ -156,7 +170,7 @@ class Swarm:
         return sorted(running, key=lambda node: distance(calc_node_id(node.address, node.my_peer.mid), key))[:count]
 
     def besiege(self, key: bytes, ips: Sequence[str], sybils_per_ip: int) -> None:
-        """Add sybils at the given addresses, which should be near to ``key``, and have honest nodes hear of them."""
+        """Add sybils at the given addresses, which should be near to ``key``, and make honest nodes know them."""
         first = len(self.hostile)
         for ip in ips:
             host = self.simulation.add_host(ipv4=ip)

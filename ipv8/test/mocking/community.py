@@ -1,4 +1,4 @@
-"""An overlay that brings its own node (spec 06 section 6)."""
+"""An overlay that makes its own endpoint, key and network (doc/testing.md)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MockCommunity(DiscoveryCommunity):
 
     Subclasses may define another ``community_id``.
 
-    :param settings: is accepted because other overlays have it, and ignored.
+    :param settings: ignored; other overlays have this argument.
     """
 
     def __init__(self, settings: Settings = DEFAULT_COMMUNITY_SETTINGS) -> None:  # noqa: ARG002 - see the docstring

@@ -1,4 +1,4 @@
-"""A discovery strategy that lets a test decide when peers meet (spec 06 section 6)."""
+"""A discovery strategy that lets a test decide when peers meet (doc/testing.md)."""
 
 from __future__ import annotations
 

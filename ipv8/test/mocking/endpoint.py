@@ -1,16 +1,16 @@
-"""Endpoints that exchange packets inside one process (spec 03 section 8)."""
+"""Endpoints that exchange packets inside one process (doc/testing.md)."""
 
 from __future__ import annotations
 
-import asyncio
 import os
+from asyncio import ensure_future, get_running_loop
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import entropy
-from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.address import UDPv4Address, UDPv6Address
 from ...messaging.interfaces.endpoint import Endpoint, EndpointListener
 from ...messaging.interfaces.network_stats import DropCounter
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 __all__ = [
     "AddressTester",
     "AutoMockEndpoint",
-    "Link",
     "MockEndpoint",
     "MockEndpointListener",
-    "Nat",
+    "MockLink",
+    "MockNAT",
     "crash_event_loop",
     "internet",
 ]
 
 internet: dict[Address, MockEndpoint] = {}
-"""Everything that packets can be sent to; closed endpoints stay in it."""
+"""All endpoints by address; closed ones stay in it."""
 
 
 async def crash_event_loop(forwarded_exception: BaseException) -> None:
-    """Raise the argument, so that the event loop's exception handler gets it when this runs as a task."""
+    """Raise the argument, so that the event loop's exception handler is called with it when this runs as a task."""
     raise forwarded_exception
 
 
 @dataclass
-class Link:
+class MockLink:
     """How packets that an endpoint sends travel; chance is drawn from ``ipv8.entropy``.
 
     :param loss: the probability that a packet is lost.
@@ -59,10 +59,10 @@ class Link:
         self.trace.append((source, destination, packet))
         if self.loss and entropy.random() < self.loss:
             return
-        asyncio.get_running_loop().call_later(self.latency + self.jitter * entropy.random(), arrive)
+        get_running_loop().call_later(self.latency + self.jitter * entropy.random(), arrive)
 
 
-class Nat(Enum):
+class MockNAT(Enum):
     """Which packets an address translator lets in, by the terms of RFC 4787 section 5."""
 
     ADDRESS_RESTRICTED = "from IP addresses that something was sent to"
@@ -77,14 +77,14 @@ class MockEndpoint(Endpoint):
     :param wan_address: the address on the Internet, which all packets come from.
 
     What a listener raises goes to the event loop's exception handler, or to the caller if no loop runs, so that it
-    fails the test. ``link`` and ``nat``,
-    of the instance or the class, make the network less than perfect.
+    fails the test. ``link`` and ``nat``, of the instance or the class, add loss, delay and address translation.
     """
 
     SEND_INET_EXCEPTION_TO_LOOP = True
+    keeps_ways_open = False
 
-    link: Link | None = None
-    nat: Nat | None = None
+    link: MockLink | None = None
+    nat: MockNAT | None = None
 
     def __init__(self, lan_address: Address, wan_address: Address) -> None:
         super().__init__()
@@ -117,38 +117,39 @@ class MockEndpoint(Endpoint):
     def send(self, socket_address: Address, packet: bytes) -> None:
         """Deliver ``packet`` to the endpoint with this address in a later round of the running event loop.
 
-        It is lost if there is none at this port of a host that has others, which peers behind a NAT may be looked for.
+        It is lost if the host has no endpoint at this port: peers behind a NAT are looked for at other ports, too.
 
         :raises AssertionError: if there is no such host, in the event loop as well if ``SEND_INET_EXCEPTION_TO_LOOP``.
         """
         if not self._open:
             self.drops.count(DropCounter.SEND_CLOSED)
             return
-        target = internet.get(socket_address)
-        if isinstance(socket_address, RelayedAddress):
-            socket_address.carry(packet)
+        kind = type(socket_address)
+        if kind in self.routes:
+            self.routes[kind](socket_address, packet)
             return
+        target = internet.get(socket_address)
         if target is None:
             if any(address[0] == socket_address[0] for address in internet):
-                self.drops.count(DropCounter.SEND_FAILED)  # the host is there, and nobody listens at this port
+                self.drops.count(DropCounter.SEND_FAILED)
                 return
             error = AssertionError(f"nothing in this process has the address {socket_address}")
             if self.SEND_INET_EXCEPTION_TO_LOOP:
-                asyncio.ensure_future(crash_event_loop(error))  # noqa: RUF006 - its end is reported because nobody has it
+                ensure_future(crash_event_loop(error))  # noqa: RUF006 - its end is reported because nobody has it
             raise error
         self.bytes_up += len(packet)
         source = self.wan_address if self.nat is None else self._map(socket_address)
         if self.link is None and target.nat is None:
-            asyncio.get_running_loop().call_soon(target.notify_listeners, (source, packet))
+            get_running_loop().call_soon(target.notify_listeners, (source, packet))
         else:
-            (self.link or Link()).carry(source, socket_address, packet,
-                                        lambda: target._enter(source, socket_address, packet))
+            (self.link or MockLink()).carry(source, socket_address, packet,
+                                            lambda: target._enter(source, socket_address, packet))
 
     def _map(self, destination: Address) -> Address:
         """The source address that ``destination`` sees; from now on the translator lets its answers in."""
         if destination not in self._mappings:
             source = self.wan_address
-            if self.nat is Nat.SYMMETRIC:
+            if self.nat is MockNAT.SYMMETRIC:
                 kind = UDPv6Address if isinstance(source, UDPv6Address) else UDPv4Address
                 while source in internet:
                     source = kind(self.wan_address[0], entropy.randint(1024, 65535))
@@ -158,7 +159,7 @@ class MockEndpoint(Endpoint):
 
     def _enter(self, source: Address, destination: Address, packet: bytes) -> None:
         """Deliver what arrives at ``destination``, if the translator lets it in."""
-        if self.nat is Nat.ADDRESS_RESTRICTED:
+        if self.nat is MockNAT.ADDRESS_RESTRICTED:
             admitted = any(source[0] == known[0] for known in self._mappings)
         else:
             admitted = self.nat is None or self._mappings.get(source) == destination
@@ -174,7 +175,7 @@ class MockEndpoint(Endpoint):
     def _on_listener_error(self, listener: object, error: Exception) -> None:
         self.drops.count(DropCounter.LISTENER_ERROR)
         try:
-            loop = asyncio.get_running_loop()
+            loop = get_running_loop()
         except RuntimeError:
             raise error from None
         loop.call_exception_handler({"message": f"{type(listener).__name__} failed to handle a packet",
@@ -187,6 +188,7 @@ class MockEndpoint(Endpoint):
     def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - kept for programs that pass it
         """Stop to send and receive; the addresses stay taken."""
         self._open = False
+        self.gate.release()
 
     def reset_byte_counters(self) -> None:
         """Count sent and received bytes from 0 again."""
@@ -255,7 +257,7 @@ class AutoMockEndpoint(MockEndpoint):
 class MockEndpointListener(EndpointListener):
     """Keeps all packets that an endpoint delivers, in ``received_packets``.
 
-    :param endpoint: the endpoint, where the listener registers itself.
+    :param endpoint: the endpoint; the listener registers itself with it.
     """
 
     def __init__(self, endpoint: Endpoint, main_thread: bool = False) -> None:

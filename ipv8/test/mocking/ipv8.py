@@ -1,4 +1,4 @@
-"""A node for tests: what the service wires together, on a mock endpoint (spec 06 section 6)."""
+"""A node for tests, with a mock endpoint (doc/testing.md)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ...keyvault.crypto import default_eccrypto
 from ...messaging.interfaces.statistics_endpoint import StatisticsEndpoint
 from ...peer import Peer
 from ...peerdiscovery.network import Network
+from ...reexports import reexports
 from .discovery import MockWalk
 from .endpoint import AutoMockEndpoint
 
@@ -23,22 +24,22 @@ __all__ = ["MockIPv8", "MockTunnelEndpoint"]
 
 
 class MockTunnelEndpoint(AutoMockEndpoint):
-    """A mock endpoint that can be given a tunnel overlay, and sends directly nevertheless."""
+    """A mock endpoint in the place of one that sends through tunnels. It sends directly."""
 
     def set_tunnel_community(self, tunnel_community: Any, hops: int = 1) -> None:
         """Do nothing."""
 
 
 class MockIPv8:
-    """A node with one overlay, and maybe a DHT, on an open mock endpoint.
+    """A node with an open mock endpoint and one overlay, and a DHT if that is wanted.
 
-    ``endpoint``, ``network``, ``my_peer``, ``overlay`` and ``dht`` are its parts, ``discovery`` a :class:`MockWalk` of
+    Its parts are ``endpoint``, ``network``, ``my_peer``, ``overlay``, ``dht`` and ``discovery``, a :class:`MockWalk` of
     the overlay. ``overlays`` and ``strategies`` hold what is added later.
 
-    :param crypto_curve_or_peer: the curve of a new key, or the peer to be, which gets the address of the endpoint.
-    :param overlay_class: the overlay; its ``settings_class`` makes the settings.
-    :param settings: settings to complete and use instead of new ones.
-    :param create_dht: make a DHT overlay, and tell the other one by the setting ``dht``.
+    :param crypto_curve_or_peer: the curve of a new key, or a peer, whose address is set to that of the endpoint.
+    :param overlay_class: the class of the overlay; its ``settings_class`` makes the settings.
+    :param settings: the settings to use instead of new ones; peer, endpoint and network are set in them.
+    :param create_dht: make a DHT overlay, and give it to the other overlay as the setting ``dht``.
     :param enable_statistics: count what the overlay sends and receives.
     :param extra_settings: further settings of the overlay.
     """
@@ -83,13 +84,13 @@ class MockIPv8:
         self.strategies: list[tuple[DiscoveryStrategy[Any], int]] = []
 
     def add_strategy(self, overlay: Any, strategy: DiscoveryStrategy[Any], target_peers: int) -> None:
-        """Add ``overlay``, if it is new, and its strategy, which a test may let take steps."""
+        """Add ``overlay``, if it is new, and a strategy for it. Nothing calls the strategy but the test."""
         if overlay not in self.overlays:
             self.overlays.append(overlay)
         self.strategies.append((strategy, target_peers))
 
     def get_overlays(self, overlay_cls: type[Any]) -> Iterator[Any]:
-        """The overlays of the node that are instances of ``overlay_cls``, among its DHT and its first overlay."""
+        """The DHT and the first overlay, as far as they are instances of ``overlay_cls``."""
         return (overlay for overlay in (self.dht, self.overlay) if isinstance(overlay, overlay_cls))
 
     def get_overlay(self, overlay_cls: type[Any]) -> Any:
@@ -97,14 +98,14 @@ class MockIPv8:
         return next(self.get_overlays(overlay_cls), None)
 
     def unload_overlay(self, instance: Any) -> Awaitable[Any]:
-        """Forget an added overlay and its strategies now, and unload it when the result is awaited."""
+        """Remove an added overlay and its strategies; awaiting the result unloads the overlay."""
         self.overlays = [overlay for overlay in self.overlays if overlay is not instance]
         self.strategies = [entry for entry in self.strategies if getattr(entry[0], "overlay", None) is not instance]
         unloading: Awaitable[Any] = instance.unload()
         return unloading
 
     async def produce_anonymized_endpoint(self) -> MockTunnelEndpoint:
-        """An endpoint, open already, for an overlay that is to be anonymous."""
+        """An open endpoint for an anonymous overlay."""
         endpoint = MockTunnelEndpoint()
         endpoint.open()
         return endpoint
@@ -113,7 +114,7 @@ class MockIPv8:
         """Close the endpoint and unload the overlay and the DHT."""
         closing = self.endpoint.close()
         try:
-            if isawaitable(closing):  # of an endpoint that a test put there
+            if isawaitable(closing):  # a test may have replaced the endpoint
                 await closing
             await self.overlay.unload()
         finally:
@@ -123,3 +124,13 @@ class MockIPv8:
     async def unload(self) -> None:
         """The same as :meth:`stop`."""
         await self.stop()
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ...dht.discovery import DHTDiscoveryCommunity as DHTDiscoveryCommunity
+    from ...util import maybe_coroutine as maybe_coroutine
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "...dht.discovery": "DHTDiscoveryCommunity",
+        "...util": "maybe_coroutine",
+    })

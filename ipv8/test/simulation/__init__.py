@@ -1,4 +1,4 @@
-"""Whole networks of nodes in one process, on virtual time: fast, and the same again for the same seed.
+"""Networks of nodes in one process, on virtual time. Runs with the same seed are the same.
 
 Example::
 

@@ -1,4 +1,4 @@
-"""``python -m ipv8.test.simulation``: run a network from a seed."""
+"""``python -m ipv8.test.simulation``: run a simulated network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 def _scenario(text: str) -> Callable[[Simulation, int], dict[str, Any] | None]:
-    """A scenario by its name, or by where it is defined: ``module:function``."""
+    """Find a scenario by its name, or by its place as ``module:function``."""
     if text in SCENARIOS:
         return SCENARIOS[text]
     module, separator, name = text.partition(":")
@@ -35,17 +35,18 @@ def _scenario(text: str) -> Callable[[Simulation, int], dict[str, Any] | None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a scenario and print its figures; 1 if it failed, after its seed and how to repeat it."""
+    """Run a scenario and print its figures. If it fails, print its seed and how to repeat it, and return 1."""
     explanations = "\n".join(f"  {name:10} {(scenario.__doc__ or '').splitlines()[0]}"
                              for name, scenario in SCENARIOS.items())
     parser = argparse.ArgumentParser(prog="python -m ipv8.test.simulation", description="Run a simulated network.",
                                      epilog=f"scenarios:\n{explanations}",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenario", type=_scenario, help="one of those below, or module:function")
-    parser.add_argument("--seed", help="decides everything that happens (default: any)")
-    parser.add_argument("--nodes", type=int, default=20, metavar="N", help="how many nodes (default: 20)")
-    parser.add_argument("--stand-in-signatures", action="store_true", help="hashes instead of Ed25519: faster")
-    parser.add_argument("--trace", metavar="FILE", help="write all packets there, in the form that text2pcap reads")
+    parser.add_argument("scenario", type=_scenario, help="a scenario from the list below, or module:function")
+    parser.add_argument("--seed", help="runs with the same seed are the same (default: a random one)")
+    parser.add_argument("--nodes", type=int, default=20, metavar="N", help="the number of nodes (default: 20)")
+    parser.add_argument("--stand-in-signatures", action="store_true",
+                        help="use hashes instead of Ed25519, which is faster")
+    parser.add_argument("--trace", metavar="FILE", help="write all packets to this file, in the format of text2pcap")
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(given)
 
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     if not os.environ.get("PYTHONHASHSEED", "").isdigit():
-        # The order of sets is chance, too, if overlays of users depend on it; it is drawn when an interpreter starts.
+        # Overlays of users may depend on the order of sets, which is random in each process unless this is set.
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         sys.exit(subprocess.run([sys.executable, "-m", "ipv8.test.simulation", *sys.argv[1:]], env=environment,
                                 check=False).returncode)

@@ -1,4 +1,4 @@
-"""Which addresses simulated hosts get, unless they are given some."""
+"""The addresses of simulated hosts for which no others are given."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 __all__ = ["AddressPlan"]
 
 HOME_NETWORKS = ("192.168.0", "192.168.1", "192.168.2", "192.168.178", "10.0.0")
-"""What homes use inside; different homes often use the same."""
+"""Networks that homes use; several homes may use the same one."""
 
 FIRST_OCTET, OCTETS = 20, 80
-"""Public addresses are taken from 20.0.0.0 to 99.255.255.255, where nothing is reserved but 100.64.0.0/10 behind it."""
+"""Public addresses are from 20.0.0.0 to 99.255.255.255, a range without reserved networks."""
 
 
 class AddressPlan:
-    """Gives every public host a network of its own, so that rules about networks see as many networks as hosts.
+    """Gives every public host a network of its own, so that limits for each network apply to single hosts.
 
-    :param chance: draws the private addresses.
+    :param chance: the source of randomness for private addresses.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -42,15 +42,15 @@ class AddressPlan:
         return str(IPv6Address(network << 96 | number // 65536 << 64 | 1))
 
     def carrier(self) -> str:
-        """The next network of a carrier's NAT (RFC 6598): three octets."""
+        """The next network behind the NAT of a carrier (RFC 6598), as three octets."""
         number = self._count
         self._count += 1
         return f"100.{64 + number // 256 % 64}.{number % 256}"
 
     def home(self) -> str:
-        """Any usual network of a home: three octets."""
+        """A random one of the networks that homes use, as three octets."""
         return self._chance.choice(HOME_NETWORKS)
 
     def host_number(self) -> int:
-        """Any last octet of a host in a network of 256 addresses."""
+        """A random last octet of a host in a network of 256 addresses."""
         return self._chance.randint(2, 254)

@@ -1,4 +1,4 @@
-"""Nodes that come and go."""
+"""Nodes that leave and come back."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Churn"]
 
 
 class Churn:
-    """Takes nodes down and up again, each on its own, until it is stopped.
+    """Stops nodes and starts them again, each at random times, until it is stopped itself.
 
-    :param loop: the time.
-    :param chance: draws how long nodes stay up and down: both are distributed exponentially.
-    :param nodes: running ones.
-    :param mean_uptime: seconds that a node stays.
-    :param mean_downtime: seconds that it is away.
-    :param crashes: the share of departures that nobody is told of; the others unload their overlays.
+    :param loop: the event loop of the simulation.
+    :param chance: the source of randomness for the times, which are distributed exponentially.
+    :param nodes: the nodes; all of them are running.
+    :param mean_uptime: the mean time in seconds from a start to the next stop.
+    :param mean_downtime: the mean time in seconds from a stop to the next start.
+    :param crashes: the share of stops that are crashes; the others unload the overlays.
     """
 
     def __init__(self, loop: VirtualTimeLoop, chance: random.Random, nodes: Iterable[Node], mean_uptime: float,
@@ -41,7 +41,7 @@ class Churn:
             self._timers[node] = loop.call_later(chance.expovariate(1 / mean_uptime), self._take_down, node)
 
     def stop(self) -> None:
-        """Leave all nodes as they are."""
+        """Stop; all nodes stay as they are."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
 
-from ...messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ...messaging.address import UDPv4Address, UDPv6Address
+from ...messaging.inet import ipv6_to_bytes, is_orchid
 from ...messaging.interfaces.dispatcher.endpoint import guess_interface
 from ...messaging.interfaces.endpoint import Endpoint, EndpointClosedException
 from ...messaging.interfaces.network_stats import DropCounter
@@ -42,7 +43,7 @@ class SimulatedEndpoint(Endpoint):
         return self.open_now()
 
     def open_now(self) -> bool:
-        """The same as :meth:`open`, for code that cannot wait."""
+        """The same as :meth:`open`, for code that is not asynchronous."""
         if not self._running:
             port = self.host.bind(self, self._port)
             if port is None:
@@ -56,6 +57,7 @@ class SimulatedEndpoint(Endpoint):
         if self._running:
             self._running = False
             self.host.unbind(self, self._port)
+            self.gate.release()
 
     def assert_open(self) -> None:
         """Do nothing if the endpoint is open.
@@ -83,14 +85,14 @@ class SimulatedEndpoint(Endpoint):
         self.bytes_down = 0
 
     def send(self, socket_address: Address, packet: bytes) -> None:
-        """Send a packet, if the endpoint is open and the address is one of an IP of this kind."""
+        """Send a packet, if the endpoint is open and the address is one of its IP version."""
         if not self._running:
             self.drops.count(DropCounter.SEND_CLOSED)
             return
-        destination = socket_address
-        if type(destination) is not self.ADDRESS_CLASS:
-            if isinstance(destination, RelayedAddress):
-                destination.carry(packet)
+        destination, kind = socket_address, type(socket_address)
+        if kind is not self.ADDRESS_CLASS:
+            if kind in self.routes:
+                self.routes[kind](socket_address, packet)
                 return
             if guess_interface(destination) != self.INTERFACE:
                 self.drops.count(DropCounter.SEND_MALFORMED)
@@ -99,11 +101,14 @@ class SimulatedEndpoint(Endpoint):
         if not 0 < destination[1] < 65536 or destination[0] == self.WILDCARD[0]:
             self.drops.count(DropCounter.SEND_FAILED)
             return
+        if destination[0].startswith("2001:") and is_orchid(ipv6_to_bytes(destination[0])):
+            self.drops.count(DropCounter.SEND_NO_ROUTE)
+            return
         self.bytes_up += len(packet)
         self.host.send(self._port, destination, bytes(packet))
 
     def receive(self, source: Address, data: bytes) -> None:
-        """Take a packet from the host."""
+        """Deliver a packet that the host received."""
         self.bytes_down += len(data)
         self.notify_listeners((source, data))
 

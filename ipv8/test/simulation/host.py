@@ -24,15 +24,15 @@ __all__ = ["Host", "HostAddresses", "current_host"]
 FIRST_EPHEMERAL_PORT = 32768
 
 current_host: ContextVar[Host | None] = ContextVar("current_host", default=None)
-"""The machine that the running code is on. Every host has a context of its own, which its tasks and timers inherit."""
+"""The machine that the running code belongs to. Each host has a context, which its tasks and timers inherit."""
 
 
 class Host:
     """A machine with at most one IPv4 and one IPv6 interface.
 
-    :param name: for people.
+    :param name: a name for logs and messages.
     :param wires: the network.
-    :param firewall: filters what arrives on all interfaces.
+    :param firewall: a filter for packets that arrive on any interface.
     """
 
     def __init__(self, name: str, wires: Wires, firewall: Firewall | None = None) -> None:
@@ -45,6 +45,8 @@ class Host:
         self.context.run(current_host.set, self)
         self.packets_sent = 0
         self.packets_received = 0
+        self.wall_offset = 0.0
+        """Seconds by which the wall clock of this machine is ahead of the wall clock of the simulation."""
         self._wires = wires
         self._sockets: dict[tuple[bool, int], SimulatedEndpoint] = {}
 
@@ -58,7 +60,7 @@ class Host:
 
     @property
     def outer_interfaces(self) -> list[Interface]:
-        """Where the machine, or its outermost router, is plugged into the Internet."""
+        """The interfaces of the machine, or of its outermost router, on the Internet."""
         found = []
         for interface in self.interfaces:
             outer = interface
@@ -69,11 +71,11 @@ class Host:
 
     @property
     def ips(self) -> list[str]:
-        """The addresses that the machine itself knows of."""
+        """The addresses of the interfaces of the machine itself."""
         return [ip for interface in self.interfaces for ip in interface.ips]
 
     def public_address(self, port: int, ipv6: bool = False) -> Address:
-        """Where a port is reached from the Internet, as far as a NAT lets anybody reach it there.
+        """The address of a port on the Internet. A NAT may drop what is sent there.
 
         :raises ValueError: if the machine has no such interface.
         """
@@ -87,30 +89,34 @@ class Host:
         return UDPv4Address(interface.ips[0], port)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call ``function(*args)`` on this machine: it, and every task that it starts, sees this host's addresses."""
+        """Call ``function(*args)`` on this machine, so that it and its tasks see the addresses of this machine."""
         return function(*args) if current_host.get() is self else self.context.run(function, *args)
+
+    def step_wall_clock(self, seconds: float) -> None:
+        """Set the wall clock of this machine forward, or back by a negative number. Monotonic time does not change."""
+        self.wall_offset += seconds
 
     # Cables
 
     @property
     def connected(self) -> bool:
-        """Whether any interface has its cable plugged in."""
+        """Whether any interface is connected."""
         return any(interface.connected for interface in self.interfaces)
 
     def disconnect(self) -> None:
-        """Pull all cables: nothing is sent and received, and nobody is told."""
+        """Disconnect all interfaces: packets are neither sent nor received, and the software is not told."""
         for interface in self.interfaces:
             interface.connected = False
 
     def reconnect(self) -> None:
-        """Plug all cables in again."""
+        """Connect all interfaces again."""
         for interface in self.interfaces:
             interface.connected = True
 
     # Sockets
 
     def bind(self, endpoint: SimulatedEndpoint, port: int) -> int | None:
-        """Give ``endpoint`` a port: this one or the next free one above it, any for 0; ``None`` if that fails."""
+        """Bind ``endpoint`` to ``port``, 0 for any, or to the next free one; ``None`` if there is none."""
         is_ipv6 = endpoint.SOCKET_FAMILY == AF_INET6
         if (self.ipv6 if is_ipv6 else self.ipv4) is None:
             return None
@@ -122,13 +128,13 @@ class Host:
         return None
 
     def unbind(self, endpoint: SimulatedEndpoint, port: int) -> None:
-        """Free a port that ``endpoint`` has."""
+        """Free the port of ``endpoint``."""
         key = (endpoint.SOCKET_FAMILY != AF_INET, port)
         if self._sockets.get(key) is endpoint:
             del self._sockets[key]
 
     def send(self, port: int, destination: Address, data: bytes) -> None:
-        """Send a packet from a port; nothing arrives before the next iteration of the event loop."""
+        """Send a packet from ``port``. It arrives in the next iteration of the event loop, or later."""
         wires = self._wires
         now = wires.loop.time()
         interface = self.ipv6 if type(destination) is UDPv6Address else self.ipv4
@@ -153,7 +159,7 @@ class Host:
         interface.send(source, destination, data)
 
     def receive(self, source: Address, destination: Address, data: bytes) -> None:
-        """Take a packet from an interface."""
+        """Take a packet that arrived on an interface."""
         if self.firewall is not None and not self.firewall.inbound(source, destination, self._wires.loop.time()):
             self._wires.drop(Trace.FILTERED)
         else:
@@ -170,7 +176,7 @@ class Host:
 
 
 class HostAddresses(AddressProvider):
-    """Lets the library find the addresses of the simulated machine that it runs on, and never those of the real one."""
+    """Finds the addresses of the simulated machine that the code runs on, not those of the real machine."""
 
     def get_addresses(self) -> set[str]:
         """The addresses of :data:`current_host`."""
@@ -178,7 +184,7 @@ class HostAddresses(AddressProvider):
         return set() if host is None else set(host.ips)
 
     def discover_addresses(self, min_interval: float = 10.0) -> None:
-        """Nothing: they are always known."""
+        """Do nothing: the addresses are always known."""
 
     def get_addresses_buffered(self) -> set[str]:
         """The same as :meth:`get_addresses`."""

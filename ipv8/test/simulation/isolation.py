@@ -1,4 +1,4 @@
-"""What a process has only one of, and a simulation therefore replaces as long as it lasts."""
+"""Replaces what exists once in a process, such as its clock, as long as a simulation runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ... import clock, entropy
 from ...keyvault.crypto import default_eccrypto
 from ...messaging.interfaces.dispatcher.endpoint import guess_interface
 from ...messaging.interfaces.lan_addresses.interfaces import get_providers
-from .host import HostAddresses
+from .host import HostAddresses, current_host
 from .loop import VirtualClock
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _simulated_addresses() -> Iterator[None]:
 
 @contextmanager
 def _seeded_random(seed: str) -> Iterator[None]:
-    # The library takes chance from ``ipv8.entropy`` only; overlays of users may not.
+    # The library uses ``ipv8.entropy`` only, but overlays of users may use ``random``.
     state = random.getstate()
     random.seed(seed)
     try:
@@ -58,7 +58,7 @@ def _seeded_random(seed: str) -> Iterator[None]:
 
 @contextmanager
 def _installed_loop(loop: VirtualTimeLoop) -> Iterator[None]:
-    # Where it is kept has no public reader that would not make a loop if there is none.
+    # There is no public function that returns the installed loop without making one.
     local = getattr(asyncio.get_event_loop_policy(), "_local", None)
     previous = getattr(local, "_loop", None)
     asyncio.set_event_loop(loop)
@@ -80,20 +80,29 @@ def _look_up(names: Mapping[str, list[str]]) -> Callable[..., list[tuple[Any, ..
                 where = (ip, port or 0) if version == socket.AF_INET else (ip, port or 0, 0, 0)
                 found.append((version, type or socket.SOCK_DGRAM, proto, "", where))
         if not found:
-            raise socket.gaierror(socket.EAI_NONAME, f"the simulation has no name {host!r}")
+            raise socket.gaierror(socket.EAI_NONAME,
+                                  f"there is no name {host!r} in the simulation: add it to Simulation.names")
         return found
 
     return getaddrinfo
 
 
 @contextmanager
-def isolated(loop: VirtualTimeLoop, seed: str, names: Mapping[str, list[str]]) -> Iterator[None]:
-    """Use the time of ``loop``, chance from ``seed``, and simulated addresses and ``names`` inside a ``with`` block.
+def isolated(loop: VirtualTimeLoop, seed: str, names: Mapping[str, list[str]],
+             wall_offset: Callable[[], float]) -> Iterator[None]:
+    """Use the time of ``loop``, randomness from ``seed``, simulated addresses and ``names`` inside a ``with`` block.
 
-    No key counts as verified when the block begins; afterwards the same ones do as before it.
+    The cache of verified keys is empty when the block begins, and has its previous content again afterwards.
+
+    :param wall_offset: returns the seconds by which all wall clocks are ahead of virtual time. The offset of the
+        machine that the running code belongs to is added.
     """
+    def offset_here() -> float:
+        host = current_host.get()
+        return wall_offset() if host is None else wall_offset() + host.wall_offset
+
     with ExitStack() as stack:
-        stack.enter_context(clock.use(VirtualClock(loop)))
+        stack.enter_context(clock.use(VirtualClock(loop, offset_here)))
         stack.enter_context(entropy.use(random.Random(seed)))
         stack.enter_context(_seeded_random(f"{seed}/random"))
         stack.enter_context(_simulated_addresses())

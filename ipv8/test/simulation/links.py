@@ -1,4 +1,4 @@
-"""What happens to packets on their way: time, loss, duplicates, other orders, and too narrow lines."""
+"""Lines between machines: latency, loss, duplicates, reordering and limited bandwidth."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ if TYPE_CHECKING:
 __all__ = ["PERFECT", "Access", "Lane", "Link"]
 
 HEADER_SIZE = 28
-"""Bytes of IPv4 and UDP headers, which need bandwidth too."""
+"""Bytes of the IPv4 and UDP headers, which count for the bandwidth."""
 
 
 @dataclass(frozen=True)
 class Link:
     """The line between a host and the middle of the network, the same in both directions.
 
-    A packet goes over two of them, that of the sender and that of the receiver.
+    A packet takes two lines, that of the sender and that of the receiver.
 
-    :param latency: seconds that each packet takes.
-    :param jitter: up to so many seconds more, drawn for each packet, so that one may overtake another.
+    :param latency: the seconds that each packet takes.
+    :param jitter: the maximum of a random time in seconds that is added for each packet, so that packets may arrive
+        in another order.
     :param loss: the probability that a packet is lost.
     :param duplication: the probability that a packet arrives twice.
-    :param reordering: the probability that a packet is held up by ``reordering_delay`` seconds.
-    :param bandwidth: bytes a second in each direction; ``None`` for any number.
-    :param buffer: bytes that may wait for their turn on a line with a bandwidth; further packets are dropped.
-    :raises ValueError: for a probability outside 0 to 1, a negative time, or a line that carries nothing.
+    :param reordering: the probability that a packet takes ``reordering_delay`` seconds longer.
+    :param bandwidth: bytes per second in each direction; ``None`` for no limit.
+    :param buffer: the maximum number of bytes that wait on a line with a bandwidth; further packets are dropped.
+    :raises ValueError: for a probability outside 0 to 1, a negative time, or a bandwidth that is not positive.
     """
 
     latency: float = 0.025
@@ -41,27 +42,27 @@ class Link:
 
     def __post_init__(self) -> None:
         if not all(0 <= chance <= 1 for chance in (self.loss, self.duplication, self.reordering)):
-            raise ValueError("loss, duplication and reordering are probabilities, from 0 to 1")
+            raise ValueError("loss, duplication and reordering are probabilities: give numbers from 0 to 1")
         if min(self.latency, self.jitter, self.reordering_delay) < 0:
-            raise ValueError("latency, jitter and reordering_delay are seconds, 0 or more")
+            raise ValueError("latency, jitter and reordering_delay are times in seconds: give numbers from 0 on")
         if self.bandwidth is not None and self.bandwidth <= 0:
-            raise ValueError("a bandwidth is a positive number of bytes a second, or None for no limit")
+            raise ValueError("the bandwidth is in bytes per second: give a positive number, or None for no limit")
 
     @property
     def is_plain(self) -> bool:
-        """Whether all that happens to a packet is that it takes its time."""
+        """Whether latency is all that the line adds."""
         return not (self.jitter or self.loss or self.duplication or self.reordering or self.bandwidth)
 
 
 PERFECT = Link(latency=0.0)
-"""A line inside a home: everything arrives, at once."""
+"""A line without latency and loss, as inside a home."""
 
 
 class Lane:
-    """One direction of a link, with the packets that wait for their turn.
+    """One direction of a link, with the packets that wait on it.
 
-    :param link: what it is like.
-    :param chance: what decides about each packet.
+    :param link: the properties of the line.
+    :param chance: the source of randomness.
     """
 
     __slots__ = ("_chance", "_free_at", "is_plain", "link", "overflows")
@@ -75,11 +76,11 @@ class Lane:
 
     @property
     def has_queue(self) -> bool:
-        """Whether it matters when a packet enters, and not only how long ago it was sent."""
+        """Whether packets wait for one another."""
         return self.link.bandwidth is not None
 
     def carry(self, now: float, size: int) -> tuple[float, ...]:
-        """When the copies of a packet of ``size`` bytes that enters ``now`` come out; nothing if it is lost."""
+        """The times at which copies of a packet of ``size`` bytes, sent ``now``, arrive; none if it is lost."""
         link = self.link
         if self.is_plain:
             return (now + link.latency,)
@@ -107,7 +108,7 @@ class Lane:
 
 
 class Access:
-    """Both directions of a link, which all interfaces behind it share."""
+    """Both directions of a link, shared by all interfaces that use it."""
 
     __slots__ = ("_chance", "down", "up")
 
@@ -117,10 +118,10 @@ class Access:
 
     @property
     def link(self) -> Link:
-        """What it is like now."""
+        """The current properties of the line."""
         return self.up.link
 
     def change(self, link: Link) -> None:
-        """Be like ``link`` from now on; packets under way are not affected."""
+        """Change the properties of the line; packets that were sent already are not affected."""
         self.up = Lane(link, self._chance)
         self.down = Lane(link, self._chance)

@@ -1,7 +1,7 @@
-"""An asyncio event loop whose time passes only when there is nothing left to do at the present moment.
+"""An asyncio event loop on virtual time.
 
-Nothing ever really waits: when no callback is ready, time jumps to the next timer. Callbacks run in the same order in
-every run, and functions for executors run in the loop's own thread, one after another.
+The loop does not wait: when no callback is ready, its time jumps to the next timer. Callbacks run in the same order in
+every run. Functions for executors run in the thread of the loop, one after another.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ EPOCH = 1_600_000_000.0
 """Seconds since the Unix epoch at which every simulation begins."""
 
 MIN_CANCELLED = 100
-"""Fewer cancelled timers than these are not worth clearing out."""
+"""Cancelled timers are removed when there are more than this, and more than half of all timers."""
 
 
 class StalledError(RuntimeError):
-    """Somebody waits for something that can never happen: nothing is ready and no timer is set."""
+    """The code waits for something that cannot happen: no callback is ready and no timer is set."""
 
 
 class _Event:
-    """What the network does at some moment: cheaper than a handle, as nobody cancels it or waits for it."""
+    """An event of the network. It costs less than a handle of asyncio because it cannot be cancelled."""
 
     __slots__ = ("_arguments", "_function", "_loop")
 
@@ -53,7 +53,7 @@ class _Event:
 class VirtualTimeLoop(asyncio.BaseEventLoop):
     """An event loop on virtual time, which starts at 0.
 
-    There are no sockets, pipes, signals and child processes: whatever needs them raises ``NotImplementedError``.
+    There are no sockets, pipes, signals and child processes: methods that need them raise ``NotImplementedError``.
     """
 
     _ready: deque[Any]
@@ -63,12 +63,12 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now = 0.0
         self._serial = count()
-        # In tuples, because these are compared without running any Python code.
+        # Tuples, because comparing them runs no Python code.
         self._timers: list[tuple[float, int, Any]] = []
         self._cancelled = 0
 
     def __del__(self) -> None:
-        """Nothing: a loop that was never closed holds no resources of the operating system."""
+        """Do nothing: the loop holds no resources of the operating system."""
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
@@ -81,13 +81,13 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any,  # type: ignore[override]  # as above
                 context: Context | None = None) -> asyncio.TimerHandle:
-        """Call ``callback(*args)`` at a virtual time; timers of the same time in the order of the calls."""
+        """Call ``callback(*args)`` at a virtual time. Timers of the same time run in the order of these calls."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         heappush(self._timers, (when, next(self._serial), timer))
         return timer
 
     def schedule(self, when: float, function: Callable[..., object], *arguments: Any) -> None:
-        """As :meth:`call_at`, in no context of its own and for good."""
+        """The same as :meth:`call_at`, without a context, and it cannot be cancelled."""
         heappush(self._timers, (when, next(self._serial), _Event(self, function, arguments)))
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
@@ -99,14 +99,14 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             self._cancelled = 0
 
     def _run_once(self) -> None:
-        """Call what is ready; when nothing is, go to the moment of the next timer first."""
+        """Call the callbacks that are ready; if there are none, go to the time of the next timer first."""
         ready = self._ready
         if not ready and not self._stopping:
             while self._timers and self._timers[0][2]._cancelled:
                 heappop(self._timers)
             if not self._timers:
-                raise StalledError("nothing is left that could happen: a coroutine waits for something outside of the "
-                                   "simulation, such as a thread or a real socket, or for nothing at all")
+                raise StalledError("the simulation cannot go on: no callback is ready and no timer is set. Find what "
+                                   "the code waits for: a thread, a real socket, or a future that is never completed")
             self._now = max(self._now, self._timers[0][0])
         timers, now = self._timers, self._now
         while timers and timers[0][0] <= now:
@@ -117,7 +117,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
                 handle._run()
 
     def run_for(self, seconds: float) -> None:
-        """Run everything that happens in the next ``seconds``; ``ValueError`` if there are less than none."""
+        """Run for ``seconds`` of virtual time; ``ValueError`` for a negative number."""
         if seconds < 0:
             raise ValueError("virtual time does not run backwards: give 0 seconds or more")
         stopper = self.call_at(self._now + seconds, self.stop)
@@ -128,12 +128,12 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., Any],  # type: ignore[override]  # args vary by Python release
                         *args: Any) -> Future[Any]:
-        """Call ``func(*args)`` in this thread, in the next iteration of the loop, whatever the executor."""
+        """Call ``func(*args)`` in this thread, in the next iteration of the loop; the executor is ignored."""
         del executor
         outcome = self.create_future()
 
         def call() -> None:
-            if outcome.done():  # cancelled before its turn came
+            if outcome.done():  # cancelled before the call
                 return
             try:
                 result = func(*args)
@@ -146,29 +146,34 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         return outcome
 
     async def create_datagram_endpoint(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused; ``NotImplementedError``."""
+        """Raise ``NotImplementedError``."""
         raise NotImplementedError("a simulation has no real sockets: send through a SimulatedEndpoint")
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Nothing: there are no threads."""
+        """Do nothing: there are no threads."""
 
     def close(self) -> None:
-        """Forget all callbacks; the loop cannot be used any more."""
+        """Close the loop and drop its timers."""
         super().close()
         self._timers.clear()
 
     def _write_to_self(self) -> None:
-        """Nothing: the loop does not sleep, so nobody has to wake it up."""
+        """Do nothing: the loop never sleeps."""
 
 
 class VirtualClock:
-    """The time of a loop, as ``ipv8.clock`` offers it."""
+    """A clock for ``ipv8.clock`` that shows the time of an event loop.
 
-    def __init__(self, loop: VirtualTimeLoop) -> None:
+    :param loop: the event loop.
+    :param wall_offset: returns the seconds by which the wall clock was set forward.
+    """
+
+    def __init__(self, loop: VirtualTimeLoop, wall_offset: Callable[[], float] = lambda: 0.0) -> None:
         self._loop = loop
+        self._wall_offset = wall_offset
         self.monotonic = loop.time
         """Virtual seconds since the simulation began."""
 
     def time(self) -> float:
-        """Seconds since the Unix epoch: :data:`EPOCH` when the simulation began."""
-        return EPOCH + self._loop._now
+        """Seconds since the Unix epoch; :data:`EPOCH` at the beginning of the simulation, if the clock was not set."""
+        return EPOCH + self._loop._now + self._wall_offset()

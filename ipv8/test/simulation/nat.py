@@ -1,4 +1,4 @@
-"""Address translators and firewalls as plain state machines: addresses and times in, addresses out (RFC 4787)."""
+"""Address translators (NATs) and firewalls as state machines of addresses and times, without I/O (RFC 4787)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["NAT", "Dependence", "Firewall", "Permissions", "PortAllocation", "Translator"]
 
 FIRST_PORT, LAST_PORT = 1024, 65535
-"""External ports that are given out; the well-known ones are not (RFC 4787 section 4.2.2)."""
+"""The range of external ports, without the well-known ones (RFC 4787 section 4.2.2)."""
 
 MAX_PERMISSIONS = 4096
-"""Remote endpoints that a translator remembers for one mapping, or a firewall for one port; the one that was in use the
-longest ago is forgotten first."""
+"""The maximum number of remote endpoints of one mapping of a translator, or of one port of a firewall. The one that was
+used longest ago is removed first."""
 
 
 class Dependence(Enum):
-    """What of a remote endpoint makes a difference (RFC 4787 sections 4.1 and 5)."""
+    """The part of a remote endpoint that mapping or filtering depends on (RFC 4787 sections 4.1 and 5)."""
 
     ENDPOINT_INDEPENDENT = 0
     ADDRESS_DEPENDENT = 1
     ADDRESS_AND_PORT_DEPENDENT = 2
 
     def key(self, remote: Address) -> Hashable:
-        """Equal for two remote endpoints if they are treated alike."""
+        """A key that is equal for remote endpoints that are treated alike."""
         return None if self is _INDEPENDENT else remote[0] if self is _ADDRESS else tuple(remote[:2])
 
 
@@ -40,32 +40,33 @@ _INDEPENDENT, _ADDRESS = Dependence.ENDPOINT_INDEPENDENT, Dependence.ADDRESS_DEP
 
 
 class PortAllocation(Enum):
-    """Which external port a new mapping gets (RFC 4787 section 4.2)."""
+    """How the external port of a new mapping is chosen (RFC 4787 section 4.2)."""
 
     PRESERVING = "the internal port, or the next free one above it"
     SEQUENTIAL = "the next free one above the last that was given out"
     RANDOM = "any free one"
-    PER_CONNECTION = "the sender's latest one, or the internal port, or any: whichever nobody has for that destination"
+    PER_CONNECTION = "the latest one of the sender, the internal port, or any: the first one free for the destination"
 
 
 @dataclass(frozen=True)
 class NAT:
-    """How a translator behaves.
+    """The behaviour of an address translator.
 
-    :param mapping: on what of the destination the external port depends.
-    :param filtering: which remote endpoints are let in: those that something was sent to, by this measure.
+    :param mapping: the part of the destination that the external port depends on.
+    :param filtering: the part of a remote endpoint that must be equal to that of a destination, so that its packets
+        are let in.
     :param ports: how external ports are chosen.
-    :param hairpinning: whether hosts behind the same translator reach each other at their external addresses, which are
-        then also the source that they see (RFC 4787 section 6).
-    :param timeout: seconds without traffic after which a mapping or a permission is gone; RFC 4787 section 4.3 asks for
-        at least 120.
-    :param refreshed_by_inbound: whether packets from outside prolong it, as packets from inside do.
-    :param exposed: whether everything that arrives at a port without a mapping goes to the same port of the first
-        internal host, and everything that this host sends keeps its port: a one-to-one translator.
-    :param tracks_strangers: whether a packet from outside that is for nobody inside occupies its port, as far as its
-        sender is concerned, until the timeout.
-    :raises ValueError: for ports per connection where a mapping, or what it lets in, is not one connection, and for
-        strangers that are tracked otherwise.
+    :param hairpinning: whether hosts behind the same translator reach each other at their external addresses, and see
+        these addresses as the source (RFC 4787 section 6).
+    :param timeout: the seconds without traffic after which a mapping or a permission is removed; RFC 4787 section 4.3
+        asks for at least 120.
+    :param refreshed_by_inbound: whether packets from outside prolong a mapping, as packets from inside do.
+    :param exposed: whether packets to a port without a mapping go to the same port of the first internal host, and
+        packets of this host keep their port: a one-to-one translator.
+    :param tracks_strangers: whether a packet from outside that is not let in occupies its port for its sender until
+        the timeout.
+    :raises ValueError: for ``PER_CONNECTION`` unless mapping and filtering are address- and port-dependent, and for
+        ``tracks_strangers`` without ``PER_CONNECTION``.
     """
 
     mapping: Dependence = Dependence.ENDPOINT_INDEPENDENT
@@ -80,29 +81,30 @@ class NAT:
     def __post_init__(self) -> None:
         is_per_connection = self.ports is PortAllocation.PER_CONNECTION
         if is_per_connection and {self.mapping, self.filtering} != {Dependence.ADDRESS_AND_PORT_DEPENDENT}:
-            raise ValueError("ports per connection need mapping and filtering to be address- and port-dependent")
+            raise ValueError("ports per connection need mapping and filtering that are ADDRESS_AND_PORT_DEPENDENT")
         if self.tracks_strangers and not is_per_connection:
-            raise ValueError("strangers are tracked together with ports per connection only")
+            raise ValueError("tracks_strangers needs ports per connection: set ports to PER_CONNECTION")
 
     ONE_TO_ONE: ClassVar[NAT]
-    """Everything passes, only the address changes."""
+    """All packets are let in; only the address is translated."""
     FULL_CONE: ClassVar[NAT]
-    """One external port for all; everybody may use it once it is there."""
+    """One external port for all destinations; once it exists, all packets to it are let in."""
     ADDRESS_RESTRICTED: ClassVar[NAT]
-    """One external port for all; hosts that were sent to may answer."""
+    """One external port for all destinations; packets of hosts that something was sent to are let in."""
     PORT_RESTRICTED: ClassVar[NAT]
-    """One external port for all; endpoints that were sent to may answer. The most common kind in homes."""
+    """One external port for all destinations; packets of endpoints that something was sent to are let in. This is the
+    most common kind in homes."""
     SYMMETRIC: ClassVar[NAT]
-    """Another, random, external port for each destination, which alone may answer."""
+    """A random external port for each destination; only packets of that destination are let in."""
     SYMMETRIC_SEQUENTIAL: ClassVar[NAT]
     """As ``SYMMETRIC``, with consecutive ports."""
     LINUX_MASQUERADE: ClassVar[NAT]
-    """``masquerade`` of the Linux kernel in a router that drops what is sent to itself, as homes have it: like
-    ``PORT_RESTRICTED``, but hosts share a port as long as their destinations differ. The timeout is that of a
-    connection that nobody answers; others have 120 seconds."""
+    """``masquerade`` of the Linux kernel in a router that drops packets to itself, as routers in homes do. It is like
+    ``PORT_RESTRICTED``, but hosts share a port as long as their destinations differ. The timeout is that of connections
+    without an answer; the kernel keeps others for 120 seconds."""
     LINUX_UNPROTECTED: ClassVar[NAT]
-    """The same in a router without rules for what is sent to itself: whoever sends first from outside is tracked, and
-    later reached from another port than everybody else."""
+    """The same in a router that does not drop packets to itself: a remote endpoint that sends before something was sent
+    to it is tracked, and packets to it get another external port."""
 
 
 NAT.ONE_TO_ONE = NAT(filtering=Dependence.ENDPOINT_INDEPENDENT, hairpinning=True, exposed=True)
@@ -117,7 +119,7 @@ NAT.LINUX_UNPROTECTED = replace(NAT.LINUX_MASQUERADE, tracks_strangers=True)
 
 
 class Permissions:
-    """Which remote endpoints may send to one local endpoint, and since when."""
+    """The remote endpoints whose packets to one local endpoint are let in, and since when."""
 
     __slots__ = ("_filtering", "_granted", "_timeout")
 
@@ -127,7 +129,7 @@ class Permissions:
         self._granted: dict[Hashable, float] = {}
 
     def grant(self, remote: Address, now: float) -> None:
-        """Let ``remote``, and whoever counts as the same, in from ``now`` on."""
+        """Let packets of ``remote``, and of endpoints that are treated alike, in from ``now`` on."""
         key = self._filtering.key(remote)
         self._granted.pop(key, None)
         self._granted[key] = now
@@ -135,7 +137,7 @@ class Permissions:
             del self._granted[next(iter(self._granted))]
 
     def admit(self, remote: Address, now: float, refresh: bool) -> bool:
-        """Whether ``remote`` may send now, and, with ``refresh``, may therefore go on to do so."""
+        """Whether a packet of ``remote`` is let in now; ``refresh`` prolongs the permission if it is."""
         granted = self._granted.get(self._filtering.key(remote))
         if granted is None or now - granted > self._timeout:
             return False
@@ -145,7 +147,7 @@ class Permissions:
 
 
 class _Mapping:
-    """An internal endpoint and the external port that it has for some or all destinations."""
+    """An internal endpoint and its external port for some or all destinations."""
 
     __slots__ = ("external", "internal", "key", "last_used", "permanent", "permissions", "slot")
 
@@ -163,11 +165,11 @@ class _Mapping:
 class Translator:
     """The state of one address translator with one external address.
 
-    All times are seconds of any clock that does not run backwards.
+    All times are in seconds of a clock that does not go back.
 
-    :param behaviour: what kind it is.
+    :param behaviour: the kind of translator.
     :param external_ip: its address on the outside.
-    :param chance: where random ports come from.
+    :param chance: the source of random ports.
     """
 
     def __init__(self, behaviour: NAT, external_ip: str, chance: random.Random | None = None) -> None:
@@ -189,7 +191,7 @@ class Translator:
     def outbound(self, source: Address, destination: Address, now: float) -> UDPv4Address | None:
         """The external source address of a packet from the inside; ``None`` if no port is free.
 
-        The destination may answer from now on.
+        Answers of the destination are let in from now on.
         """
         if self.behaviour.exposed and source[0] == self.exposed_ip:
             self._exposed_ports.add(source[1])
@@ -212,7 +214,7 @@ class Translator:
         return mapping.external
 
     def inbound(self, source: Address, destination: Address, now: float) -> UDPv4Address | None:
-        """The internal address that a packet from the outside to ``destination`` is for; ``None`` if it is dropped."""
+        """The internal destination of a packet from the outside; ``None`` if the packet is dropped."""
         slot = self._slot(destination[1], source)
         mapping = self._by_slot.get(slot) or self._by_slot.get(destination[1])
         if mapping is None or self._is_expired(mapping, now):
@@ -229,9 +231,9 @@ class Translator:
         return mapping.internal
 
     def forward(self, internal: Address, external_port: int, now: float) -> bool:
-        """Let everybody reach ``internal`` at a port for good, as UPnP or a person arranges; whether it was free.
+        """Forward a port to ``internal`` permanently, as UPnP or a person does; whether the port was free.
 
-        What ``internal`` sends comes from that port from now on.
+        Packets of ``internal`` get that external port from now on.
         """
         current = self._by_slot.get(external_port)
         if current is not None and not self._is_expired(current, now):
@@ -244,12 +246,12 @@ class Translator:
         return True
 
     def expose(self, internal_ip: str) -> None:
-        """Send to this host whatever arrives at a port without a mapping, if that is the behaviour."""
+        """Make this the host for packets to ports without a mapping, if there is none yet and ``exposed`` is set."""
         if self.behaviour.exposed and self.exposed_ip is None:
             self.exposed_ip = internal_ip
 
     def reset(self, external_ip: str | None = None) -> None:
-        """Forget all mappings, as a restart does, and maybe get another external address."""
+        """Remove all mappings, as a restart does, and change the external address if one is given."""
         for table in (self._by_key, self._by_slot, self._forwarded, self._latest, self._strangers, self._exposed_ports):
             table.clear()
         self.external_ip = external_ip or self.external_ip
@@ -258,7 +260,7 @@ class Translator:
         return not mapping.permanent and now - mapping.last_used > self.behaviour.timeout
 
     def _slot(self, port: int, remote: Address) -> Hashable:
-        """What one mapping only may have: an external port, or one as far as ``remote`` is concerned."""
+        """The key that one mapping only can have: an external port, or an external port and a remote endpoint."""
         return (port, *remote[:2]) if self.behaviour.ports is PortAllocation.PER_CONNECTION else port
 
     def _add(self, key: Hashable, slot: Hashable, internal: Address, port: int, now: float) -> _Mapping:
@@ -279,7 +281,7 @@ class Translator:
             del self._strangers[next(iter(self._strangers))]
 
     def _free_port(self, source: Address, destination: Address, now: float) -> int | None:
-        """A port for a mapping from ``source`` to ``destination``, by the rule of the behaviour."""
+        """A free external port for a mapping from ``source`` to ``destination``, by the rule of the behaviour."""
         rule = self.behaviour.ports
         first = source[1]
         if rule is PortAllocation.SEQUENTIAL:
@@ -298,7 +300,7 @@ class Translator:
         return next((port for port in ports if self._is_free(port, destination, now)), None)
 
     def _is_free(self, port: int, remote: Address, now: float) -> bool:
-        """Whether a mapping to ``remote`` may have this port; one that has expired is removed for it."""
+        """Whether a mapping to ``remote`` can have this port. An expired mapping with the port is removed."""
         slot = self._slot(port, remote)
         tracked = self._strangers.get(slot)
         if port in self._exposed_ports or (tracked is not None and now - tracked <= self.behaviour.timeout):
@@ -313,10 +315,11 @@ class Translator:
 
 
 class Firewall:
-    """A stateful packet filter that translates nothing, IPv4 or IPv6.
+    """A stateful packet filter without translation, for IPv4 and IPv6.
 
-    :param filtering: which remote endpoints are let in: those that something was sent to, by this measure.
-    :param timeout: seconds without traffic after which they are not.
+    :param filtering: the part of a remote endpoint that must be equal to that of a destination, so that its packets
+        are let in.
+    :param timeout: the seconds without traffic after which they are not let in any more.
     """
 
     def __init__(self, filtering: Dependence = Dependence.ADDRESS_AND_PORT_DEPENDENT, timeout: float = 120.0) -> None:

@@ -1,4 +1,4 @@
-"""Where packets go: segments, what is plugged into them, and routers that translate between two of them."""
+"""The network: segments, interfaces in them, and routers between two of them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["Interface", "Internet", "Router", "Segment", "Wires"]
 
 MAX_DATAGRAM = 65507
-"""Bytes that UDP over IPv4 carries at most."""
+"""The maximum size of a datagram of UDP over IPv4, in bytes."""
 
 
 class Wires:
-    """What all segments of one network share: time, chance, the trace, and failures.
+    """What all segments of one network share: time, randomness, the trace, and broken connections.
 
-    :param loop: the time, and what calls receivers.
-    :param chance: decides about packets; nothing else draws from it.
+    :param loop: the event loop of the simulation, which calls receivers.
+    :param chance: the source of randomness for packets. Nothing else uses it.
     """
 
     def __init__(self, loop: VirtualTimeLoop, chance: random.Random, trace: Trace) -> None:
@@ -35,11 +35,11 @@ class Wires:
         self._broken: set[frozenset[Interface]] = set()
 
     def drop(self, reason: str) -> None:
-        """Count a packet that ends here."""
+        """Count a dropped packet."""
         self.trace.drops[reason] += 1
 
     def sever(self, one: Interface, other: Interface) -> None:
-        """Let no packet through between two interfaces of one segment."""
+        """Drop all packets between two interfaces of one segment."""
         self._broken.add(frozenset((one, other)))
 
     def mend(self, one: Interface, other: Interface) -> None:
@@ -47,20 +47,20 @@ class Wires:
         self._broken.discard(frozenset((one, other)))
 
     def are_separated(self, one: Interface, other: Interface) -> bool:
-        """Whether no packet gets from one to the other."""
+        """Whether packets between the two are dropped."""
         return one.island != other.island or bool(self._broken and frozenset((one, other)) in self._broken)
 
 
 class Interface:
-    """Where a host or a router is plugged into a segment.
+    """The interface of a host or router in a segment.
 
-    ``connected`` may be switched off and on: a pulled cable. Interfaces with different ``island`` do not reach one
+    ``connected`` is whether its cable is plugged in. Interfaces with different values of ``island`` do not reach one
     another.
 
-    :param segment: is joined at once.
-    :param access: the line there.
-    :param receive: gets source, destination and data of each packet that arrives.
-    :param ips: the own addresses there; each must be free.
+    :param segment: the segment, which is joined at once.
+    :param access: the line to the segment.
+    :param receive: is called with source, destination and data of each packet that arrives.
+    :param ips: the addresses of the interface; each must be free in the segment.
     """
 
     def __init__(self, segment: Segment, access: Access, receive: Callable[[Address, Address, bytes], None],
@@ -75,23 +75,23 @@ class Interface:
             self.add_ip(ip)
 
     def add_ip(self, ip: str) -> None:
-        """Be reachable at ``ip`` too; ``ValueError`` if somebody else is."""
+        """Add the address ``ip``; ``ValueError`` if it is not free."""
         self.segment.claim(ip, self)
         self.ips.append(ip)
 
     def remove_ip(self, ip: str) -> None:
-        """Not be reachable at ``ip`` any more."""
+        """Remove the address ``ip``."""
         self.ips.remove(ip)
         self.segment.release(ip)
 
     def unplug(self) -> None:
-        """Leave the segment for good."""
+        """Leave the segment permanently."""
         self.connected = False
         for ip in list(self.ips):
             self.remove_ip(ip)
 
     def send(self, source: Address, destination: Address, data: bytes) -> None:
-        """Put a packet on the line."""
+        """Send a packet."""
         segment = self.segment
         wires = segment.wires
         if not self.connected:
@@ -110,9 +110,9 @@ class Interface:
 
     def enter(self, when: float, sender: Interface | None, source: Address, destination: Address, data: bytes,
               at_once: bool = False) -> None:
-        """Take a packet that begins at ``when`` to come down the line.
+        """Take a packet that reaches the line of this interface at ``when``.
 
-        :param at_once: whether, if it takes no time, it may be received before this method returns.
+        :param at_once: whether the packet may be received before this method returns, if the line takes no time.
         """
         wires = self.segment.wires
         lane = self.access.down
@@ -128,7 +128,7 @@ class Interface:
 
     def _arrive(self, sender: Interface | None, source: Address, destination: Address, data: bytes) -> None:
         wires = self.segment.wires
-        if not self.connected or destination[0] not in self.ips:  # any more
+        if not self.connected or destination[0] not in self.ips:  # they changed while the packet was on its way
             wires.drop(Trace.DISCONNECTED)
         elif sender is not None and wires.are_separated(sender, self):
             wires.drop(Trace.PARTITIONED)
@@ -137,9 +137,9 @@ class Interface:
 
 
 class Segment:
-    """Interfaces that reach each other directly, and maybe a router for all other addresses.
+    """Interfaces that reach each other directly, with or without a router for all other addresses.
 
-    :param wires: what it shares with the other segments of the network.
+    :param wires: what the segments of the network share.
     """
 
     def __init__(self, wires: Wires) -> None:
@@ -151,18 +151,18 @@ class Segment:
         return ip in self._interfaces
 
     def claim(self, ip: str, interface: Interface) -> None:
-        """Let packets for ``ip`` go to ``interface``; ``ValueError`` if they go to somebody else."""
+        """Give the address ``ip`` to ``interface``; ``ValueError`` if another one has it."""
         if ip in self._interfaces:
             raise ValueError(f"the address {ip} is taken in this network: choose another one")
         self._interfaces[ip] = interface
 
     def release(self, ip: str) -> None:
-        """Let packets for ``ip`` go nowhere."""
+        """Free the address ``ip``."""
         del self._interfaces[ip]
 
     def route(self, when: float, sender: Interface | None, source: Address, destination: Address, data: bytes,
               at_once: bool = False) -> None:
-        """Find the way of a packet that is in the middle of this segment at ``when``; see ``Interface.enter``."""
+        """Pass on a packet that is in the middle of this segment at ``when``; see ``Interface.enter``."""
         receiver = self._interfaces.get(destination[0])
         wires = self.wires
         if receiver is not None:
@@ -179,18 +179,18 @@ class Segment:
 
 
 class Internet(Segment):
-    """The outermost segment: there is no other way."""
+    """The outermost segment, which has no router."""
 
 
 class Router:
-    """A box with a translator, an interface on the outside, and a segment of its own on the inside.
+    """A router with a translator, an interface in an outer segment, and an inner segment.
 
-    Another router may be plugged into the inside: a double NAT.
+    The inner segment may contain another router: a double NAT.
 
-    :param outside: the segment that it belongs to.
+    :param outside: the outer segment.
     :param behaviour: the kind of translator.
-    :param external_ip: its address there.
-    :param link: the line to there; the inside is without delay and loss.
+    :param external_ip: the address of the router in the outer segment.
+    :param link: the line to the outer segment. The inner segment is without latency and loss.
     """
 
     def __init__(self, outside: Segment, behaviour: NAT, external_ip: str, link: Link = PERFECT) -> None:
@@ -198,17 +198,17 @@ class Router:
         self.inside = Segment(wires)
         self.inside.gateway = self
         self.network: str | None = None
-        """The first three octets of the addresses inside, once there are any."""
+        """The first three octets of inner addresses; ``None`` until there is one."""
         self.translator = Translator(behaviour, external_ip, random.Random(wires.chance.getrandbits(64)))
         self.interface = Interface(outside, Access(link, wires.chance), self._receive, [external_ip])
 
     @property
     def external_ip(self) -> str:
-        """Its address on the outside."""
+        """The address in the outer segment."""
         return self.translator.external_ip
 
     def forward(self, source: Address, destination: Address, data: bytes) -> None:
-        """Take a packet from the inside that is for nobody there."""
+        """Take a packet from the inner segment to an address outside of it."""
         wires = self.inside.wires
         translator = self.translator
         now = wires.loop.time()
@@ -237,7 +237,7 @@ class Router:
             self.inside.route(now, None, source, internal, data, at_once)
 
     def renew(self, external_ip: str) -> None:
-        """Get another external address, and forget all mappings."""
+        """Change the external address and remove all mappings."""
         self.interface.remove_ip(self.translator.external_ip)
         self.interface.add_ip(external_ip)
         self.translator.reset(external_ip)

@@ -1,4 +1,4 @@
-"""A simulated machine that runs overlays, wired as the service does it."""
+"""A simulated machine that runs overlays, set up as the service does it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ...peer import Peer
 from ...peerdiscovery.discovery import RandomWalk
 from ...peerdiscovery.network import Network
 from ...peerdiscovery.tracker import EndpointServer, TrackerLimits
+from ..copying import copy_data
 from .endpoint import SimulatedEndpoint, SimulatedIPv6Endpoint
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ DEFAULT_PORT = 8090
 
 
 class Walker:
-    """A discovery strategy that each node makes for an overlay of its own.
+    """How a node makes a discovery strategy for its overlay.
 
-    :param strategy: the class, or whatever makes a strategy when it is called with an overlay.
-    :param peers: the overlay wants so many peers; beyond that no more steps are taken. -1 for any number.
+    :param strategy: the class of the strategy, or a function that makes one for an overlay.
+    :param peers: the number of peers from which on the strategy takes no steps; -1 for never.
     :param arguments: further arguments of the strategy.
     """
 
@@ -46,14 +47,14 @@ class Walker:
 
 
 DEFAULT_WALKERS = (Walker(RandomWalk, 20, timeout=3.0),)
-"""The one that the default configuration of the service has for every overlay."""
+"""The walker that the default configuration of the service has for every overlay."""
 
 
 class Bootstrapping:
     """How nodes find their first peers.
 
-    :param addresses: those of trackers; the list may grow.
-    :param interval: seconds between two rounds.
+    :param addresses: the addresses of trackers. The list may grow.
+    :param interval: the seconds between two rounds.
     """
 
     def __init__(self, addresses: list[Address], interval: float) -> None:
@@ -62,17 +63,17 @@ class Bootstrapping:
 
 
 class Node:
-    """A host with an endpoint, a key, a network, and overlays that walk.
+    """A host with an endpoint, a key, a network, overlays and their walkers.
 
-    ``endpoint``, ``network``, ``my_peer``, ``overlays`` and ``strategies`` are new after each :meth:`start`;
-    the ``key`` and the ``host`` stay.
+    :meth:`start` makes ``endpoint``, ``network``, ``my_peer``, ``overlays`` and ``strategies`` anew. ``key`` and
+    ``host`` stay the same.
 
     :param host: the machine.
-    :param key: the identity.
+    :param key: the private key; by default a new one.
     :param port: the UDP port to bind.
-    :param tick: seconds between two steps of each walker.
-    :param phase: seconds from the start until the first step.
-    :param bootstrapping: what every community gets; ``None`` for nothing.
+    :param tick: the seconds between two steps of each walker.
+    :param phase: the seconds from the start until the first step.
+    :param bootstrapping: how communities find their first peers; ``None`` for not at all.
     """
 
     def __init__(self, host: Host, key: PrivateKey | None = None, port: int = DEFAULT_PORT, tick: float = 0.5,
@@ -102,24 +103,24 @@ class Node:
 
     @property
     def overlay(self) -> Any:
-        """The first overlay; ``LookupError`` if there is none, as on a node that is not running."""
+        """The first overlay; ``LookupError`` if there is none, or if the node is not running."""
         if not self.overlays:
-            raise LookupError(f"{self.name} runs no overlay" + ("" if self.running else ": start it first"))
+            raise LookupError(f"{self.name} has no overlay: " + ("add one" if self.running else "start it first"))
         return self.overlays[0]
 
     @property
     def address(self) -> Address:
-        """Where the node is reached by IPv4, or else IPv6, from the Internet, as far as NATs let anybody reach it."""
+        """The IPv4 address of the node on the Internet, or else its IPv6 address. A NAT may drop what is sent there."""
         return self.host.public_address(self.port, ipv6=self.host.ipv4 is None)
 
     @property
     def addresses(self) -> list[Address]:
-        """Where the node is reached, IPv4 before IPv6."""
+        """The addresses of the node on the Internet, IPv4 before IPv6."""
         return [self.host.public_address(self.port, ipv6=interface is self.host.ipv6)
                 for interface in self.host.interfaces]
 
     def get_peers(self) -> list[Peer]:
-        """The peers of the first overlay; none while the node is not running."""
+        """The peers of the first overlay; an empty list while the node is not running."""
         peers: list[Peer] = self.overlay.get_peers() if self.running else []
         return peers
 
@@ -128,21 +129,22 @@ class Node:
         return any(peer == other.my_peer for peer in self.get_peers())
 
     def set_link(self, link: Link) -> None:
-        """Change the line between the node, or its outermost router, and the Internet."""
+        """Change the line of the node, or of its outermost router, to the Internet."""
         for interface in self.host.outer_interfaces:
             interface.access.change(link)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call ``function(*args)`` on this machine, so that the addresses of this machine are its own."""
+        """Call ``function(*args)`` on this machine, so that it sees this machine's addresses and wall clock."""
         return self.host.run(function, *args)
 
-    # Life cycle: to be called with the event loop running, as ``Simulation`` does
+    # Life cycle. ``Simulation`` calls these with the event loop running.
 
     def add_overlay(self, overlay_class: type[Overlay[Any]], walkers: Sequence[Walker] = DEFAULT_WALKERS,
                     **settings: Any) -> None:
-        """Run another overlay, at once if the node is running, and after each start.
+        """Add an overlay. It runs at once if the node is running, and again after each start.
 
-        :param settings: what its settings have apart from peer, endpoint and network.
+        :param settings: its settings besides peer, endpoint and network. Data in them is copied at each start, see
+            :func:`~ipv8.test.copying.copy_data`.
         """
         specification = (overlay_class, walkers, settings)
         self._specifications.append(specification)
@@ -150,14 +152,14 @@ class Node:
             self.host.run(self._load, *specification)
 
     def start(self) -> None:
-        """Begin, or begin again with empty hands and the same key; ``RuntimeError`` if the node is running."""
+        """Start, or start again with the same key and an empty network; ``RuntimeError`` if the node is running."""
         if self.running:
-            raise RuntimeError(f"{self.name} is running already")
+            raise RuntimeError(f"{self.name} is running already: stop it first")
         self.host.reconnect()
         self.host.run(self._start)
 
     async def stop(self) -> None:
-        """Leave in good order: overlays are unloaded, then the port is closed; nothing if the node is not running."""
+        """Unload the overlays, then close the port. Does nothing if the node is not running."""
         if self.running:
             endpoint = self.endpoint
             try:
@@ -166,7 +168,7 @@ class Node:
                 await endpoint.close()
 
     def crash(self) -> None:
-        """Vanish: nothing is sent any more. Nothing on a node that is not running."""
+        """Disconnect the machine without notice to peers. Does nothing if the node is not running."""
         if self.running:
             self.host.disconnect()
             self._close_endpoint()
@@ -178,7 +180,7 @@ class Node:
                 interface.close()
 
     def _start(self) -> None:
-        self._close_endpoint()  # of a life that may not have ended yet
+        self._close_endpoint()  # of the previous run, which may still be stopping
         self.endpoint = DispatcherEndpoint([])
         if self.host.ipv4 is not None:
             self.endpoint.add_interface("UDPIPv4", SimulatedEndpoint(self.host, self.port))
@@ -198,7 +200,7 @@ class Node:
 
     def _load(self, overlay_class: type[Overlay[Any]], walkers: Sequence[Walker], settings: dict[str, Any]) -> None:
         overlay: Any = overlay_class(overlay_class.settings_class(
-            my_peer=self.my_peer, endpoint=self.endpoint, network=self.network, **settings))
+            my_peer=self.my_peer, endpoint=self.endpoint, network=self.network, **copy_data(settings)))
         self.overlays.append(overlay)
         if isinstance(overlay, Community) and self._bootstrapping is not None:
             families = {type(address) is UDPv6Address for address in self.addresses}
@@ -229,7 +231,7 @@ class Node:
 
 
 class Tracker(Node):
-    """A node that introduces the peers of any overlay to each other and joins none."""
+    """A bootstrap server, which introduces the peers of any overlay to each other."""
 
     limits: TrackerLimits | None = None
 

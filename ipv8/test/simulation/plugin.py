@@ -1,6 +1,7 @@
-"""For pytest: ``pytest_plugins = ["ipv8.test.simulation.plugin"]`` in ``conftest.py`` offers a fixture ``simulation``.
+"""A plugin for pytest: ``pytest_plugins = ["ipv8.test.simulation.plugin"]`` in ``conftest.py``.
 
-The seed of a test that fails is in its report, with the command that repeats it. ``--simulation-seed`` sets the seed.
+It has a fixture ``simulation``. The report of a test that fails has the seed of its simulation and the command that
+repeats it. The option ``--simulation-seed`` sets the seed.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ __all__ = ["pytest_addoption", "pytest_runtest_makereport", "simulation"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer ``--simulation-seed``."""
+    """Add the option ``--simulation-seed``."""
     parser.addoption("--simulation-seed", metavar="SEED",
-                     help=f"the seed of simulations, instead of {SEED_VARIABLE} in the environment, or any")
+                     help=f"the seed of simulations, instead of {SEED_VARIABLE} in the environment or a random one")
 
 
 @pytest.fixture
 def simulation(request: pytest.FixtureRequest) -> Iterator[Simulation]:
-    """A running simulation, with any seed unless one is set."""
+    """A running simulation, with a random seed unless one is set."""
     with Simulation(request.config.getoption("--simulation-seed")) as sim:
         yield sim
 

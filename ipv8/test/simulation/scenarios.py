@@ -1,7 +1,7 @@
-"""Runs of whole networks that ``python -m ipv8.test.simulation`` knows by name.
+"""The scenarios of ``python -m ipv8.test.simulation``.
 
-A scenario is a function that gets a running simulation and the number of nodes, and returns figures by name. It raises
-``AssertionError`` if the network does not do what it must.
+A scenario is a function that takes a running simulation and a number of nodes, and returns figures by name. It raises
+``AssertionError`` if the network does not do what it should.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ...peerdiscovery.churn import RandomChurn
 from ...peerdiscovery.community import DiscoveryCommunity, PeriodicSimilarity
 from .nat import NAT
 from .node import DEFAULT_WALKERS, Walker
-from .sybils import Swarm
+from .sybils import SybilAttacker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,23 +30,23 @@ NAT_KINDS: dict[str, NAT | None] = {
 }
 
 IDENTITIES = 35
-"""Fake identities for each honest node, in the scenario of an attack."""
+"""The number of identities of the attacker for each honest node."""
 
 FORMATION_SECONDS = 60.0
-"""Of honest nodes and attackers, those that come first have so much time before the others come."""
+"""Seconds between the start of honest nodes and the start of attackers, or the other way round."""
 
 SERVICE_WALKERS = (*DEFAULT_WALKERS, Walker(RandomChurn, -1), Walker(PeriodicSimilarity, -1))
-"""What the default configuration of the service has for the overlay that all nodes share."""
+"""The walkers that the default configuration of the service has for ``DiscoveryCommunity``."""
 
 
 class SimulatedCommunity(Community):
-    """An overlay that does nothing but find peers."""
+    """An overlay without messages of its own."""
 
     community_id = b"a simulated overlay."
 
 
 def converge(sim: Simulation, nodes: Sequence[Node], peers: int, timeout: float, share: float = 0.95) -> float:
-    """The virtual time at which a share of the nodes first had so many peers; ``TimeoutError`` if that is not soon."""
+    """The virtual time at which a share of the nodes has so many peers; ``TimeoutError`` after ``timeout`` seconds."""
     def has_converged() -> bool:
         return sum(len(node.get_peers()) >= peers for node in nodes) >= share * len(nodes)
 
@@ -55,7 +55,7 @@ def converge(sim: Simulation, nodes: Sequence[Node], peers: int, timeout: float,
 
 
 def discovery(sim: Simulation, count: int) -> dict[str, Any]:
-    """One tracker, and nodes that begin at the same moment: how soon 95 % of them have 1, 5, 10, 20 peers."""
+    """One tracker and nodes that start at the same time: the time until 95 % of them have 1, 5, 10 and 20 peers."""
     sim.add_tracker()
     nodes = [sim.add_node(SimulatedCommunity) for _ in range(count)]
     figures: dict[str, Any] = {}
@@ -67,7 +67,7 @@ def discovery(sim: Simulation, count: int) -> dict[str, Any]:
 
 
 def service(sim: Simulation, count: int) -> dict[str, Any]:
-    """One virtual hour of the overlay that every node of the service runs, with pings and similarity requests."""
+    """One virtual hour of ``DiscoveryCommunity`` with the walkers of the service. Every node must have peers."""
     sim.add_tracker()
     nodes = [sim.add_node(DiscoveryCommunity, walkers=SERVICE_WALKERS) for _ in range(count)]
     sim.run(3600.0)
@@ -77,9 +77,9 @@ def service(sim: Simulation, count: int) -> dict[str, Any]:
 
 
 def nats(sim: Simulation, count: int) -> dict[str, Any]:
-    """Pairs behind every two kinds of NAT, with one tracker: which find each other within a minute.
+    """One tracker and pairs behind each combination of NATs: how many of them find each other within a minute.
 
-    ``count`` is how many pairs of each kind try it.
+    :param count: the number of pairs for each combination.
     """
     figures: dict[str, Any] = {}
     for (one, mine), (other, theirs) in product(NAT_KINDS.items(), repeat=2):
@@ -98,7 +98,7 @@ def nats(sim: Simulation, count: int) -> dict[str, Any]:
 
 
 def churn(sim: Simulation, count: int) -> dict[str, Any]:
-    """Nodes that come and go for ten minutes: those that are there must keep peers."""
+    """Nodes that stop and start at random for ten minutes: the running ones must have peers."""
     sim.add_tracker()
     nodes = [sim.add_node(DiscoveryCommunity, walkers=SERVICE_WALKERS) for _ in range(count)]
     sim.run(60.0)
@@ -112,7 +112,7 @@ def churn(sim: Simulation, count: int) -> dict[str, Any]:
 
 
 def partition(sim: Simulation, count: int) -> dict[str, Any]:
-    """A network that falls apart for three minutes must grow together again."""
+    """A network that is cut in two for three minutes. Afterwards it must become one again."""
     sim.add_tracker()
     nodes = [sim.add_node(DiscoveryCommunity, walkers=SERVICE_WALKERS) for _ in range(count)]
     halves = nodes[::2], nodes[1::2]
@@ -123,28 +123,28 @@ def partition(sim: Simulation, count: int) -> dict[str, Any]:
     sim.heal()
     sim.run(300.0)
     healed = sum(any(one.knows(other) for other in halves[1]) for one in halves[0])
-    assert healed >= len(halves[0]) * 0.9, f"only {healed} of {len(halves[0])} nodes know somebody of the other half"
-    return {"acquaintances across the gap": crossing, "nodes that crossed it afterwards": healed}
+    assert healed >= len(halves[0]) * 0.9, f"only {healed} of {len(halves[0])} nodes know a node of the other half"
+    return {"pairs of both halves that know each other": crossing, "nodes that know the other half again": healed}
 
 
 def eclipse(sim: Simulation, count: int, first: str = "honest", times: Sequence[float] = (120.0, 600.0),
             identities: int = IDENTITIES, subnets: int = 3, hosts: int = 50) -> Iterator[tuple[float, list[int]]]:
-    """An attack of a :class:`Swarm` on the nodes of an overlay, with one tracker.
+    """One tracker and nodes of an overlay that a :class:`SybilAttacker` attacks.
 
-    :param count: honest nodes, each in a network of its own.
-    :param first: who comes a minute before the others: ``"honest"``, ``"sybils"``, or ``"nobody"``.
-    :param times: seconds after all have come.
-    :param identities: those of the attacker for each honest node.
-    :param subnets: those of the attacker.
-    :param hosts: addresses of the attacker in each subnet.
-    :returns: at each of the times, that and the number of honest peers of each honest node.
+    :param count: the number of honest nodes, each in a network of its own.
+    :param first: which start a minute before the others: ``"honest"``, ``"sybils"``, or ``"nobody"``.
+    :param times: the times at which to count, in seconds since all have started.
+    :param identities: the number of identities of the attacker for each honest node.
+    :param subnets: the number of subnets of the attacker.
+    :param hosts: the number of addresses of the attacker in each subnet.
+    :returns: each of the times, with the number of honest peers of each honest node.
     """
     sim.add_tracker()
     nodes: list[Node] = []
     if first == "honest":
         nodes += [sim.add_node(SimulatedCommunity) for _ in range(count)]
         sim.run(FORMATION_SECONDS)
-    swarm = Swarm(sim, SimulatedCommunity, identities * count, subnets, hosts)
+    attacker = SybilAttacker(sim, SimulatedCommunity, identities * count, subnets, hosts)
     if first == "sybils":
         sim.run(FORMATION_SECONDS)
     if first != "honest":
@@ -152,11 +152,11 @@ def eclipse(sim: Simulation, count: int, first: str = "honest", times: Sequence[
     begin = sim.time
     for seconds in times:
         sim.run(begin + seconds - sim.time)
-        yield seconds, [len(swarm.honest(node)) for node in nodes]
+        yield seconds, [len(attacker.honest(node)) for node in nodes]
 
 
 def sybil(sim: Simulation, count: int) -> dict[str, Any]:
-    """35 fake identities for each node, of three subnets, arrive at the same moment: honest nodes must find others."""
+    """An attacker with 35 identities for each honest node, in three subnets: honest nodes must find one another."""
     figures: dict[str, Any] = {}
     wanted = min(10, count - 1)
     for seconds, honest in eclipse(sim, count, "nobody", (30.0, 120.0)):

@@ -1,7 +1,8 @@
-"""A stand-in for Ed25519 that costs a hash: for large simulations only.
+"""A stand-in for Ed25519 that costs as much as a hash, for large simulations.
 
-Signer and verifier live in one process, so the verifier may look the signer's secret up. Packets keep their lengths,
-other people's keys and altered packets are rejected, but a signature means nothing outside of the simulation.
+Signer and verifier are in the same process, so the verifier can look up the secret of the signer. Packets keep their
+lengths; packets that were altered or signed with another key are rejected. Outside of the simulation, the signatures
+are not valid.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SIGNATURE_SIZE = 64
 
 
 class _StandInSigner:
-    """A secret that signs by keyed hash."""
+    """A secret that signs with a keyed hash."""
 
     __slots__ = ("_seed", "verify_key")
 
@@ -37,9 +38,9 @@ class _StandInSigner:
 
 
 class StandInProvider:
-    """Keys are the real ones, X25519 is the real one, signatures are not.
+    """A provider of cryptography with real keys, real X25519, and stand-in signatures.
 
-    What a key that was made elsewhere signs is verified for real. Once closed, no stand-in is accepted any more.
+    Signatures by keys that were made elsewhere are verified as Ed25519. After :meth:`close`, no stand-in is accepted.
     """
 
     def __init__(self, real: Provider) -> None:
@@ -49,7 +50,7 @@ class StandInProvider:
         self._open = True
 
     def signer(self, seed: bytes) -> Signer:
-        """A signer that stays with what it was made as: a real one once the provider is closed."""
+        """A signer for a key. One that is made after :meth:`close` makes Ed25519 signatures."""
         real = self._real.signer(seed)
         if not self._open:
             return real
@@ -57,34 +58,32 @@ class StandInProvider:
         return _StandInSigner(seed, real.verify_key)
 
     def verify(self, verify_key: bytes, signature: bytes, message: bytes) -> bool:
-        """Whether a signer of this provider made the signature, or a real one did."""
+        """Whether the signature is valid, as a stand-in or as Ed25519."""
         seed = self._seeds.get(verify_key)
         if seed is None:
             return self._real.verify(verify_key, signature, message)
         return blake2b(message, digest_size=SIGNATURE_SIZE, key=seed).digest() == signature
 
     def crypt_public(self, secret: bytes) -> bytes:
-        """The real X25519 public key."""
+        """The X25519 public key."""
         return self._real.crypt_public(secret)
 
     def shared(self, secret: bytes, peer: bytes) -> bytes:
-        """The real shared secret."""
+        """The X25519 shared secret."""
         return self._real.shared(secret, peer)
 
     def close(self) -> None:
-        """Forget all signers, and verify for real from now on."""
+        """Remove all signers. From now on, only Ed25519 signatures are valid."""
         self._open = False
         self._seeds.clear()
 
 
 @contextmanager
 def stand_in_signatures() -> Iterator[StandInProvider]:
-    """Let curve25519 keys that are made inside a ``with`` block sign with the stand-in."""
-    real = provider.current()
-    stand_in = StandInProvider(real)
-    provider._chosen = stand_in
+    """Let curve25519 keys that are made inside a ``with`` block sign with stand-in signatures."""
+    stand_in = StandInProvider(provider.current())
     try:
-        yield stand_in
+        with provider.use(stand_in):
+            yield stand_in
     finally:
-        provider._chosen = real
         stand_in.close()

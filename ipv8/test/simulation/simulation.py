@@ -1,4 +1,4 @@
-"""A network of simulated machines under one virtual clock, made anew from a seed as often as needed."""
+"""A network of simulated machines on virtual time, which can be repeated from its seed."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 __all__ = ["SEED_VARIABLE", "Simulation", "SimulationError", "new_seed"]
 
 SEED_VARIABLE = "IPV8_SIMULATION_SEED"
-"""The environment variable with the seed of simulations that are given none."""
+"""The environment variable with the seed of simulations for which none is given."""
 
 T = TypeVar("T")
 SimulationT = TypeVar("SimulationT", bound="Simulation")
 
 
 def new_seed() -> str:
-    """That of the environment variable ``IPV8_SIMULATION_SEED``, else any."""
+    """The value of the environment variable ``IPV8_SIMULATION_SEED``, or a random seed."""
     return os.environ.get(SEED_VARIABLE) or str(int.from_bytes(os.urandom(4), "big"))
 
 
 class SimulationError(AssertionError):
-    """Code on a simulated machine raised something that nobody handled, or logged a traceback: see ``__cause__``."""
+    """Code on a simulated machine raised an exception that nothing caught, or logged one; it is the ``__cause__``."""
 
 
 class _FailureLog(logging.Handler):
-    """Takes note of errors that the library logs instead of raising them: bugs of this side."""
+    """Collects exceptions that the library logs, which are bugs in the overlays."""
 
     def __init__(self, failures: list[BaseException]) -> None:
         super().__init__(logging.ERROR)
@@ -63,19 +63,19 @@ class _FailureLog(logging.Handler):
 
 
 class Simulation:
-    """To be used in a ``with`` block, in plain (not async) code.
+    """A simulated network. Use it in a ``with`` block, outside of ``async`` functions.
 
-    Inside, the clock, the chance and the event loop of the process are those of the simulation. An error that leaves
-    the block is preceded by the seed, and a command that makes it happen again, on the standard error stream.
+    Inside the block, the process uses the clock, the randomness and the event loop of the simulation. If an exception
+    leaves the block, its seed and a command that repeats it are written to the standard error stream.
 
-    :param seed: decides everything; a number or a text. By default that of the environment variable
-        ``IPV8_SIMULATION_SEED``, else any.
-    :param link: the line of hosts for which no other is given.
-    :param stand_in_signatures: sign with a cheap hash instead of Ed25519; nothing else changes.
-    :param strict: raise :class:`SimulationError` if an overlay fails, even though a real node would only log that.
+    :param seed: a number or a text; simulations with the same seed are the same. By default it is that of the
+        environment variable ``IPV8_SIMULATION_SEED``, or a random one.
+    :param link: the line of hosts for which no other line is given.
+    :param stand_in_signatures: use a hash instead of Ed25519. Nothing else changes.
+    :param strict: raise :class:`SimulationError` if an overlay raises an exception that a real node would only log.
     :param keep_packets: keep every packet in ``trace.packets``.
-    :param bootstrap_interval: seconds between two rounds of bootstrapping of one overlay.
-    :param replay: the command that repeats this run; by default that of this process, or of this test.
+    :param bootstrap_interval: the seconds between two rounds of bootstrapping of an overlay.
+    :param replay: the command that repeats this simulation; by default that of this process, or of this test.
     """
 
     def __init__(self, seed: int | str | None = None, *, link: Link | None = None, stand_in_signatures: bool = False,
@@ -100,10 +100,11 @@ class Simulation:
         self._internet = Internet(self._wires)
         self._bootstrapping = Bootstrapping([], bootstrap_interval)
         self._churns: list[Churn] = []
+        self._wall_offset = 0.0
         self._stack = ExitStack()
 
     def _chance(self, purpose: str) -> random.Random:
-        """A stream of chance of its own, so that a change in one part does not stir the others up."""
+        """A source of randomness for one purpose, so that a change in one part does not change the others."""
         return random.Random(f"{self.seed}/{purpose}")
 
     # Life cycle
@@ -114,14 +115,15 @@ class Simulation:
         except RuntimeError:
             pass
         else:
-            raise RuntimeError("a simulation has an event loop of its own: use it outside of async functions")
+            raise RuntimeError("a simulation brings its own event loop: use it outside of async functions")
         if self.loop.is_closed():
-            raise RuntimeError("a simulation runs once: make another one with the same seed")
+            raise RuntimeError("a simulation runs once only: make another one with the same seed")
         handler = _FailureLog(self.failures)
         logging.getLogger().addHandler(handler)
         self._stack.callback(logging.getLogger().removeHandler, handler)
         self.loop.set_exception_handler(self._on_loop_error)
-        self._stack.enter_context(isolated(self.loop, f"{self.seed}/overlays", self.names))
+        self._stack.enter_context(isolated(self.loop, f"{self.seed}/overlays", self.names,
+                                           lambda: self._wall_offset))
         if self._stand_in_signatures:
             self._stack.enter_context(stand_in_signatures())
         return self
@@ -141,7 +143,7 @@ class Simulation:
                 sys.stderr.write(f"\n{self.how_to_replay()}\n")
 
     def how_to_replay(self) -> str:
-        """Where the simulation stands, its seed, and a command that makes the same happen again."""
+        """The seed and the state of the simulation, and a command that repeats it."""
         return (f"simulation with seed {self.seed}, at {self.time:.3f} virtual seconds, {self.trace.sent} packets "
                 f"(trace {self.trace.hexdigest()})\nreplay it with: {self._replay or self._own_command()}")
 
@@ -149,7 +151,7 @@ class Simulation:
         test = os.environ.get("PYTEST_CURRENT_TEST")
         command = ["python", "-m", "pytest", test.rpartition(" (")[0]] if test else sys.orig_argv
         settings = [f"{SEED_VARIABLE}={shlex.quote(str(self.seed))}"]
-        if os.environ.get("PYTHONHASHSEED"):  # the order of sets, on which code of users may depend
+        if os.environ.get("PYTHONHASHSEED"):  # it decides the order of sets, on which code of users may depend
             settings.append(f"PYTHONHASHSEED={os.environ['PYTHONHASHSEED']}")
         return " ".join([*settings, shlex.join(command)])
 
@@ -167,7 +169,7 @@ class Simulation:
         everybody = (*self.nodes, *self.trackers)
         outcomes = await asyncio.gather(*(node.stop() for node in everybody), return_exceptions=True)
         self.failures.extend(outcome for outcome in outcomes if isinstance(outcome, Exception))
-        # In order of their names: a set has none.
+        # By name, because sets have no order.
         rest = sorted(asyncio.all_tasks() - {asyncio.current_task()}, key=lambda task: task.get_name())
         for task in rest:
             task.cancel()
@@ -182,38 +184,38 @@ class Simulation:
             first = self.failures[0]
             count = len(self.failures)
             self.failures.clear()
-            raise SimulationError(f"{count} failure(s) on simulated nodes, the first one: {first!r}") from first
+            raise SimulationError(f"{count} exception(s) on simulated nodes, the first one: {first!r}") from first
 
     # Time
 
     @property
     def time(self) -> float:
-        """Virtual seconds since the simulation began."""
+        """Virtual seconds since the beginning of the simulation."""
         return self.loop.time()
 
     def run(self, seconds: float) -> None:
-        """Let so many virtual seconds pass.
+        """Run for ``seconds`` of virtual time.
 
-        :raises SimulationError: if an overlay failed meanwhile, and the simulation is strict.
+        :raises SimulationError: if the simulation is strict and an overlay raised an exception.
         """
         self.loop.run_for(seconds)
         self._raise_failures()
 
     def run_until(self, condition: Callable[[], bool], timeout: float, step: float = 0.1) -> float:
-        """Let time pass until ``condition()`` is true, which is looked at every ``step`` seconds.
+        """Run until ``condition()`` is true. It is called every ``step`` seconds.
 
-        :returns: how many virtual seconds that took.
-        :raises TimeoutError: if it was not true after ``timeout`` seconds.
+        :returns: the virtual seconds that passed.
+        :raises TimeoutError: if the condition is not true after ``timeout`` seconds.
         """
         begin = self.time
         while not condition():
             if self.time - begin >= timeout:
-                raise TimeoutError(f"what was waited for did not happen within {timeout} virtual seconds")
+                raise TimeoutError(f"the condition was not true within {timeout} virtual seconds")
             self.run(min(step, timeout))
         return self.time - begin
 
     def wait_for(self, awaitable: Awaitable[T]) -> T:
-        """Let time pass until ``awaitable`` is done; its result."""
+        """Run until ``awaitable`` is done, and return its result."""
         async def wait() -> T:
             return await awaitable
 
@@ -235,10 +237,10 @@ class Simulation:
 
     def add_router(self, nat: NAT, *, behind: Router | None = None, link: Link | None = None,
                    ip: str | None = None) -> Router:
-        """A translator that any number of nodes can be behind.
+        """Add a router with a NAT, for any number of nodes.
 
-        :param behind: another router on its outside, as carriers have them; by default that is the Internet.
-        :param link: the line on its outside.
+        :param behind: another router between this one and the Internet, such as that of a carrier.
+        :param link: the line of the router.
         :param ip: its external address.
         """
         if behind is None:
@@ -250,18 +252,18 @@ class Simulation:
 
     def add_host(self, *, nat: NAT | Router | None = None, ipv4: bool | str = True, ipv6: bool | str = False,
                  firewall: Firewall | None = None, link: Link | None = None, name: str | None = None) -> Host:
-        """A machine without software.
+        """Add a machine without software.
 
-        :param nat: the kind of a translator of its own, or a router that it shares; IPv6 passes it by.
-        :param ipv4: whether it has IPv4, or which address; behind a NAT that is the internal one.
-        :param ipv6: whether it has IPv6, or which address.
-        :param firewall: a filter of its own, for both.
-        :param link: its line; with a translator of its own, that of the translator. Hosts behind a shared router have a
-            perfect one to there unless another is given.
-        :raises ValueError: if it is to have no address at all, or one that is taken.
+        :param nat: the kind of NAT of a router of its own, or a router that it shares. IPv6 does not pass through it.
+        :param ipv4: whether the machine has IPv4, or its address; behind a NAT, its internal address.
+        :param ipv6: whether the machine has IPv6, or its address.
+        :param firewall: a packet filter of the machine, for IPv4 and IPv6.
+        :param link: the line of the machine, or of its own router. By default, hosts behind a shared router have a line
+            without latency and loss to the router.
+        :raises ValueError: if the machine would have no address, or one that is not free.
         """
         if not ipv4 and not ipv6:
-            raise ValueError("a host needs an address: ipv4 or ipv6 must be true, or an address")
+            raise ValueError("a host needs an address: set ipv4 or ipv6 to True, or to an address")
         host = Host(name or f"host {len(self.nodes) + len(self.trackers) + 1}", self._wires, firewall)
         router: Router | None = None
         if isinstance(nat, NAT):
@@ -296,16 +298,16 @@ class Simulation:
                  name: str | None = None, host: Host | None = None, walkers: Sequence[Walker] = DEFAULT_WALKERS,
                  tick: float = 0.5, phase: float | None = None, port: int = DEFAULT_PORT,
                  key: PrivateKey | None = None, bootstrap: bool = True, start: bool = True, **settings: Any) -> Node:
-        """A machine that runs overlays; see :meth:`add_host` for what it is like.
+        """Add a machine that runs overlays. :meth:`add_host` explains the arguments that are not listed here.
 
-        :param overlays: their classes.
-        :param host: a machine that is there already: several nodes may run on it, on different ports, but if one of
-            them crashes, all do.
-        :param walkers: what each overlay finds peers with.
-        :param tick: seconds between two steps of each walker, as in the service.
-        :param phase: seconds until the first step; by default anything up to a tick.
-        :param bootstrap: whether communities ask the trackers, which must have been added before.
-        :param start: whether it begins at once; otherwise ``node.start()`` must be called.
+        :param overlays: the classes of the overlays.
+        :param host: a machine to run on instead of a new one. Several nodes may share a machine, on different ports,
+            but the crash of one of them disconnects all.
+        :param walkers: the walkers of each overlay.
+        :param tick: the seconds between two steps of each walker, as in the service.
+        :param phase: the seconds until the first step; by default random, up to ``tick``.
+        :param bootstrap: whether communities ask the trackers that were added before.
+        :param start: whether the node starts at once; otherwise call :meth:`start`.
         :param settings: additional settings of all overlays.
         """
         if host is None:
@@ -322,10 +324,10 @@ class Simulation:
 
     def add_tracker(self, *, ipv4: bool | str = True, ipv6: bool | str = False, link: Link | None = None,
                     limits: TrackerLimits | None = None, port: int = 6421, dns_name: str | None = None) -> Tracker:
-        """A bootstrap server, which all nodes that are added later know.
+        """Add a bootstrap server. All nodes that are added later know it.
 
-        :param limits: what it does for strangers.
-        :param dns_name: a name that is resolved to its addresses inside of the simulation.
+        :param limits: the limits of the server.
+        :param dns_name: a name that is resolved to its addresses inside the simulation.
         """
         host = self.add_host(ipv4=ipv4, ipv6=ipv6, link=link, name=f"tracker {len(self.trackers) + 1}")
         tracker = Tracker(host, port=port)
@@ -338,19 +340,19 @@ class Simulation:
         return tracker
 
     def start(self, node: Node) -> None:
-        """Start a node, or start it again."""
+        """Start a node, for the first time or again."""
         self._inside(node.start)
 
     def stop(self, node: Node) -> None:
-        """Stop a node in good order, which may take virtual time."""
+        """Stop a node and unload its overlays, which may take virtual time."""
         self.wait_for(node.stop())
 
     def crash(self, node: Node) -> None:
-        """Let a node vanish without a word."""
+        """Disconnect a node without notice to its peers."""
         self._inside(node.crash)
 
     def introduce(self, nodes: Iterable[Node]) -> None:
-        """Let each node walk once to each other one, at its public address."""
+        """Let each node walk once to the public address of each other node."""
         everybody = list(nodes)
 
         def walk() -> None:
@@ -364,7 +366,7 @@ class Simulation:
     # Trouble
 
     def partition(self, *groups: Iterable[Node]) -> None:
-        """Separate the groups from each other and from all nodes in none of them, trackers included."""
+        """Separate the groups from each other, and from all nodes and trackers that are in no group."""
         for number, group in enumerate(groups, 1):
             for node in group:
                 for interface in node.host.outer_interfaces:
@@ -377,7 +379,7 @@ class Simulation:
                 interface.island = 0
 
     def sever(self, one: Node, other: Node) -> None:
-        """Let no packet through between two nodes."""
+        """Drop all packets between two nodes."""
         for mine in one.host.outer_interfaces:
             for theirs in other.host.outer_interfaces:
                 self._wires.sever(mine, theirs)
@@ -389,10 +391,10 @@ class Simulation:
                 self._wires.mend(mine, theirs)
 
     def move(self, node: Node) -> Address:
-        """Give a node another public IPv4 address, as providers do every night: its NAT restarts; the new address."""
+        """Give a node another public IPv4 address, as providers do every night, and return it. Its NAT restarts."""
         interface = node.host.ipv4
         if interface is None:
-            raise ValueError(f"{node.name} has no IPv4 address that could change")
+            raise ValueError(f"{node.name} has no IPv4 address to change: add it with ipv4=True")
         ip = self._plan.public_ipv4()
         router = interface.segment.gateway
         if router is None:
@@ -404,9 +406,21 @@ class Simulation:
             router.renew(ip)
         return node.address
 
+    def step_wall_clock(self, seconds: float, *nodes: Node) -> None:
+        """Set wall clocks forward, or back by a negative number of seconds. Timers and monotonic time do not change.
+
+        :param nodes: the nodes whose machines have these clocks. By default, the clocks of all machines are set, also
+            of those that are added later.
+        """
+        if nodes:
+            for host in dict.fromkeys(node.host for node in nodes):
+                host.step_wall_clock(seconds)
+        else:
+            self._wall_offset += seconds
+
     def start_churn(self, nodes: Iterable[Node] | None = None, *, mean_uptime: float = 600.0,
                     mean_downtime: float = 120.0, crashes: float = 0.5) -> Churn:
-        """Take nodes, by default all, down and up again from now on; see :class:`Churn`."""
+        """Stop nodes, by default all, and start them again, at random times; see :class:`Churn`."""
         churn = Churn(self.loop, self._chance(f"churn {len(self._churns)}"), list(nodes or self.nodes), mean_uptime,
                       mean_downtime, crashes)
         self._churns.append(churn)

@@ -1,4 +1,4 @@
-"""One attacker with many identities, who wants to be all that honest nodes know of their overlay."""
+"""An attacker with many identities that tries to become all peers of honest nodes (a Sybil attack)."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
     from .node import Node
     from .simulation import Simulation
 
-__all__ = ["Swarm", "sybil_class"]
+__all__ = ["SybilAttacker", "sybil_class"]
 
 FIRST_OCTET = 150
-"""The attacker rents subnets 150.0.0.0/24, 150.1.0.0/24, ...: no host of an ``AddressPlan`` is near."""
+"""The subnets of the attacker are 150.0.0.0/24, 150.1.0.0/24, ...; an ``AddressPlan`` does not use these."""
 
 MAX_HOSTS = 250
-"""Addresses that are used in each /24."""
+"""The maximum number of addresses in each /24."""
 
 
 class SybilSettings(CommunitySettings):
-    """What an identity needs to know."""
+    """The settings of an identity of the attacker."""
 
-    swarm: Swarm
+    attacker: SybilAttacker
     max_peers: int = -1
 
 
-class Swarm:
-    """Many identities on a few subnets, which keep all rules of the protocol but one: they introduce only each other.
+class SybilAttacker:
+    """Many identities on a few subnets. They follow the protocol, but introduce only each other.
 
-    They answer, so they are proven everywhere; they ask all trackers; and each of them keeps sending introduction
-    requests to every honest node that any of them has heard of.
+    They answer all requests, so they count as proven. They ask all trackers, and each of them keeps sending
+    introduction requests to every honest node that any of them knows.
 
-    :param sim: where they live; the trackers must be there already.
+    :param sim: the simulation; trackers must have been added before.
     :param overlay_class: the overlay that is attacked.
-    :param count: identities.
-    :param subnets: /24 networks that they are on.
-    :param hosts: addresses in each of these.
-    :param interval: seconds between two rounds of requests of one identity.
+    :param count: the number of identities.
+    :param subnets: the number of /24 networks that they are on.
+    :param hosts: the number of addresses in each of these.
+    :param interval: the seconds between two rounds of requests of one identity.
     """
 
     def __init__(self, sim: Simulation, overlay_class: type[Community], count: int, subnets: int = 3, hosts: int = 50,
                  interval: float = 60.0) -> None:
         if not 0 < hosts <= MAX_HOSTS:
-            raise ValueError(f"a subnet has room for 1 to {MAX_HOSTS} hosts, not {hosts}")
+            raise ValueError(f"hosts is the number of addresses in a subnet: give 1 to {MAX_HOSTS}, not {hosts}")
         self.interval = interval
         self.peers: list[Peer] = []
         #: Where honest nodes are.
@@ -60,58 +60,58 @@ class Swarm:
         sybil = sybil_class(overlay_class)
         for number in range(count):
             node = sim.add_node(sybil, host=machines[number % len(machines)], port=1024 + number // len(machines),
-                                walkers=(), bootstrap=False, swarm=self)
+                                walkers=(), bootstrap=False, attacker=self)
             self.nodes.append(node)
             self._own.add(node.address)
             self._keys.add(node.my_peer.key_bin)
             self.peers.append(Peer(node.my_peer.public_key, node.address))
 
     def hear_of(self, address: Address) -> None:
-        """Attack whoever is there, unless it is one of us or a tracker."""
+        """Attack the node at an address, unless it belongs to the attacker or is a tracker."""
         if address not in self._own and address not in self.trackers and address[1]:
             self.victims[address] = None
 
     def honest(self, node: Node) -> list[Peer]:
-        """The peers of ``node`` that are not ours."""
+        """The peers of ``node`` that do not belong to the attacker."""
         return [peer for peer in node.get_peers() if peer.key_bin not in self._keys]
 
 
 def sybil_class(overlay_class: type[Community]) -> type[Community]:
-    """An overlay that speaks the protocol of another one in the interest of a :class:`Swarm`."""
+    """A subclass of an overlay for the identities of a :class:`SybilAttacker`."""
 
     class Sybil(overlay_class):  # type: ignore[misc,valid-type]  # a class that is known only now
         settings_class = SybilSettings
 
         def __init__(self, settings: SybilSettings) -> None:
             super().__init__(settings)
-            self.swarm = settings.swarm
+            self.attacker = settings.attacker
             self.register_task("join", self.join)
-            self.register_task("attack", self.attack, interval=self.swarm.interval,
-                               delay=entropy.random() * self.swarm.interval)
+            self.register_task("attack", self.attack, interval=self.attacker.interval,
+                               delay=entropy.random() * self.attacker.interval)
 
         def join(self) -> None:
-            """Become known to the trackers."""
-            for address in self.swarm.trackers:
+            """Send an introduction request to all trackers."""
+            for address in self.attacker.trackers:
                 self.walk_to(address)
 
         def attack(self) -> None:
-            """Ask everybody to be let in."""
-            for address in (*self.swarm.trackers, *self.swarm.victims):
+            """Send an introduction request to all trackers and all honest nodes that are known."""
+            for address in (*self.attacker.trackers, *self.attacker.victims):
                 self.walk_to(address)
 
         def get_peer_for_introduction(self, exclude: Peer | None = None,  # noqa: ARG002 - in the base
                                       new_style: bool = False) -> Peer | None:  # noqa: ARG002 - in the base
-            """Anybody of the swarm."""
-            return entropy.choice(self.swarm.peers) if self.swarm.peers else None
+            """A random identity of the attacker."""
+            return entropy.choice(self.attacker.peers) if self.attacker.peers else None
 
         def on_introduction_request(self, peer: Peer, dist: Any, payload: Any) -> None:
-            """Answer, and remember who is there."""
-            self.swarm.hear_of(peer.address)
+            """Answer, and remember the address of the sender."""
+            self.attacker.hear_of(peer.address)
             super().on_introduction_request(peer, dist, payload)
 
         def introduction_response_callback(self, peer: Peer, dist: Any, payload: Any) -> None:
-            """Remember who is there, and who was introduced."""
+            """Remember the address of the sender and the introduced address."""
             super().introduction_response_callback(peer, dist, payload)
-            self.swarm.hear_of(payload.wan_introduction_address)
+            self.attacker.hear_of(payload.wan_introduction_address)
 
     return Sybil

@@ -1,4 +1,4 @@
-"""What was sent in a simulation: a hash to compare runs by, counts, and lines for people."""
+"""The record of a simulation: a hash to compare runs, counters, and lines of text."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _HEAD = Struct(">dHHI")
 
 
 class Packet(NamedTuple):
-    """One packet as its host sent it."""
+    """A packet as its host sent it."""
 
     time: float
-    """Virtual seconds since the simulation began."""
+    """Virtual seconds since the beginning of the simulation."""
     source: Address
-    """The address that the host itself uses, which a NAT may replace."""
+    """The source address at the host, before any NAT."""
     destination: Address
     data: bytes
 
     @property
     def message_id(self) -> int:
-        """The id behind the prefix; -1 for a packet that is too short to have one."""
+        """The message id after the prefix; -1 if the packet is too short to have one."""
         return self.data[MESSAGE_ID_OFFSET] if len(self.data) > MESSAGE_ID_OFFSET else -1
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Packet(NamedTuple):
 
 
 def message_name(message_id: int) -> str:
-    """What the base protocol calls a message."""
+    """The name of a message in the base protocol."""
     return NAMES.get(message_id, "message" if message_id >= 0 else "no message")
 
 
@@ -58,10 +58,10 @@ def _text(address: Address) -> str:
 class Trace:
     """The packets of a simulation, in the order in which they were sent.
 
-    ``drops`` counts by reason what did not arrive, ``delivered`` what did (duplicates twice), ``messages`` the sent
-    packets by message id.
+    ``drops`` counts dropped packets by reason, ``delivered`` those that arrived (duplicates twice), and ``messages``
+    the sent packets by message id.
 
-    :param keep: keep the packets themselves too, in ``packets``; otherwise memory does not grow with traffic.
+    :param keep: keep all packets in ``packets``. Otherwise memory does not grow with traffic.
     """
 
     LOST = "lost"
@@ -84,7 +84,7 @@ class Trace:
         self._hash = blake2b(digest_size=16)
 
     def send(self, now: float, source: Address, destination: Address, data: bytes) -> None:
-        """Note a packet that a host hands to the network."""
+        """Record a packet that a host sends."""
         size = len(data)
         self.sent += 1
         self.sent_bytes += size
@@ -96,15 +96,15 @@ class Trace:
 
     @property
     def messages(self) -> Counter[int]:
-        """How many packets of each message id were sent; id -1 for those that have none."""
+        """The number of sent packets by message id; -1 for packets without one."""
         return Counter({(number if number < 256 else -1): count for number, count in enumerate(self._by_id) if count})
 
     def hexdigest(self) -> str:
-        """32 hexadecimal digits that depend on the time, the addresses and the content of every packet so far."""
+        """A hash of the time, the addresses and the content of every packet so far, as 32 hexadecimal digits."""
         return self._hash.hexdigest()
 
     def lines(self, packets: Iterable[Packet] | None = None) -> Iterator[str]:
-        """A line for each packet; ``ValueError`` unless packets are given, or kept."""
+        """A line of text for each packet; ``ValueError`` if no packets are given and none were kept."""
         if packets is None:
             packets = self.packets
         if packets is None:
@@ -112,7 +112,7 @@ class Trace:
         return (str(packet) for packet in packets)
 
     def write(self, file: TextIO) -> None:
-        """Write a line and the content, in the form that ``text2pcap`` reads, of each kept packet."""
+        """Write all kept packets in the format of ``text2pcap``, each after a comment line."""
         for packet in self.packets or ():
             file.write(f"# {packet}\n")
             rows = (packet.data[offset:offset + 16] for offset in range(0, len(packet.data), 16))

@@ -8,7 +8,7 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 
-from ipv8 import entropy
+from ipv8 import clock, entropy
 from ipv8.bootstrapping.dispersy import bootstrapper as bootstrapper_module
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
 from ipv8.bootstrapping.memory.bootstrapper import MemoryBootstrapper, encode
@@ -104,6 +104,31 @@ async def test_one_walk_for_each_round(overlay: Any, manual_clock: Any) -> None:
     manual_clock.advance(0.1)
     await bootstrapper.get_addresses(overlay, 60.0)
     assert overlay.walks == [TRACKER] * 2
+
+
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+async def test_setting_the_wall_clock_changes_no_pause(overlay: Any, manual_clock: Any, step: float) -> None:
+    bootstrapper = DispersyBootstrapper([TRACKER], [])
+    answer(bootstrapper)
+    await bootstrapper.get_addresses(overlay, 60.0)
+    manual_clock.step_wall(step)
+    await bootstrapper.get_addresses(overlay, 60.0)
+    assert len(overlay.walks) == 1
+    manual_clock.advance(30)
+    await bootstrapper.get_addresses(overlay, 60.0)
+    assert len(overlay.walks) == 2
+    assert bootstrapper.last_bootstrap == manual_clock.time()
+    bootstrapper.last_bootstrap = 0
+    await bootstrapper.get_addresses(overlay, 60.0)
+    assert len(overlay.walks) == 3, "programs can make it forget its last round"
+
+
+async def test_the_first_round_does_not_wait_until_the_machine_runs_for_long(overlay: Any, manual_clock: Any) -> None:
+    with clock.use(type(manual_clock)(1.0)):
+        bootstrapper = DispersyBootstrapper([TRACKER], [])
+        answer(bootstrapper)
+        await bootstrapper.get_addresses(overlay, 60.0)
+    assert overlay.walks == [TRACKER]
 
 
 async def test_keep_alive_contacts_one(overlay: Any) -> None:

@@ -119,6 +119,33 @@ async def test_rounds(overlay: Any, tmp_path: Path, manual_clock: Any) -> None:
     assert overlay.walks == []
 
 
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+async def test_setting_the_wall_clock_changes_no_pause(overlay: Any, tmp_path: Path, manual_clock: Any,
+                                                       step: float) -> None:
+    (tmp_path / "peers").write_bytes(encode([V4]))
+    bootstrapper = MemoryBootstrapper(tmp_path / "peers")
+    assert await bootstrapper.get_addresses(overlay, 60.0) == [V4]
+    manual_clock.step_wall(step)
+    assert await bootstrapper.get_addresses(overlay, 60.0) == []
+    manual_clock.advance(30)
+    assert await bootstrapper.get_addresses(overlay, 60.0) == [V4]
+    assert bootstrapper.last_bootstrap == manual_clock.time()
+
+
+async def test_peers_that_were_heard_of_last_are_preferred_whatever_the_wall_clock_says(
+        overlay: Any, tmp_path: Path, manual_clock: Any) -> None:
+    early, late = make_peer(V4), make_peer(V6)
+    early.heard_now()
+    manual_clock.step_wall(-3600)
+    manual_clock.advance(1)
+    late.heard_now()
+    overlay.peers = [early, late]
+    bootstrapper = MemoryBootstrapper(tmp_path / "peers")
+    await bootstrapper.initialize(overlay)
+    bootstrapper.unload()
+    assert decode((tmp_path / "peers").read_bytes()) == [V6, V4]
+
+
 async def test_overlays_of_a_directory_have_files_of_their_own(overlay: Any, tmp_path: Path) -> None:
     overlay.peers = [make_peer(V4)]
     bootstrapper = MemoryBootstrapper(str(tmp_path))
@@ -201,7 +228,7 @@ async def test_damaged_file_that_cannot_be_renamed(overlay: Any, tmp_path: Path,
     await bootstrapper.initialize(overlay)
     bootstrapper.unload()
     assert path.read_bytes() == b"something else"
-    assert "left alone" in caplog.text
+    assert "not changed" in caplog.text
 
 
 async def test_file_that_cannot_be_read(overlay: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -219,7 +246,7 @@ async def test_file_that_cannot_be_read(overlay: Any, tmp_path: Path, monkeypatc
     bootstrapper.unload()
     monkeypatch.undo()
     assert path.read_bytes() == GOOD
-    assert "left alone" in caplog.text
+    assert "not changed" in caplog.text
 
 
 async def test_directory_that_cannot_be_written(overlay: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

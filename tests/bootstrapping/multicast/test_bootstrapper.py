@@ -90,6 +90,24 @@ async def test_announcements_are_rare(joined: Any, overlay: Any, manual_clock: A
     assert ipv4.sent[0][0].nonce != ipv4.sent[1][0].nonce
 
 
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+async def test_setting_the_wall_clock_changes_no_interval(joined: Any, overlay: Any, manual_clock: Any,
+                                                          step: float) -> None:
+    ipv4, _ = groups(joined)
+    joined.last_bootstrap = manual_clock.time()
+    manual_clock.step_wall(step)
+    joined.keep_alive(overlay)
+    assert len(ipv4.sent) == 1
+    receive(joined, ipv4, Datagram(ANSWER, PREFIX, joined._nonce, 77), SOURCE)
+    assert len(overlay.walks) == 1, "the answer is in time"
+    manual_clock.advance(5.1)
+    receive(joined, ipv4, Datagram(ANSWER, PREFIX, joined._nonce, 77), SOURCE)
+    assert len(overlay.walks) == 1
+    manual_clock.advance(25)
+    joined.keep_alive(overlay)
+    assert len(ipv4.sent) == 2
+
+
 async def test_an_announcement_is_answered(joined: Any, overlay: Any) -> None:
     ipv4, _ = groups(joined)
     receive(joined, ipv4, Datagram(ANNOUNCEMENT, PREFIX, NONCE), SOURCE)

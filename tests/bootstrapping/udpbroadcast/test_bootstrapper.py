@@ -132,6 +132,22 @@ async def test_pauses_between_sweeps(overlay: Any, manual_clock: Any) -> None:
 
 
 @pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+async def test_setting_the_wall_clock_changes_no_pause(overlay: Any, manual_clock: Any, step: float) -> None:
+    bootstrapper = UDPBroadcastBootstrapper()
+    await bootstrapper.initialize(overlay)
+    overlay.cancel_pending_task(bootstrapper._task_name)
+    manual_clock.step_wall(step)
+    await bootstrapper.get_addresses(overlay, 1.0)
+    assert not overlay.is_pending_task_active(bootstrapper._task_name)
+    manual_clock.advance(30)
+    await bootstrapper.get_addresses(overlay, 1.0)
+    assert overlay.is_pending_task_active(bootstrapper._task_name)
+    assert bootstrapper.last_bootstrap == manual_clock.time()
+    bootstrapper.unload()
+
+
+@pytest.mark.usefixtures("silent")
 async def test_listening_only(overlay: Any) -> None:
     bootstrapper = UDPBroadcastBootstrapper(sweep_rate=0)
     assert await bootstrapper.initialize(overlay)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -41,7 +42,7 @@ def test_an_unknown_provider_is_refused() -> None:
 
 def test_a_provider_that_does_not_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider, "_provider", {"libsodium": None}.__getitem__)
-    with pytest.raises(ValueError, match="libsodium does not load"), provider.use("libsodium"):
+    with pytest.raises(ValueError, match="libsodium cannot be loaded"), provider.use("libsodium"):
         pass
 
 
@@ -62,11 +63,19 @@ def test_a_library_without_the_functions_is_not_used(monkeypatch: pytest.MonkeyP
 
 
 def test_the_second_choice_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "_chosen", None)
     with provider.use("cryptography") as fallback:
         pass
     monkeypatch.setattr(provider, "_provider", {"libsodium": None, "cryptography": fallback}.__getitem__)
+    monkeypatch.setattr(provider, "_preferred", provider._preferred.__wrapped__)
     assert provider.current() is fallback
+
+
+def test_another_thread_does_not_use_the_provider_of_a_block() -> None:
+    preferred = provider.current()
+    with provider.use("cryptography") as fallback, ThreadPoolExecutor(1) as thread:
+        assert provider.current() is fallback
+        assert thread.submit(provider.current).result() is preferred
+    assert provider.current() is preferred
 
 
 @requires_both

@@ -113,7 +113,7 @@ def test_only_bytes_are_signed(data: Any) -> None:
     for key in KEYS:
         with pytest.raises(TypeError, match="message must be bytes"):
             key.signature(data)
-        with pytest.raises(TypeError, match="peer's key must be bytes"):
+        with pytest.raises(TypeError, match="key of the peer must be bytes"):
             key.diffie_hellman(data)
 
 
@@ -175,7 +175,7 @@ def test_a_missing_public_key_is_computed_but_not_written() -> None:
 def test_a_public_key_of_another_secret_is_refused() -> None:
     curve, secret, _ = encoding.decode_private(SECT.key_to_bin())
     _, _, point = encoding.decode_private(OpenSSLSK.generate("sect163k1").key_to_bin())
-    with pytest.raises(ValueError, match="not that of the private key"):
+    with pytest.raises(ValueError, match="does not belong to the private key"):
         OpenSSLSK(encoding.encode_private(curve, secret, point))
 
 

@@ -17,6 +17,7 @@ from ipv8.messaging.interfaces.endpoint import (
 )
 from ipv8.messaging.interfaces.lan_addresses.interfaces import get_lan_addresses
 from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.interfaces.routes import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,20 +242,64 @@ def test_drops_of_a_prefix_include_those_of_its_overlays() -> None:
     endpoint.add_listener(general)
     assert endpoint.prefix_listeners(PREFIX) == [own, other]
     assert endpoint.prefix_listeners(OTHER) == []
-    own.drops = DropCounter(bad_signature=2)  # type: ignore[attr-defined]  # as overlays have it
+    own.drops = DropCounter(bad_signature=2)  # as overlays have it
     endpoint.drops.count("short")
     assert endpoint.get_drops() == {"short": 1}
     assert endpoint.get_drops(PREFIX) == {"short": 1, "bad_signature": 2}
 
 
+def test_an_endpoint_has_no_optional_abilities_unless_it_says_so() -> None:
+    endpoint = FakeEndpoint()
+    assert dict(endpoint.interfaces) == {}
+    abilities: list[object] = [endpoint.SOCKET_FAMILY, endpoint.mapped_address, endpoint.source_filter, endpoint.trace]
+    assert abilities == [None] * 4
+    assert endpoint.bytes_up == endpoint.bytes_down == 0
+    assert endpoint.set_anonymity(PREFIX, True) is False
+    assert Recorder(endpoint).drops == {}
+
+
 def test_listeners_can_be_copied() -> None:
-    endpoint, _, (own, general) = make("own", "general")
+    endpoint, log, (own, general) = make("own", "general")
     endpoint.add_prefix_listener(own, PREFIX)
     endpoint.add_listener(general)
+    endpoint.accept_routes(PREFIX, Route.SESSION)
     other = FakeEndpoint()
     other.copy_listeners(endpoint)
     assert other._prefix_map == {PREFIX: [own, general]}
     assert other._listeners == [general]
+    other.notify_listeners((SOURCE, PREFIX + b"\x01"))
+    assert log == []
+    other.gate.receive((SOURCE, PREFIX + b"\x01"), Route.SESSION)
+    assert log == ["own"]
+
+
+class RecordingLock:
+    """Notes what the endpoint has when the lock is taken and when it is released."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.seen: list[tuple[int, int]] = []
+
+    def note(self) -> None:
+        self.seen.append((len(self.endpoint._listeners), len(self.endpoint._prefix_map)))
+
+    def __enter__(self) -> None:
+        self.note()
+
+    def __exit__(self, *_: object) -> None:
+        self.note()
+
+
+def test_listeners_change_under_a_lock() -> None:
+    endpoint, _, (own,) = make("own")
+    lock: Any = RecordingLock(endpoint)
+    endpoint.gate.lock = lock
+    held: Any = endpoint.listener_update_lock
+    assert held is lock
+    endpoint.add_listener(own)
+    endpoint.add_prefix_listener(own, PREFIX)
+    endpoint.remove_listener(own)
+    assert lock.seen == [(0, 0), (1, 0), (1, 0), (1, 1), (1, 1), (0, 0)]
 
 
 # Listeners

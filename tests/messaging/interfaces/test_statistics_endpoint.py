@@ -8,6 +8,7 @@ import pytest
 from ipv8 import clock
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from ipv8.messaging.interfaces.endpoint import Endpoint
+from ipv8.messaging.interfaces.gate import Route
 from ipv8.messaging.interfaces.network_stats import DropCounter, NetworkStat
 from ipv8.messaging.interfaces.statistics_endpoint import (
     IDS_DEPRECATED,
@@ -112,6 +113,33 @@ async def test_other_kinds_of_endpoints() -> None:
     closing = dispatcher.close()
     assert closing is not None
     await closing
+
+
+def test_optional_abilities_are_those_of_the_other_endpoint() -> None:
+    class Anonymous(Inner):
+        SOCKET_FAMILY = 7
+        asked: tuple[bytes, bool] | None = None
+
+        def set_anonymity(self, prefix: bytes, enable: bool) -> None:
+            self.asked = prefix, enable
+
+    inner = Anonymous()
+    inner.interfaces = {"one": inner}
+    inner.bytes_down = 3
+    stats = StatisticsEndpoint(inner)
+    assert (stats.SOCKET_FAMILY, stats.interfaces, stats.bytes_up, stats.bytes_down) == (7, {"one": inner}, 7, 3)
+    assert stats.gate is inner.gate
+    assert stats.routes is inner.routes
+    stats.mapped_address = ("9.8.7.6", 5)
+    assert inner.mapped_address == stats.mapped_address == ("9.8.7.6", 5)
+    assert stats.set_anonymity(PREFIX, True) is None
+    assert inner.asked == (PREFIX, True)
+    assert StatisticsEndpoint(Inner()).set_anonymity(PREFIX, True) is False
+    stats.accept_routes(PREFIX, Route.SESSION)
+    inner.add_prefix_listener(stats, PREFIX)
+    assert inner.gate.entries[PREFIX].usual is None
+    stats.prefixlen = 5
+    assert inner.prefixlen == 5
 
 
 def test_an_unfinished_copy_asks_nobody() -> None:
@@ -225,7 +253,7 @@ def test_groups_are_left_out_unless_asked_for(stats: StatisticsEndpoint) -> None
 
 def test_watching_is_not_handling(stats: StatisticsEndpoint, inner: Inner, collect: type[Collector]) -> None:
     own = collect(stats)
-    own.drops = DropCounter(undecodable=1)  # type: ignore[attr-defined]  # as overlays have it
+    own.drops = DropCounter(undecodable=1)  # as overlays have it
     stats.add_prefix_listener(own, PREFIX)
     inner.notify_listeners((SOURCE, OTHER + b"\x01"))
     assert stats.get_drops() == {DropCounter.UNKNOWN_PREFIX: 1}

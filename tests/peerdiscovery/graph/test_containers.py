@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,14 +74,14 @@ class Recording(ObservedSet[int]):
     __slots__ = ("events",)
 
     def __init__(self) -> None:
-        super().__init__(RLock())
+        super().__init__()
         self.events: list[tuple[str, int]] = []
 
-    def _gained(self, item: int) -> None:
+    def item_added(self, item: int) -> None:
         assert item in self
         self.events.append(("+", item))
 
-    def _lost(self, item: int) -> None:
+    def item_removed(self, item: int) -> None:
         assert item not in self
         self.events.append(("-", item))
 
@@ -154,7 +153,7 @@ def test_copies_of_an_observed_set_are_not_observed() -> None:
 
 
 def test_an_observed_set_needs_an_observer() -> None:
-    items: ObservedSet[int] = ObservedSet(RLock())
+    items: ObservedSet[int] = ObservedSet()
     with pytest.raises(NotImplementedError):
         items.add(1)
     with pytest.raises(NotImplementedError):
@@ -172,15 +171,15 @@ class RecordingDict(ObservedDict[int, str]):
     __slots__ = ("events",)
 
     def __init__(self) -> None:
-        super().__init__(RLock())
+        super().__init__()
         self.events: dict[int, str] = {}
 
-    def _gained(self, key: int, value: str) -> None:
+    def item_added(self, key: int, value: str) -> None:
         assert self[key] == value
         assert key not in self.events
         self.events[key] = value
 
-    def _lost(self, key: int, value: str) -> None:
+    def item_removed(self, key: int, value: str) -> None:
         assert key not in self
         assert self.events.pop(key) == value
 
@@ -235,7 +234,7 @@ def test_copies_of_an_observed_dict_are_not_observed() -> None:
 
 
 def test_an_observed_dict_needs_an_observer() -> None:
-    items: ObservedDict[int, str] = ObservedDict(RLock())
+    items: ObservedDict[int, str] = ObservedDict()
     with pytest.raises(NotImplementedError):
         items[1] = "a"
     with pytest.raises(NotImplementedError):

@@ -1,1 +1,1 @@
-"""Discovery of the addresses of this machine (spec 03 section 7)."""
+"""Discovery of the addresses of this machine."""

@@ -19,7 +19,7 @@ PORT = 5351
 FIRST_RETRY = 0.25
 """Seconds until a question is repeated; the pause doubles each time (RFC 6886 section 3.1).
 
-PCP would wait for 3 s. Its clients repeat themselves for ever, however, and these give up before that."""
+PCP says 3 s, but for clients that never stop to repeat a question."""
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ async def ask(server: Server, encode: Callable[[str], bytes], decode: Callable[[
     finally:
         transport.close()
         if not conversation.answer.cancel() and not conversation.answer.cancelled():
-            conversation.answer.exception()  # was heard, even if this was cancelled just before
+            conversation.answer.exception()  # so that asyncio does not report it as unread
 
 
 async def _wait(transport: DatagramTransport, answer: Future[T], question: bytes, server: Server) -> T:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from ipaddress import IPv4Network, ip_address
 from typing import NamedTuple
 
 from .... import clock
+from ...inet import is_global
 
 __all__ = ["EpochTracker", "Gateway", "PortMapping", "PortMappingError"]
-
-INNER_NETWORKS = tuple(map(IPv4Network, ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-                                         "172.16.0.0/12", "192.168.0.0/16")))
-"""Addresses of no use in the internet: a gateway that has one has another gateway behind it (RFC 6890)."""
 
 
 class PortMappingError(RuntimeError):
@@ -20,7 +16,7 @@ class PortMappingError(RuntimeError):
 
 
 class PortMapping(NamedTuple):
-    """UDP packets to the outside address come in at the internal port, for so many seconds (0: until revoked)."""
+    """UDP packets to the outside address are forwarded to the internal port for ``lifetime`` seconds (0: no limit)."""
 
     protocol: str
     external_ip: str
@@ -30,15 +26,14 @@ class PortMapping(NamedTuple):
 
     @property
     def is_public(self) -> bool:
-        """Whether the outside address is one of the internet, not of the inner network of another gateway."""
-        ip = ip_address(self.external_ip)
-        return not any(ip in network for network in INNER_NETWORKS)
+        """Whether the outside address is one of the internet; if not, there is another gateway in between."""
+        return is_global(self.external_ip)
 
 
 class EpochTracker:
     """Notices by the clock in a gateway's answers that it lost its mappings (RFC 6887 section 8.5).
 
-    That clock counts the seconds since the gateway has kept its mappings.
+    That clock counts the seconds for which the gateway has kept its mappings.
     """
 
     def __init__(self) -> None:
@@ -49,7 +44,7 @@ class EpochTracker:
         self._previous = (clock.monotonic(), epoch)
 
     def is_plausible(self, epoch: int) -> bool:
-        """Whether a gateway that kept its mappings can say so now."""
+        """Whether ``epoch`` can be the clock, now, of a gateway that has kept its mappings."""
         if self._previous is None:
             return True
         then, before = self._previous
@@ -65,7 +60,7 @@ class Gateway(ABC):
 
     @abstractmethod
     async def external_ip(self) -> str:
-        """The outside address, by which nothing is changed; empty if it is told only together with a mapping."""
+        """The outside address; empty if the gateway tells it only together with a mapping. Changes nothing."""
 
     @abstractmethod
     async def add(self, internal_port: int, external_port: int, lifetime: int) -> PortMapping:
@@ -77,7 +72,7 @@ class Gateway(ABC):
 
     @abstractmethod
     async def remove(self, mapping: PortMapping) -> None:
-        """Forward it no more."""
+        """End the forwarding."""
 
     def announces_loss(self, data: bytes, source: tuple[str, int]) -> bool:  # noqa: ARG002 - for those that do
         """Whether a datagram, and the host and port that it came from, tell that this gateway lost its mappings."""

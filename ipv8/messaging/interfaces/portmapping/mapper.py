@@ -1,4 +1,4 @@
-"""A forwarded port for as long as it is wanted, whatever the gateway speaks."""
+"""A port that is forwarded for as long as it is wanted, by whichever protocol the gateway speaks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["PortMapper"]
 logger = logging.getLogger(__name__)
 
 LIFETIME = 3600
-"""Seconds for which ports are asked for: not long after a crash they are closed."""
+"""Seconds for which ports are asked for, so that they are closed some time after a crash."""
 
 MAX_LIFETIME = 86400
-"""A grant of more seconds is renewed as if it were of so many (RFC 6887 section 15)."""
+"""Seconds that a mapping is believed to last at most (RFC 6887 section 15)."""
 
 RETRY_INTERVAL = 1800.0
 """Seconds until the next search when nobody forwards the port."""
@@ -36,10 +36,10 @@ SPACING = 4.0
 """Seconds between two requests at least (RFC 6887 section 11.2.1)."""
 
 RECOVERY_SPREAD = 5.0
-"""When a gateway lost all mappings, its clients ask for them within so many seconds, not all at the same time."""
+"""Seconds over which clients spread their requests when a gateway has lost all mappings."""
 
 REMOVAL_TIMEOUT = 1.0
-"""Seconds that a gateway has to take its mapping back: nobody who stops a node wants to wait."""
+"""Seconds to wait for a gateway when a node stops and ends its mapping."""
 
 ANNOUNCEMENTS = ("0.0.0.0", 5350)  # noqa: S104 - they are sent to a group, in which every interface is
 """Where gateways tell that they have restarted (RFC 6886 section 3.2.1, RFC 6887 section 14.1.2)."""
@@ -56,7 +56,7 @@ class _Announcements(asyncio.DatagramProtocol):
 
 
 async def _listen(on_announcement: Callable[[bytes, tuple[str, int]], None]) -> DatagramTransport | None:
-    """Hear announcements, together with other programs; ``None`` if the system does not let us."""
+    """Receive announcements, as other programs do at the same time; ``None`` if the system does not allow it."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         for name in ("SO_REUSEADDR", "SO_REUSEPORT"):
@@ -79,7 +79,7 @@ class PortMapper:
     """Has a UDP port of this machine forwarded, and renews that in time.
 
     :param port: the port.
-    :param find: what may be asked; the first that does it is used.
+    :param find: yields the gateways that are asked, until one of them forwards the port.
     :param on_change: called with the mapping whenever it is new or another one, and with ``None`` when it is lost.
     """
 
@@ -99,14 +99,14 @@ class PortMapper:
         self._tasks: TaskManager | None = None
 
     def start(self, tasks: TaskManager) -> None:
-        """Ask for the port, now and again in time, as a task of ``tasks``; their shutdown gives the port back."""
+        """Ask for the port, now and again in time, as a task of ``tasks``; their shutdown ends the mapping."""
         self._tasks = tasks
-        # An interval is waited for between two runs, each of which takes most of a mapping's life.
+        # The interval is the pause between two runs, and each run takes most of the lifetime of a mapping.
         tasks.register_task(self._task_name, self._keep, interval=SPACING, delay=0)
         tasks.register_shutdown_task(self.stop)
 
     async def stop(self) -> None:
-        """Give the port back, or leave that to the end of its lifetime if the gateway takes long to answer."""
+        """End the mapping; if the gateway takes long to answer, it ends with its lifetime."""
         if self._tasks is None:
             return
         tasks, self._tasks = self._tasks, None
@@ -119,14 +119,14 @@ class PortMapper:
         except (PortMappingError, asyncio.TimeoutError) as e:
             logger.info("UDP port %d may stay forwarded until its time is up: %s", self.port,
                         str(e) or "no answer in time")
-        except Exception:  # of the library for UPnP, say: whoever stops has other things to stop, too
-            logger.exception("UDP port %d could not be given back", self.port)
+        except Exception:  # such as one of the library for UPnP: what stops has more to stop
+            logger.exception("the mapping of UDP port %d could not be ended", self.port)
         self._gateway = None
         self._note(None)
 
     async def _give_back(self) -> None:
         gateway, mapping = self._gateway, self.mapping
-        if self._asking is not None:  # the gateway may have done already what it was asked to
+        if self._asking is not None:  # the gateway may have made the mapping already
             (asked, request), self._asking = self._asking, None
             with suppress(PortMappingError):
                 mapping, gateway = await request, asked
@@ -134,7 +134,7 @@ class PortMapper:
             await gateway.remove(mapping)
 
     async def renew(self) -> None:
-        """Ask for the port, or for more time; that there is no gateway that does it is only logged."""
+        """Ask for the port, or for more time; it is only logged if no gateway does it."""
         problems: list[str] = []
         mapping = None
         if self._gateway is not None:
@@ -152,13 +152,13 @@ class PortMapper:
             self._listener = await _listen(self._on_announcement)
         try:
             await self.renew()
-        except Exception:  # of the library for UPnP, say: the next time may be better
+        except Exception:  # such as one of the library for UPnP: the next attempt may work
             logger.exception("the port mapping of UDP port %d failed", self.port)
             if clock.monotonic() >= self._expires:
                 self._note(None)
         pause = RETRY_INTERVAL
         if self.mapping is not None:
-            # Somewhere in the eighth of its life behind the first half, and so on with what is left if that fails.
+            # After 1/2 to 5/8 of the time that is left, and if that fails, again after such a part of the rest.
             pause = (self._expires - clock.monotonic()) * (1 / 2 + entropy.random() / 8)
         self._loss = asyncio.get_running_loop().create_future()
         await asyncio.wait([self._loss], timeout=max(0.0, pause - SPACING))

@@ -45,12 +45,12 @@ class MappedPort(NamedTuple):
 
 
 def encode_external_ip_request() -> bytes:
-    """The question for the outside address (section 3.2)."""
+    """A request for the outside address (section 3.2)."""
     return bytes((0, _EXTERNAL_IP))
 
 
 def encode_mapping_request(internal_port: int, external_port: int, lifetime: int) -> bytes:
-    """The wish to forward a UDP port (section 3.3); both the outside port and the lifetime 0 end that (section 3.4)."""
+    """A request to forward a UDP port (section 3.3); with outside port 0 and lifetime 0, to end that (section 3.4)."""
     return _REQUEST.pack(0, _MAP_UDP, 0, internal_port, external_port, lifetime)
 
 
@@ -82,7 +82,7 @@ class NatPmpGateway(Gateway):
     """A gateway that speaks NAT-PMP.
 
     :param host: its IPv4 address.
-    :param timeout: seconds until it counts as one that does not.
+    :param timeout: seconds to wait for an answer.
     :param source: the address of this machine to which ports are forwarded; empty for the usual one.
     """
 
@@ -104,7 +104,7 @@ class NatPmpGateway(Gateway):
                            mapped.lifetime)
 
     async def remove(self, mapping: PortMapping) -> None:
-        """Forward it no more."""
+        """End the forwarding."""
         await self._map(mapping.internal_port, 0, 0)
 
     async def _map(self, internal_port: int, external_port: int, lifetime: int) -> MappedPort:
@@ -118,7 +118,7 @@ class NatPmpGateway(Gateway):
         return await ask(self.server, lambda _: request, decode)
 
     def announces_loss(self, data: bytes, source: tuple[str, int]) -> bool:
-        """Whether this is the announcement of an outside address since which no mapping is kept (section 3.2.1)."""
+        """Whether this announces an outside address and shows that the mappings are lost (section 3.2.1)."""
         try:
             outside = decode_external_ip(data)
         except PortMappingError:

@@ -1,4 +1,4 @@
-"""The Port Control Protocol (RFC 6887), the successor of NAT-PMP: as much of it as forwarding one's own ports needs."""
+"""The Port Control Protocol (RFC 6887), the successor of NAT-PMP: the part that forwards one's own ports."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _unpack_ip(packed: bytes) -> IPv4Address | IPv6Address:
 
 
 def encode_announce_request(own_host: str) -> bytes:
-    """The question whether somebody speaks PCP (section 14.1).
+    """A request that every gateway with PCP answers (section 14.1).
 
     :param own_host: the address that this is sent from.
     """
@@ -84,10 +84,10 @@ def encode_announce_request(own_host: str) -> bytes:
 
 def encode_mapping_request(own_host: str, nonce: bytes, internal_port: int, external_port: int, lifetime: int,
                            external_ip: str = "") -> bytes:
-    """The wish to forward a UDP port, or not to do so any more if the lifetime is 0 (section 11.1).
+    """A request to forward a UDP port, or to end that if the lifetime is 0 (section 11.1).
 
     :param own_host: the address that this is sent from, to which the port belongs; for IPv6 the firewall is opened.
-    :param nonce: of 12 bytes; who knows it may change the mapping.
+    :param nonce: 12 bytes, which are needed to change the mapping later.
     :param external_port: the wanted outside port, 0 for any.
     :param lifetime: seconds.
     :param external_ip: the wanted outside address, empty for any.
@@ -109,7 +109,7 @@ def _decode(data: bytes, operation: int) -> _Answer | None:
         return None
     version = data[0]
     if version == 0:
-        # What only speaks NAT-PMP answers in its own format, which has a result of two bytes.
+        # A gateway that only speaks NAT-PMP answers in its own format, which has a result of two bytes.
         if data[2:4] == _UNSUPPORTED_VERSION.to_bytes(2, "big"):
             raise UnsupportedVersionError(version)
         return None
@@ -154,7 +154,7 @@ class PcpGateway(Gateway):
     """A gateway that speaks PCP.
 
     :param host: its address.
-    :param timeout: seconds until it counts as one that does not.
+    :param timeout: seconds to wait for an answer.
     :param source: the address of this machine to which ports are forwarded; empty for the usual one.
     """
 
@@ -179,7 +179,7 @@ class PcpGateway(Gateway):
         return PortMapping(self.protocol, mapped.external_ip, mapped.external_port, internal_port, mapped.lifetime)
 
     async def remove(self, mapping: PortMapping) -> None:
-        """Forward it no more."""
+        """End the forwarding."""
         await self._map(mapping.internal_port, 0, 0)
 
     async def _map(self, internal_port: int, external_port: int, lifetime: int) -> Mapped:
@@ -197,7 +197,7 @@ class PcpGateway(Gateway):
         return await ask(self.server, encode, decode)
 
     def announces_loss(self, data: bytes, source: tuple[str, int]) -> bool:
-        """Whether this is an announcement from which no mapping is kept any more (section 14.1)."""
+        """Whether this announces that the mappings are lost (section 14.1)."""
         try:
             epoch = decode_announcement(data)
         except UnsupportedVersionError:

@@ -1,4 +1,4 @@
-"""Where the gateways to the internet are, as far as this machine tells."""
+"""The gateways to the internet that the operating system tells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUTES_FILE = "/proc/net/route"
 ROUTE_GATEWAY_FLAG = 0x2
 
 MAX_GATEWAYS = 4
-"""So many are asked; one is usual."""
+"""Gateways that are asked; there is usually one."""
 
 
 def parse_routes(table: str) -> list[str]:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "find_gateways", "survey"]
 
 DATAGRAM_PROTOCOLS = (PcpGateway, NatPmpGateway)
-"""The one that knows more comes first. What speaks only the other one says so at once (RFC 6887 appendix A)."""
+"""PCP comes first, as it can do more; a gateway that only speaks NAT-PMP says so at once (RFC 6887 appendix A)."""
 
 
 async def find_gateways(source: str = "", timeout: float = 2.0) -> AsyncGenerator[Gateway, None]:
-    """What may be asked for a port, the likeliest first; the network is only searched for the later ones.
+    """Yield the gateways that may forward a port, the likeliest first; the network is only searched for the later ones.
 
     :param source: the address of this machine to which ports are to be forwarded; empty for the usual one.
     :param timeout: seconds that each of them has for an answer.
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 
 
 async def survey(timeout: float = 2.0) -> list[Finding]:
-    """What there is for each protocol, by which nothing is changed."""
+    """What there is for each protocol. Changes nothing."""
     hosts = default_gateways()
     return list(await asyncio.gather(
         *(_ask(gateway_class.protocol, [gateway_class(host, timeout) for host in hosts])

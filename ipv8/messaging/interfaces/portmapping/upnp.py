@@ -135,7 +135,7 @@ class UpnpGateway(Gateway):
             return await ask(0)
 
     async def remove(self, mapping: PortMapping) -> None:
-        """Forward it no more."""
+        """End the forwarding."""
         await self._call(self._device.async_delete_port_mapping(ANYBODY, mapping.external_port, "UDP"))
 
     async def _call(self, call: Any) -> Any:

@@ -1,4 +1,4 @@
-"""UDP sockets as endpoints, and the address classes (spec 03 sections 1 and 4)."""
+"""UDP sockets as endpoints, and the address classes (doc/endpoints.md)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from socket import (
 from typing import TYPE_CHECKING, Any, cast
 
 from .... import clock
-from ...address import Address, DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
-from ..burst import burst
+from ...address import Address, DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
+from ...inet import is_orchid
+from ...packers import Cache
 from ..endpoint import DataTooBigException, Endpoint, EndpointClosedException
 from ..network_stats import DropCounter
+from ..routes import SOCKET
 from .transport import MAX_DATAGRAMS_PER_WAKEUP, RECEIVE_SIZE, SEND_QUEUE_BYTES, DrainingTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from .filter import SourceFilter
+    from ..gate import Packet
+    from ..routes import Route
 
 __all__ = [
     "Address",
@@ -52,29 +55,22 @@ RECEIVE_BUFFER = 870400
 """Bytes of socket buffer asked for, so that a burst of some thousand packets fits."""
 
 DELIVERY_BUDGET = 0.002
-"""Seconds that the delivery of received packets may take before other callbacks of the event loop get their turn."""
+"""Seconds that the delivery of received packets may take before other callbacks of the event loop run."""
 
 DELIVERIES_PER_LOOK = 8
-"""Packets that are delivered between two looks at the time."""
+"""Packets that are delivered before the clock is read again."""
 
 MAX_CACHED_ADDRESSES = 8192
-"""Known sources, and likewise known destinations; when one more comes, all are forgotten."""
+"""Sources that are not parsed again, and destinations that are not checked again; a full table is emptied."""
+
+MULTICAST = 0xff
+"""The first byte of the IPv6 addresses of groups (RFC 4291 section 2.7)."""
 
 _TRY_NEXT_PORT = {errno.EADDRINUSE, errno.EACCES}
 
 
-class _SourceCache(dict[Any, "Address | None"]):
-    """Socket addresses of senders to address objects, or ``None`` for those that cannot be answered."""
-
-    def __init__(self, parse: Callable[[Any], Address | None]) -> None:
-        super().__init__()
-        self._parse = parse
-
-    def __missing__(self, source: Any) -> Address | None:
-        if len(self) >= MAX_CACHED_ADDRESSES:
-            self.clear()
-        address = self[source] = self._parse(source)
-        return address
+class _UndeliverableError(Exception):
+    """There is no way to a destination, as is counted already."""
 
 
 class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
@@ -83,7 +79,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
     :param port: the port to bind, 0 for any; if it is taken, the next free one is used: ``get_address`` tells.
     :param ip: the address of the interface to bind, ``0.0.0.0`` for all.
     :param sockopts: further socket options, applied after the buffer sizes.
-    :param receive_buffer: bytes of socket buffer to ask for; ``granted_receive_buffer`` tells what came of it.
+    :param receive_buffer: bytes of socket buffer to ask for; ``granted_receive_buffer`` has what the system gave.
     :param send_buffer: the same for sending; ``None`` leaves it to the operating system.
     :param max_datagrams_per_wakeup: how many packets are read before the event loop's other callbacks run.
     :param max_payload: bytes that fit a usual path without fragments; larger packets are sent with a warning.
@@ -115,11 +111,10 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         self._transmit: Callable[[Any, Any], int] = self._transmit_nowhere
         self._bound: Address | None = None
         self._max_datagrams = max_datagrams_per_wakeup
-        self._sources = _SourceCache(self._parse_source)
-        self._destinations: dict[Any, Any] = {}
+        self._sources: Cache[Any, Address | None] = Cache(self._parse_source, MAX_CACHED_ADDRESSES)
+        self._destinations: Cache[Any, Any] = Cache(self._check_destination, MAX_CACHED_ADDRESSES)
         self.max_payload = self.MAX_PAYLOAD if max_payload is None else max_payload
         self.strict = strict
-        self.source_filter: SourceFilter | None = None
         self.granted_receive_buffer = 0
         self.granted_send_buffer = 0
         self.bytes_up = 0
@@ -130,7 +125,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
     async def open(self) -> bool:
         """Bind the socket and start to receive.
 
-        A port that is taken or forbidden makes way for the next higher ones and, when none is left, for any free port.
+        If the port is taken or forbidden, the next higher ones are tried, and then any free port.
 
         :returns: whether the endpoint is open; the reason for ``False`` is logged.
         """
@@ -155,7 +150,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         return True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Use asyncio's own transport: the event loop lets nobody else read."""
+        """Use asyncio's own transport, as the event loop has no readers."""
         if self._running:  # by another call of open() that came first
             transport.close()
             return
@@ -164,7 +159,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         self._start(cast("asyncio.DatagramTransport", transport), self._transmit_buffered)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Asyncio gave the socket up: without it the endpoint is closed."""
+        """Close the endpoint, as asyncio has closed the socket."""
         if exc is not None:
             self.log_error(f"The socket of {self.get_address()} was lost: {exc}")
             self.close()
@@ -222,6 +217,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         self._transmit = self._transmit_nowhere
         if self._transport is not None:
             self._transport.close()
+        self.gate.release()
 
     def assert_open(self) -> None:
         """Do nothing if the endpoint is open.
@@ -256,13 +252,13 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
     # Receiving
 
     def _parse_source(self, source: Any) -> Address | None:
-        """The address object of a sender; ``None`` for one that a packet cannot honestly come from."""
+        """The address object of a sender; ``None`` if it must be forged."""
         ip, port = source
         network = int(ip.partition(".")[0])
         return UDPv4Address(ip, port) if port and 0 < network < 224 else None
 
     def datagram_received(self, datagram: bytes, addr: Any) -> None:
-        """Deliver one datagram; a subclass that overrides this gets every datagram of an honest source here."""
+        """Deliver one datagram; if a subclass overrides this, it is called with every datagram."""
         if not self._running:
             return
         self.bytes_down += len(datagram)
@@ -270,11 +266,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         if address is None:
             self.drops.count(DropCounter.BAD_SOURCE)
             return
-        for packet in self._admit([(address, datagram)]):
-            self.notify_listeners(packet)
-
-    def _admit(self, packets: list[tuple[Address, bytes]]) -> list[tuple[Address, bytes]]:
-        return packets if self.source_filter is None else self.source_filter.admit(packets, self.drops)
+        self.notify_listeners((address, datagram))
 
     def _intercepts(self) -> bool:
         """Whether somebody overrides ``datagram_received``, which counts bytes itself."""
@@ -284,27 +276,36 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         if not self._intercepts():
             self.bytes_down += num_bytes
 
-    def _on_packets(self, packets: list[tuple[Address, bytes]]) -> None:
+    def _on_packets(self, packets: list[Packet]) -> None:
+        self.gate.announce(packets)
+        deliver: Callable[[Packet, Route], None] = self.gate.receive
         if self._intercepts():
-            self._deliver(iter(packets), lambda packet: self.datagram_received(packet[1], packet[0]), self._transport)
-            return
-        packets = self._admit(packets)
-        burst.packets = packets
-        self._deliver(iter(packets), self.notify_listeners, self._transport)
+            deliver = self._hand_to_override
+        elif type(self).notify_listeners is not Endpoint.notify_listeners or "notify_listeners" in vars(self):
+            deliver = self._notify
+        self._deliver(iter(packets), deliver, self._transport)
 
-    def _deliver(self, items: Iterator[Any], deliver: Callable[[Any], None],
+    def _hand_to_override(self, packet: Packet, _: Route) -> None:
+        self.datagram_received(packet[1], packet[0])
+
+    def _notify(self, packet: Packet, _: Route) -> None:
+        self.notify_listeners(packet)
+
+    def _deliver(self, packets: Iterator[Packet], deliver: Callable[[Packet, Route], None],
                  transport: asyncio.DatagramTransport | None, resumed: bool = False) -> None:
-        """Deliver until nothing is left or the time is used up; what is left follows in the loop's next round."""
+        """Deliver until nothing is left or the time is used up; the rest follows in the next round of the loop."""
         monotonic = clock.current().monotonic
         deadline = monotonic() + DELIVERY_BUDGET
         while self._running and self._transport is transport:
-            item = None
+            packet = None
             try:
-                for item in islice(items, DELIVERIES_PER_LOOK):
-                    deliver(item)
+                for packet in islice(packets, DELIVERIES_PER_LOOK):
+                    if not self._running:
+                        return
+                    deliver(packet, SOCKET)
             except Exception as e:  # noqa: BLE001 - a subclass that raises must not stop the reading
                 self._on_listener_error(self, e)
-            if item is None:
+            if packet is None:
                 if resumed and isinstance(transport, DrainingTransport):
                     transport.resume_reading()
                 return
@@ -314,7 +315,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
             return
         if isinstance(transport, DrainingTransport) and not resumed:
             transport.pause_reading()
-        asyncio.get_running_loop().call_soon(lambda: self._deliver(items, deliver, transport, resumed=True))
+        asyncio.get_running_loop().call_soon(lambda: self._deliver(packets, deliver, transport, resumed=True))
 
     # Sending
 
@@ -326,18 +327,17 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         :raises EndpointClosedException: if ``open`` was never called.
         :raises DataTooBigException: if a strict endpoint is given more than ``max_payload`` bytes.
         """
+        kind = type(socket_address)
+        if kind in self.routes:  # before the cache, where addresses of all classes are equal
+            self.routes[kind](socket_address, packet)
+            return
         try:
-            destination = self._destinations.get(socket_address)
-            if destination is None:
-                if isinstance(socket_address, RelayedAddress):
-                    socket_address.carry(packet)
-                    return
-                destination = self._check_destination(socket_address)
-                if destination is None:
-                    return
+            destination = self._destinations[socket_address]
             if len(packet) > self.max_payload:
                 self._on_big_packet(len(packet))
             self.bytes_up += self._transmit(packet, destination)
+        except _UndeliverableError:
+            return
         except OSError as e:
             self.drops.count(DropCounter.SEND_FAILED)
             self._logger.debug("Cannot send to %s: %s", socket_address, e)
@@ -348,23 +348,27 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         self.bytes_up += num_bytes
 
     def _check_destination(self, address: Any) -> Any:
-        """The socket address for ``address``, remembered, or ``None`` if it is a DNS name."""
+        """The socket address for ``address``, if packets can be sent there.
+
+        :raises _UndeliverableError: if the endpoint is closed, or it is a DNS name or the address of a key.
+        :raises TypeError, ValueError: if it is no address.
+        """
         if not self._running:
             self._transmit_nowhere(b"", address)
-            return None
+            raise _UndeliverableError
         host, port = self._split(address)
         if type(port) is not int or not 0 < port < 65536:
             raise ValueError(f"no port: {port!r}")
         try:
-            inet_pton(self.SOCKET_FAMILY, host)
+            packed = inet_pton(self.SOCKET_FAMILY, host)
         except OSError:
             self.drops.count(DropCounter.SEND_UNRESOLVED)
             if self._log_budget.take(DropCounter.SEND_UNRESOLVED):
                 self.log_error(f"Dropping packet to {host!r}: not an address of this endpoint's IP version")
-            return None
-        if len(self._destinations) >= MAX_CACHED_ADDRESSES:
-            self._destinations.clear()
-        self._destinations[address] = address
+            raise _UndeliverableError from None
+        if is_orchid(packed):
+            self.drops.count(DropCounter.SEND_NO_ROUTE)
+            raise _UndeliverableError
         return address
 
     def _split(self, address: Any) -> tuple[str, int]:
@@ -420,8 +424,12 @@ class UDPv6Endpoint(UDPEndpoint):
 
     def _parse_source(self, source: Any) -> Address | None:
         ip, port = source[:2]
-        forged = not port or ip == "::" or ip[:2].lower() == "ff"
-        return None if forged else UDPv6Address(ip, port)
+        try:
+            packed = inet_pton(AF_INET6, ip.partition("%")[0])
+        except OSError:
+            return None
+        is_forged = not port or not any(packed) or packed[0] == MULTICAST or is_orchid(packed)
+        return None if is_forged else UDPv6Address(ip, port)
 
     def _split(self, address: Any) -> tuple[str, int]:
         host, port, *_flow_and_scope = address

@@ -1,7 +1,7 @@
-"""A datagram transport that reads bursts and sends without a detour (spec 03 sections 9.2 and 10).
+"""A datagram transport that reads bursts and sends directly to the socket.
 
 asyncio's own transport reads one datagram in each round of the event loop, so a burst overflows the socket's buffer
-long before the processor is busy. This one reads up to a fixed number of datagrams each time the socket is readable.
+although the processor is idle. This one reads up to a fixed number of datagrams each time the socket is readable.
 """
 
 from __future__ import annotations
@@ -19,28 +19,32 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DATAGRAMS_PER_WAKEUP", "RECEIVE_SIZE", "SEND_QUEUE_BYTES", "SEND_QUEUE_PACKETS", "DrainingTransport"]
 
 MAX_DATAGRAMS_PER_WAKEUP = 64
-"""How many datagrams are read before other callbacks of the event loop get their turn."""
+"""How many datagrams are read before other callbacks of the event loop run."""
 
 RECEIVE_SIZE = 65536
-"""Bytes offered for one datagram: more than any can have, small enough for the allocator's fast path."""
+"""Bytes of a buffer for one datagram: more than any can have, and small enough for the fast path of the allocator."""
 
 SEND_QUEUE_PACKETS = 4096
-"""Packets that wait while the socket's send buffer is full; a further one displaces the oldest."""
+"""Packets that wait while the socket's send buffer is full; beyond that, the oldest is dropped."""
 
 SEND_QUEUE_BYTES = 1 << 20
-"""Bytes that wait while the socket's send buffer is full; the oldest packets are displaced."""
+"""Bytes that wait while the socket's send buffer is full; beyond that, the oldest packets are dropped."""
+
+
+def _read_nothing() -> tuple[list[tuple[Any, bytes]], int, int]:
+    return [], 0, 0
 
 
 class DrainingTransport(asyncio.DatagramTransport):
     """Reads from and sends to a bound, non-blocking datagram socket, which it owns.
 
-    :param loop: must offer ``add_reader``; ``NotImplementedError`` from it is passed on and the socket left alone.
-    :param address_of: makes the address of a source as ``recvfrom`` gives it, or ``None`` for one that no packet can
-        honestly come from.
+    :param loop: must offer ``add_reader``; if that raises ``NotImplementedError``, the socket is not changed.
+    :param address_of: makes an address of a source in the form in which ``recvfrom`` returns it; ``None`` if the source
+        must be forged.
     :param received: called with a non-empty list of ``(address, data)`` in the order of arrival.
     :param arrived: called with the number of bytes of all that arrived, whatever its source.
-    :param sent: called with the number of bytes of each packet that leaves after it had to wait.
-    :param drops: where packets of such sources are counted, and those that could not be sent.
+    :param sent: called with the number of bytes of each packet that is sent after it had to wait.
+    :param drops: where packets of forged sources are counted, and those that could not be sent.
     :param max_datagrams: the longest list that ``received`` gets.
     """
 
@@ -55,7 +59,7 @@ class DrainingTransport(asyncio.DatagramTransport):
         self._loop = loop
         self._sock = sock
         self._address_of = address_of
-        self._read_batch = batch_reader(sock, max_datagrams, address_of) or (lambda: ([], 0, 0))
+        self._read_batch = batch_reader(sock, max_datagrams, address_of) or _read_nothing
         self._received = received
         self._arrived = arrived
         self._sent = sent
@@ -76,7 +80,7 @@ class DrainingTransport(asyncio.DatagramTransport):
             self._loop.add_reader(self._sock, self._on_readable)
 
     def _on_readable(self) -> None:
-        # No batch is a false alarm or an error, and only the slow way tells which.
+        # Nothing was read because of an error, or because nothing is there: only recvfrom tells which.
         packets, count, size = self._read_batch()
         if not count:
             packets, count, size = self._read_one_by_one()
@@ -163,6 +167,7 @@ class DrainingTransport(asyncio.DatagramTransport):
         if self._closed:
             return
         self._closed = True
+        self._read_batch = _read_nothing  # which frees the buffers
         if not self._loop.is_closed():
             self._loop.remove_reader(self._sock)
             self._loop.remove_writer(self._sock)

@@ -8,14 +8,18 @@ import pytest
 from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.messaging.interfaces.dispatcher import endpoint as module
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint, guess_interface
-from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointClosedException
+from ipv8.messaging.interfaces.endpoint import Endpoint, EndpointClosedException, EndpointListener
+from ipv8.messaging.interfaces.gate import Route
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
+from ipv8.messaging.interfaces.udp.filter import SourceFilter
+from ipv8.verification import SignatureGuard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from ipv8.messaging.address import Address
+    from ipv8.messaging.interfaces.trace import PacketEvent
     from tests.messaging.interfaces.conftest import Collector
 
 PREFIX = b"\x00\x02" + b"A" * 20
@@ -180,16 +184,17 @@ async def test_opening_and_closing(two: tuple[DispatcherEndpoint, Interface, Int
     assert not await dispatcher.open()
 
 
-async def test_listeners_live_in_the_interfaces(two: tuple[DispatcherEndpoint, Interface, Interface],
-                                                collect: type[Collector]) -> None:
+async def test_packets_of_all_interfaces_enter_by_one_gate(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                           collect: type[Collector]) -> None:
     dispatcher, ipv4, ipv6 = two
     await dispatcher.open()
     own, general = collect(dispatcher), collect(dispatcher)
     dispatcher.add_listener(general)
     dispatcher.add_prefix_listener(own, PREFIX)
-    own.drops = DropCounter(bad_signature=1)  # type: ignore[attr-defined]  # as overlays have it
-    assert dispatcher._listeners == []
-    assert ipv4._prefix_map == ipv6._prefix_map == {PREFIX: [own, general]}
+    own.drops = DropCounter(bad_signature=1)  # as overlays have it
+    assert ipv4.gate is ipv6.gate is dispatcher.gate
+    assert dispatcher._listeners == ipv4._listeners == [general]
+    assert dispatcher._prefix_map == ipv4._prefix_map == ipv6._prefix_map == {PREFIX: [own, general]}
     assert dispatcher.prefix_listeners(PREFIX) == [own]
     assert dispatcher.get_drops(PREFIX) == {"bad_signature": 1}
     packet = (("1.2.3.4", 5), PREFIX + b"\x01")
@@ -197,10 +202,42 @@ async def test_listeners_live_in_the_interfaces(two: tuple[DispatcherEndpoint, I
     assert own.packets == [packet]
     dispatcher.notify_listeners(packet)
     assert own.packets == [packet] * 3
+    ipv4.notify_listeners((("1.2.3.4", 5), b"short"))
     dispatcher.remove_listener(own)
     dispatcher.remove_listener(general)
     dispatcher.notify_listeners(packet)
-    assert own.packets == general.packets == [packet] * 3
+    assert own.packets == [packet] * 3
+    assert general.packets == [*[packet] * 3, (("1.2.3.4", 5), b"short")]
+    assert dispatcher.drops == {DropCounter.UNKNOWN_PREFIX: 2}
+    assert ipv4.drops == ipv6.drops == {}
+
+
+async def test_a_listener_that_fails_is_counted(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                collect: type[Collector], caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher, ipv4, ipv6 = two
+    await dispatcher.open()
+    bad, good = collect(dispatcher), collect(dispatcher)
+    bad.hook = lambda _: 1 / 0  # type: ignore[assignment]  # it fails
+    dispatcher.add_prefix_listener(bad, PREFIX)
+    dispatcher.add_prefix_listener(good, PREFIX)
+    for interface in (ipv4, ipv6):
+        interface.notify_listeners((("1.2.3.4", 5), PREFIX + b"\x01"))
+    assert len(good.packets) == 2
+    assert dispatcher.drops == {DropCounter.LISTENER_ERROR: 2}
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_closed_interface_delivers_nothing(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                   collect: type[Collector]) -> None:
+    dispatcher, ipv4, ipv6 = two
+    await dispatcher.open()
+    own = collect(dispatcher)
+    dispatcher.add_prefix_listener(own, PREFIX)
+    ipv4.running = False
+    ipv4.notify_listeners((("1.2.3.4", 5), PREFIX + b"\x01"))
+    assert not own.packets
+    ipv6.notify_listeners((("1.2.3.4", 5), PREFIX + b"\x01"))
+    assert len(own.packets) == 1
 
 
 def test_the_prefix_length_is_that_of_the_interface(two: tuple[DispatcherEndpoint, Interface, Interface],
@@ -212,6 +249,158 @@ def test_the_prefix_length_is_that_of_the_interface(two: tuple[DispatcherEndpoin
     dispatcher.add_prefix_listener(own, b"a")
     dispatcher.notify_listeners((("1.2.3.4", 5), b"a"))
     assert len(own.packets) == 2
+    assert ipv4._prefix_map == ipv6._prefix_map == {b"a": [own]}
+    assert dispatcher.prefixlen == 22
+    dispatcher.remove_listener(own)
+    assert ipv4._prefix_map == ipv6._prefix_map == {}
+
+
+def test_a_prefix_that_fits_no_interface_is_refused(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                    collect: type[Collector]) -> None:
+    dispatcher, ipv4, _ = two
+    own = collect(dispatcher)
+    with pytest.raises(RuntimeError, match="has 22 bytes, not 1"):
+        dispatcher.add_prefix_listener(own, b"a")
+    ipv4.prefixlen = 1
+    with pytest.raises(RuntimeError, match="has 22 bytes, not 1"):
+        dispatcher.add_prefix_listener(own, b"a")
+    with pytest.raises(RuntimeError, match="has 1 bytes, not 22"):
+        dispatcher.add_prefix_listener(own, PREFIX)
+
+
+class Short(Interface):
+    """Looks at one byte, as the constructor of its base says."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        Endpoint.__init__(self, 1)
+
+
+def test_an_interface_may_be_made_with_its_own_prefix_length(monkeypatch: pytest.MonkeyPatch,
+                                                             collect: type[Collector]) -> None:
+    monkeypatch.setitem(module.INTERFACES, "UDPIPv4", Short)
+    dispatcher = DispatcherEndpoint(["UDPIPv4"])
+    short = dispatcher.interfaces["UDPIPv4"]
+    short.running = True  # type: ignore[attr-defined]  # an Interface
+    own = collect(dispatcher)
+    dispatcher.add_prefix_listener(own, b"a")
+    short.notify_listeners((("1.2.3.4", 5), b"ab"))
+    short.notify_listeners((("1.2.3.4", 5), b"ba"))
+    assert own.data == [b"ab"]
+
+
+async def test_a_listener_of_one_interface_hears_no_other(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                          collect: type[Collector]) -> None:
+    dispatcher, ipv4, ipv6 = two
+    await dispatcher.open()
+    everywhere, only_ipv4, later = collect(dispatcher), collect(ipv4), collect(dispatcher)
+    dispatcher.add_prefix_listener(everywhere, PREFIX)
+    ipv4.add_prefix_listener(only_ipv4, PREFIX)
+    dispatcher.add_listener(later)
+    packet = (("1.2.3.4", 5), PREFIX + b"\x01")
+    ipv6.notify_listeners(packet)
+    assert (len(everywhere.packets), len(only_ipv4.packets), len(later.packets)) == (1, 0, 1)
+    ipv4.notify_listeners(packet)
+    assert (len(everywhere.packets), len(only_ipv4.packets), len(later.packets)) == (2, 1, 2)
+    assert dispatcher.prefix_listeners(PREFIX) == [everywhere, only_ipv4]
+    ipv4.remove_listener(everywhere)
+    ipv4.notify_listeners(packet)
+    ipv6.notify_listeners(packet)
+    assert (len(everywhere.packets), len(only_ipv4.packets), len(later.packets)) == (3, 2, 4)
+    dispatcher.accept_routes(PREFIX, Route.SESSION)
+    ipv4.notify_listeners(packet)
+    ipv6.notify_listeners(packet)
+    assert (len(everywhere.packets), len(only_ipv4.packets), len(later.packets)) == (3, 2, 4)
+    assert dispatcher.drops == {DropCounter.WRONG_ROUTE: 2}
+    assert ipv4.drops == {DropCounter.WRONG_ROUTE: 1}
+
+
+def test_removing_a_stranger_changes_nothing(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                             collect: type[Collector]) -> None:
+    dispatcher, ipv4, _ = two
+    ipv4.remove_listener(collect(ipv4))
+    assert ipv4.gate is dispatcher.gate
+
+
+class Native(Interface):
+    """Keeps a filter of its own up to date, as endpoints do whose packets are received by another language."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = True
+        self.prefixes: list[bytes] = []
+
+    def add_prefix_listener(self, listener: EndpointListener, prefix: bytes) -> None:
+        super().add_prefix_listener(listener, prefix)
+        self.prefixes = list(self._prefix_map.keys())
+
+    def remove_listener(self, listener: EndpointListener) -> None:
+        super().remove_listener(listener)
+        self.prefixes = list(self._prefix_map.keys())
+
+    def receive(self, packet: tuple[Address, bytes]) -> None:
+        if packet[1][:22] in self.prefixes:
+            self.notify_listeners(packet)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_native_endpoint_keeps_its_filter(by_hand: bool, collect: type[Collector]) -> None:
+    dispatcher, native = DispatcherEndpoint([]), Native()
+    if by_hand:
+        dispatcher.interfaces["UDPIPv4"] = native
+        dispatcher.interface_order.append("UDPIPv4")
+        dispatcher.update_preferred_interface()
+    else:
+        dispatcher.add_interface("UDPIPv4", native)
+    own, observer = collect(dispatcher), collect(dispatcher)
+    routes: list[Route] = []
+    own.hook = lambda _: routes.append(dispatcher.gate.route)
+    events: list[PacketEvent] = []
+    dispatcher.trace = events.append
+    dispatcher.add_prefix_listener(own, PREFIX)
+    dispatcher.add_listener(observer)
+    assert native.prefixes == [PREFIX]
+    packet = (UDPv4Address("1.2.3.4", 5), PREFIX + b"\x01")
+    native.receive(packet)
+    assert own.packets == observer.packets == [packet]
+    dispatcher.gate.receive(packet, Route.RELAY)
+    assert own.packets == [packet] * 2
+    assert routes == [Route.SOCKET, Route.RELAY]
+    dispatcher.send(UDPv4Address("1.2.3.4", 5), PREFIX + b"\x02")
+    assert [(event.outgoing, event.message_id, event.route) for event in events] == [
+        (False, 1, Route.SOCKET), (False, 1, Route.RELAY), (True, 2, Route.SOCKET)]
+    dispatcher.source_filter = SourceFilter(1, 1)
+    dispatcher.source_filter.ban("1.2.3.4", 100)
+    native.receive(packet)
+    assert len(own.packets) == 2
+    assert dispatcher.drops == {DropCounter.BANNED: 1}
+    dispatcher.remove_listener(own)
+    assert native.prefixes == []
+    assert SignatureGuard.of(native) is SignatureGuard.of(dispatcher)
+
+
+def test_interfaces_have_everything_but_listeners_in_common(two: tuple[DispatcherEndpoint, Interface, Interface],
+                                                            collect: type[Collector]) -> None:
+    dispatcher, ipv4, ipv6 = two
+    ipv6.add_listener(collect(ipv6))
+    assert ipv6.gate is not dispatcher.gate
+    ipv4.source_filter = source_filter = SourceFilter(1, 1)
+    assert dispatcher.source_filter is ipv6.source_filter is source_filter
+    assert SignatureGuard.of(ipv4) is SignatureGuard.of(ipv6) is SignatureGuard.of(dispatcher)
+
+
+def test_a_filter_and_a_trace_stay_when_an_endpoint_becomes_an_interface() -> None:
+    endpoint = Interface()
+    events: list[PacketEvent] = []
+    endpoint.running = True
+    endpoint.source_filter = source_filter = SourceFilter(1, 1)
+    endpoint.trace = trace = events.append
+    dispatcher = DispatcherEndpoint([])
+    dispatcher.add_interface("UDPIPv4", endpoint)
+    assert dispatcher.source_filter is source_filter
+    assert dispatcher.trace == trace
+    dispatcher.send(UDPv4Address("1.2.3.4", 5), b"data")
+    assert len(events) == 1, "told of once"
 
 
 def test_interfaces_added_later_get_the_listeners(two: tuple[DispatcherEndpoint, Interface, Interface],
@@ -220,13 +409,25 @@ def test_interfaces_added_later_get_the_listeners(two: tuple[DispatcherEndpoint,
     own, general = collect(dispatcher), collect(dispatcher)
     dispatcher.add_prefix_listener(own, PREFIX)
     dispatcher.add_listener(general)
-    third = Interface()
+    third, native = Interface(), Native()
     dispatcher.add_interface("third", third)
     assert third._prefix_map == {PREFIX: [own, general]}
     assert dispatcher.interface_order == ["UDPIPv4", "UDPIPv6", "third"]
     assert dispatcher.preferred_interface is ipv4
     dispatcher.send(("1.2.3.4", 5), b"data", interface="third")
     assert third.sent == [(("1.2.3.4", 5), b"data")]
+    dispatcher.add_interface("native", native)
+    assert native._prefix_map == {PREFIX: [own, general]}
+
+
+def test_an_interface_with_listeners_keeps_them(collect: type[Collector]) -> None:
+    endpoint, dispatcher = Interface(), DispatcherEndpoint([])
+    early, late = collect(endpoint), collect(dispatcher)
+    endpoint.add_listener(early)
+    dispatcher.add_interface("UDPIPv4", endpoint)
+    dispatcher.add_listener(late)
+    assert endpoint._listeners == [early, late]
+    assert dispatcher._listeners == [late]
 
 
 def test_interfaces_can_be_filled_in_by_hand() -> None:

@@ -35,6 +35,20 @@ def test_lookups_have_a_minimum_interval(manual_clock: Any) -> None:
     assert provider.lookups == 3
 
 
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_setting_the_wall_clock_does_not_change_the_interval(manual_clock: Any, step: float) -> None:
+    provider = Counting()
+    provider.discover_addresses()
+    manual_clock.step_wall(step)
+    manual_clock.advance(9)
+    provider.discover_addresses()
+    assert provider.lookups == 1
+    manual_clock.advance(2)
+    provider.discover_addresses()
+    assert provider.lookups == 2
+    assert provider.addresses_ts == manual_clock.time()
+
+
 @pytest.mark.parametrize("verbose", [False, True])
 def test_exceptions_are_printed_if_wanted(verbose: bool, capsys: pytest.CaptureFixture[str]) -> None:
     provider = Counting(verbose)

@@ -12,7 +12,7 @@ from ipv8.messaging.interfaces.portmapping.gateway import EpochTracker, PortMapp
 
 
 @pytest.mark.parametrize(("ip", "public"), [
-    ("130.161.1.1", True), ("203.0.113.7", True), ("2001:db8::1", True), ("0.0.0.0", False), ("10.1.2.3", False),
+    ("130.161.1.1", True), ("2a00:1450::1", True), ("fd00::1", False), ("0.0.0.0", False), ("10.1.2.3", False),
     ("100.64.0.1", False), ("100.128.0.1", True), ("172.31.0.1", False), ("192.168.1.1", False), ("127.0.0.1", False),
     ("169.254.1.1", False),
 ])
@@ -48,5 +48,5 @@ def test_a_gateway_that_runs_on_is_believed(uptime: float, elapsed: float, speed
     with clock.use(Clock()) as now:
         tracker = EpochTracker()
         tracker.note(int(uptime * speed))
-        now.now += elapsed  # type: ignore[attr-defined]  # as above
+        now.now += elapsed
         assert tracker.is_plausible(int((uptime + elapsed) * speed))

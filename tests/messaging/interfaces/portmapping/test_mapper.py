@@ -175,7 +175,7 @@ def test_bug_of_a_library(caplog: pytest.LogCaptureFixture, fast_forward: Any) -
     fast_forward(check())
     assert [change and change.protocol for change in changes] == ["fake", None, "fake", None]
     assert "the port mapping of UDP port 8090 failed" in caplog.text
-    assert "could not be given back" in caplog.text
+    assert "could not be ended" in caplog.text
 
 
 def records(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8 import clock
-from ipv8.messaging.address import DomainAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
-from ipv8.messaging.interfaces.burst import burst
+from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.messaging.interfaces.endpoint import DataTooBigException, EndpointClosedException
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp import endpoint as module
@@ -92,8 +91,24 @@ async def test_ipv6(make_endpoint: Any, collect: Any) -> None:
 def test_ipv6_sources() -> None:
     parse = UDPv6Endpoint()._parse_source
     assert parse(("fd00::1", 5, 0, 0)) == ("fd00::1", 5)
-    for source in (("fd00::1", 0, 0, 0), ("::", 5, 0, 0), ("ff02::1", 5, 0, 0), ("FF02::1", 5, 0, 0)):
+    assert parse(("fe80::1%eth0", 5, 0, 2)) == ("fe80::1%eth0", 5)
+    assert parse(("2001:200::1", 5, 0, 0)) == ("2001:200::1", 5)
+    for source in (("fd00::1", 0, 0, 0), ("::", 5, 0, 0), ("ff02::1", 5, 0, 0), ("FF02::1", 5, 0, 0), ("name", 5)):
         assert parse(source) is None
+    for key in ("2001:20::1", "2001:21:c0:ffee::", "2001:2f::", "2001:002A::1"):
+        assert parse((key, 1, 0, 0)) is None, "no packet comes from an address that is not routed"
+
+
+@pytest.mark.usefixtures("ipv6_loopback")
+async def test_addresses_of_keys_are_not_sent_to(make_endpoint: Any) -> None:
+    endpoint = await make_endpoint(UDPv6Endpoint)
+    forms: list[Any] = [("2001:21::1", 1), UDPv6Address("2001:21::1", 1), ("2001:0021:0:0::1", 1), ("2001:2F::1", 9),
+                        ("2001:21::1", 1, 0, 0), DomainAddress("2001:21::1", 1), RelayedAddress("2001:21::1", 1)]
+    for form in forms * 2:
+        endpoint.send(form, b"data")
+    assert endpoint.drops == {DropCounter.SEND_NO_ROUTE: 2 * len(forms)}
+    assert endpoint.bytes_up == 0
+    assert not endpoint._destinations
 
 
 @pytest.mark.parametrize("ip", ["0.0.0.0", "0.1.2.3", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255"])
@@ -356,7 +371,7 @@ async def test_a_listener_may_look_ahead_in_a_burst(make_endpoint: Any, collect:
     endpoint = await make_endpoint()
     collector = collect(endpoint)
     seen: list[list[bytes]] = []
-    collector.hook = lambda packet: seen.append([data for _, data in burst.take()])
+    collector.hook = lambda packet: seen.append([data for _, data in endpoint.gate.burst.take()])
     endpoint.add_prefix_listener(collector, PREFIX)
     for number in range(3):
         raw.sendto(PREFIX + bytes([number]), endpoint.get_address())

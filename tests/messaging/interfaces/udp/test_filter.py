@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 
 def admitted(source_filter: SourceFilter, *ips: str) -> tuple[list[str], dict[str, int]]:
     drops = DropCounter()
-    passed = source_filter.admit([((ip, 1000 + number), b"data") for number, ip in enumerate(ips)], drops)
-    return [source[0] for source, _ in passed], drops
+    passed = []
+    for ip in ips:
+        reason = source_filter.refusal(ip)
+        if reason is None:
+            passed.append(ip)
+        else:
+            drops.count(reason)
+    return passed, drops
 
 
 def test_each_ip_has_a_budget(manual_clock: Any) -> None:
@@ -33,6 +39,17 @@ def test_bans_end(manual_clock: Any) -> None:
     manual_clock.advance(5)
     assert admitted(source_filter, "a") == (["a"], {})
     assert not source_filter._banned
+
+
+def test_a_preview_uses_no_budget(manual_clock: Any) -> None:
+    source_filter = SourceFilter(rate=1, burst=2)
+    source_filter.ban("c", 5)
+    assert source_filter.refusal("b") is None
+    packets = [((ip, number), b"data") for number, ip in enumerate("aabbcaa")]
+    for _ in range(2):
+        assert source_filter.preview(packets) == [packets[index] for index in (0, 1, 2)]
+    assert admitted(source_filter, *"aabbcaa") == (
+        ["a", "a", "b"], {DropCounter.RATE_LIMITED: 3, DropCounter.BANNED: 1})
 
 
 def test_bans_are_bounded(manual_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:

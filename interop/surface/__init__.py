@@ -1,0 +1,1 @@
+"""Compares what two libraries offer to programs: names, classes, signatures and objects."""

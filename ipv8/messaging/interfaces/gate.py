@@ -1,0 +1,375 @@
+"""Where all packets enter an endpoint, by whichever route they came."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import WeakSet
+
+from .network_stats import DropCounter
+from .routes import DEFAULT_ROUTES, PREFIX_LENGTH, SOCKET, Route
+from .trace import traced_receive, traced_send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..address import Address
+    from .endpoint import Endpoint, EndpointListener
+    from .trace import Receive, TraceFunction
+    from .udp.filter import SourceFilter
+
+__all__ = ["FIRST_BASE_MESSAGE", "Burst", "Entry", "Gate", "Packet", "Route", "SharedObject"]
+
+FIRST_BASE_MESSAGE = 230
+"""Message ids from this one on belong to the library: envelopes of relays, introductions and punctures."""
+
+Packet = tuple["Address", bytes]
+"""The address that a packet came from, and its content."""
+
+
+class SharedObject(Protocol):
+    """What higher floors keep once for each endpoint (see ``Gate.shared``)."""
+
+    def release(self) -> None:
+        """End threads and the like, because the endpoint closes; it may be opened again."""
+
+
+S = TypeVar("S", bound=SharedObject)
+
+
+class Burst:
+    """The packets that arrived together and are delivered one by one, so that work can be done for all at once."""
+
+    __slots__ = ("packets",)
+
+    def __init__(self) -> None:
+        self.packets: Sequence[Packet] = ()
+
+    def take(self) -> Sequence[Packet]:
+        """The packets, once: from then on there are none, until others arrive."""
+        packets, self.packets = self.packets, ()
+        return packets
+
+
+class Entry(list["EndpointListener"]):
+    """The listeners of one prefix, in the order of delivery, and the routes by which they accept packets.
+
+    :param own: the listeners of this prefix.
+    :param general: the listeners of all packets, which come after them.
+    :param routes: for messages with ids below ``FIRST_BASE_MESSAGE``.
+    :param base_routes: for the other messages.
+    """
+
+    __slots__ = ("base_routes", "own", "routes", "usual")
+
+    def __init__(self, own: Sequence[EndpointListener], general: Sequence[EndpointListener], routes: Route,
+                 base_routes: Route) -> None:
+        super().__init__([*own, *general])
+        #: How many of the listeners are those of the prefix.
+        self.own = len(own)
+        # Numbers, since the operators of enumerations are slow.
+        self.routes = routes.value
+        self.base_routes = base_routes.value
+        #: A route by which all packets are accepted, so that one comparison is enough; ``None`` if sockets are not.
+        self.usual = SOCKET if SOCKET in routes & base_routes else None
+
+
+class _Common:
+    """What the gates of one endpoint have in common."""
+
+    __slots__ = ("burst", "gates", "main", "objects", "route", "source_filter", "trace")
+
+    def __init__(self, main: Gate) -> None:
+        self.main = main
+        self.burst = Burst()
+        self.gates: WeakSet[Gate] = WeakSet()
+        self.objects: dict[type[Any], Any] = {}
+        self.route = SOCKET
+        self.source_filter: SourceFilter | None = None
+        self.trace: TraceFunction | None = None
+
+
+class Gate:
+    """Finds the listeners of each packet, delivers it, and tells by which route it came.
+
+    :param owner: the endpoint. It is asked whether it is open, and told what listeners raise.
+    :param prefixlen: how many leading bytes of a packet choose its entry.
+    :param drops: where packets are counted that no listener gets.
+
+    Containers of listeners are replaced, never changed in place, so a running delivery keeps those that it began with.
+    """
+
+    def __init__(self, owner: Endpoint, prefixlen: int, drops: DropCounter) -> None:
+        self.owner = owner
+        self.prefixlen = prefixlen
+        self.drops = drops
+        #: Held while listeners change.
+        self.lock = threading.RLock()
+        #: Prefix to listeners and accepted routes.
+        self.entries: dict[bytes, Entry] = {}
+        #: The listeners of all packets.
+        self.listeners: list[EndpointListener] = []
+        self._accepted: dict[bytes, tuple[Route, Route]] = {}
+        self._common = _Common(self)
+        self._common.gates.add(self)
+        self._traced_send: Callable[..., None] | None = None
+        self._replaced_send: Callable[..., None] | None = None
+
+    # Listeners
+
+    def add_listener(self, listener: EndpointListener) -> None:
+        """Deliver to ``listener`` what sockets bring, whatever its prefix."""
+        with self.lock:
+            self._rebuild([*self.listeners, listener], self._own())
+
+    def add_prefix_listener(self, listener: EndpointListener, prefix: bytes) -> None:
+        """Deliver the packets that start with ``prefix`` to ``listener``.
+
+        :raises RuntimeError: if the prefix is not exactly ``prefixlen`` bytes long.
+        """
+        self._check_length(prefix)
+        with self.lock:
+            own = self._own()
+            self._rebuild(self.listeners, {**own, prefix: [*own.get(prefix, ()), listener]})
+
+    def remove_listener(self, listener: EndpointListener) -> None:
+        """Deliver nothing to ``listener`` any more; an unknown one is ignored."""
+        with self.lock:
+            kept = {prefix: [other for other in group if other is not listener]
+                    for prefix, group in self._own().items()}
+            for prefix, group in kept.items():
+                if not group:
+                    self._accepted.pop(prefix, None)
+            self._rebuild([other for other in self.listeners if other is not listener],
+                          {prefix: group for prefix, group in kept.items() if group})
+
+    def accept_routes(self, prefix: bytes, routes: Route, base_routes: Route | None = None) -> None:
+        """Deliver packets with ``prefix`` only if they come by one of ``routes``; what comes otherwise is dropped.
+
+        This holds until it is said anew, or until the last listener of the prefix is removed.
+
+        :param base_routes: the same for messages with ids from ``FIRST_BASE_MESSAGE`` on; by default as ``routes``.
+        :raises RuntimeError: if the prefix is not exactly ``prefixlen`` bytes long.
+        """
+        self._check_length(prefix)
+        with self.lock:
+            self._accepted[prefix] = routes, routes if base_routes is None else base_routes
+            self._rebuild(self.listeners, self._own())
+
+    def copy(self, other: Gate) -> None:
+        """Register all listeners of ``other`` here too, with the routes that they accept."""
+        for prefix, accepted in other._accepted.items():
+            self.accept_routes(prefix, *accepted)
+        for listener in other.listeners:
+            self.add_listener(listener)
+        for prefix, entry in other.entries.items():
+            for listener in entry[:entry.own]:
+                self.add_prefix_listener(listener, prefix)
+
+    def prefix_listeners(self, prefix: bytes) -> list[EndpointListener]:
+        """The listeners registered for ``prefix``, without the general ones."""
+        entry = self.entries.get(prefix)
+        return [] if entry is None else entry[:entry.own]
+
+    def knows(self, listener: EndpointListener) -> bool:
+        """Whether ``listener`` is registered."""
+        return any(listener is other for group in (self.listeners, *self.entries.values()) for other in group)
+
+    def _own(self) -> dict[bytes, list[EndpointListener]]:
+        return {prefix: entry[:entry.own] for prefix, entry in self.entries.items()}
+
+    def _check_length(self, prefix: bytes) -> None:
+        if len(prefix) != self.prefixlen:
+            raise RuntimeError(f"a prefix of this endpoint has {self.prefixlen} bytes, not {len(prefix)}")
+
+    def _rebuild(self, general: list[EndpointListener], own: dict[bytes, list[EndpointListener]]) -> None:
+        default = DEFAULT_ROUTES, DEFAULT_ROUTES
+        self.listeners = general
+        self.entries = {prefix: Entry(group, general, *self._accepted.get(prefix, default))
+                        for prefix, group in own.items()}
+
+    # Packets
+
+    @property
+    def route(self) -> Route:
+        """The route by which the packet came that is being handled; ``SOCKET`` also while there is none."""
+        return self._common.route
+
+    @property
+    def burst(self) -> Burst:
+        """The packets that arrived together with the one that is being handled."""
+        return self._common.burst
+
+    def announce(self, packets: Sequence[Packet]) -> None:
+        """Make ``packets``, which arrived together, the ``burst``; they still have to be passed to ``receive``."""
+        source_filter = self._common.source_filter
+        self._common.burst.packets = packets if source_filter is None else source_filter.preview(packets)
+
+    def receive(self, packet: Packet, route: Route) -> None:
+        """Deliver a packet that came by ``route``, now and in this thread; the endpoint must be open.
+
+        A listener that raises is logged and does not keep the packet from the others. Delivery ends when a listener
+        closes the endpoint. A packet that no listener gets is counted.
+        """
+        common = self._common
+        if common.route is not route:
+            outer, common.route = common.route, route
+            try:
+                Gate.receive(self, packet, route)
+            finally:
+                common.route = outer
+            return
+        data = packet[1]
+        entries = self.entries
+        entry = entries.get(data[:self.prefixlen]) if len(data) > PREFIX_LENGTH else None
+        listeners: Sequence[EndpointListener]
+        if entry is None:
+            listeners = self._unclaimed(data, route)
+        elif entry.usual is route:
+            listeners = entry
+        else:
+            listeners = self._accepting(entry, data, route)
+        is_first = True
+        for listener in listeners:
+            if is_first:
+                is_first = False
+            elif not (self.owner.is_open() and (self.entries is entries or self.wants(listener, data))):
+                continue
+            try:
+                listener.on_packet(packet)
+            except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
+                self.owner._on_listener_error(listener, e)
+
+    def deliver_to(self, listener: EndpointListener, packet: Packet) -> None:
+        """Deliver a packet of a socket to one listener that is still wanted."""
+        entry = self.entries.get(packet[1][:self.prefixlen])
+        if self.wants(listener, packet[1]) and (entry is None or self._accepting(entry, packet[1], SOCKET)):
+            try:
+                listener.on_packet(packet)
+            except Exception as e:  # noqa: BLE001 - a caller that delivers to several listeners must reach them all
+                self.owner._on_listener_error(listener, e)
+
+    def wants(self, listener: EndpointListener, data: bytes) -> bool:
+        """Whether a listener, which was one, may still be given a packet."""
+        return data[:self.prefixlen] in self.entries or listener in self.listeners
+
+    def _unclaimed(self, data: bytes, route: Route) -> Sequence[EndpointListener]:
+        """The listeners of a packet that is short or has no entry; it is counted if there are none but observers."""
+        if self.prefixlen != PREFIX_LENGTH:
+            # IPv8's own prefix must be followed by a message id; other prefix lengths belong to other protocols.
+            entry = self.entries.get(data[:self.prefixlen])
+            if entry is not None:
+                return self._accepting(entry, data, route)
+        listeners = self.listeners if route is SOCKET else ()
+        for listener in listeners:
+            if not listener.observes_only:
+                return listeners
+        self.drops[DropCounter.UNKNOWN_PREFIX if len(data) > PREFIX_LENGTH else DropCounter.SHORT] += 1
+        return listeners
+
+    def _accepting(self, entry: Entry, data: bytes, route: Route) -> Sequence[EndpointListener]:
+        """The listeners of ``entry`` that accept a packet which came by ``route``; it is counted if there are none."""
+        length = self.prefixlen
+        is_base = len(data) > length and data[length] >= FIRST_BASE_MESSAGE
+        accepted = entry.base_routes if is_base else entry.routes
+        if accepted & route._value_:
+            if route is SOCKET:
+                return entry
+            own = [listener for listener in entry[:entry.own] if listener.accepts_route(route)]
+            if own:
+                return own + [listener for listener in entry[entry.own:] if listener.observes_only]
+        self.drops.count(DropCounter.WRONG_ROUTE)
+        return ()
+
+    # Filter, trace and shared objects
+
+    def join(self, other: Gate) -> None:
+        """Have all but listeners in common with ``other``: the current route, burst, filter, trace and shared objects.
+
+        A filter and a trace of this gate's own become those of ``other``, unless that one has its own.
+        """
+        source_filter, trace = self.source_filter, self.trace
+        self.source_filter = self.trace = None
+        self._common = other._common
+        self._common.gates.add(self)
+        other.source_filter = other.source_filter or source_filter
+        other.trace = other.trace or trace
+
+    def is_joined_to(self, other: Gate) -> bool:
+        """Whether all but listeners is in common with ``other``."""
+        return self._common is other._common
+
+    @property
+    def source_filter(self) -> SourceFilter | None:
+        """Drops packets of sockets by their source; a packet of another route was contained in one of a socket."""
+        return self._common.source_filter
+
+    @source_filter.setter
+    def source_filter(self, value: SourceFilter | None) -> None:
+        self._common.source_filter = value
+        self._arrange_all()
+
+    @property
+    def trace(self) -> TraceFunction | None:
+        """Called for each packet that is received, and for each that the endpoint is asked to send."""
+        return self._common.trace
+
+    @trace.setter
+    def trace(self, value: TraceFunction | None) -> None:
+        self._common.trace = value
+        self._arrange_all()
+
+    def _arrange_all(self) -> None:
+        for gate in tuple(self._common.gates):
+            gate._arrange()
+
+    def _arrange(self) -> None:
+        """Replace ``receive``, and ``send`` of the owner, while there is a filter or a trace; else restore them."""
+        source_filter, trace = self.source_filter, self.trace
+        receive: Receive = partial(Gate.receive, self)
+        if source_filter is not None:
+            receive = self._filtered(receive, source_filter)
+        if trace is not None:
+            receive = traced_receive(self, receive, trace)
+        if source_filter is None and trace is None:
+            vars(self).pop("receive", None)
+        else:
+            vars(self)["receive"] = receive
+        if self._common.main is self:
+            self._arrange_sending(trace)
+
+    def _arrange_sending(self, trace: TraceFunction | None) -> None:
+        methods = vars(self.owner)
+        if self._traced_send is not None and methods.get("send") is self._traced_send:
+            del methods["send"]
+            if self._replaced_send is not None:
+                methods["send"] = self._replaced_send
+        self._traced_send = self._replaced_send = None
+        if trace is not None:
+            self._replaced_send = methods.get("send")
+            self._traced_send = methods["send"] = traced_send(self, self.owner.send, trace)
+
+    def _filtered(self, receive: Receive, source_filter: SourceFilter) -> Receive:
+        def receive_if_admitted(packet: Packet, route: Route) -> None:
+            reason = source_filter.refusal(packet[0][0]) if route is SOCKET else None
+            if reason is None:
+                receive(packet, route)
+            else:
+                self.drops.count(reason)
+
+        return receive_if_admitted
+
+    def shared(self, kind: type[S]) -> S:
+        """The one object of the class ``kind`` that belongs to the endpoint; it is made without arguments."""
+        found: S | None = self._common.objects.get(kind)
+        if found is None:
+            found = self._common.objects[kind] = kind()
+        return found
+
+    def release(self) -> None:
+        """Forget the burst, and release the shared objects unless another interface of the endpoint is still open."""
+        self._common.burst.packets = ()
+        if not self._common.main.owner.is_open():
+            for found in self._common.objects.values():
+                found.release()

@@ -1,0 +1,331 @@
+"""The ways to peers are kept open, peers that are gone are noticed, and a node that stops says goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from ipv8 import clock
+from ipv8.community import Community, CommunitySettings
+from ipv8.contact.keeper import ANSWERS_AT_ONCE, LIVENESS_PREFIX, PeerKeeper
+from ipv8.contact.liveness import DEPARTURE_TOLERANCE, LONGEST_INTERVAL, PATIENCE
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload
+from ipv8.messaging.payload_liveness import GoodbyePayload, LivenessPingPayload, LivenessPongPayload
+from ipv8.messaging.serialization import default_serializer
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.community import DiscoveryCommunity
+from ipv8.peerdiscovery.network import Network
+from ipv8.test.mocking.endpoint import AutoMockEndpoint
+from ipv8.test.simulation import NAT, Simulation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Club(Community):
+    community_id = b"keeper-overlay-00001"
+
+
+class OtherClub(Community):
+    community_id = b"keeper-overlay-00002"
+
+
+class KeptEndpoint(AutoMockEndpoint):
+    """A mock endpoint behind which ways are kept open, and which keeps what it sent."""
+
+    keeps_ways_open = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[Any, bytes]] = []
+
+    def send(self, socket_address: Any, packet: bytes) -> None:
+        self.sent.append((socket_address, packet))
+        super().send(socket_address, packet)
+
+    def liveness_messages(self) -> list[int]:
+        return [packet[22] for _, packet in self.sent if packet.startswith(LIVENESS_PREFIX)]
+
+
+def make(endpoint: Any = None, overlay_class: Any = Club, key: Any = None, network: Network | None = None,
+         **more: Any) -> Any:
+    endpoint = endpoint or KeptEndpoint()
+    endpoint.open()
+    peer = Peer(key or default_eccrypto.generate_key("curve25519"), endpoint.wan_address)
+    return overlay_class(CommunitySettings(my_peer=peer, endpoint=endpoint, network=network or Network(), **more))
+
+
+def acquaint(overlay: Any, other: Any) -> Peer:
+    peer = Peer(other.my_peer.public_key, other.endpoint.wan_address)
+    overlay.network.add_verified_peer(peer)
+    overlay.network.discover_services(peer, [overlay.community_id])
+    overlay.network.mark_proven(peer)
+    peer.heard_now()
+    return peer
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[Any, Any]]:
+    alice, bob = make(), make()
+    acquaint(alice, bob)
+    acquaint(bob, alice)
+    yield alice, bob
+    await alice.unload()
+    await bob.unload()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def pack(payload: Any) -> bytes:
+    return LIVENESS_PREFIX + bytes((payload.msg_id,)) + default_serializer.pack_serializable(payload)
+
+
+def goodbye(author: Any, receiver: bytes, time: float, key: Any = None) -> bytes:
+    body = [BinMemberAuthenticationPayload(author.my_peer.public_key.key_to_bin()),
+            GoodbyePayload(receiver, int(time * 1000))]
+    packet = LIVENESS_PREFIX + b"\x03" + default_serializer.pack_serializable_list(body)
+    signature: bytes = (key or author.my_peer.key).signature(packet)
+    return packet + signature
+
+
+# In a simulated network, with NATs
+
+
+@pytest.mark.parametrize("idle", [100, 1000])
+def test_all_peers_are_reached_after_idling(idle: float) -> None:
+    with Simulation(seed=5, stand_in_signatures=True) as sim:
+        sim.add_tracker()
+        nodes = [sim.add_node(Club, nat=NAT.PORT_RESTRICTED) for _ in range(12)]
+        sim.run(30 + idle)
+        me = nodes[0].overlay
+        listed = me.get_peers()
+        before = {peer: peer.last_heard for peer in listed}
+        for peer in listed:
+            me.send_introduction_request(peer)
+        sim.run(2)
+        assert len(listed) >= 8
+        assert [peer for peer in listed if peer.last_heard == before[peer]] == []
+
+
+def times_of_loss(how: str) -> tuple[float, int]:
+    """Seconds until all nodes have removed a node that was made to leave, and how many had it."""
+    with Simulation(seed=6, stand_in_signatures=True) as sim:
+        sim.add_tracker()
+        nodes = [sim.add_node(Club) for _ in range(8)]
+        sim.run(60)
+        gone = nodes[0]
+        mid = gone.overlay.my_peer.mid
+        holders = [node.overlay for node in nodes[1:] if any(peer.mid == mid for peer in node.overlay.get_peers())]
+        start = sim.time
+        getattr(sim, how)(gone)
+        while any(peer.mid == mid for overlay in holders for peer in overlay.get_peers()) and sim.time < start + 120:
+            sim.run(0.5)
+        return sim.time - start, len(holders)
+
+
+def test_a_node_that_stops_is_gone_within_two_seconds() -> None:
+    seconds, holders = times_of_loss("stop")
+    assert holders >= 5
+    assert seconds <= 2
+
+
+def test_a_node_that_crashes_is_gone_within_a_minute() -> None:
+    seconds, holders = times_of_loss("crash")
+    assert holders >= 5
+    assert 10 <= seconds <= 60
+
+
+# On mock endpoints
+
+
+async def test_bare_communities_of_the_test_kit_have_no_keeper() -> None:
+    overlay = make(AutoMockEndpoint())
+    assert overlay.endpoint.gate.prefix_listeners(LIVENESS_PREFIX) == []
+    await overlay.unload()
+
+
+@pytest.mark.parametrize("more", [{"keep_alive": False}, {"anonymize": True}])
+async def test_an_overlay_can_do_without(more: dict[str, Any]) -> None:
+    overlay = make(**more)
+    assert overlay.endpoint.prefix_listeners(LIVENESS_PREFIX) == []
+    await overlay.unload()
+
+
+async def test_it_adds_no_task() -> None:
+    before = len(asyncio.all_tasks())
+    plain = make(AutoMockEndpoint())
+    between = len(asyncio.all_tasks())
+    kept = make()
+    assert len(asyncio.all_tasks()) - between == between - before
+    await plain.unload()
+    await kept.unload()
+
+
+async def test_overlays_of_one_endpoint_and_network_share_a_keeper() -> None:
+    endpoint, network = KeptEndpoint(), Network()
+    first = make(endpoint, network=network)
+    second = make(endpoint, OtherClub, key=first.my_peer.key, network=network)
+    (keeper,) = endpoint.prefix_listeners(LIVENESS_PREFIX)
+    assert isinstance(keeper, PeerKeeper)
+    assert len(keeper) == 2
+    await first.unload()
+    assert endpoint.prefix_listeners(LIVENESS_PREFIX) == [keeper]
+    await second.unload()
+    assert endpoint.prefix_listeners(LIVENESS_PREFIX) == []
+    assert network.peer_observers == set()
+    again = make(endpoint, network=network)
+    assert endpoint.prefix_listeners(LIVENESS_PREFIX) != [keeper]
+    await again.unload()
+
+
+async def test_a_ping_of_a_peer_is_answered(pair: tuple[Any, Any]) -> None:
+    alice, bob = pair
+    (peer,) = alice.get_peers()
+    peer.last_heard = -1e9
+    alice._keeper.ask(peer)
+    await settle()
+    assert alice.endpoint.liveness_messages() == [1]
+    assert bob.endpoint.liveness_messages() == [2]
+    assert peer.last_heard == pytest.approx(clock.monotonic(), abs=5)
+
+
+async def test_strangers_are_not_answered(pair: tuple[Any, Any]) -> None:
+    alice, _ = pair
+    alice.endpoint.notify_listeners((UDPv4Address("9.9.9.9", 9), pack(LivenessPingPayload(1))))
+    assert alice.endpoint.sent == []
+    assert alice._keeper.drops == {DropCounter.UNSOLICITED: 1}
+
+
+async def test_a_flood_of_pings_has_a_budget(pair: tuple[Any, Any], manual_clock: Any) -> None:
+    alice, bob = pair
+    for nonce in range(100):
+        alice.endpoint.notify_listeners((bob.endpoint.wan_address, pack(LivenessPingPayload(nonce))))
+    assert alice.endpoint.liveness_messages() == [2] * int(ANSWERS_AT_ONCE)
+
+
+async def test_a_pong_that_was_not_asked_for_proves_nothing(pair: tuple[Any, Any]) -> None:
+    alice, bob = pair
+    (peer,) = alice.get_peers()
+    heard = peer.last_heard
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, pack(LivenessPongPayload(5))))
+    assert peer.last_heard == heard
+    assert alice._keeper.drops == {DropCounter.UNSOLICITED: 1}
+
+
+def test_silent_peers_are_asked_and_removed() -> None:
+    with Simulation(seed=1, stand_in_signatures=True) as sim:
+        alice, bob = sim.add_node(Club), sim.add_node(Club)
+        sim.run(0.1)
+        alice.run(alice.overlay.walk_to, bob.address)
+        sim.run(2)
+        assert len(alice.overlay.get_peers()) == 1
+        sim.crash(bob)
+        sim.run(LONGEST_INTERVAL + sum(PATIENCE) + 1)
+        assert alice.overlay.get_peers() == []
+
+
+async def test_a_goodbye_removes_its_author(pair: tuple[Any, Any]) -> None:
+    alice, bob = pair
+    await bob.unload()
+    await settle()
+    assert bob.endpoint.liveness_messages() == [3]
+    assert alice.get_peers() == []
+
+
+async def test_only_the_last_overlay_of_a_key_says_goodbye() -> None:
+    endpoint, network = KeptEndpoint(), Network()
+    first = make(endpoint, network=network)
+    second = make(endpoint, OtherClub, key=first.my_peer.key, network=network)
+    other = make()
+    acquaint(first, other)
+    network.discover_services(first.get_peers()[0], [second.community_id])
+    await first.unload()
+    assert endpoint.liveness_messages() == []
+    await second.unload()
+    assert endpoint.liveness_messages() == [3]
+    await other.unload()
+
+
+async def test_a_peer_that_has_not_proved_to_be_there_is_told_nothing() -> None:
+    alice, bob = make(), make()
+    acquaint(alice, bob).proven = False
+    await alice.unload()
+    assert alice.endpoint.sent == []
+    await bob.unload()
+
+
+@pytest.mark.parametrize(("shift", "removed"), [
+    (0, True), (DEPARTURE_TOLERANCE - 5, True), (5 - DEPARTURE_TOLERANCE, True),
+    (DEPARTURE_TOLERANCE + 5, False), (-DEPARTURE_TOLERANCE - 5, False),
+])
+async def test_a_goodbye_counts_at_its_time(pair: tuple[Any, Any], shift: float, removed: bool) -> None:
+    alice, bob = pair
+    packet = goodbye(bob, alice.my_peer.mid, clock.time() + shift)
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    assert (alice.get_peers() == []) == removed
+
+
+async def test_a_recorded_goodbye_removes_nobody(pair: tuple[Any, Any]) -> None:
+    alice, bob = pair
+    packet = goodbye(bob, alice.my_peer.mid, clock.time())
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    assert alice.get_peers() == []
+    acquaint(alice, bob)
+    alice.endpoint.notify_listeners((UDPv4Address("9.9.9.9", 9), packet))
+    assert len(alice.get_peers()) == 1
+    assert alice._keeper.drops == {DropCounter.REPLAYED: 1}
+
+
+async def test_goodbyes_for_others_and_forged_ones_remove_nobody(pair: tuple[Any, Any]) -> None:
+    alice, bob = pair
+    stranger = default_eccrypto.generate_key("curve25519")
+    now = clock.time()
+    for packet in (goodbye(bob, bytes(20), now), goodbye(bob, alice.my_peer.mid, now, stranger),
+                   goodbye(bob, alice.my_peer.mid, now)[:-1]):
+        alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    assert len(alice.get_peers()) == 1
+    assert alice._keeper.drops[DropCounter.UNSOLICITED] == 1
+    assert alice._keeper.drops[DropCounter.BAD_SIGNATURE] >= 2
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, goodbye(bob, alice.my_peer.mid, now)))
+    assert alice.get_peers() == [], "a forgery does not use up the real one"
+
+
+@given(st.binary(max_size=300))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+def test_any_bytes_are_survived(body: bytes) -> None:
+    async def main() -> None:
+        overlay = make()
+        for message in range(5):
+            overlay.endpoint.notify_listeners((UDPv4Address("1.2.3.4", 5), LIVENESS_PREFIX + bytes((message,)) + body))
+        assert overlay.endpoint.drops == {}
+        assert overlay.endpoint.sent == []
+        await overlay.unload()
+
+    asyncio.run(main())
+
+
+async def test_the_discovery_overlay_pings_peers_that_have_it_too() -> None:
+    alice = make(overlay_class=DiscoveryCommunity)
+    bob = make(AutoMockEndpoint(), DiscoveryCommunity)
+    peer = acquaint(alice, bob)
+    keeper = alice._keeper
+    keeper.ask(peer)  # to which old nodes give no answer
+    keeper._liveness._watches[peer].answers_pings = False
+    keeper.ask(peer)
+    await settle()
+    assert [packet[22] for _, packet in alice.endpoint.sent] == [1, 3]
+    await alice.unload()
+    await bob.unload()
+
+
+def test_a_keeper_is_for_endpoints_only() -> None:
+    assert PeerKeeper.of(object(), Network()) is None  # type: ignore[arg-type]
