@@ -188,9 +188,9 @@ class MessageTable:
 
     def _start(self, msg_id: int, source_address: Address, running: Coroutine[Any, Any, Any]) -> None:
         """Run an asynchronous handler as a task of the owner."""
-        self._owner.register_anonymous_task(
-            self._task_name, ensure_future(self._finish(msg_id, source_address, running)),
-            ignore=() if self.strict else (Exception,))
+        task = ensure_future(self._finish(msg_id, source_address, running))
+        task.add_done_callback(lambda _: running.close())  # a task that is cancelled at once has not begun to await it
+        self._owner.register_anonymous_task(self._task_name, task, ignore=() if self.strict else (Exception,))
 
     async def _finish(self, msg_id: int, source_address: Address, running: Coroutine[Any, Any, Any]) -> None:
         """Wait for an asynchronous handler, and count the packet if the handler refuses it."""

@@ -328,3 +328,13 @@ async def test_a_strict_table_raises(owner: Owner, table: MessageTable, failures
     assert owner.got == [(SOURCE, 5)]
     assert not owner.drops
     assert not caplog.records
+
+
+async def test_a_handler_that_is_cancelled_before_it_began_is_closed(owner: Owner, table: MessageTable) -> None:
+    async def slow(_: Any, __: bytes) -> None:
+        await asyncio.sleep(10)
+
+    table.add(1, slow)
+    table.receive(SOURCE, PREFIX + b"\x01")
+    await owner.shutdown_task_manager()
+    gc.collect()  # a coroutine that nobody has awaited would warn
