@@ -126,6 +126,11 @@ def _random_walk() -> type[Any]:
     return RandomWalk
 
 
+def _trust_walk() -> type[Any]:
+    from .trust.strategy import TrustWalk
+    return TrustWalk
+
+
 def _random_churn() -> type[Any]:
     from .peerdiscovery.churn import RandomChurn
     return RandomChurn
@@ -161,7 +166,7 @@ _WALKERS = ClassTable({
     "EdgeWalk": _edge_walk,
     "RandomWalk": _random_walk,
 })
-_GENERAL_STRATEGIES = ClassTable({"RandomChurn": _random_churn})
+_GENERAL_STRATEGIES = ClassTable({"RandomChurn": _random_churn, "TrustWalk": _trust_walk})
 """Strategies for any overlay that are no walkers."""
 
 _BOOTSTRAPPERS = ClassTable({

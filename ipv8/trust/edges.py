@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
-from .model import Edge, TrustEvent
-from .rows import NO_TIME, Row
+from .model import Edge, FoldedEvent, TrustEvent
+from .rows import NO_TIME, SMALLEST, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,9 @@ MAX_PAST = 30 * 86400.0
 
 MAX_EXPONENT = 500.0
 """How many half-lives weights may have grown before their row is scaled down."""
+
+MAX_WEIGHT = 1e120
+"""Larger weights of single events count as this, so that sums and ageing stay in the range of numbers."""
 
 
 class EdgeTable:
@@ -112,29 +115,52 @@ class EdgeTable:
             raise TypeError(f"the kind of an event is a str, not {type(kind).__name__}")
         if not weight >= 0.0 or not isfinite(weight):
             raise ValueError(f"the weight of an event is finite and not negative, not {weight}")
-        return (weight > 0.0 and source != target and target != ANY_COUNTERPARTY
+        return (weight > 0.0 and target not in {source, ANY_COUNTERPARTY}
                 and (not self.frauds or (source not in self.frauds and target not in self.frauds)))
 
-    def add(self, row: Row, source: int, event: TrustEvent, now: float) -> tuple[int, float]:
-        """Fold one accepted event into the row of its source; its target, and the weight as the row counts it."""
-        time = event.timestamp
-        weight = float(event.weight)
+    def load(self, edge: tuple[bytes, bytes, str, float, int, int | None], reference: float) -> None:
+        """Add what was kept of an edge: keys, kind, weight as of the time ``reference``, events, newest time."""
+        source_key, target_key, kind, weight, events, last_time = edge
+        source, target = self.number_of(source_key), self.number_of(target_key)
+        row = self.rows[source]
+        if row is None:
+            row = self.rows[source] = Row(reference)
         if self.half_life is not None:
-            moment = now if time is None else min(max(time / 1000, now - MAX_PAST), now)
-            exponent = (moment - row.t_ref) / self.half_life
-            if exponent > MAX_EXPONENT:
-                row.scale(2.0 ** -exponent if exponent < 1000 else 0.0)
-                row.t_ref, exponent = moment, 0.0
-            weight *= 2.0 ** exponent
-        target = self.number_of(event.target)
+            weight *= 2.0 ** max(-MAX_EXPONENT, min((reference - row.t_ref) / self.half_life, MAX_EXPONENT))
         if target in self.blocked:
             row.closed.add(target)
-        if row.add(target, weight, self.kind_id(event.kind), time=NO_TIME if time is None else int(time)):
+        self._link(source, target,
+                   row.add(target, max(weight, SMALLEST), self.kind_id(kind), events,
+                           NO_TIME if last_time is None else last_time))
+
+    def _link(self, source: int, target: int, is_new: bool) -> None:
+        if is_new:
             self.edge_count += 1
             into = self.into[target]
             if into is None:
                 into = self.into[target] = {}
             into[source] = None
+
+    def rebase(self, row: Row, now: float) -> None:
+        """Scale a row down if what is added now would weigh too much more than what it has."""
+        if self.half_life is not None and (now - row.t_ref) / self.half_life > MAX_EXPONENT:
+            row.scale(2.0 ** -min((now - row.t_ref) / self.half_life, 2 * MAX_EXPONENT))
+            row.t_ref = now
+
+    def add(self, row: Row, source: int, event: TrustEvent, now: float) -> tuple[int, float]:
+        """Fold one accepted event into the row of its source; its target, and the weight as the row counts it."""
+        time = event.timestamp
+        weight = min(float(event.weight), MAX_WEIGHT)
+        if self.half_life is not None:
+            oldest = -inf if type(event) is FoldedEvent else now - MAX_PAST
+            moment = now if time is None else min(max(time / 1000, oldest), now)
+            weight *= 2.0 ** ((moment - row.t_ref) / self.half_life)
+        weight = max(weight, SMALLEST)
+        target = self.number_of(event.target)
+        if target in self.blocked:
+            row.closed.add(target)
+        self._link(source, target, row.add(target, weight, self.kind_id(event.kind),
+                                                time=NO_TIME if time is None else int(time)))
         return target, 0.0 if target in self.blocked else weight
 
     def new_row(self, source: int, now: float) -> Row:
@@ -143,6 +169,16 @@ class EdgeTable:
         if row is None:
             row = self.rows[source] = Row(now)
         return row
+
+    def clear_row(self, source: int) -> None:
+        """Remove all edges out of a node."""
+        row, self.rows[source] = self.rows[source], None
+        if row is not None:
+            self.edge_count -= len(row)
+            for target in row.targets:
+                into = self.into[target]
+                if into is not None:
+                    into.pop(source, None)
 
     def remove(self, source: int, target: int, kind: int | None = None) -> float:
         """Remove an edge or one kind of it; the weight that is gone."""
@@ -156,7 +192,7 @@ class EdgeTable:
 
     def present(self, row: Row, now: float) -> float:
         """By what the weights of a row are multiplied to be those of now."""
-        return 1.0 if self.half_life is None else 2.0 ** (-(now - row.t_ref) / self.half_life)
+        return 1.0 if self.half_life is None else 2.0 ** min(-(now - row.t_ref) / self.half_life, MAX_EXPONENT)
 
     def weight(self, source: bytes, target: bytes) -> float:
         """The total weight of an edge, 0.0 without one."""
@@ -182,13 +218,16 @@ class EdgeTable:
                 yield Edge(key, self.key_of(target), row.weights[place] * scale, kinds, row.events[place],
                            None if time == NO_TIME else time)
 
-    def present_edges(self) -> dict[int, dict[int, float]]:
-        """All edges that may be followed, with their weights of now, by number."""
+    def present_edges(self, absolute: bool = True) -> dict[int, dict[int, float]]:
+        """All edges that may be followed, by number.
+
+        :param absolute: with their weights of now, instead of weights that are right within each row only.
+        """
         now = self.clock()
         found = {}
         for number, row in enumerate(self.rows):
             if row is not None and number not in self.blocked:
-                scale = self.present(row, now)
+                scale = self.present(row, now) if absolute else 1.0
                 found[number] = {target: weight * scale for target, weight in row.open_edges()}
         return found
 

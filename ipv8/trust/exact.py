@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["hits", "meritrank", "ppr", "shares"]
 
-PRECISION = 1e-14
+PRECISION = 1e-12
 """What is left of a walk when it is not followed any further."""
 
 SHARE_NODES = 4096
@@ -143,7 +143,8 @@ def _shares(system: _Reachable, numbers: list[int]) -> dict[int, float]:
     np = system.np
     size = len(system.nodes)
     if size > SHARE_NODES:
-        raise RuntimeError(f"exact shares are for graphs of up to {SHARE_NODES} nodes, not {size}: use those of the walks")
+        raise RuntimeError(f"exact shares are for graphs of up to {SHARE_NODES} nodes, not {size}: "
+                           "use those of the walks")
     full = np.linalg.inv(np.eye(size) - system.step.toarray())  # full[x, y]: visits of x by a walk from y
     found = dict.fromkeys(numbers, 0.0)
     for number in numbers:

@@ -30,7 +30,8 @@ def explain(graph: TrustGraph, key: bytes, paths: int, name: str) -> Explanation
                     depth[node] += place
     count = sum(ways.values())
     key_of = graph.key_of
-    ranked = sorted(((tuple(map(key_of, way)), times) for way, times in ways.items()), key=lambda item: (-item[1], item[0]))
+    ranked = sorted(((tuple(map(key_of, way)), times) for way, times in ways.items()),
+                    key=lambda item: (-item[1], item[0]))
     dominators = [node for node, times in met.items() if times > graph.tau * count]
     dominator = max(dominators, key=lambda node: (depth[node] / met[node], key_of(node)), default=None)
     direct = next((edge.kinds for edge in graph.edges(graph.root) if edge.target == key), {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["SCORES", "Edge", "Explanation", "Path", "TrustEvent"]
+__all__ = ["SCORES", "Edge", "Explanation", "FoldedEvent", "Path", "TrustEvent"]
 
 SCORES = ("hits", "meritrank", "ppr", "eigentrust", "barter", "netflow", "direct", "temporal")
 """The names of the scores that every graph has."""
@@ -25,6 +25,12 @@ class TrustEvent(NamedTuple):
     weight: float = 1.0
     timestamp: int | None = None
     kind: str = ""
+
+
+class FoldedEvent(TrustEvent):
+    """An event out of a stored block, whose time was compared with the time when the block was stored."""
+
+    __slots__ = ()
 
 
 class Edge(NamedTuple):

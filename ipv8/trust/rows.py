@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,9 @@ ADDED_AT_MOST = 32
 
 NO_TIME = -(1 << 63)
 
+SMALLEST = 1e-300
+"""Weights are not scaled down any further: an edge stays one that can be followed."""
+
 
 class Row:
     """The edges out of one node.
@@ -33,7 +36,7 @@ class Row:
     Weights are relative to the row's time of reference ``t_ref``. The parallel arrays hold, for each edge, its target,
     its weight, the number of its events, the time of the newest one, and the kind if there is only one.
 
-    :param t_ref: milliseconds since the Unix epoch.
+    :param t_ref: seconds since the Unix epoch.
     """
 
     __slots__ = ("_added", "_index", "_sums", "closed", "events", "kind", "kinds", "last_time", "t_ref", "targets",
@@ -139,7 +142,8 @@ class Row:
         self.kinds.pop(target, None)
         self.closed.discard(target)
         last = len(self.targets) - 1
-        for column in (self.targets, self.weights, self.events, self.last_time, self.kind):
+        columns: tuple[Any, ...] = self.targets, self.weights, self.events, self.last_time, self.kind
+        for column in columns:
             column[place] = column[last]
             column.pop()
         if self._index is not None:
@@ -162,12 +166,12 @@ class Row:
             self._recount()
 
     def scale(self, factor: float) -> None:
-        """Multiply all weights, which changes no probability."""
-        for place in range(len(self.weights)):
-            self.weights[place] *= factor
+        """Multiply all weights, which changes no probability; none becomes 0."""
+        for place, weight in enumerate(self.weights):
+            self.weights[place] = max(weight * factor, SMALLEST)
         for kinds in self.kinds.values():
             for kind in kinds:
-                kinds[kind] *= factor
+                kinds[kind] = max(kinds[kind] * factor, SMALLEST)
         self._recount()
 
     def _recount(self) -> None:
@@ -200,7 +204,7 @@ class Row:
         covered = sums[-1]
         added = self._added
         if added:
-            point = random.random() * (covered + sum(weight for _, weight in added))
+            point = random.random() * self.total
             if point >= covered:
                 point -= covered
                 for target, weight in added:

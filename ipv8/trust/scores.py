@@ -145,7 +145,10 @@ class PersonalPageRank(_Score):
 
 
 class _Computed(_Score):
-    """A score of all nodes or of single ones that is computed when it is asked for, and kept until the graph changes."""
+    """A score that is computed when it is asked for, and kept until the graph changes."""
+
+    absolute = False
+    """Whether weights of different rows are compared."""
 
     def __init__(self) -> None:
         self._edges: dict[int, dict[int, float]] = {}
@@ -156,7 +159,7 @@ class _Computed(_Score):
         """The present edges; values that were computed for others are forgotten."""
         version = self.graph.version()
         if version != self._version:
-            self._edges, self._values, self._version = self.graph.table.present_edges(), {}, version
+            self._edges, self._values, self._version = self.graph.table.present_edges(self.absolute), {}, version
         return self._edges
 
     def compute(self, v: int) -> float:
@@ -202,7 +205,23 @@ class Direct(_Computed):
         return self.edges().get(self.graph.root_id, {})
 
 
-class Barter(_Computed):
+class _Flow(_Computed):
+    """A score made of flows: nodes whose records are incomplete pass on as much less."""
+
+    absolute = True
+
+    def edges(self) -> Mapping[int, Mapping[int, float]]:
+        """The present edges, those out of nodes with incomplete records scaled down."""
+        known = self._version
+        edges = super().edges()
+        if self._version != known:
+            for number, part in self.graph.completeness.items():
+                if number in self._edges:
+                    self._edges[number] = {target: weight * part for target, weight in self._edges[number].items()}
+        return edges
+
+
+class Barter(_Flow):
     """The balance of two-hop flows (Meulpolder, Pouwelse, Epema, Sips 2009)."""
 
     name = "barter"
@@ -218,7 +237,7 @@ class Barter(_Computed):
         return atan(balance / self.graph.unit) / (pi / 2)
 
 
-class NetFlow(_Computed):
+class NetFlow(_Flow):
     """Maximum flow through nodes that let through what they contributed on balance (Otte, de Vos, Pouwelse)."""
 
     name = "netflow"
@@ -260,10 +279,10 @@ class EigenTrust(_Computed):
         if self._values:
             return
         nodes = [number for number, key in enumerate(self.graph.table.keys)
-                 if key is not None and number not in self.graph.table.blocked]
+                 if key is not None and number not in self.graph.table.blocked and key not in self.graph.table.frauds]
         chosen = self.graph.pretrusted
         numbers = nodes if chosen is None else [
-            number for number in map(self.graph.id_of, chosen) if number is not None]
+            number for number in map(self.graph.id_of, chosen) if number in set(nodes)]
         restart = {node: 1.0 / len(numbers) for node in numbers} if numbers else {self.graph.root_id: 1.0}
         rows = {node: (sum(row.values()), row) for node, row in edges.items() if row}
         values = dict(restart)

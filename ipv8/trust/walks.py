@@ -7,6 +7,7 @@ have exactly the distribution of walks on the new graph. Section numbers are tho
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import log, log1p
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from .rows import Row
 
 __all__ = ["RowSource", "WalkStore"]
+
+
+NEVER = 10**15
+"""More visits than there are."""
 
 
 class RowSource(Protocol):
@@ -121,6 +126,11 @@ class WalkStore:
                     self._append(walk, self._pick(added, increase))
                     self._go_on(walk)
 
+    def extend(self, source: int, kept_before: float, kept: float) -> None:
+        """Let more walks go on from ``source`` than before, although its row is the same."""
+        self._extend([walk for walk in self.visits.get(source, ())
+                      if self.walks[walk][-1] == source and not self.died[walk]], kept_before, kept)
+
     def _extend(self, walks: list[int], kept_before: float, kept: float) -> None:
         """Continue some of the ``walks`` that stopped at a node which lets more of them go on than before."""
         went_on, goes_on = (1.0 - self.alpha) * kept_before, (1.0 - self.alpha) * kept
@@ -186,7 +196,7 @@ class WalkStore:
 
     def stop_some(self, source: int, still: float) -> None:
         """End walks at visits of ``source`` from which they went on, each with probability 1 - ``still``."""
-        for walk in list(self.visits[source]):
+        for walk in list(self.visits.get(source, ())):
             nodes = self.walks[walk]
             for place in range(len(nodes) - 1):
                 if nodes[place] == source and self.random.random() >= still:
@@ -229,8 +239,10 @@ class WalkStore:
         """How many visits are passed over before the next one that something happens at (a geometric number)."""
         if chance >= 1.0:
             return 0
+        if chance <= 0.0:
+            return NEVER
         gap = log(1.0 - self.random.random()) / log1p(-chance)
-        return int(min(gap, 1e15))
+        return int(min(gap, NEVER))
 
     def _append(self, walk: int, node: int) -> None:
         self.walks[walk].append(node)
@@ -283,6 +295,15 @@ class WalkStore:
             nodes = self.walks[walk]
             yield nodes[:nodes.index(node) + 1]
 
+    def share(self, node: int) -> float:
+        """The same as :meth:`shares`, for one visited node."""
+        counts: dict[int, int] = {}
+        for prefix in self.prefixes(node):
+            for earlier in dict.fromkeys(prefix[1:-1]):
+                if earlier != self.root:
+                    counts[earlier] = counts.get(earlier, 0) + 1
+        return max(counts.values(), default=0) / max(1, len(self.visits.get(node, ())))
+
     def shares(self) -> dict[int, float]:
         """For each visited node but the root, the largest part of its visitors that met one same node before.
 
@@ -315,7 +336,7 @@ class WalkStore:
             for node in nodes:
                 counts = visits.setdefault(node, {})
                 counts[walk] = counts.get(walk, 0) + 1
-            for source, target in zip(nodes, nodes[1:], strict=False):
+            for source, target in pairwise(nodes):
                 row = self.graph.row_of(source)
                 if row is None or row.open_weight(target) <= 0.0:
                     raise AssertionError(f"walk {walk} goes from {source} to {target}, where no edge may be followed")

@@ -144,6 +144,8 @@ class TrustChainBase(Community):
         self._relay_budget = TokenBuckets(RELAYS_PER_SECOND, RELAYS_AT_ONCE, capacity=1)
         self._relays: RelayQueue[tuple[Payload, Address | None]] = RelayQueue()
         self._fraud_callbacks: list[Callable[[bytes, TrustChainBlock, TrustChainBlock], object]] = []
+        #: Called when the overlay is unloaded, before its database is closed.
+        self.unload_callbacks: list[Callable[[], object]] = []
         self._listen_for_frauds()
         self._additions_at_cleanup = 0
         self.register_task("db_cleanup", self.do_db_cleanup, interval=CLEANUP_INTERVAL)
@@ -151,6 +153,8 @@ class TrustChainBase(Community):
     async def unload(self) -> None:
         """End all requests and tasks, and close the database."""
         self.shutting_down = True
+        for callback in tuple(self.unload_callbacks):
+            callback()
         for proposal in tuple(self.open_proposals):
             proposal.cancel()
         await self.request_cache.shutdown()
@@ -179,6 +183,22 @@ class TrustChainBase(Community):
         self._close_database()
         self.persistence = database
         self._listen_for_frauds()
+
+    # Trust
+
+    def follow_with_trust_graph(self) -> None:
+        """Make a trust graph of the blocks, which grows with them, and use it as ``trust``."""
+        from ...trust.graph import TrustGraph
+
+        self.trust = TrustGraph(self.my_key_bin, half_life=self.settings.trust_half_life,
+                                walks=self.settings.trust_walks).attach(self)
+
+    def trust_of(self, peer_or_key: Peer | bytes) -> float:
+        """The trust in a peer, or in the owner of a public key; 0 without ``trust``."""
+        from ...trust.selection import score_of
+
+        key = peer_or_key if isinstance(peer_or_key, bytes) else peer_or_key.public_key.key_to_bin()
+        return 0.0 if self.trust is None else score_of(self.trust, key)
 
     # Our own chain
 

@@ -91,6 +91,8 @@ class TrustChainCommunity(SigningProtocol, CrawlProtocol):
         self.add_message_handler(HalfBlockPairPayload, self.on_half_block_pair)
         self.add_message_handler(HalfBlockBroadcastPayload, self.on_half_block_broadcast)
         self.add_message_handler(HalfBlockPairBroadcastPayload, self.on_half_block_pair_broadcast)
+        if self.settings.trust_graph:
+            self.follow_with_trust_graph()
 
     # Blocks that arrive
 

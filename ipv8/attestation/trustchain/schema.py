@@ -69,7 +69,7 @@ _SECONDS = ("CASE WHEN typeof({0}.insert_time) IN ('integer', 'real') THEN CAST(
 _LAYOUT = f"""
 CREATE TABLE trustchain_keys(id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
 CREATE TABLE trustchain_blocks(
-    place INTEGER PRIMARY KEY, author INTEGER NOT NULL, sequence_number INTEGER NOT NULL,
+    place INTEGER PRIMARY KEY AUTOINCREMENT, author INTEGER NOT NULL, sequence_number INTEGER NOT NULL,
     counterparty INTEGER NOT NULL, link_sequence_number INTEGER NOT NULL, type BLOB NOT NULL, tx BLOB NOT NULL,
     previous_hash BLOB NOT NULL, signature BLOB NOT NULL, block_timestamp INTEGER NOT NULL,
     insert_time INTEGER NOT NULL, block_hash BLOB NOT NULL);

@@ -49,6 +49,13 @@ class TrustChainSettings(CommunitySettings):
     crawl_bytes_per_second: float = 262_144.0
     total_crawl_bytes_per_second: float = 1_048_576.0
 
+    #: Whether a trust graph follows the blocks, as ``community.trust``.
+    trust_graph: bool = False
+    #: Seconds after which an endorsement weighs half in it; ``None`` for no ageing.
+    trust_half_life: float | None = None
+    #: How many random walks it keeps.
+    trust_walks: int = 10_000
+
     #: The directory of the database, or ``":memory:"``.
     working_directory: str = ""
     #: The database to use instead of one in ``working_directory``.
