@@ -1,4 +1,4 @@
-"""The two libraries of the tests: that of this tree, and an installed ``pyipv8``.
+"""The libraries that the tests start nodes with: the one of this tree and installed releases of ``pyipv8``.
 
 ``pyipv8`` is installed into a virtual environment below ``.venvs`` when it is needed for the first time. The variable
 ``PYIPV8_VENV`` names another virtual environment to use. With ``IPV8_SKIP_INTEROP=1`` the tests are skipped where
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -16,11 +17,16 @@ from pathlib import Path
 
 from benchmarks.library import ROOT, Library
 
-__all__ = ["REQUIREMENT", "EnvironmentUnavailableError", "ours", "theirs"]
+__all__ = ["REQUIREMENT", "EnvironmentUnavailableError", "ours", "theirs", "theirs_with_trustchain"]
 
 REQUIREMENT = "pyipv8>=3.2"
 VENV = ROOT / ".venvs" / "pyipv8"
 INSTALL_SECONDS = 240
+
+TRUSTCHAIN_REQUIREMENTS = ("pyipv8==2.4.0", "cryptography<42")
+"""The last release with TrustChain, and what it still works with; both need Python 3.8."""
+
+TRUSTCHAIN_VENV = ROOT / ".venvs" / "pyipv8-2.4"
 
 
 class EnvironmentUnavailableError(Exception):
@@ -45,26 +51,68 @@ def theirs() -> Library:
         except FileNotFoundError as e:
             message = f"PYIPV8_VENV does not name a virtual environment: {e}"
             raise EnvironmentUnavailableError(message) from e
-    VENV.parent.mkdir(exist_ok=True)
-    with (VENV.parent / "pyipv8.lock").open("w") as lock:
+    return _installed(sys.executable, VENV, (REQUIREMENT,), "PYIPV8_VENV")
+
+
+@cache
+def theirs_with_trustchain() -> Library:
+    """The last ``pyipv8`` that has TrustChain, in a virtual environment of Python 3.8.
+
+    ``PYIPV8_24_VENV`` names an existing one; otherwise it is made where a Python 3.8 is found, on the path or below the
+    directory of pyenv.
+
+    :raises EnvironmentUnavailableError: if that fails.
+    """
+    existing = os.environ.get("PYIPV8_24_VENV")
+    if existing:
+        try:
+            return Library.of_venv(Path(existing))
+        except FileNotFoundError as e:
+            message = f"PYIPV8_24_VENV does not name a virtual environment: {e}"
+            raise EnvironmentUnavailableError(message) from e
+    python = _python_3_8()
+    if python is None:
+        message = (f"{TRUSTCHAIN_REQUIREMENTS[0]} needs Python 3.8, which was not found. Install it, or give the "
+                   "directory of a virtual environment that has both in PYIPV8_24_VENV")
+        raise EnvironmentUnavailableError(message)
+    return _installed(python, TRUSTCHAIN_VENV, TRUSTCHAIN_REQUIREMENTS, "PYIPV8_24_VENV")
+
+
+def _python_3_8() -> str | None:
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [*sorted(map(str, root.glob("versions/3.8*/bin/python"))), shutil.which("python3.8")]
+    for candidate in filter(None, candidates):
+        try:
+            _run(candidate, "-c", "import sys, venv; assert sys.version_info[:2] == (3, 8)")
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return candidate
+    return None
+
+
+def _installed(python: str, venv: Path, requirements: tuple[str, ...], variable: str) -> Library:
+    """The library of a virtual environment, which is made first where that has not been done."""
+    venv.parent.mkdir(exist_ok=True)
+    with (venv.parent / f"{venv.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests may run in several processes at once; only one of them installs
-        installed = VENV / "installed.txt"
-        if not installed.exists() or installed.read_text() != REQUIREMENT:
-            _install()
-            installed.write_text(REQUIREMENT)
-    return Library.of_venv(VENV)
+        installed = venv / "installed.txt"
+        wanted = " ".join(requirements)
+        if not installed.exists() or installed.read_text() != wanted:
+            _install(python, venv, requirements, variable)
+            installed.write_text(wanted)
+    return Library.of_venv(venv)
 
 
-def _install() -> None:
-    python = str(VENV / "bin" / "python")
+def _install(python: str, venv: Path, requirements: tuple[str, ...], variable: str) -> None:
     try:
-        _run(sys.executable, "-m", "venv", "--clear", str(VENV))
-        _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", REQUIREMENT)
+        _run(python, "-m", "venv", "--clear", str(venv))
+        _run(str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+             *requirements)
     except (OSError, subprocess.SubprocessError) as e:
         reason = (getattr(e, "stderr", None) or str(e)).strip()
-        message = (f"{REQUIREMENT} could not be installed into {VENV}, which needs a package index. Give the directory "
-                   "of a virtual environment that has it in PYIPV8_VENV, or set IPV8_SKIP_INTEROP=1 to go without "
-                   f"these tests.\n{reason}")
+        message = (f"{requirements[0]} could not be installed into {venv}, which needs a package index. Give the "
+                   f"directory of a virtual environment that has it in {variable}, or set IPV8_SKIP_INTEROP=1 to go "
+                   f"without these tests.\n{reason}")
         raise EnvironmentUnavailableError(message) from e
 
 

@@ -117,6 +117,16 @@ def _dht_discovery_community() -> type[Any]:
     return DHTDiscoveryCommunity
 
 
+def _trustchain_community() -> type[Any]:
+    from .attestation.trustchain.community import TrustChainCommunity
+    return TrustChainCommunity
+
+
+def _trustchain_testnet_community() -> type[Any]:
+    from .attestation.trustchain.community import TrustChainTestnetCommunity
+    return TrustChainTestnetCommunity
+
+
 def _edge_walk() -> type[Any]:
     from .peerdiscovery.discovery import EdgeWalk
     return EdgeWalk
@@ -125,6 +135,11 @@ def _edge_walk() -> type[Any]:
 def _random_walk() -> type[Any]:
     from .peerdiscovery.discovery import RandomWalk
     return RandomWalk
+
+
+def _trust_walk() -> type[Any]:
+    from .trust.strategy import TrustWalk
+    return TrustWalk
 
 
 def _random_churn() -> type[Any]:
@@ -155,12 +170,14 @@ def _multicast_bootstrapper() -> type[Any]:
 _COMMUNITIES = ClassTable({
     "DiscoveryCommunity": _discovery_community,
     "DHTDiscoveryCommunity": _dht_discovery_community,
+    "TrustChainCommunity": _trustchain_community,
+    "TrustChainTestnetCommunity": _trustchain_testnet_community,
 }, ABSENT_COMMUNITIES)
 _WALKERS = ClassTable({
     "EdgeWalk": _edge_walk,
     "RandomWalk": _random_walk,
 })
-_GENERAL_STRATEGIES = ClassTable({"RandomChurn": _random_churn})
+_GENERAL_STRATEGIES = ClassTable({"RandomChurn": _random_churn, "TrustWalk": _trust_walk})
 """Strategies for any overlay that are no walkers."""
 
 _BOOTSTRAPPERS = ClassTable({

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Lockable = Any  # the class of RLock has no public name
     Row = tuple[Any, ...]
 
-__all__ = ["DB_TYPES", "CorruptDatabaseException", "Database", "DatabaseException", "IgnoreCommits", "db_call",
-           "db_locks"]
+__all__ = ["DB_TYPES", "CorruptDatabaseException", "Database", "DatabaseException", "IgnoreCommits", "database_blob",
+           "db_call", "db_locks"]
 
 MINIMUM_PAGE_SIZE = 8192
 """Bytes; smaller pages are enlarged when a database is opened."""
@@ -33,6 +33,9 @@ STREAM_ROWS = 256
 """Rows that :meth:`Database.stream` fetches at a time."""
 
 DB_TYPES = int | float | str | bytes | None
+
+database_blob = bytes
+"""What programs make binary values of before they bind them."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

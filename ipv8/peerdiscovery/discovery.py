@@ -170,12 +170,19 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
             if self._is_window_full(now):
                 return
             self._chain = self.chain_length
-            address = self._choose(now) if entropy.randint(0, 255) >= self.reset_chance else None
-            if address is None:
-                self._ask()
-            else:
-                self._contact(address, now)
+            self.move(now)
             self.last_step = clock.time()
+
+    def move(self, now: float) -> None:
+        """Walk to an address or ask for another one; a step that has waited long enough ends with this.
+
+        :param now: the monotonic time.
+        """
+        address = self._choose(now) if entropy.randint(0, 255) >= self.reset_chance else None
+        if address is None:
+            self._ask()
+        else:
+            self._contact(address, now)
 
     def on_introduction(self, peer: Peer, addresses: Iterable[Address]) -> None:
         """Note that ``peer`` answered, and contact the peer that it introduced, at each of its ``addresses``.

@@ -1,0 +1,1 @@
+"""Statements that others sign: attested identity and TrustChain."""

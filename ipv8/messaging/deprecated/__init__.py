@@ -1,0 +1,1 @@
+"""Formats of earlier times, which running networks still speak."""

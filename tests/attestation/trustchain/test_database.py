@@ -1,0 +1,704 @@
+"""Blocks in SQLite."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipv8.attestation.trustchain import schema
+from ipv8.attestation.trustchain.block import EMPTY_PK, TrustChainBlock
+from ipv8.attestation.trustchain.blockcache import BlockCache
+from ipv8.attestation.trustchain.database import DATABASE_DIRECTORY, TrustChainDB
+from ipv8.attestation.trustchain.writer import BackgroundWriter
+from ipv8.database import CorruptDatabaseException, DatabaseException, database_blob
+from tests.attestation.trustchain.vectors import BLOCKS, KEYS, VECTORS, block, name_of, private_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[3]
+ALICE, BOB, CAROL = KEYS["alice"], KEYS["bob"], KEYS["carol"]
+
+
+@pytest.fixture
+def database() -> Iterator[TrustChainDB]:
+    database = TrustChainDB(":memory:", "test")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def own() -> Iterator[TrustChainDB]:
+    """The database of alice."""
+    database = TrustChainDB(":memory:", "test", ALICE)
+    yield database
+    database.close()
+
+
+def file_of(directory: Path) -> Path:
+    return directory / DATABASE_DIRECTORY / "test.db"
+
+
+def add_next(database: TrustChainDB, author: str = "alice", link_pk: bytes = EMPTY_PK, block_type: bytes = b"test",
+             **values: Any) -> TrustChainBlock:
+    made = TrustChainBlock.create(block_type, {}, database, KEYS[author], link_pk=link_pk)
+    for name, value in values.items():
+        setattr(made, name, value)
+    made.sign(private_key(author))
+    database.add_block(made)
+    return made
+
+
+def answers(database: TrustChainDB) -> dict[str, Any]:
+    def name(found: Any) -> Any:
+        return sorted(map(str, map(name_of, found))) if isinstance(found, list) else name_of(found)
+
+    users = [[user["public_key"].decode(), user["blocks"]] for user in database.get_users()]
+    return {
+        "get_latest(alice)": name(database.get_latest(ALICE)),
+        "get_latest(alice,test)": name(database.get_latest(ALICE, b"test")),
+        "get_block_before(a3)": name(database.get_block_before(BLOCKS["a3"])),
+        "get_block_after(a3)": name(database.get_block_after(BLOCKS["a3"])),
+        "get_block_after(a1,source)": name(database.get_block_after(BLOCKS["a1"], b"source")),
+        "get_linked(a1)": name(database.get_linked(BLOCKS["a1"])),
+        "get_linked(b1)": name(database.get_linked(BLOCKS["b1"])),
+        "get_all_linked(a3)": name(database.get_all_linked(BLOCKS["a3"])),
+        "get_lowest_sequence_number_unknown(alice)": database.get_lowest_sequence_number_unknown(ALICE),
+        "get_lowest_range_unknown(alice)": list(database.get_lowest_range_unknown(ALICE)),
+        "get_lowest_sequence_number_unknown(carol)": database.get_lowest_sequence_number_unknown(CAROL),
+        "get_lowest_range_unknown(carol)": list(database.get_lowest_range_unknown(CAROL)),
+        "crawl(alice,1,3)": name(database.crawl(ALICE, 1, 3)),
+        "crawl(alice,1,9,limit=1)": len(database.crawl(ALICE, 1, 9, limit=1)),
+        "get_number_of_known_blocks": database.get_number_of_known_blocks(),
+        "get_number_of_known_blocks(alice)": database.get_number_of_known_blocks(ALICE),
+        "get_users": users,
+        "get_latest_blocks(alice)": [name(found) for found in database.get_latest_blocks(ALICE)],
+        "get_block_with_hash(b2)": name(database.get_block_with_hash(BLOCKS["b2"].hash)),
+    }
+
+
+def test_vectors(database: TrustChainDB) -> None:
+    for name in VECTORS["database"]["known_in_insert_order"]:
+        database.add_block(BLOCKS[name])
+    assert answers(database) == VECTORS["database"]["results"]
+
+
+def test_vectors_in_a_file_of_an_older_release(tmp_path: Path) -> None:
+    old_file(tmp_path, [BLOCKS[name] for name in VECTORS["database"]["known_in_insert_order"]])
+    database = TrustChainDB(str(tmp_path), "test")
+    assert answers(database) == VECTORS["database"]["results"]
+    database.close()
+
+
+def old_file(directory: Path, blocks: list[TrustChainBlock], version: int = 8) -> None:
+    """A file as releases of the ecosystem leave it."""
+    file_of(directory).parent.mkdir()
+    connection = sqlite3.connect(file_of(directory))
+    connection.executescript(schema.blocks_table("blocks", "public_key, sequence_number")
+                             + schema.blocks_table("double_spends", "public_key, sequence_number, block_hash")
+                             + "CREATE INDEX pub_key_ind ON blocks (public_key);" + schema.OPTION_TABLE
+                             + f"INSERT INTO option VALUES('database_version', '{version}')")
+    columns = schema.COLUMNS.replace(" insert_time,", "")
+    connection.executemany(f"INSERT INTO blocks({columns}) VALUES({','.join('?' * 10)})",
+                           [made.pack_db_insert() for made in blocks])
+    connection.commit()
+    connection.close()
+
+
+# Adding and removing
+
+
+def test_adding_twice(database: TrustChainDB) -> None:
+    database.add_block(BLOCKS["a1"])
+    with pytest.raises(sqlite3.IntegrityError):
+        database.add_block(BLOCKS["a1_fork"])
+    assert database.contains(BLOCKS["a1_fork"])
+    assert database.get(ALICE, 1) == BLOCKS["a1"]
+
+
+def test_removing(database: TrustChainDB) -> None:
+    database.add_block(BLOCKS["a1"])
+    database.remove_block(BLOCKS["a1_fork"])
+    assert database.get(ALICE, 1) is not None, "it is not the same block"
+    database.remove_block(BLOCKS["a1"])
+    assert database.get(ALICE, 1) is None
+    assert database.get_lowest_range_unknown(ALICE) == (1, 1)
+
+
+def test_time_of_insertion(database: TrustChainDB) -> None:
+    database.add_block(BLOCKS["a1"])
+    found = database.get(ALICE, 1)
+    assert found is not None
+    assert isinstance(found.insert_time, bytes)
+    assert len(found.insert_time) == 19
+    assert found.inserted_at is not None
+
+
+def test_old_blocks(database: TrustChainDB, tmp_path: Path) -> None:
+    blocks = [add_next(database, timestamp=number) for number in (5, 1, 4)]
+    bob = add_next(database, "bob", timestamp=0)
+    database.remove_old_blocks(1, BOB)
+    assert database.get_all_blocks() == [blocks[0], blocks[2], bob]
+    database.remove_old_blocks(5, BOB)
+    assert database.get_all_blocks() == [bob]
+
+
+def test_removal_of_old_blocks_is_committed(tmp_path: Path) -> None:
+    """W24: it was not."""
+    database = TrustChainDB(str(tmp_path), "test")
+    add_next(database)
+    database.remove_old_blocks(1, BOB)
+    with sqlite3.connect(file_of(tmp_path)) as other:
+        assert other.execute("SELECT COUNT(*) FROM blocks").fetchone() == (0,)
+    other.close()
+    database.close()
+
+
+# Eviction
+
+
+def test_strangers_are_evicted_first_whatever_their_timestamps(own: TrustChainDB) -> None:
+    """W8, W9: the author's timestamp decided, so that spam dated into the future stayed and drove others out."""
+    friend = add_next(own, "bob", timestamp=1)
+    mine = add_next(own, "alice", link_pk=BOB, timestamp=1)
+    spam = [add_next(own, "carol", timestamp=1 << 62) for _ in range(5)]
+    assert own.evict(3, ALICE) == 3
+    assert own.get_all_blocks() == [friend, mine, *spam[3:]]
+    assert own.evict(5, ALICE) == 3
+    assert own.get_all_blocks() == [mine]
+
+
+def test_keys_of_evicted_blocks_go_with_them(own: TrustChainDB) -> None:
+    mine = TrustChainBlock.create(b"test", {}, own, ALICE)
+    mine.sign(private_key("alice"))
+    own.add_signed_block(mine)
+    own.discard_block(mine)
+    for _ in range(2):
+        add_next(own, "bob", link_pk=CAROL)
+    own.evict(1, ALICE)
+    assert next(iter(own.execute("SELECT COUNT(*) FROM trustchain_keys"))) == (4,)
+    own.evict(1, ALICE)
+    left = {row[0] for row in own.execute("SELECT key FROM trustchain_keys")}
+    assert left - {EMPTY_PK} == {ALICE}, "its head is remembered"
+    again = add_next(own, "bob")
+    assert own.get_all_blocks() == [again]
+
+
+def test_partners_and_proofs_are_not_evicted(own: TrustChainDB) -> None:
+    source = add_next(own, "bob")
+    link = TrustChainBlock.create(b"test", None, own, ALICE, link=source)
+    link.sign(private_key("alice"))
+    own.add_block(link)
+    to_me = add_next(own, "carol", link_pk=ALICE)
+    own.add_double_spend(BLOCKS["a1"], BLOCKS["a1_fork"])
+    assert own.evict(10, ALICE) == 0
+    assert own.get_all_blocks() == [source, link, to_me]
+    assert own.did_double_spend(ALICE)
+
+
+def test_those_with_the_least_trust_are_evicted_first(own: TrustChainDB) -> None:
+    trusted = [add_next(own, "bob") for _ in range(2)]
+    distrusted = [add_next(own, "carol") for _ in range(2)]
+    own.evict(2, ALICE, lambda key: 1.0 if key == BOB else 0.0)
+    assert own.get_all_blocks() == trusted
+    assert distrusted
+
+
+# Look-ups
+
+
+def test_registered_class_in_every_query(database: TrustChainDB) -> None:
+    """W15: queries for several blocks ignored it."""
+    class Mine(TrustChainBlock):
+        pass
+
+    database.block_types[b"test"] = Mine
+    one = add_next(database)
+    add_next(database, "bob", link_pk=ALICE)
+    assert database.get_block_class(b"test") is Mine
+    assert database.get_block_class(b"other") is TrustChainBlock
+    found = [*database.get_all_blocks(), *database.get_latest_blocks(ALICE), *database.get_recent_blocks(),
+             *database.get_blocks_with_type(b"test"), *database.get_all_linked(one), *database.crawl(ALICE, 1, 5),
+             database.get(ALICE, 1), database.get_latest(ALICE), database.get_block_with_hash(one.hash),
+             *(made for _, made in database.get_stored_after())]
+    assert {type(made) for made in found} == {Mine}
+
+
+def test_latest_blocks_of_several_types(database: TrustChainDB) -> None:
+    """W16: more than one type gave nothing."""
+    blocks = [add_next(database, block_type=kind) for kind in (b"a", b"b", b"c", b"a")]
+    assert database.get_latest_blocks(ALICE, block_types=[b"a", b"b"]) == [blocks[3], blocks[1], blocks[0]]
+    assert database.get_latest_blocks(ALICE, limit=2, block_types=[b"a", b"b"]) == [blocks[3], blocks[1]]
+    assert database.get_latest_blocks(ALICE, block_types=[]) == blocks[::-1]
+
+
+def test_types(database: TrustChainDB) -> None:
+    one, other = add_next(database, block_type=b"a"), add_next(database, "bob", block_type=b"a")
+    add_next(database, block_type=b"b")
+    assert database.get_blocks_with_type(b"a") == [one, other]
+    assert database.get_blocks_with_type(b"a", ALICE) == [one]
+    latest = database.get_latest(ALICE)
+    assert latest is not None
+    assert database.get_block_before(latest, b"a") == one
+    assert database.get_block_before(latest, b"c") is None
+
+
+def test_gaps(database: TrustChainDB) -> None:
+    def add_at(height: int) -> None:
+        made = block("a1")
+        made.sequence_number = height
+        database.add_block(made)
+
+    assert database.get_lowest_range_unknown(ALICE) == (1, 1)
+    for height in (4, 5):
+        add_at(height)
+    assert database.get_lowest_sequence_number_unknown(ALICE) == 1
+    assert database.get_lowest_range_unknown(ALICE) == (1, 3)
+    for height in (1, 9):
+        add_at(height)
+    assert database.get_lowest_range_unknown(ALICE) == (2, 3)
+    for height in (2, 3):
+        add_at(height)
+    assert database.get_lowest_range_unknown(ALICE) == (6, 8)
+    made = block("a1")
+    made.sequence_number = 2
+    database.remove_block(made)
+    assert database.get_lowest_range_unknown(ALICE) == (2, 2)
+
+
+def test_recent_blocks(database: TrustChainDB) -> None:
+    blocks = [add_next(database, timestamp=number) for number in (5, 1, 4)]
+    assert database.get_recent_blocks() == [blocks[0], blocks[2], blocks[1]]
+    assert database.get_recent_blocks(limit=1, offset=1) == [blocks[2]]
+
+
+def test_users(database: TrustChainDB) -> None:
+    """W24: a key was listed twice among the connected users."""
+    add_next(database, "alice", link_pk=BOB)
+    add_next(database, "alice", link_pk=BOB)
+    add_next(database, "alice")
+    add_next(database, "bob", link_pk=ALICE)
+    add_next(database, "carol", link_pk=ALICE)
+    alice, bob, carol = (key.hex().encode() for key in (ALICE, BOB, CAROL))
+    assert database.get_users(1) == [{"public_key": alice, "blocks": 3}]
+    assert sorted(user["public_key"] for user in database.get_connected_users(ALICE)) == sorted([bob, carol])
+    assert database.get_connected_users(BOB) == [{"public_key": alice, "blocks": 3}]
+    assert database.get_connected_users(b"unknown") == []
+
+
+def test_oldest_stored_partner_counts(database: TrustChainDB) -> None:
+    """W1, W8: the author's timestamp decided which of several partners counts."""
+    source = add_next(database)
+    links = []
+    for author, timestamp in (("bob", 100), ("carol", 0)):
+        link = TrustChainBlock.create(b"test", None, database, KEYS[author], link=source)
+        link.timestamp = timestamp
+        link.sign(private_key(author))
+        database.add_block(link)
+        links.append(link)
+    assert database.get_linked(source) == links[0]
+    assert database.get_all_linked(source) == links
+    assert database.count_links(source, BOB) == 1
+
+
+def test_stored_after_a_place(database: TrustChainDB) -> None:
+    blocks = [add_next(database, author) for author in ("alice", "bob", "alice")]
+    first = database.get_stored_after(limit=2)
+    assert [made for _, made in first] == blocks[:2]
+    assert [made for _, made in database.get_stored_after(first[-1][0])] == blocks[2:]
+
+
+def test_closed() -> None:
+    database = TrustChainDB(":memory:", "test", ALICE)
+    database.close()
+    assert database.get(ALICE, 1) is None
+    assert database.get_all_blocks() == []
+    assert database.get_number_of_known_blocks() == 0
+    assert database.crawl(ALICE, 1, 5) == []
+    assert not database.did_double_spend(ALICE)
+    database.add_block(BLOCKS["a1"])
+
+
+# Our own chain
+
+
+def test_crawling_our_own_chain(own: TrustChainDB) -> None:
+    """W14: partners were filed under their own height, so that an unrelated block could be given."""
+    first = add_next(own, link_pk=BOB)
+    second = add_next(own, link_pk=BOB)
+    assert own.crawl(ALICE, 0, 10) == [first, second]
+    add_next(own, "bob")
+    answer = TrustChainBlock.create(b"test", None, own, BOB, link=first)
+    answer.sign(private_key("bob"))
+    own.add_block(answer)
+    assert answer.sequence_number == 2
+    assert own.crawl(ALICE, 0, 10) == [first, answer, second]
+    cache = own.my_blocks_cache
+    assert cache is not None
+    cache.blocks, cache.linked_blocks = {}, {}
+    assert own.crawl(ALICE, 0, 10) == [first, answer, second]
+    assert cache.get_missing_in_range(0, 10) == []
+    own.remove_block(second)
+    assert own.crawl(ALICE, 0, 10) == [first, answer], "W14: removed blocks stayed in the cache"
+    cache.blocks = {}
+    assert cache.get_missing_in_range(0, 10) == [1]
+
+
+def test_huge_range_of_our_own_chain_costs_nothing(own: TrustChainDB) -> None:
+    """W5: the range was enumerated, which takes hours and all memory for this one."""
+    blocks = [add_next(own) for _ in range(30)]
+    assert own.crawl(ALICE, -(2 ** 31), 2 ** 62, limit=10) == blocks[:10]
+    assert own.crawl(ALICE, 2 ** 40, 2 ** 62) == []
+
+
+def test_cache_is_bounded(own: TrustChainDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipv8.attestation.trustchain.blockcache.MAX_CACHED", 3)
+    blocks = [add_next(own) for _ in range(6)]
+    cache = own.my_blocks_cache
+    assert cache is not None
+    assert sorted(cache.blocks) == [4, 5, 6]
+    assert own.crawl(ALICE, 1, 2) == blocks[:2]
+    assert len(cache.blocks) <= 3
+    assert BlockCache(own, BOB).get_range(1, 5) == []
+
+
+def test_heights_are_not_signed_twice(own: TrustChainDB) -> None:
+    """W26: a lost tip was signed again."""
+    made = TrustChainBlock.create(b"test", {}, own, ALICE)
+    made.sign(private_key("alice"))
+    own.add_signed_block(made)
+    assert own.get_head(ALICE) == (1, made.hash)
+    own.discard_block(made)
+    following = TrustChainBlock.create(b"test", {}, own, ALICE)
+    assert (following.sequence_number, following.previous_hash) == (2, made.hash)
+
+
+def test_removal_by_the_program_resets_the_record(own: TrustChainDB) -> None:
+    blocks = []
+    for _ in range(2):
+        made = TrustChainBlock.create(b"test", {}, own, ALICE)
+        made.sign(private_key("alice"))
+        own.add_signed_block(made)
+        blocks.append(made)
+    own.remove_block(blocks[1])
+    assert own.get_head(ALICE) == (1, blocks[0].hash)
+    own.remove_block(blocks[0])
+    assert own.get_head(ALICE) is None
+    assert TrustChainBlock.create(b"test", {}, own, ALICE).sequence_number == 1
+
+
+# Fraud
+
+
+def test_proofs(database: TrustChainDB) -> None:
+    told: list[Any] = []
+    database.fraud_listeners.append(lambda *proof: told.append(proof))
+    database.add_double_spend(BLOCKS["a1"], BLOCKS["a1_fork"])
+    database.add_double_spend(BLOCKS["a1"], BLOCKS["a1_fork"])
+    assert told == [(ALICE, BLOCKS["a1"], BLOCKS["a1_fork"])]
+    (key, one, other), = database.get_double_spends()
+    assert key == ALICE
+    assert {one, other} == {BLOCKS["a1"], BLOCKS["a1_fork"]}
+    assert database.did_double_spend(ALICE)
+    assert not database.did_double_spend(BOB)
+
+
+def test_number_of_proofs(own: TrustChainDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipv8.attestation.trustchain.database.MAX_PROOFS", 2)
+    add_next(own, "alice", link_pk=BOB)
+    for name in ("bob", "carol", "alice"):
+        one, other = block("a1"), block("a1_fork")
+        for made in (one, other):
+            made.public_key = KEYS[name]
+            made.sign(private_key(name))
+        own.add_double_spend(one, other)
+    assert [own.did_double_spend(KEYS[name]) for name in ("bob", "carol", "alice")] == [True, False, True]
+
+
+def test_one_proof_of_each_cheater_is_kept(database: TrustChainDB) -> None:
+    database.add_double_spend(BLOCKS["a1"], BLOCKS["a1_fork"])
+    database.add_double_spend(BLOCKS["a2"], BLOCKS["a2_badprev"])
+    assert next(iter(database.execute("SELECT COUNT(*) FROM double_spends"))) == (2,)
+
+
+# Files
+
+
+def test_old_sql_works(database: TrustChainDB) -> None:
+    values = [database_blob(value) if isinstance(value, bytes) else value for value in BLOCKS["a1"].pack_db_insert()]
+    database.execute(f"INSERT INTO blocks VALUES({','.join('?' * 11)})",
+                     (*values[:9], "2020-01-02 03:04:05", values[9]))
+    assert database.get(ALICE, 1) == BLOCKS["a1"]
+    rows = list(database.execute(database.get_sql_header() + "WHERE public_key = ? AND sequence_number = 1", (ALICE,)))
+    assert rows[0][9] == b"2020-01-02 03:04:05"
+    assert TrustChainBlock(rows[0]) == BLOCKS["a1"]
+    with pytest.raises(sqlite3.IntegrityError):
+        database.execute(f"INSERT INTO blocks VALUES({','.join('?' * 11)})", (*values[:9], "x", values[9]))
+    database.execute(f"INSERT OR IGNORE INTO blocks VALUES({','.join('?' * 11)})", (*values[:9], "x", values[9]))
+    database.execute("UPDATE blocks SET type = ? WHERE public_key = ?", (b"new", ALICE))
+    found = database.get(ALICE, 1)
+    assert found is not None
+    assert found.type == b"new"
+    assert next(iter(database.execute("SELECT COUNT(*) FROM blocks WHERE type = ?", (b"new",)))) == (1,)
+    database.execute("DELETE FROM blocks WHERE public_key = ?", (ALICE,))
+    assert database.get_all_blocks() == []
+
+
+def test_upgrade_of_version_7(tmp_path: Path) -> None:
+    old_file(tmp_path, [BLOCKS["a1"]], version=7)
+    with sqlite3.connect(file_of(tmp_path)) as connection:
+        row = list(BLOCKS["a2"].pack_db_insert())
+        for text in (True, False):
+            values = [value.decode("latin-1") if text and isinstance(value, bytes) and number in {0, 1} else value
+                      for number, value in enumerate(row)]
+            key: Any = "text" if text else b"text"
+            connection.execute(f"INSERT INTO blocks VALUES({','.join('?' * 11)})",
+                               (*values[:2], key, *values[3:9], "2020-01-01 00:00:00", values[9]))
+    connection.close()
+    database = TrustChainDB(str(tmp_path), "test")
+    assert database.get(ALICE, 1) == BLOCKS["a1"]
+    assert database.get_number_of_known_blocks() == 2
+    assert database.database_version == 8
+    database.close()
+
+
+def test_blocks_of_older_versions_are_dropped(tmp_path: Path) -> None:
+    old_file(tmp_path, [BLOCKS["a1"]], version=5)
+    database = TrustChainDB(str(tmp_path), "test")
+    assert database.get_all_blocks() == []
+    assert database.database_version == 8
+    database.close()
+
+
+def test_subclass_with_a_schema_of_its_own(tmp_path: Path) -> None:
+    class Market(TrustChainDB):
+        LATEST_DB_VERSION = 3
+
+        def get_schema(self) -> str:
+            return super().get_schema() + "CREATE TABLE IF NOT EXISTS orders(id INTEGER PRIMARY KEY);"
+
+        def get_upgrade_script(self, current_version: int) -> str:
+            return "DROP TABLE IF EXISTS orders;" if current_version == 2 else ""
+
+        def check_database(self, database_version: bytes) -> int:
+            version = int(database_version)
+            if version < self.LATEST_DB_VERSION:
+                if version:
+                    self.executescript(self.get_upgrade_script(version))
+                self.executescript(self.get_schema())
+                self.commit()
+            return self.LATEST_DB_VERSION
+
+    for _ in range(2):
+        database = Market(str(tmp_path), "test")
+        database.execute("INSERT INTO orders DEFAULT VALUES")
+        if not database.contains(BLOCKS["a1"]):
+            database.add_block(BLOCKS["a1"])
+        database.close()
+    with sqlite3.connect(file_of(tmp_path)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM orders").fetchone() == (2,)
+        connection.execute("UPDATE option SET value = '2' WHERE key = 'database_version'")
+    connection.close()
+    database = Market(str(tmp_path), "test")
+    assert database.get(ALICE, 1) == BLOCKS["a1"]
+    assert next(iter(database.execute("SELECT COUNT(*) FROM orders"))) == (0,)
+    database.close()
+
+
+def test_newer_file_is_left_alone(tmp_path: Path) -> None:
+    database = TrustChainDB(str(tmp_path), "test")
+    database.add_block(BLOCKS["a1"])
+    database.close()
+    with sqlite3.connect(file_of(tmp_path)) as connection:
+        connection.execute("UPDATE option SET value = '9' WHERE key = 'database_version'")
+    connection.close()
+    before = file_of(tmp_path).read_bytes()
+    with pytest.raises(DatabaseException, match="newer release"):
+        TrustChainDB(str(tmp_path), "test")
+    assert file_of(tmp_path).read_bytes() == before
+    with pytest.raises(DatabaseException, match="newer release"):
+        TrustChainDB.check_database(TrustChainDB(":memory:", "x"), b"9")
+
+
+@pytest.mark.parametrize("damage", ["header", "page", "text", "version"])
+def test_damaged_file_is_left_alone(tmp_path: Path, damage: str) -> None:
+    database = TrustChainDB(str(tmp_path), "test")
+    for _ in range(200):
+        add_next(database)
+    database.close()
+    file = file_of(tmp_path)
+    content = bytearray(file.read_bytes())
+    if damage == "header":
+        content[:16] = b"x" * 16
+    elif damage == "page":
+        for page in range(8192, len(content), 8192):
+            content[page:page + 64] = b"\xff" * 64
+    elif damage == "text":
+        content = bytearray(b"this is no database" * 1000)
+    file.write_bytes(content)
+    if damage == "version":
+        with sqlite3.connect(file) as connection:
+            connection.execute("UPDATE option SET value = 'x' WHERE key = 'database_version'")
+        connection.close()
+    before = file.read_bytes()
+    with pytest.raises(CorruptDatabaseException, match=r"test\.db.*left as it is"):
+        TrustChainDB(str(tmp_path), "test")
+    assert file.read_bytes() == before
+
+
+def test_reopening(tmp_path: Path) -> None:
+    database = TrustChainDB(str(tmp_path), "test", ALICE)
+    database.batched = True
+    blocks = [add_next(database) for _ in range(3)]
+    database.close()
+    database = TrustChainDB(str(tmp_path), "test", ALICE)
+    assert database.get_all_blocks() == blocks
+    assert file_of(tmp_path).exists()
+    database.close()
+
+
+def test_size_of_a_minimal_block(tmp_path: Path) -> None:
+    database = TrustChainDB(str(tmp_path), "test")
+    database.batched = True
+    for _ in range(2000):
+        add_next(database, link_pk=BOB)
+    database.close()
+    assert file_of(tmp_path).stat().st_size / 2000 <= 320
+
+
+# The writer
+
+
+def test_writer_commits_and_flushes(tmp_path: Path) -> None:
+    committed = threading.Event()
+    database = TrustChainDB(str(tmp_path), "test")
+
+    def commit() -> None:
+        database.commit()
+        committed.set()
+
+    writer = BackgroundWriter(database.file_path, commit)
+    database.batched = True
+    writer.changed()
+    assert committed.wait(5)
+    writer.sync()
+    writer.stop()
+    writer.changed()
+    assert not any(thread.name == "trustchain-writer" and thread is writer._thread and thread.is_alive()
+                   for thread in threading.enumerate())
+    database.close()
+
+
+def test_failure_of_the_writer_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise sqlite3.OperationalError("disk full")
+
+    writer = BackgroundWriter(str(tmp_path / "x.db"), fail)
+    writer.changed()
+    writer.stop()
+    assert "could not be written" in caplog.text
+
+
+def test_batched_blocks_reach_the_file(tmp_path: Path) -> None:
+    database = TrustChainDB(str(tmp_path), "test")
+    database.batched = True
+    done = threading.Event()
+    assert database._writer is not None
+
+    def commit() -> None:
+        database.commit()
+        done.set()
+
+    database._writer.commit = commit
+    add_next(database)
+    assert done.wait(5)
+    with sqlite3.connect(file_of(tmp_path)) as other:
+        assert other.execute("SELECT COUNT(*) FROM blocks").fetchone() == (1,)
+    other.close()
+    database.close()
+
+
+PROGRAM = """
+import sys
+from ipv8.attestation.trustchain.block import TrustChainBlock
+from ipv8.attestation.trustchain.database import TrustChainDB
+from ipv8.keyvault.crypto import default_eccrypto
+key = default_eccrypto.generate_key("curve25519")
+public = key.pub().key_to_bin()
+database = TrustChainDB(sys.argv[1], "test", public)
+database.batched = True
+print(public.hex(), flush=True)
+while True:
+    block = TrustChainBlock.create(b"test", {}, database, public)
+    block.sign(key)
+    if block.sequence_number % 3:
+        database.add_block(block)
+        database.flush()
+    else:
+        database.add_signed_block(block)
+    print(block.sequence_number, block.hash.hex(), flush=True)
+"""
+
+
+def test_killed_process_loses_no_acknowledged_block(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE,
+                               text=True)
+    assert process.stdout is not None
+    public_key = bytes.fromhex(process.stdout.readline())
+    lines = [process.stdout.readline() for _ in range(300)]
+    os.kill(process.pid, signal.SIGKILL)
+    lines += process.stdout.readlines()
+    process.stdout.close()
+    process.wait()
+    acknowledged = dict(line.split() for line in lines if line.endswith("\n"))
+    database = TrustChainDB(str(tmp_path), "test", public_key)
+    for height, block_hash in acknowledged.items():
+        found = database.get(public_key, int(height))
+        assert found is not None, f"the block at height {height} is lost"
+        assert found.hash.hex() == block_hash
+    head = database.get_head(public_key)
+    assert head is not None
+    assert head[0] >= max(int(height) for height in acknowledged if int(height) % 3 == 0)
+    database.close()
+
+
+OVERLAY_PROGRAM = """
+import asyncio, sys
+from ipv8.attestation.trustchain.community import TrustChainCommunity
+from ipv8.peer import Peer
+from ipv8.test.mocking.ipv8 import MockIPv8
+
+async def main():
+    nodes = [MockIPv8("curve25519", TrustChainCommunity, working_directory=sys.argv[1], db_name=name)
+             for name in ("one", "other")]
+    nodes[1].overlay.on_block(b"test", sign=True)(lambda block: None)
+    other = Peer(nodes[1].my_peer.public_key, nodes[1].endpoint.wan_address)
+    while True:
+        for block in await nodes[0].overlay.propose(other, b"test", {}):
+            print(block.hash.hex(), flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_killed_overlay_loses_no_acknowledged_transaction(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", OVERLAY_PROGRAM, str(tmp_path)], cwd=ROOT,
+                               stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    hashes = [process.stdout.readline().strip() for _ in range(100)]
+    os.kill(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+    assert all(hashes)
+    for name in ("one", "other"):
+        database = TrustChainDB(str(tmp_path), name)
+        assert all(database.get_block_with_hash(bytes.fromhex(block_hash)) for block_hash in hashes)
+        database.close()

@@ -1,0 +1,418 @@
+"""From blocks to the graph: extractors, folding, following an overlay, and what a restart finds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipv8 import clock
+from ipv8.attestation.trustchain.block import ANY_COUNTERPARTY_PK, TrustChainBlock
+from ipv8.attestation.trustchain.community import TrustChainCommunity
+from ipv8.attestation.trustchain.database import TrustChainDB
+from ipv8.attestation.trustchain.settings import TrustChainSettings
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.network import Network
+from ipv8.test.mocking.endpoint import AutoMockEndpoint
+from ipv8.trust import DEFAULT_EXTRACTORS, TrustEvent, TrustGraph
+from ipv8.trust.heights import MAX_RANGES, Heights
+from tests.trust.helpers import Node, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def database() -> Iterator[TrustChainDB]:
+    opened = TrustChainDB(":memory:", "trust")
+    yield opened
+    opened.close()
+
+
+def folded(database: TrustChainDB, root: Node, **parameters: Any) -> TrustGraph:
+    graph = TrustGraph(root.key, walks=500, rng=1, **parameters)
+    graph.fold(database)
+    graph.check()
+    return graph
+
+
+def test_default_extractors() -> None:
+    assert DEFAULT_EXTRACTORS[b""].requires_pair  # type: ignore[attr-defined]
+    for extractor in DEFAULT_EXTRACTORS.values():
+        assert extractor.max_event == 1e9  # type: ignore[attr-defined]
+        assert extractor.version == 1  # type: ignore[attr-defined]
+    assert not DEFAULT_EXTRACTORS[b"tribler_bandwidth"].requires_pair  # type: ignore[attr-defined]
+
+
+def test_pairs_count_when_both_halves_are_stored(database: TrustChainDB) -> None:
+    a, b = Node(database), Node(database)
+    proposal = a.sign(b)
+    graph = TrustGraph(a.key, walks=100, rng=1)
+    assert graph.fold(database) == 1
+    assert graph.number_of_edges() == 0
+    b.sign(a, link=proposal)
+    assert graph.fold(database) == 1
+    assert table_of(graph) == {(a.key, b.key): (1.0, 1), (b.key, a.key): (1.0, 1)}
+    assert graph.fold(database) == 0
+    assert graph.score(b.key) > 0.5
+
+
+def test_bandwidth(database: TrustChainDB) -> None:
+    a, b = Node(database), Node(database)
+    a.sign(b, b"tribler_bandwidth", {"up": 7, "down": 3 * 2**20, "total_up": 7, "total_down": 3 * 2**20})
+    b.sign(a, b"tribler_bandwidth", {b"up": 3, b"down": 2**19})
+    a.sign(b, b"tribler_bandwidth", {"down": 0})
+    a.sign(b, b"tribler_bandwidth", {"down": "much"})
+    a.sign(b, b"tribler_bandwidth", {"down": -5})
+    a.sign(b, b"tribler_bandwidth", {"down": 10**400})
+    assert table_of(folded(database, a)) == {(a.key, b.key): (1e9 + 3.0, 2), (b.key, a.key): (0.5, 1)}
+
+
+@pytest.mark.parametrize(("transaction", "weight"), [({"trust": 5}, 5.0), ({b"trust": 0.5}, 0.5),
+                                                     ({"trust": 1e12}, 1e9), ({"trust": -1}, None),
+                                                     ({"trust": True}, None),
+                                                     ({"trust": "x"}, None), ({"trust": float("inf")}, None)])
+def test_stated_trust(database: TrustChainDB, transaction: Any, weight: float | None) -> None:
+    a, b = Node(database), Node(database)
+    a.sign(b, b"opinion", transaction)
+    assert table_of(folded(database, a)) == ({} if weight is None else {(a.key, b.key): (weight, 1)})
+
+
+def test_links_to_a_source_block(database: TrustChainDB) -> None:
+    a, b, c = Node(database), Node(database), Node(database)
+    source = a.sign(ANY_COUNTERPARTY_PK, b"offer")
+    for node in (b, c):
+        node.sign(a, b"offer", link=source)
+    assert set(table_of(folded(database, a))) == {(b.key, a.key), (c.key, a.key)}
+
+
+def test_blocks_count_once_in_any_order(database: TrustChainDB) -> None:
+    source = random.Random(5)
+    nodes = [Node(database) for _ in range(5)]
+    for _ in range(40):
+        a, b = source.sample(nodes, 2)
+        a.deal(b, *source.choice([(b"deal", None), (b"tribler_bandwidth", {"down": 12345678})]))
+    graph = folded(database, nodes[0])
+    expected = table_of(graph)
+    blocks = database.get_all_blocks()
+    for block in blocks[:10]:  # evicted, and stored again
+        database.remove_block(block)
+        database.add_block(block)
+    assert graph.fold(database) == 10
+    assert table_of(graph) == expected
+    for _ in range(3):
+        other = TrustChainDB(":memory:", "other")
+        source.shuffle(blocks)
+        shuffled = TrustGraph(nodes[0].key, walks=10)
+        for block in blocks:
+            other.add_block(block)
+            shuffled.fold(other, limit=source.randrange(3))
+        shuffled.fold(other)
+        assert table_of(shuffled) == expected
+        other.close()
+
+
+def test_only_what_leaves_the_author_counts(database: TrustChainDB) -> None:
+    nodes = [Node(database) for _ in range(3)]
+
+    def everybody(_: TrustChainBlock) -> list[TrustEvent]:
+        return [TrustEvent(one.key, other.key) for one in nodes for other in nodes]
+
+    nodes[0].sign(nodes[1])
+    graph = TrustGraph(nodes[0].key, walks=10)
+    graph.fold(database, {b"": everybody})
+    assert {edge.source for edge in graph} == {nodes[0].key}
+    assert graph.statistics()["violations"] == 6
+
+
+def test_extractors_that_fail_or_give_nonsense(database: TrustChainDB, caplog: pytest.LogCaptureFixture) -> None:
+    a, b = Node(database), Node(database)
+    for block_type in (b"fail", b"nan", b"good", b"other"):
+        a.sign(b, block_type)
+
+    def fail(_: TrustChainBlock) -> Any:
+        raise ZeroDivisionError
+
+    graph = TrustGraph(a.key, walks=10)
+    graph.fold(database, {
+        b"fail": fail,
+        b"nan": lambda block: [TrustEvent(a.key, b.key, value) for value in (float("nan"), -1.0, float("inf"))],
+        b"good": lambda block: [TrustEvent(a.key, b.key, 2.0, block.timestamp, "good")],
+    })
+    assert table_of(graph) == {(a.key, b.key): (2.0, 1)}
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_frauds(database: TrustChainDB) -> None:
+    a, b, c = Node(database), Node(database), Node(database)
+    a.deal(b)
+    b.deal(c)
+    a.deal(c)
+    graph = folded(database, a)
+    assert graph.score(b.key) > 0
+    first = database.get(b.key, 1)
+    assert first is not None
+    second = TrustChainBlock.create(b"deal", {"x": 1}, database, b.key, link_pk=c.key)
+    second.sequence_number, second.previous_hash = 1, first.previous_hash
+    second.sign(b.private_key)
+    second.validate(database)
+    graph.fold(database)
+    assert graph.is_fraud(b.key)
+    assert graph.score(b.key) == 0.0
+    assert graph.explain(b.key).proof == (first.pack(), second.pack())
+    assert {(edge.source, edge.target) for edge in graph} == {(a.key, c.key), (c.key, a.key)}
+    b.deal(a)
+    graph.fold(database)
+    assert graph.score(b.key) == 0.0
+
+
+def test_order_of_chains(database: TrustChainDB) -> None:
+    """What was endorsed later gives nothing to what was endorsed before."""
+    root, a, b, c = (Node(database) for _ in range(4))
+    a.deal(b)  # before the root met a
+    root.deal(a)
+    a.deal(c)  # after that
+    graph = folded(database, root)
+    assert graph.score(root.key, "temporal") == 1.0
+    assert graph.score(a.key, "temporal") == pytest.approx(0.8, abs=0.1)
+    assert graph.score(b.key, "temporal") == pytest.approx(0.64, abs=0.15)
+    assert graph.score(c.key, "temporal") == 0.0
+    assert graph.score(c.key, "hits") > 0.0
+
+
+def test_ageing_by_the_time_of_blocks(database: TrustChainDB) -> None:
+    a, b, c = Node(database), Node(database), Node(database)
+    now = clock.time()
+    for node, age in ((b, 3600), (c, -10**6)):
+        block = TrustChainBlock.create(b"opinion", {"trust": 1}, database, a.key, link_pk=node.key)
+        block.timestamp = int((now - age) * 1000)
+        block.sign(a.private_key)
+        database.add_block(block)
+    graph = TrustGraph(a.key, walks=10, half_life=3600.0)
+    graph.fold(database)
+    assert graph.weight(a.key, b.key) == pytest.approx(0.5, rel=0.01)
+    assert graph.weight(a.key, c.key) == pytest.approx(1.0, rel=0.01)
+
+
+def test_heights() -> None:
+    heights = Heights()
+    source, expected = random.Random(1), set()
+    for _ in range(300):
+        height = source.randrange(1, 60)
+        heights.add(b"a", height)
+        expected.add(height)
+        assert {number for number in range(70) if (b"a", number) in heights} == expected
+    for height in range(1, 1000, 2):
+        heights.add(b"b", height)
+    assert len(heights.ranges[b"b"]) <= MAX_RANGES
+    assert all((b"b", height) in heights for height in range(1, 1000, 2))
+    heights.forget(b"b")
+    assert (b"b", 1) not in heights
+
+
+# Following an overlay
+
+def make_community(directory: Path | str, key: Any, **settings: Any) -> TrustChainCommunity:
+    endpoint = AutoMockEndpoint()
+    endpoint.open()
+    return TrustChainCommunity(TrustChainSettings(my_peer=Peer(key, endpoint.wan_address), endpoint=endpoint,
+                                                  network=Network(), working_directory=str(directory), **settings))
+
+
+def store(community: TrustChainCommunity, block: TrustChainBlock) -> None:
+    community.validate_persist_block(block)
+
+
+async def caught_up(graph: TrustGraph, edges: int) -> None:
+    async def look() -> None:
+        while graph.number_of_edges() != edges:  # noqa: ASYNC110 - a graph has no events of this kind
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(look(), 10)
+
+
+async def test_a_restart_finds_what_was_there(tmp_path: Path) -> None:
+    key = default_eccrypto.generate_key("curve25519")
+    community = make_community(tmp_path, key, trust_graph=True, trust_walks=300)
+    graph = community.trust
+    await graph.ready()
+    mine = Node(community.persistence)
+    mine.private_key, mine.key = key, key.pub().key_to_bin()
+    a, b = Node(community.persistence), Node(community.persistence)
+    for node in (a, b):
+        proposal = mine.sign(node, store=False)
+        store(community, proposal)
+        store(community, node.sign(mine, link=proposal, store=False))
+    await caught_up(graph, 4)
+    graph.observe(a.key, 3.0, "helpful")
+    graph.block(b.key)
+    assert community.trust_of(a.key) > 0
+    expected = table_of(graph)
+    await community.unload()
+
+    community = make_community(tmp_path, key, trust_graph=True)
+    await community.trust.ready()
+    assert table_of(community.trust) == expected
+    assert community.trust.is_blocked(b.key)
+    assert community.trust.statistics()["events"] == 5
+    community.trust.unblock(b.key)
+    community.trust.remove(mine.key, a.key, "helpful")
+    await community.unload()
+
+    database = TrustChainDB(str(tmp_path), "trustchain")  # another half-life: blocks are taken up again
+    database.close()
+    community = make_community(tmp_path, key, trust_graph=True, trust_half_life=1e9)
+    await community.trust.ready()
+    assert {(edge.source, edge.target) for edge in community.trust} == set(expected)
+    assert community.trust.weight(mine.key, a.key) == pytest.approx(1.0, rel=1e-3)
+    assert not community.trust.is_blocked(b.key)
+    await community.unload()
+
+
+async def test_what_was_stored_but_not_taken_up_is_taken_up_later(tmp_path: Path) -> None:
+    key = default_eccrypto.generate_key("curve25519")
+    database = TrustChainDB(str(tmp_path), "trustchain")
+    nodes = [Node(database) for _ in range(4)]
+    for a, b in ((0, 1), (1, 2)):
+        nodes[a].deal(nodes[b])
+    database.close()
+    community = make_community(tmp_path, key, trust_graph=True)
+    await community.trust.ready()
+    assert community.trust.number_of_edges() == 4
+    community.unload_callbacks.clear()  # as if the process was killed before
+    nodes[2].database = community.persistence
+    nodes[2].sign(nodes[3], b"opinion", {"trust": 2})
+    await community.unload()
+    community = make_community(tmp_path, key, trust_graph=True)
+    await community.trust.ready()
+    assert community.trust.weight(nodes[2].key, nodes[3].key) == 2.0
+    assert community.trust.number_of_edges() == 5
+    await community.unload()
+
+
+async def test_a_fraud_is_marked_at_once() -> None:
+    community = make_community(":memory:", default_eccrypto.generate_key("curve25519"))
+    graph = TrustGraph.attach(community)
+    assert graph.root == community.my_key_bin
+    await graph.ready()
+    a, b = Node(community.persistence), Node(community.persistence)
+    first = a.sign(b, store=False)
+    second = a.sign(b, transaction={"x": 1}, store=False)
+    store(community, first)
+    assert not graph.is_fraud(a.key)
+    store(community, second)
+    assert graph.is_fraud(a.key)
+    with pytest.raises(RuntimeError, match="already"):
+        graph.attach(community)
+    graph.detach()
+    graph.detach()
+    store(community, b.sign(a, b"opinion", {"trust": 1}, store=False))
+    assert community.listeners_map == {}
+    await community.unload()
+
+
+async def test_following_again(tmp_path: Path) -> None:
+    community = make_community(tmp_path, default_eccrypto.generate_key("curve25519"))
+    a, b = Node(community.persistence), Node(community.persistence)
+    a.sign(b, b"opinion", {"trust": 1})
+    graph = TrustGraph.attach(community)
+    await graph.ready()
+    for _ in range(2):
+        graph.detach()
+        graph.attach(community)
+        await graph.ready()
+    b.sign(a, b"opinion", {"trust": 1})
+    assert graph.fold(community.persistence) == 1
+    assert table_of(graph) == {(a.key, b.key): (1.0, 1), (b.key, a.key): (1.0, 1)}
+    graph.detach()
+    other = TrustGraph.attach(community)
+    await other.ready()
+    assert table_of(other) == table_of(graph)
+    other.detach()
+    graph = TrustGraph(community.my_key_bin, walks=10)
+    graph.fold(community.persistence)
+    graph.attach(community)
+    await graph.ready()
+    assert table_of(graph) == table_of(other)
+    await community.unload()
+
+
+async def test_what_is_removed_stays_removed(tmp_path: Path) -> None:
+    community = make_community(tmp_path, default_eccrypto.generate_key("curve25519"))
+    nodes = [Node(community.persistence) for _ in range(4)]
+    for one in nodes:
+        for other in nodes:
+            if one is not other:
+                one.sign(other, b"opinion", {"trust": 1})
+    graph = TrustGraph.attach(community)
+    await graph.ready()
+    graph.remove(nodes[0].key, nodes[1].key)
+    graph.remove_node(nodes[3].key)
+    graph.detach()
+    restarted = TrustGraph.attach(community)
+    await restarted.ready()
+    assert table_of(restarted) == table_of(graph)
+    assert restarted.number_of_edges() == 5
+    await community.unload()
+
+
+async def test_trusted_chains_are_asked_for() -> None:
+    community = make_community(":memory:", default_eccrypto.generate_key("curve25519"))
+    graph = TrustGraph(community.my_key_bin, walks=100).attach(community)
+    await graph.ready()
+    a = Node(community.persistence)
+    asked: list[Any] = []
+
+    crawl = graph.link_to(community.persistence).released.__self__._crawl  # type: ignore[union-attr]
+
+    def send(*values: Any) -> asyncio.Future[Any]:
+        asked.append(values)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.set_result([])
+        return future
+
+    community.send_crawl_request = send  # type: ignore[assignment,method-assign]
+    graph.observe(a.key)
+    crawl()  # nobody can be asked
+    peer = Peer(a.private_key.pub(), ("1.2.3.4", 5))
+    community.network.add_verified_peer(peer)
+    community.network.discover_services(peer, [community.community_id])
+    crawl()
+    assert asked == [(peer, a.key, 1, 1)]
+    await community.unload()
+
+
+async def test_without_replay_only_new_blocks_count() -> None:
+    community = make_community(":memory:", default_eccrypto.generate_key("curve25519"))
+    a, b = Node(community.persistence), Node(community.persistence)
+    a.sign(b, b"opinion", {"trust": 1})
+    graph = TrustGraph(community.my_key_bin, walks=10).attach(community, replay=False)
+    await graph.ready()
+    store(community, b.sign(a, b"opinion", {"trust": 1}, store=False))
+    await caught_up(graph, 1)
+    assert [edge.source for edge in graph] == [b.key]
+    await community.unload()
+
+
+async def test_chains_with_gaps() -> None:
+    community = make_community(":memory:", default_eccrypto.generate_key("curve25519"))
+    me = Node(community.persistence)
+    me.key, me.private_key = community.my_key_bin, community.my_peer.key
+    a, b = Node(community.persistence), Node(community.persistence)
+    me.sign(a, b"opinion", {"trust": 1})
+    blocks = [a.sign(b, b"opinion", {"trust": 1}) for _ in range(4)]
+    community.persistence.remove_block(blocks[0])
+    graph = TrustGraph(me.key, walks=4000, rng=1).attach(community, completeness=True)
+    await graph.ready()
+    assert graph.score(b.key, "hits") == pytest.approx(0.8 * 0.8 * 0.75, abs=0.05)
+    assert graph.frontier(5) == [a.key, b.key]
+    assert graph.frontier(1) == [a.key]
+    store(community, blocks[0])
+    graph.fold(community.persistence)
+    assert graph.score(b.key, "hits") == pytest.approx(0.8 * 0.8, abs=0.05)
+    assert graph.frontier(5) == [b.key]
+    await community.unload()
