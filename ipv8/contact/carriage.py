@@ -154,10 +154,6 @@ class Routes:
         self._hops: ExpiringDict[Address, Peer] = ExpiringDict(
             ROUTE_LIMIT, ROUTE_LIFETIME, lambda destination, hop: self._shares.discard(hop, destination))
 
-    def count(self, now: float) -> int:
-        """How many destinations have a carrier."""
-        return len(list(self._hops.items(now)))
-
     def note(self, destination: Address, hop: Peer, now: float) -> None:
         """What is for ``destination`` is for ``hop`` to carry from now on."""
         previous = self._hops.pop(destination, None, now)

@@ -185,7 +185,8 @@ class IntroductionProtocol(IntroductionMessages):
         if new_style:
             known.new_style_intro = True
         if not known.proven:
-            self._story.tell("Met %s, by way of %s:%d; path: %s", known, *asked, known.path)
+            self._story.tell("Met %s, asked at %s:%d; path: %s; carrier: %s", known, *asked, known.path,
+                             contact.relaying.carrier_to(known.address, now) or "none")
             self.network.mark_proven(known)
             victim = contact.introductions.give_place(known)
             if victim is not None:

@@ -26,9 +26,12 @@ class Story:
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
-        self._lines = TokenBuckets(LINES_PER_SECOND, LINES_AT_ONCE, capacity=64)
+        self._lines: TokenBuckets | None = None
 
     def tell(self, line: str, *values: object) -> None:
         """Log ``line % values`` at DEBUG. Lines with the same text before formatting have a budget."""
-        if self._logger.isEnabledFor(logging.DEBUG) and self._lines.take(line):
-            self._logger.debug(line, *values)
+        if self._logger.isEnabledFor(logging.DEBUG):
+            if self._lines is None:
+                self._lines = TokenBuckets(LINES_PER_SECOND, LINES_AT_ONCE, capacity=64)
+            if self._lines.take(line):
+                self._logger.debug(line, *values)

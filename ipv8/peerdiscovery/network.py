@@ -183,6 +183,8 @@ class Network(NetworkTables):
 
     def get_verified_by_mid(self, mid: bytes) -> Peer | None:
         """The verified peer whose key has this SHA-1, of which the first 12 bytes are enough."""
+        if self._by_short_mid is None:
+            self._by_short_mid = {peer.mid[:SHORT_MID_SIZE]: peer for peer in self._by_key.values()}
         peer = self._by_short_mid.get(mid[:SHORT_MID_SIZE])
         return peer if peer is not None and peer.mid.startswith(mid) else None
 

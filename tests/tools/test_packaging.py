@@ -159,7 +159,7 @@ asyncio.run(main())
 """
 EVERY_NAME = """\
 ['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'Own'] 7
-['DHTDiscoveryCommunity', 'DiscoveryCommunity']
+['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'TrustChainCommunity', 'TrustChainTestnetCommunity']
 ['EdgeWalk', 'RandomWalk']
 ['DispersyBootstrapper', 'MemoryBootstrapper', 'MulticastBootstrapper', 'UDPBroadcastBootstrapper']
 """

@@ -60,8 +60,8 @@ class Neighborhoods:
         self._places: dict[Peer, Hashable] = {}
         # The peers of each neighborhood: a single peer, as in most of them, or several in a dictionary.
         self._groups: dict[Hashable, Any] = {}
-        # The neighborhoods in any order, and where each is in it, so that one can be drawn.
-        self._order: list[Hashable] = []
+        # The neighborhoods in any order, and where each is in it, from the first time on that one is drawn.
+        self._order: list[Hashable] | None = None
         self._positions: dict[Hashable, int] = {}
         # The neighborhoods with more than one peer, by size.
         self._sizes: dict[int, dict[Hashable, None]] = {}
@@ -80,8 +80,9 @@ class Neighborhoods:
         group = self._groups.get(place)
         if group is None:
             self._groups[place] = peer
-            self._positions[place] = len(self._order)
-            self._order.append(place)
+            if self._order is not None:
+                self._positions[place] = len(self._order)
+                self._order.append(place)
             return
         if type(group) is not dict:
             group = self._groups[place] = {group: None}
@@ -99,10 +100,11 @@ class Neighborhoods:
             self._resize(place, len(group) + 1, len(group))
         if type(group) is not dict or not group:
             del self._groups[place]
-            last, position = self._order.pop(), self._positions.pop(place)
-            if last != place:
-                self._order[position] = last
-                self._positions[last] = position
+            if self._order is not None:
+                last, position = self._order.pop(), self._positions.pop(place)
+                if last != place:
+                    self._order[position] = last
+                    self._positions[last] = position
 
     def move(self, peer: Peer) -> None:
         """Move ``peer``, if it is present, to the neighborhood of its preferred address."""
@@ -156,6 +158,9 @@ class Neighborhoods:
         first one has another. To draw a peer costs more the more there are in its neighborhood. The peers must not
         change meanwhile.
         """
+        if self._order is None:
+            self._order = list(self._groups)
+            self._positions = {place: position for position, place in enumerate(self._order)}
         order, groups = self._order, self._groups
         if not order:
             return

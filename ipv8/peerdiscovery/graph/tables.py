@@ -99,7 +99,8 @@ class NetworkTables:
 
         self._verified = _VerifiedPeers(self)
         self._by_key = _PeersByKey(self)
-        self._by_short_mid: dict[bytes, Peer] = {}
+        # The verified peers by the beginning of their mid, from the first question on.
+        self._by_short_mid: dict[bytes, Peer] | None = None
         self._locations = PeerLocations(self._on_move)
         self._book = AddressBook(self._services_of, self._peers_of, self._locations.addresses)
         self._services = PeerServices(self._by_key, self._book.start_service, self._book.stop_service,
@@ -154,7 +155,8 @@ class NetworkTables:
         # Both containers are changed past their own methods, which call this one.
         set.add(self._verified, peer)
         dict.__setitem__(self._by_key, peer.key_bin, peer)
-        self._by_short_mid[peer.mid[:SHORT_MID_SIZE]] = peer
+        if self._by_short_mid is not None:
+            self._by_short_mid[peer.mid[:SHORT_MID_SIZE]] = peer
         # While the peer has no addresses here, its services take none; with the addresses, all services take them.
         self._services.verify(peer)
         self._locations.add(peer)
@@ -164,7 +166,7 @@ class NetworkTables:
         peer = self._locations.remove(key)
         set.discard(self._verified, peer)
         dict.pop(self._by_key, key, None)
-        if self._by_short_mid.get(peer.mid[:SHORT_MID_SIZE]) is peer:
+        if self._by_short_mid is not None and self._by_short_mid.get(peer.mid[:SHORT_MID_SIZE]) is peer:
             del self._by_short_mid[peer.mid[:SHORT_MID_SIZE]]
         self._services.unverify(peer)
 
