@@ -6,6 +6,7 @@ import re
 import signal
 import sqlite3
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -643,3 +644,19 @@ class TestForks:
         finally:
             finished.set()
             thread.join()
+
+
+def test_how_long_a_locked_file_is_waited_for(path: str) -> None:
+    class Impatient(Numbers):
+        busy_timeout = 0.01
+
+    database = Impatient(path)
+    database.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begin = time.monotonic()
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        database.execute("DELETE FROM numbers")
+    assert time.monotonic() - begin < 2
+    other.close()
+    database.close(commit=False)

@@ -213,7 +213,7 @@ class DHTCommunity(DHTBase):
     @receive_request(StoreRequestPayload)
     def on_store_request(self, peer: Peer, payload: StoreRequestPayload, data: bytes) -> None:
         """Message 3. It is answered only if all values are stored."""
-        if (len(payload.values) > MAX_VALUES_IN_STORE or any(len(value) > MAX_ENTRY_SIZE for value in payload.values)):
+        if len(payload.values) > MAX_VALUES_IN_STORE or any(len(value) > MAX_ENTRY_SIZE for value in payload.values):
             return
         has_token = self.check_token(peer, payload.token)
         if self.get_requesting_node(peer) is None and not (has_token and self.admission.take_with_token(peer)):
