@@ -165,7 +165,7 @@ class Peer:
         self._addresses: DirtyDict[type, Address] = DirtyDict()
         self._address: Address = NO_ADDRESS
         if address is not None:
-            if len(address) != 2 or "%" in address[0]:
+            if not isinstance(address, tuple) or len(address) != 2 or "%" in address[0]:
                 address = plain_address(address)
             self._addresses[type(address)] = address
             self._address = address

@@ -75,10 +75,13 @@ def plain_address(address: Any) -> Address:
     """``address`` as host and port: without the flow info and the scope of IPv6 socket addresses, and without a zone.
 
     The zone of a link-local address, as in ``fe80::1%eth0``, only means something on this machine. Addresses of two
-    elements without a zone are returned as they are.
+    elements without a zone are returned as they are, and so is what is no address: programs may say anything of where
+    a packet came from.
     """
+    if not isinstance(address, tuple) or len(address) < 2 or not isinstance(address[0], str):
+        return address  # type: ignore[no-any-return]  # as below
     host, port = address[:2]
     if len(address) == 2 and "%" not in host:
-        return address  # type: ignore[no-any-return]  # which the caller vouches for
+        return address  # type checkers take the caller's word for it
     host = host.partition("%")[0]
     return UDPv6Address(host, port) if ":" in host else UDPv4Address(host, port)

@@ -59,7 +59,7 @@ def _verify(signed: list[tuple[bytes, bytes, bytes]]) -> list[bool]:
     verdicts = []
     for public_key, data, signature in signed:
         try:
-            key = default_eccrypto.key_from_public_bin(public_key)
+            key = default_eccrypto.key_from_network(public_key)
         except ValueError:
             verdicts.append(False)
             continue

@@ -228,7 +228,7 @@ def _load(block: TrustChainBlock, key_bin: bytes) -> PublicKey | None:
     if key is not None:
         return key
     try:
-        key = crypto.key_from_public_bin(key_bin)
+        key = crypto.key_from_network(key_bin)
     except (TypeError, ValueError):
         return None
     if crypto is default_eccrypto:

@@ -116,7 +116,7 @@ def test_block_that_cannot_be_packed() -> None:
 
 def test_another_crypto_is_asked() -> None:
     class Refusing:
-        key_from_public_bin = staticmethod(default_eccrypto.key_from_public_bin)
+        key_from_network = staticmethod(default_eccrypto.key_from_network)
 
         @staticmethod
         def is_valid_signature(*_: Any) -> bool:

@@ -192,15 +192,18 @@ class PortMapper:
         try:
             mapping = await asyncio.shield(request)
         except PortMappingError as e:
+            self._asking = None
             problems.append(f"{gateway.protocol}: {e}")
             return None
-        finally:
-            if request.done():
-                self._asking = None
+        except Exception:
+            self._asking = None
+            raise
         self._expires = clock.monotonic() + min(mapping.lifetime or LIFETIME, MAX_LIFETIME)
         return mapping
 
     def _note(self, mapping: PortMapping | None, problems: list[str] | None = None) -> None:
+        # Until here, a stop gives back what the gateway made in answer to the request.
+        self._asking = None
         previous, self.mapping = self.mapping, mapping
         if mapping is None and problems is not None:
             level = logging.DEBUG if self._failed and previous is None else logging.INFO
