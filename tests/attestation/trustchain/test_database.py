@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ def test_removal_of_old_blocks_is_committed(tmp_path: Path) -> None:
     database = TrustChainDB(str(tmp_path), "test")
     add_next(database)
     database.remove_old_blocks(1, BOB)
-    with sqlite3.connect(file_of(tmp_path)) as other:
+    with closing(sqlite3.connect(file_of(tmp_path))) as other, other:
         assert other.execute("SELECT COUNT(*) FROM blocks").fetchone() == (0,)
     other.close()
     database.close()
@@ -454,7 +455,7 @@ def test_old_sql_works(database: TrustChainDB) -> None:
 
 def test_upgrade_of_version_7(tmp_path: Path) -> None:
     old_file(tmp_path, [BLOCKS["a1"]], version=7)
-    with sqlite3.connect(file_of(tmp_path)) as connection:
+    with closing(sqlite3.connect(file_of(tmp_path))) as connection, connection:
         row = list(BLOCKS["a2"].pack_db_insert())
         for text in (True, False):
             values = [value.decode("latin-1") if text and isinstance(value, bytes) and number in {0, 1} else value
@@ -503,7 +504,7 @@ def test_subclass_with_a_schema_of_its_own(tmp_path: Path) -> None:
         if not database.contains(BLOCKS["a1"]):
             database.add_block(BLOCKS["a1"])
         database.close()
-    with sqlite3.connect(file_of(tmp_path)) as connection:
+    with closing(sqlite3.connect(file_of(tmp_path))) as connection, connection:
         assert connection.execute("SELECT COUNT(*) FROM orders").fetchone() == (2,)
         connection.execute("UPDATE option SET value = '2' WHERE key = 'database_version'")
     connection.close()
@@ -517,15 +518,17 @@ def test_newer_file_is_left_alone(tmp_path: Path) -> None:
     database = TrustChainDB(str(tmp_path), "test")
     database.add_block(BLOCKS["a1"])
     database.close()
-    with sqlite3.connect(file_of(tmp_path)) as connection:
+    with closing(sqlite3.connect(file_of(tmp_path))) as connection, connection:
         connection.execute("UPDATE option SET value = '9' WHERE key = 'database_version'")
     connection.close()
     before = file_of(tmp_path).read_bytes()
     with pytest.raises(DatabaseException, match="newer release"):
         TrustChainDB(str(tmp_path), "test")
     assert file_of(tmp_path).read_bytes() == before
+    database = TrustChainDB(":memory:", "x")
     with pytest.raises(DatabaseException, match="newer release"):
-        TrustChainDB.check_database(TrustChainDB(":memory:", "x"), b"9")
+        database.check_database(b"9")
+    database.close()
 
 
 @pytest.mark.parametrize("damage", ["header", "page", "text", "version"])
@@ -545,9 +548,8 @@ def test_damaged_file_is_left_alone(tmp_path: Path, damage: str) -> None:
         content = bytearray(b"this is no database" * 1000)
     file.write_bytes(content)
     if damage == "version":
-        with sqlite3.connect(file) as connection:
+        with closing(sqlite3.connect(file)) as connection, connection:
             connection.execute("UPDATE option SET value = 'x' WHERE key = 'database_version'")
-        connection.close()
     before = file.read_bytes()
     with pytest.raises(CorruptDatabaseException, match=r"test\.db.*left as it is"):
         TrustChainDB(str(tmp_path), "test")
@@ -620,7 +622,7 @@ def test_batched_blocks_reach_the_file(tmp_path: Path) -> None:
     database._writer.commit = commit
     add_next(database)
     assert done.wait(5)
-    with sqlite3.connect(file_of(tmp_path)) as other:
+    with closing(sqlite3.connect(file_of(tmp_path))) as other, other:
         assert other.execute("SELECT COUNT(*) FROM blocks").fetchone() == (1,)
     other.close()
     database.close()
