@@ -217,7 +217,9 @@ def test_typed_blocks() -> None:
     data = [*BLOCKS["a1"].pack_db_insert()[:9], None]
     wrong = cls(data)
     assert wrong.validate_transaction(None)[0] == ValidationResult.invalid
-    made = TrustChainBlock.create(b"loan", to_transaction(Loan(5)), TrustChainDB(":memory:", "x"), KEYS["alice"])
+    database = TrustChainDB(":memory:", "x")
+    made = TrustChainBlock.create(b"loan", to_transaction(Loan(5)), database, KEYS["alice"])
+    database.close()
     data[1] = made.encoded_transaction
     good = cls(data, default_serializer)
     assert good.content == Loan(5)
