@@ -40,10 +40,9 @@ def _fields(block: TrustChainBlock) -> tuple[Any, ...]:
             block.previous_hash, block.signature, block.type, block.encoded_transaction, block.timestamp)
 
 
-class HalfBlockPayload(FlatPayload):
-    """One half block; ``type`` is the parameter ``block_type``, and ``transaction`` is encoded."""
+class _BlockPayload(FlatPayload):
+    """What messages with one half block have in common; ``type`` is the parameter ``block_type``."""
 
-    msg_id = 1
     format_list: ClassVar[list[FormatListType]] = BLOCK
 
     def __init__(self, public_key: bytes, sequence_number: int, link_public_key: bytes, link_sequence_number: int,
@@ -58,14 +57,20 @@ class HalfBlockPayload(FlatPayload):
         self.transaction = transaction
         self.timestamp = timestamp
 
+    def _wire_values(self) -> tuple[Any, ...]:
+        return (self.public_key, self.sequence_number, self.link_public_key, self.link_sequence_number,
+                self.previous_hash, self.signature, self.type, self.transaction, self.timestamp)
+
+
+class HalfBlockPayload(_BlockPayload):
+    """One half block; ``type`` is the parameter ``block_type``, and ``transaction`` is encoded."""
+
+    msg_id = 1
+
     @classmethod
     def from_half_block(cls, block: TrustChainBlock) -> Self:
         """The message that carries ``block``."""
         return cls(*_fields(block))
-
-    def _wire_values(self) -> tuple[Any, ...]:
-        return (self.public_key, self.sequence_number, self.link_public_key, self.link_sequence_number,
-                self.previous_hash, self.signature, self.type, self.transaction, self.timestamp)
 
 
 class HalfBlockBroadcastPayload(HalfBlockPayload):
@@ -137,7 +142,7 @@ class AnyCrawlRequestPayload(CrawlRequestPayload):
         return request
 
 
-class CrawlResponsePayload(FlatPayload):
+class CrawlResponsePayload(_BlockPayload):
     """One of the blocks that were asked for: the ``cur_count``-th of ``total_count``, counted from 1."""
 
     msg_id = 3
@@ -146,15 +151,8 @@ class CrawlResponsePayload(FlatPayload):
     def __init__(self, public_key: bytes, sequence_number: int, link_public_key: bytes, link_sequence_number: int,
                  previous_hash: bytes, signature: bytes, block_type: bytes, transaction: bytes, timestamp: int,
                  crawl_id: int, cur_count: int, total_count: int) -> None:
-        self.public_key = public_key
-        self.sequence_number = sequence_number
-        self.link_public_key = link_public_key
-        self.link_sequence_number = link_sequence_number
-        self.previous_hash = previous_hash
-        self.signature = signature
-        self.type = block_type
-        self.transaction = transaction
-        self.timestamp = timestamp
+        super().__init__(public_key, sequence_number, link_public_key, link_sequence_number, previous_hash, signature,
+                         block_type, transaction, timestamp)
         self.crawl_id = crawl_id
         self.cur_count = cur_count
         self.total_count = total_count
@@ -166,9 +164,7 @@ class CrawlResponsePayload(FlatPayload):
         return cls(*values)
 
     def _wire_values(self) -> tuple[Any, ...]:
-        return (self.public_key, self.sequence_number, self.link_public_key, self.link_sequence_number,
-                self.previous_hash, self.signature, self.type, self.transaction, self.timestamp,
-                self.crawl_id, self.cur_count, self.total_count)
+        return (*super()._wire_values(), self.crawl_id, self.cur_count, self.total_count)
 
 
 class HalfBlockPairPayload(FlatPayload):
