@@ -221,6 +221,8 @@ class _Comparison:
         places = {parameter["name"]: number for number, parameter in enumerate(actual)}
         kinds = {parameter["kind"] for parameter in actual}
         takes_rest = "VAR_POSITIONAL" in kinds - {parameter["kind"] for parameter in expected}
+        if takes_rest:  # which has all that can only be given by position
+            expected = [parameter for parameter in expected if parameter["kind"] != "POSITIONAL_ONLY"]
         if takes_rest and any(parameter["kind"] in POSITIONAL and parameter["name"] not in places
                               for parameter in expected):
             yield Difference("positional only", where)
