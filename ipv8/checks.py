@@ -6,7 +6,6 @@ place the message has to name.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import re
@@ -32,16 +31,22 @@ _WORDS = {"int": "a number", "float": "a number", "bool": "True or False", "str"
           "None": "None", "NoneType": "None"}
 
 
+def _close_matches(name: object, known: list[str], similarity: float = 0.6) -> list[str]:
+    from difflib import get_close_matches  # when there is a mistake, which most programs do not have
+
+    return get_close_matches(str(name), known, n=1, cutoff=similarity)
+
+
 def similar(name: object, known: Iterable[str]) -> str | None:
     """The known name that ``name`` is probably a typo of."""
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=TYPO_SIMILARITY)
+    close = _close_matches(name, list(known), TYPO_SIMILARITY)
     return close[0] if close else None
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """The end of an error message about an unknown ``name``: the most similar ``known`` name, and all known names."""
     options = sorted(known)
-    close = difflib.get_close_matches(str(name), options, n=1)
+    close = _close_matches(name, options)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} (known: {', '.join(options) or 'none'})"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from asyncio import ensure_future
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from . import clock, entropy
@@ -14,9 +15,7 @@ from .contact.host import socket_address
 from .contact.keeper import PeerKeeper
 from .contact.nat import PeerPath
 from .contact.protocol import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionProtocol
-from .contact.relaying import CarryOn, Deliver, Dropped
-from .declaration import Message
-from .lazy_community import raising, try_decode
+from .lazy_community import Declared, raising, try_decode
 from .message_table import MessageTable, message_id_of
 from .messaging.address import has_network_address, plain_address
 from .messaging.interfaces.network_stats import DropCounter
@@ -44,6 +43,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 COMMUNITY_ID_SIZE = 20
+
+REMEMBERED_SETS = 256
+"""Sets of message ids that overlays with the same signed messages have in common; the least recently used goes."""
+
+BOOTSTRAP_TASK = "bootstrap "
+"""How the names of the tasks begin that look for first peers."""
 
 BOOTSTRAP_TIMEOUT = 60.0
 """Seconds that a bootstrapper has to find addresses."""
@@ -75,6 +80,12 @@ class PeerSource(Protocol):
 
     def unload(self) -> None:
         """Stop everything."""
+
+
+@lru_cache(REMEMBERED_SETS)
+def _one_of_equal(message_ids: frozenset[int]) -> frozenset[int]:
+    """The same object for equal sets, as thousands of overlays may run in a process, and a set takes 2 KiB."""
+    return message_ids
 
 
 class Community(IntroductionProtocol):
@@ -191,10 +202,10 @@ class Community(IntroductionProtocol):
         for msg_id in DEPRECATED_MESSAGES:
             self.add_message_handler(msg_id, self.on_deprecated_message)
         declarations = {name for base in type(self).__mro__ for name, value in vars(base).items()
-                        if isinstance(value, Message)}
+                        if isinstance(value, Declared)}
         for name in sorted(declarations):
             declared = getattr(type(self), name)
-            if not isinstance(declared, Message):
+            if not isinstance(declared, Declared):
                 msg = f"{type(self).__name__}.{name} replaces a declared message: decorate it with @message as well"
                 raise TypeError(msg)
             if hasattr(Community, name) or name in vars(self):
@@ -221,6 +232,7 @@ class Community(IntroductionProtocol):
             unloading.callback(self._leave_network)
             while self.bootstrappers:
                 unloading.callback(self.bootstrappers.pop().unload)
+            unloading.callback(self._stop_bootstrapping)
             if self._keeper is not None:
                 unloading.callback(self._keeper.leave, self)  # first, as it says goodbye to the peers
 
@@ -243,7 +255,7 @@ class Community(IntroductionProtocol):
         msg_id = table.add(msg_num, callback)
         reception = table.reception(msg_id)
         if reception is not None and reception.signed:
-            self.signed_messages |= {msg_id}
+            self.signed_messages = _one_of_equal(self.signed_messages | {msg_id})
 
     async def ask(self, peer: Peer, message: BoundRequest[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Ask a peer, and wait for its answer.
@@ -297,6 +309,8 @@ class Community(IntroductionProtocol):
     @raising
     def on_relay(self, source_address: Address, data: bytes) -> Refusal | None:
         """Message 230: take in what is for us, and carry what is for somebody else."""
+        from .contact.relaying import CarryOn, Deliver  # most nodes carry nothing
+
         neighbour = self.network.get_verified_by_address(source_address)
         if not self.relay or neighbour is None or not has_network_address(source_address):
             self.drops.count(DropCounter.UNSOLICITED)
@@ -320,6 +334,8 @@ class Community(IntroductionProtocol):
 
     def _have_carried(self, address: Address, packet: bytes) -> bool:
         """Ask the peer by which ``address`` is reached to carry ``packet`` there; whether there is one."""
+        from .contact.relaying import Dropped
+
         wrapped = Dropped(DropCounter.SEND_NO_ROUTE) if not self.relay else self._contact_parts.relaying.wrap(
             address, packet, clock.time(), clock.monotonic())
         if isinstance(wrapped, Dropped):
@@ -333,7 +349,12 @@ class Community(IntroductionProtocol):
     def bootstrap(self) -> None:
         """Start looking for first peers with every bootstrapper."""
         for bootstrapper in self.bootstrappers:
-            self.register_anonymous_task(f"bootstrap {bootstrapper!r}", self._bootstrap, bootstrapper)
+            self.register_anonymous_task(f"{BOOTSTRAP_TASK}{bootstrapper!r}", self._bootstrap, bootstrapper)
+
+    def _stop_bootstrapping(self) -> None:
+        """End the search for first peers before anything is waited for, so that it does not go on meanwhile."""
+        for name in [name for name in self._pending_tasks if str(name).startswith(BOOTSTRAP_TASK)]:
+            self.cancel_pending_task(name)
 
     async def _bootstrap(self, bootstrapper: PeerSource) -> None:
         """Walk to the addresses that one bootstrapper knows."""

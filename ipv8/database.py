@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Lockable = Any  # the class of RLock has no public name
     Row = tuple[Any, ...]
 
-__all__ = ["DB_TYPES", "CorruptDatabaseException", "Database", "DatabaseException", "IgnoreCommits", "database_blob",
-           "db_call", "db_locks"]
+__all__ = ["DB_TYPES", "CorruptDatabaseException", "Database", "DatabaseException", "DeferredCommits", "IgnoreCommits",
+           "database_blob", "db_call", "db_locks"]
 
 MINIMUM_PAGE_SIZE = 8192
 """Bytes; smaller pages are enlarged when a database is opened."""
@@ -102,7 +102,39 @@ def db_call(f: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenate[D
     return locked
 
 
-class Database(ABC):
+class DeferredCommits(ABC):
+    """What databases do in a ``with`` block: the commits that are asked for happen at its end, in one.
+
+    :param lock: held while something of the database changes.
+    """
+
+    def __init__(self, lock: Lockable) -> None:
+        self._lock = lock
+        # Zero outside of with blocks; inside, one more than the number of commits asked for.
+        self._pending_commits = 0
+        self._outer_commits: list[int] = []
+
+    @abstractmethod
+    def commit(self, exiting: bool = False) -> bool:
+        """Make all changes permanent and return ``True``; in a ``with`` block, that is done at its end: ``False``."""
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            self._outer_commits.append(self._pending_commits)
+            self._pending_commits = 1
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc_value: BaseException | None,
+                 traceback: TracebackType | None) -> bool:
+        with self._lock:
+            asked = self._pending_commits - 1
+            self._pending_commits = self._outer_commits.pop()
+            if exc_type is None and asked:
+                self.commit()
+        return exc_type is not None and issubclass(exc_type, IgnoreCommits)
+
+
+class Database(DeferredCommits):
     """One SQLite file, or ``:memory:``.
 
     Unlike most of this library it may be used in any thread, as SQLite blocks: calls for the same path wait for each
@@ -118,14 +150,11 @@ class Database(ABC):
         self._assert(isinstance(file_path, str), f"The path of a database must be a str, not {file_path!r}")
         self._logger = logging.getLogger(type(self).__name__)
         self._file_path = file_path
-        self._lock = db_locks[file_path]
+        DeferredCommits.__init__(self, db_locks[file_path])
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._process = os.getpid()
         self._database_version = 0
-        # Zero outside of with blocks; inside, one more than the number of commits asked for.
-        self._pending_commits = 0
-        self._outer_commits: list[int] = []
 
     @staticmethod
     def _assert(condition: bool, message: str = "") -> None:
@@ -316,18 +345,3 @@ class Database(ABC):
             return False
         self._open_cursor().connection.commit()
         return True
-
-    def __enter__(self) -> Self:
-        with self._lock:
-            self._outer_commits.append(self._pending_commits)
-            self._pending_commits = 1
-        return self
-
-    def __exit__(self, exc_type: type[BaseException] | None, exc_value: BaseException | None,
-                 traceback: TracebackType | None) -> bool:
-        with self._lock:
-            asked = self._pending_commits - 1
-            self._pending_commits = self._outer_commits.pop()
-            if exc_type is None and asked:
-                self.commit()
-        return exc_type is not None and issubclass(exc_type, IgnoreCommits)

@@ -33,7 +33,7 @@ from functools import update_wrapper
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, get_origin, overload
 
-from .lazy_community import CacheRetrieval, lazy_wrapper, lazy_wrapper_unsigned, retrieval_of, take_cache
+from .lazy_community import CacheRetrieval, Declared, lazy_wrapper, lazy_wrapper_unsigned, retrieval_of, take_cache
 from .messaging.address import Address
 from .messaging.payload_dataclass import (
     ALLOWED_TYPES,
@@ -89,7 +89,7 @@ class BoundMessage(Generic[P]):
         return result
 
 
-class Message(Generic[S, Source, P]):
+class Message(Declared, Generic[S, Source, P]):
     """A message of a class of overlays, which is declared by its handler."""
 
     def __init__(self, handler: Callable[Concatenate[S, Source, P], Any], msg_id: int | None, signed: bool) -> None:

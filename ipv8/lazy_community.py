@@ -42,6 +42,7 @@ __all__ = [
     "UT",
     "Address",
     "BinMemberAuthenticationPayload",
+    "Declared",
     "EZPackOverlay",
     "EZPackOverlayInst",
     "GlobalTimeDistributionPayload",
@@ -149,6 +150,14 @@ def _blame(cause: Exception) -> UndecodableError:
 
 Attempt = Callable[[Any, Address, bytes], Any]
 """A handler that returns a ``Refusal`` instead of raising it."""
+
+
+class Declared:
+    """Something in a class of overlays that declares messages, see :mod:`ipv8.declaration`."""
+
+    def receivers(self, overlay: Any) -> Sequence[tuple[int, Callable[[Address, bytes], HandlerResult]]]:
+        """The ids of the messages that an overlay receives, and the methods that handle their packets."""
+        raise NotImplementedError
 
 
 class Reception(NamedTuple):

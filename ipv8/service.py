@@ -20,18 +20,18 @@ import logging
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import clock
+from .assembly import bind_calls, create_endpoint, create_strategies, plan_overlays
 from .calls import STOP_GRACE, call, cancel, name_of, result_of, wait
 from .checks import did_you_mean
-from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _GENERAL_STRATEGIES, _WALKERS, tunnel_endpoint_class
-from .configuration import ConfigurationError
+from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS, tunnel_endpoint_class
 from .identities import OwnKeyWatch, make_peer, release
 from .messaging.address import UDPv4Address
-from .messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from .peerdiscovery.network import Network
 from .reexports import reexports
+from .rounds import overlay_of, walk_round
 from .taskmanager import TaskManager
 from .util import maybe_coroutine
 from .validation import check_arguments, check_settings, complete_configuration, validate
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .messaging.interfaces.portmapping.mapper import PortMapper
     from .overlay import Overlay
     from .peerdiscovery.discovery import DiscoveryStrategy
+    from .trust.node import NodeTrust
 
 __all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8", "ShutdownError", "run", "running"]
 
@@ -62,13 +63,6 @@ _background: set[asyncio.Task[Any]] = set()  # an event loop holds only weak ref
 
 ServiceT = TypeVar("ServiceT", bound="IPv8")
 OverlayT = TypeVar("OverlayT", bound="Overlay[Any]")
-
-
-@runtime_checkable
-class _Walker(Protocol):
-    """A strategy that says which overlay it walks for; programs may use others."""
-
-    overlay: Overlay[Any] | None
 
 
 class ShutdownError(RuntimeError):
@@ -110,7 +104,10 @@ class IPv8:
         self._logger = logging.getLogger(type(self).__name__)
         self._ipv4_address = next((block["ip"] for block in reversed(complete["interfaces"])
                                    if block["interface"] == "UDPIPv4" and "ip" in block), "0.0.0.0")  # noqa: S104 - all interfaces
-        planned = self._plan(complete["overlays"], extra_communities or {})
+        planned, absent = plan_overlays(complete["overlays"], extra_communities or {})
+        if absent:
+            self._logger.warning("This release of the library has no %s: the node runs without. To avoid this "
+                                 "message, remove it from the configuration.", " and no ".join(absent))
         for index, block in enumerate(complete["overlays"]):
             for overlay_class in (overlay_class for other, overlay_class in planned if other is block):
                 warnings += check_settings(f"overlays[{index}] ({block['class']}).initialize", overlay_class,
@@ -119,7 +116,7 @@ class IPv8:
             self._logger.warning("The configuration: %s", warning)
 
         self.configuration = configuration
-        self.endpoint: Any = endpoint_override or self._create_endpoint(complete["interfaces"])
+        self.endpoint: Any = endpoint_override or create_endpoint(complete["interfaces"])
         if enable_statistics:
             from .messaging.interfaces.statistics_endpoint import StatisticsEndpoint
             self.endpoint = StatisticsEndpoint(self.endpoint)
@@ -135,6 +132,8 @@ class IPv8:
         self.on_start: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.walk_interval: float = complete["walker_interval"]
         self.state_machine_task: asyncio.Task[None] | None = None
+        #: The trust graph of the node and what belongs to it; ``None`` without ``trust`` in the configuration.
+        self.trust: NodeTrust | None = None
         self.port_mapping: PortMapper | None = None
         self._wants_port_mapping: bool = complete["port_mapping"]
         self._run: object | None = None  # a new one at each start, none after the stop
@@ -149,42 +148,13 @@ class IPv8:
         try:
             for block, overlay_class in planned:
                 self._create_overlay(block, overlay_class)
+            if complete["trust"] is not None:
+                self._create_trust(complete["trust"])
         except BaseException:
             self._abandon()
             raise
 
     # -- construction ------------------------------------------------------------------------------------------------
-
-    def _plan(self, blocks: Iterable[Mapping[str, Any]], extra: Mapping[str, type[Overlay[Any]]],
-              ) -> list[tuple[Mapping[str, Any], type[Overlay[Any]]]]:
-        """The class of each configured overlay, without those that this release lacks."""
-        planned = []
-        skipped = []
-        for block in blocks:
-            name = block["class"]
-            overlay_class = _COMMUNITIES.get(name) or extra.get(name)
-            if overlay_class is not None:
-                planned.append((block, overlay_class))
-            elif name in _COMMUNITIES.absent:
-                skipped.append(name)
-            else:
-                raise RuntimeError(f"there is no overlay class {name!r}{did_you_mean(name, [*_COMMUNITIES, *extra])}: "
-                                   "pass classes of your own as extra_communities={'Name': Class}")
-        if skipped:
-            self._logger.warning("This release of the library has no %s: the node runs without. To avoid this "
-                                 "message, remove it from the configuration.", " and no ".join(skipped))
-        return planned
-
-    def _create_endpoint(self, blocks: Iterable[Mapping[str, Any]]) -> DispatcherEndpoint:
-        from .messaging.interfaces.dispatcher.endpoint import INTERFACES
-
-        arguments = {block["interface"]: {key: int(value) if key == "port" else value  # a whole number, maybe 8090.0
-                                          for key, value in block.items() if key != "interface"} for block in blocks}
-        for name, given in arguments.items():
-            if name not in INTERFACES:
-                raise ConfigurationError(f"there is no interface {name!r}{did_you_mean(name, INTERFACES)}")
-            check_arguments(f"the interface {name}", INTERFACES[name], given)
-        return DispatcherEndpoint(list(arguments), **arguments)
 
     def _create_overlay(self, block: Mapping[str, Any], overlay_class: type[Overlay[Any]]) -> None:
         settings = overlay_class.settings_class(my_peer=self.keys[block["key"]], endpoint=self.endpoint,
@@ -193,20 +163,8 @@ class IPv8:
             setattr(settings, name, value)
         overlay = overlay_class(settings)
         self.overlays.append(overlay)
-        own = overlay.get_available_strategies()
-        for walker in block["walkers"]:
-            name = walker["strategy"]
-            strategy_class = _WALKERS.get(name) or own.get(name) or _GENERAL_STRATEGIES.get(name)
-            if strategy_class is None or not _is_strategy(strategy_class):
-                raise RuntimeError(f"{block['class']} has no discovery strategy {name!r}"
-                                   f"{did_you_mean(name, [*_WALKERS, *own, *_GENERAL_STRATEGIES])}")
-            check_arguments(f"the walker {name} of {block['class']}", strategy_class, walker["init"], passed=1)
-            self.strategies.append((strategy_class(overlay, **walker["init"]), walker["peers"]))
-        for method, *arguments in block["on_start"]:
-            if not callable(getattr(overlay, method, None)):
-                raise AttributeError(f"on_start of {block['class']}: it has no method {method!r}"  # noqa: TRY004 - as getattr()
-                                     f"{did_you_mean(method, _methods_of(overlay))}")
-            self.on_start.append((getattr(overlay, method), tuple(arguments)))
+        self.strategies += create_strategies(block, overlay)
+        self.on_start += bind_calls(block, overlay)
         for bootstrapper in block["bootstrappers"]:
             self._create_bootstrapper(bootstrapper, overlay)
 
@@ -223,6 +181,14 @@ class IPv8:
         else:
             check_arguments(f"the bootstrapper {name} of {type(overlay).__name__}", bootstrapper_class, block["init"])
             overlay.bootstrappers.append(bootstrapper_class(**block["init"]))
+
+    def _create_trust(self, block: Mapping[str, Any]) -> None:
+        from .trust.node import NodeTrust
+
+        options = {name: block[name] for name in ("statements", "report", "prefer", "walks", "half_life",
+                                                      "working_directory") if name in block}
+        key = self.keys[block.get("key", next(iter(self.keys)))]
+        self.trust = NodeTrust(key.public_key.key_to_bin(), self.overlays, **options)
 
     def _abandon(self) -> None:
         """Unload the overlays in the background, as no caller can await it; without an event loop, end their tasks."""
@@ -374,7 +340,7 @@ class IPv8:
         begin = self._next_round if is_due else now
         pause = CLOSED_POLL_INTERVAL
         if self.endpoint.is_open():
-            await self._walk_round(begin)
+            await walk_round(self.strategies, begin, self.walk_interval, self._logger)
             pause = 0.0
         elif self._must_reopen and self._run is not None and now >= self._next_open:
             await self._open(self._run)
@@ -383,24 +349,6 @@ class IPv8:
         now = clock.monotonic()
         self._next_round = max(begin + self.walk_interval, now + pause)
         await asyncio.sleep(self._next_round - now)
-
-    async def _walk_round(self, begin: float) -> None:
-        round_ = tuple(self.strategies)
-        for index, entry in enumerate(round_):
-            wait = begin + self.walk_interval * index / len(round_) - clock.monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            if any(entry is other for other in self.strategies):  # not if it was unloaded meanwhile
-                self._walk(*entry)
-
-    def _walk(self, strategy: DiscoveryStrategy[Any], target_peers: int) -> None:
-        try:
-            if target_peers == -1 or strategy.get_peer_count() < target_peers:
-                strategy.take_step()
-        except Exception:  # the other walkers take their steps nevertheless
-            overlay = _overlay_of(strategy)
-            self._logger.exception("%s%s failed to take a step", type(strategy).__name__,
-                                   "" if overlay is None else f" of {type(overlay).__name__}")
 
     async def stop(self) -> None:
         """Stop the walkers, unload all overlays at the same time, and close the sockets; also without :meth:`start`.
@@ -457,6 +405,9 @@ class IPv8:
         self._was_unloaded |= bool(overlays)
         outcomes: list[Any] = []
         try:
+            if self.trust is not None:  # before the databases of the overlays are closed
+                sources.insert(0, type(self.trust).__name__)
+                outcomes += await asyncio.gather(call(self.trust.stop), return_exceptions=True)
             unloaded, _ = await asyncio.gather(_unload(overlays), self._stop_port_mapping())
             outcomes += unloaded
         finally:
@@ -502,7 +453,7 @@ class IPv8:
     def unload_overlay(self, instance: Overlay[Any]) -> Awaitable[Any]:
         """Remove an overlay and its strategies at once; awaiting the result unloads the overlay."""
         self.overlays[:] = [overlay for overlay in self.overlays if overlay is not instance]
-        self.strategies[:] = [entry for entry in self.strategies if _overlay_of(entry[0]) is not instance]
+        self.strategies[:] = [entry for entry in self.strategies if overlay_of(entry[0]) is not instance]
         return maybe_coroutine(instance.unload)
 
     def get_overlays(self, overlay_cls: type[OverlayT]) -> Iterator[OverlayT]:
@@ -526,24 +477,9 @@ class IPv8:
         return endpoint_class(endpoint)
 
 
-def _overlay_of(strategy: DiscoveryStrategy[Any]) -> Overlay[Any] | None:
-    """The overlay that ``strategy`` walks for, ``None`` if it does not say so."""
-    return strategy.overlay if isinstance(strategy, _Walker) else None
-
-
-def _is_strategy(candidate: object) -> bool:
-    from .peerdiscovery.discovery import DiscoveryStrategy
-
-    return isinstance(candidate, type) and issubclass(candidate, DiscoveryStrategy)
-
-
 async def _unload(overlays: Iterable[Overlay[Any]]) -> list[BaseException | None]:
     """Unload overlays at the same time; the result has what each raised, or ``None``."""
     return await asyncio.gather(*(call(overlay.unload) for overlay in overlays), return_exceptions=True)
-
-
-def _methods_of(overlay: object) -> list[str]:
-    return [name for name in dir(type(overlay)) if not name.startswith("_") and callable(getattr(type(overlay), name))]
 
 
 # -- the short way ---------------------------------------------------------------------------------------------------

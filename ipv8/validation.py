@@ -40,11 +40,18 @@ LONGEST_WALKER_INTERVAL = 1e9
 """Seconds, more than 30 years; a longer interval, such as infinity, counts as this."""
 
 _TOP_LEVEL = ("keys", "logger", "walker_interval", "overlays", "working_directory")
-_OPTIONAL = ("interfaces", "port_mapping")
+_OPTIONAL = ("interfaces", "port_mapping", "trust")
 _DEPRECATED = ("address", "port")
 _OVERLAY = ("class", "key", "walkers", "bootstrappers", "initialize", "on_start")
 _WALKER = ("strategy", "peers", "init")
 _BOOTSTRAPPER = ("class", "init")
+_TRUST: dict[str, tuple[tuple[type, ...], str]] = {
+    "key": ((str,), "the alias of a key"), "statements": ((str, os.PathLike, type(None)), "the path of a file or None"),
+    "working_directory": ((str, os.PathLike, type(None)), "the path of a directory or None"),
+    "report": ((bool,), "True or False"), "prefer": ((bool,), "True or False"),
+    "walks": ((int,), "a whole number of at least 1"),
+    "half_life": ((int, float, type(None)), "a number of seconds or None"),
+}
 _LOGGER = ("filename", "filemode", "format", "datefmt", "style", "level", "stream", "handlers", "force", "encoding",
            "errors")
 _SERVERS = {"ip_addresses": read_ip_server, "dns_addresses": read_named_server}
@@ -221,6 +228,21 @@ class _Check:
                 or (isinstance(level, str) and isinstance(logging.getLevelName(level), int)),
                 f"logger.level: unknown level {shown(level)}{did_you_mean(level, LOG_LEVELS)}")
 
+    def trust(self, block: Any, aliases: list[str]) -> None:
+        _require_type(block, Mapping, "trust", "a dictionary")
+        self.keys(block, "trust", (), tuple(_TRUST))
+        for name, value in block.items():
+            if name in _TRUST:
+                kinds, what = _TRUST[name]
+                require(isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)),
+                        f"trust.{name} must be {what}, not {type(value).__name__} ({shown(value)})")
+        require(block.get("walks", 1) >= 1, f"trust.walks must be at least 1, not {block.get('walks')}")
+        half_life = block.get("half_life")
+        require(half_life is None or half_life > 0, f"trust.half_life must be more than 0 seconds, not {half_life}")
+        require(aliases, "trust needs a key: add one to 'keys'")
+        require(block.get("key", aliases[0] if aliases else None) in aliases,
+                f"trust.key: there is no key {shown(block.get('key'))}{did_you_mean(block.get('key'), aliases)}")
+
     def configuration(self, config: Mapping[str, Any]) -> None:
         self.keys(config, "the configuration", _TOP_LEVEL, (*_OPTIONAL, *_DEPRECATED))
         self.logger(config["logger"])
@@ -237,6 +259,8 @@ class _Check:
         for path, block in self.blocks(config, "keys"):
             self.key(path, block)
         aliases = [block["alias"] for block in config["keys"]]
+        if config.get("trust") is not None:
+            self.trust(config["trust"], aliases)
         for path, block in self.blocks(config, "overlays"):
             self.overlay(path, block, aliases)
 
@@ -280,7 +304,7 @@ def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     _require_type(config, Mapping, "the configuration", "a dictionary")
     complete = {"interfaces": [], "logger": {}, "working_directory": ".", "walker_interval": DEFAULT_WALKER_INTERVAL,
-                "port_mapping": False, **config}
+                "port_mapping": False, "trust": None, **config}
     for name in ("interfaces", "keys", "overlays"):
         if name in complete:
             complete[name] = repeatable(complete[name])

@@ -123,11 +123,11 @@ class Environment:
 
     def install(self, extras: "frozenset[str]") -> None:
         """Install the project as an editable package with ``extras`` and write the stamp."""
-        names = ",".join(sorted(extras))
-        tell(f"Installing what the project needs ({names}); this takes a minute or less.")
+        names = "[{}]".format(",".join(sorted(extras))) if extras else ""
+        tell(f"Installing what the project needs (ipv8{names}); this takes a minute or less.")
         if self.stamp.exists():
             self.stamp.unlink()
-        for packages in (["pip>=22"], ["--editable", f".[{names}]"]):
+        for packages in (["pip>=22"], ["--editable", f".{names}"]):
             command = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
             # The output of pip and of the build is shown only if they fail.
             pip = subprocess.run(command, cwd=str(self.root), check=False, stdout=subprocess.PIPE,

@@ -25,14 +25,18 @@ KEY = "crawler"
 UNLIMITED_PEERS = -1
 
 
-def configuration(statedir: pathlib.Path, names: list[str]) -> dict[str, Any]:
-    """What the service is built from."""
+def configuration(statedir: pathlib.Path, names: list[str], database_url: str | None = None) -> dict[str, Any]:
+    """What the service is built from: the first crawler has the database, which the others get later."""
     builder = ConfigBuilder().clear_keys().clear_overlays()
     builder.set_working_directory(str(statedir))
     builder.add_key(KEY, "curve25519", str(statedir / "crawler.pem"))
+    settings: dict[str, Any] = {"working_directory": str(statedir)}
+    if database_url is not None:
+        settings["database_url"] = database_url
     for name in names:
         builder.add_overlay(name, KEY, [WalkerDefinition(Strategy.RandomWalk, UNLIMITED_PEERS, {"timeout": 3.0})],
-                            default_bootstrap_defs, {"working_directory": str(statedir)}, [])
+                            default_bootstrap_defs, settings, [])
+        settings = {"working_directory": ":memory:"}
     return builder.finalize()
 
 
@@ -43,10 +47,10 @@ def share_database(service: Any) -> None:
         overlay.use_database(first.persistence)
 
 
-async def crawl(statedir: pathlib.Path, testnet: bool) -> None:
+async def crawl(statedir: pathlib.Path, testnet: bool, database_url: str | None = None) -> None:
     """Run until the process is told to stop."""
     names = ["TestnetCrawler"] if testnet else ["TrustChainCrawler", "OlderNetworkCrawler"]
-    service = IPv8(configuration(statedir, names), extra_communities=CLASSES)
+    service = IPv8(configuration(statedir, names, database_url), extra_communities=CLASSES)
     await service.start()
     share_database(service)
     try:
@@ -61,9 +65,11 @@ def main() -> None:
     parser.add_argument("--statedir", "-s", type=pathlib.Path, default=pathlib.Path(),
                         help="the directory of the key and the database (default: the current one)")
     parser.add_argument("--testnet", "-t", action="store_true", help="crawl the network for tests")
+    parser.add_argument("--database-url", "-d", metavar="URL",
+                        help="a PostgreSQL database for the blocks, such as postgresql://user@host/database")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(crawl(arguments.statedir, arguments.testnet))
+    asyncio.run(crawl(arguments.statedir, arguments.testnet, arguments.database_url))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import selectors
+import signal
 import socket
 from collections import deque
 from pathlib import Path
@@ -20,6 +21,7 @@ from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network, PeerObserver
 from ipv8.test.clock import ManualClock as KitClock
 from ipv8.test.mocking.endpoint import MockEndpoint, internet
+from tests.postgres import Backend, server, why_not
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -176,6 +178,17 @@ def script_entropy() -> Iterator[Callable[..., None]]:
     entropy.install(previous)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_are_not_ignored() -> Iterator[None]:
+    """Let SIGINT have its effect here and in child processes. A shell lets its background jobs ignore it."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.fixture(autouse=True)
 def quiet_interfaces() -> Iterator[None]:
     """Hide the addresses of this machine, and remove mock endpoints of other tests."""
@@ -215,3 +228,22 @@ async def make_overlay() -> AsyncIterator[Callable[..., Any]]:
     yield make
     for overlay in made:
         await overlay.unload()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL database."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Where blocks are kept: tests that use it run once for each kind of database."""
+    url = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    made = Backend(url, tmp_path)
+    yield made
+    made.close()

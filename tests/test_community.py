@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from ipv8 import clock
+from ipv8.bootstrapping.bootstrapper_interface import Bootstrapper
 from ipv8.community import DEFAULT_MAX_PEERS, Community, CommunitySettings
 from ipv8.contact.introductions import RESPONSES_AT_ONCE, UNPROVEN_GRACE
 from ipv8.contact.nat import PeerPath
@@ -162,6 +163,44 @@ class Question(NumberCacheWithName):
 
     def __init__(self, request_cache: RequestCache, number: int) -> None:
         super().__init__(request_cache, self.name, number)
+
+
+class Endless(Bootstrapper):
+    """Finds nothing at all, and gives in when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: asyncio.Event = asyncio.Event()
+
+    async def initialize(self, overlay: Any) -> bool:
+        return True
+
+    async def get_addresses(self, overlay: Any, timeout: float) -> list[Any]:
+        await self.found.wait()
+        return []
+
+    def keep_alive(self, overlay: Any) -> None:
+        pass
+
+    def blacklist(self) -> list[Any]:
+        return []
+
+    def unload(self) -> None:
+        self.found.set()
+
+
+class TestUnloadingWhileBootstrapping:
+    @pytest.mark.parametrize("rounds", [0, 3])
+    async def test_it_is_cancelled_when_the_overlay_is_unloaded(self, make_overlay: Any, rounds: int) -> None:
+        """Whether it has begun or not, and whatever the bootstrapper does when it is unloaded."""
+        overlay = make_overlay(Simple)
+        overlay.bootstrappers.append(Endless())
+        overlay.bootstrap()
+        task = overlay.get_tasks()[1]
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        await overlay.unload()
+        assert task.cancelled()
 
 
 class TestRequestCache:

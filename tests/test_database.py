@@ -3,10 +3,8 @@ from __future__ import annotations
 import gc
 import os
 import re
-import signal
 import sqlite3
 import threading
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +20,10 @@ from ipv8.database import (
     db_call,
     db_locks,
 )
+from tests.forking import in_a_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS option(key TEXT PRIMARY KEY, value BLOB);
@@ -562,20 +561,6 @@ def test_all_who_ask_for_a_lock_at_once_get_the_same(path: str) -> None:
 class TestForks:
     """Processes that are forked while a database is open."""
 
-    def in_a_fork(self, check: Callable[[], None]) -> None:
-        child = os.fork()
-        if not child:
-            signal.alarm(20)
-            code = 1
-            try:
-                check()
-                code = 0
-            except BaseException:  # noqa: BLE001 - a child must not go on with the tests
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
     def test_a_fork_opens_the_file_again(self, path: str) -> None:
         database = Numbers(path)
         database.open()
@@ -592,7 +577,7 @@ class TestForks:
             database.close()
             assert database.execute("SELECT 1") is None
 
-        self.in_a_fork(child)
+        in_a_fork(child)
         assert database.numbers() == [1, 2]
         database.add(3)
         database.close()
@@ -609,7 +594,7 @@ class TestForks:
             database.add(1)
             database.close()
 
-        self.in_a_fork(child)
+        in_a_fork(child)
 
     def test_a_database_in_memory_is_copied(self, memory: Numbers) -> None:
         memory.add(1)
@@ -618,7 +603,7 @@ class TestForks:
             memory.add(2)
             assert memory.numbers() == [1, 2]
 
-        self.in_a_fork(child)
+        in_a_fork(child)
         assert memory.numbers() == [1]
 
     def test_locks_that_another_thread_held(self, path: str, memory: Numbers) -> None:
@@ -639,7 +624,7 @@ class TestForks:
         thread.start()
         assert locked.wait(10)
         try:
-            self.in_a_fork(child)
+            in_a_fork(child)
         finally:
             finished.set()
             thread.join()

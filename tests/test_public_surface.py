@@ -57,6 +57,15 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert loaded == "{'ipv8'}"
 
 
+def test_community_loads_only_what_every_overlay_needs() -> None:
+    """What declares messages, carries packets, traces them or explains mistakes is loaded when it is used."""
+    loaded = in_new_interpreter("import sys, ipv8.community; print(*sys.modules)").split()
+    rare = {"difflib", "ipv8.declaration", "ipv8.messaging.payload_dataclass", "ipv8.contact.relaying",
+            "ipv8.contact.carriage", "ipv8.messaging.interfaces.trace", "ipv8.asking", "ipv8.database"}
+    assert "ipv8.contact.nat" in loaded
+    assert not rare & {*loaded}
+
+
 def test_importing_a_message_class_opens_no_event_loop_modules() -> None:
     loaded = in_new_interpreter("import sys; from ipv8 import VariablePayload; print('asyncio' in sys.modules)")
     assert loaded == "False"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 import ipv8_service
-from ipv8 import calls, clock, service
+from ipv8 import calls, clock, rounds, service
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
 from ipv8.community import Community, CommunitySettings
 from ipv8.configuration import (
@@ -1047,7 +1047,8 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[JumpingClock]:
         def __getattr__(self, name: str) -> Any:
             return sleep if name == "sleep" else getattr(asyncio, name)
 
-    monkeypatch.setattr(service, "asyncio", PatchedAsyncio("asyncio"))
+    for module in (service, rounds):
+        monkeypatch.setattr(module, "asyncio", PatchedAsyncio("asyncio"))
     with clock.use(jumping):
         yield jumping
 

@@ -32,13 +32,24 @@ class NodeOptions(NamedTuple):
     key_file: str | None = None
     peers: str | None = None
     log_level: str | None = None
+    trust: str | None = None
+
+
+def _data_file(name: str) -> Path:
+    """A file where the platform keeps the data of programs for a user."""
+    from platformdirs import user_data_path
+
+    return user_data_path("ipv8", appauthor=False) / name
 
 
 def default_key_file() -> Path:
-    """Where the platform keeps the data of programs for a user."""
-    from platformdirs import user_data_path
+    """The file of the key of the node."""
+    return _data_file("key.pem")
 
-    return user_data_path("ipv8", appauthor=False) / "key.pem"
+
+def default_statements_file() -> Path:
+    """The file of the statements whom the user trusts."""
+    return _data_file("trust.json")
 
 
 def configure(options: NodeOptions, make_directories: bool = True,
@@ -67,6 +78,7 @@ def configure(options: NodeOptions, make_directories: bool = True,
     if options.key_file is not None:
         builder.config["keys"] = [{**key, "generation": key.get("generation", "curve25519"),
                                    "file": options.key_file} for key in builder.config.get("keys", ())[:1]]
+    _set_trust(builder.config, options)
     if options.bootstrap:
         _bootstrap_from(builder.config, options.bootstrap)
     if options.peers is not None:
@@ -88,6 +100,16 @@ def _set_defaults(builder: ConfigBuilder, options: NodeOptions, make_directories
                 raise OSError(f"the directory for the key of the node, {path.parent}, cannot be made "
                               f"({e.strerror}): give another file with --key-file") from e
         builder.add_key(KEY_ALIAS, "curve25519", str(path))
+
+
+def _set_trust(configuration: dict[str, Any], options: NodeOptions) -> None:
+    """Let the node use the statements that the user made, if there are any."""
+    file: str | Path | None = options.trust
+    if file is None and options.config is None and default_statements_file().exists():
+        file = default_statements_file()
+    if file is not None:
+        block = configuration.get("trust")
+        configuration["trust"] = {**(block if isinstance(block, dict) else {}), "statements": str(file)}
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-__all__ = ["CURVE", "IPV4", "IPV6", "KEY", "LOG_LEVEL", "MID", "PORT", "RATE", "SERVER", "TEXT", "Count", "FilePath",
-           "ParamType", "Seconds", "TreePath", "json_option", "option_error"]
+__all__ = ["CURVE", "IPV4", "IPV6", "KEY", "LOG_LEVEL", "MID", "PORT", "PUBLIC_KEY", "RATE", "SERVER", "TEXT", "Count",
+           "FilePath", "ParamType", "Seconds", "TreePath", "json_option", "option_error"]
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -21,6 +21,8 @@ else:  # older releases of click have no types in brackets
 
 HIGHEST_PORT = 65535
 KEY_DIGITS = 40
+LARGEST_KEY_FILE = 65536
+"""Bytes of a file with a public key, at most."""
 
 
 class _Type(ParamType):
@@ -161,6 +163,38 @@ class _Key(_Mid):
         return key.ljust(KEY_DIGITS // 2, b"\x00")
 
 
+class _PublicKey(_Type):
+    """A public key in hexadecimal digits, or a file with it: in digits, in binary form, or as JSON of ``key show``."""
+
+    name = "key"
+
+    def read(self, text: str) -> bytes:
+        from ..keyvault.crypto import default_eccrypto
+
+        try:
+            return default_eccrypto.key_from_public_bin(_key_in(text)).key_to_bin()
+        except ValueError:
+            raise ValueError(f"{text!r:.200} is neither a public key in hexadecimal digits nor a file with one: "
+                             "'ipv8 key show FILE --json' prints that of a key file") from None
+
+
+def _key_in(text: str) -> bytes:
+    """The public key in an argument or in the file that it names; ``ValueError`` if there is none."""
+    if not os.path.isfile(text):  # false also for what cannot be a path
+        return bytes.fromhex(text)
+    with open(text, "rb") as file:
+        content = file.read(LARGEST_KEY_FILE)
+    if content.lstrip().startswith(b"{"):
+        import json
+
+        facts = json.loads(content)
+        return bytes.fromhex(str(facts.get("public_key", "")))
+    try:
+        return bytes.fromhex(content.decode("ascii").strip())
+    except ValueError:
+        return content
+
+
 class _Curve(_Type):
     name = "curve"
 
@@ -271,6 +305,7 @@ IPV6 = _Address(6, "2001:db8::1, or :: for all addresses of this machine")
 TEXT = _Text()
 KEY = _Key()
 MID = _Mid()
+PUBLIC_KEY = _PublicKey()
 CURVE = _Curve()
 LOG_LEVEL = _LogLevel()
 

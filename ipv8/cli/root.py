@@ -17,6 +17,7 @@ from .commands.key import key
 from .commands.netcheck import netcheck
 from .commands.run import run
 from .commands.tracker import tracker
+from .commands.trust import trust
 from .framework import SETTINGS, Group
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "invoke", "root"]
 
-COMMANDS: tuple[click.Command, ...] = (run, tracker, key, dht, netcheck)
+COMMANDS: tuple[click.Command, ...] = (run, tracker, key, dht, netcheck, trust)
 """The commands in the order of the help."""
 
 COMPLETION_VARIABLE = "_IPV8_COMPLETE"

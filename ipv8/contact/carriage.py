@@ -11,7 +11,7 @@ from math import exp
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from ..limits import BoundedDict, ExpiringDict, TokenBuckets
-from ..messaging.inet import ipv6_to_bytes, ipv6_to_text
+from ..messaging.inet import is_overlay_host
 from ..messaging.interfaces.network_stats import DropCounter
 
 if TYPE_CHECKING:
@@ -20,25 +20,9 @@ if TYPE_CHECKING:
     from ..messaging.address import Address
     from ..peer import Peer
 
-__all__ = ["RELAYED_PORT", "CarriageBudget", "FairBudget", "Meetings", "ReplayWindow", "Routes", "is_overlay_host",
-           "mid_of_overlay_host", "overlay_host"]
+__all__ = ["CarriageBudget", "FairBudget", "Meetings", "ReplayWindow", "Routes"]
 
 K = TypeVar("K")
-
-OVERLAY_PREFIX = 0x2001002 << 100
-"""2001:20::/28, from which no address is ever routed: it is kept for hashes of keys (RFC 7343)."""
-
-SHA1_OF_KEY = 1 << 96
-"""The four bits behind the prefix, which name the hash: SHA-1 of a public key, shortened to its first 96 bits."""
-
-OVERLAY_HOSTS = "2001:21:"
-"""How the texts of such addresses begin."""
-
-MID_SIZE_IN_HOST = 12
-"""Bytes of the SHA-1 of a key that such an address has, at its end."""
-
-RELAYED_PORT = 1
-"""The port that goes with such addresses, where one must be."""
 
 ROUTE_LIMIT = 512
 ROUTE_LIFETIME = 300.0
@@ -96,25 +80,6 @@ ATTEMPTS_PER_SECOND_PER_CARRIER, ATTEMPTS_AT_ONCE_PER_CARRIER = 1 / 30, 4.0
 
 ATTEMPT_PAUSE = 10.0
 """Seconds in which nobody is asked again to carry something to the same stranger."""
-
-
-def overlay_host(mid: bytes) -> str:
-    """The IPv6 address that stands for the public key with the SHA-1 ``mid`` (20 bytes), as text.
-
-    It belongs to the overlay routable cryptographic hash identifiers of RFC 7343.
-    """
-    return ipv6_to_text((OVERLAY_PREFIX | SHA1_OF_KEY | int.from_bytes(mid[:MID_SIZE_IN_HOST], "big"))
-                        .to_bytes(16, "big"))
-
-
-def is_overlay_host(host: str) -> bool:
-    """Whether ``host`` is an address as :func:`overlay_host` makes them, which leads nowhere on any network."""
-    return host.startswith(OVERLAY_HOSTS)
-
-
-def mid_of_overlay_host(host: str) -> bytes:
-    """The first 12 bytes of the SHA-1 of the key that an overlay host stands for."""
-    return ipv6_to_bytes(host)[-MID_SIZE_IN_HOST:]
 
 
 class _Shares(Generic[K]):

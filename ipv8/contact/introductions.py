@@ -16,6 +16,7 @@ from ..messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address, has
 from ..messaging.inet import HOST_BITS, network_of
 from ..messaging.payload import NewIntroductionRequestPayload, NewIntroductionResponsePayload
 from ..peerdiscovery.graph.neighborhoods import neighborhood_of
+from ..reputation import is_refused, score_of
 from .targets import LINK_BITS, Targets
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ LEDGER_LIMIT = 4096
 
 UNPROVEN_CHANCE = 0.5
 """How often a peer that has not answered us yet is asked for an introduction: its answer proves where it is."""
+
+EXPLORED = 0.2
+"""The part of the introductions that are made without a look at trust, where it is looked at."""
 
 NOWHERE = UDPv4Address("0.0.0.0", 0)  # noqa: S104 - what the wire says for "no address"
 
@@ -314,17 +318,20 @@ class Introductions:
 
     # Requests of others
 
-    def choose_introduction(self, requester: Peer | None, new_style: bool) -> Peer | None:
+    def choose_introduction(self, requester: Peer | None, new_style: bool, trust: Any = None) -> Peer | None:
         """The peer to introduce to ``requester``: if possible one that has proved to be where it is.
 
         :param new_style: whether the requester understands addresses that are not IPv4 ones.
+        :param trust: if given, trusted peers are preferred, and those that are refused are not introduced.
         """
         available = [peer for peer in self._sample_members()
                      if peer != requester and (new_style or isinstance(peer.address, UDPv4Address))
                      and has_network_address(peer.address)]
         proven = [peer for peer in available if peer.proven]
-        return self._ledger.choose(proven or available, requester) if available else None
-
+        candidates: Sequence[Peer] = proven or available
+        if trust is not None:
+            candidates = _preferred(candidates, trust)
+        return self._ledger.choose(candidates, requester) if candidates else None
 
     def _sample_members(self) -> Sequence[Peer]:
         """Some peers of the overlay: of many, some of each network."""
@@ -333,6 +340,14 @@ class Introductions:
         if len(members) <= SAMPLE or members is not network.get_peers_for_service(service):
             return sample_peers(members)
         return list(dict.fromkeys(peer for _, peer in network.draw_peers(service, SAMPLE)))
+
+
+def _preferred(peers: Sequence[Peer], trust: Any) -> Sequence[Peer]:
+    """The peers to introduce one of: mostly those with a score, and sometimes any, so that strangers have a way in."""
+    accepted = [peer for peer in peers if not is_refused(trust, peer.key_bin)]
+    if entropy.random() < EXPLORED:
+        return accepted
+    return [peer for peer in accepted if score_of(trust, peer.key_bin)] or accepted
 
 
 # What the addresses in the messages mean

@@ -90,6 +90,16 @@ class _Watch:
         self.answers_pings: bool | None = None
 
 
+class _Second(list["Peer"]):
+    """The peers that are looked at in one second."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class Liveness:
     """When each peer is to be probed, and which of them are lost.
 
@@ -104,8 +114,8 @@ class Liveness:
         self._heard = heard
         self._needed = needed
         #: The second in which each peer is looked at next, and the peers of each of these seconds.
-        self._due: dict[Peer, int] = {}
-        self._seconds: dict[int, list[Peer]] = {}
+        self._due: dict[Peer, _Second] = {}
+        self._seconds: dict[int, _Second] = {}
         self._watches: dict[Peer, _Watch] = {}
         self._pinged: dict[int, _Watch] = {}
 
@@ -122,12 +132,7 @@ class Liveness:
 
     def forget(self, peer: Peer) -> None:
         """Do not look after ``peer`` any more."""
-        second = self._due.pop(peer, None)
-        if second is not None:
-            peers = self._seconds[second]
-            peers.remove(peer)
-            if not peers:
-                del self._seconds[second]
+        self._unschedule(peer)
         watch = self._watches.pop(peer, None)
         if watch is not None:
             self._pinged.pop(watch.nonce, None)
@@ -227,15 +232,20 @@ class Liveness:
         return interval * (1.0 - JITTER * entropy.random())
 
     def _schedule(self, peer: Peer, due: float) -> None:
-        second = ceil(due)
-        before = self._due.get(peer)
-        if before is not None:
-            peers = self._seconds[before]
-            peers.remove(peer)
-            if not peers:
-                del self._seconds[before]
+        self._unschedule(peer)
+        number = ceil(due)
+        second = self._seconds.get(number)
+        if second is None:
+            second = self._seconds[number] = _Second(number)
+        second.append(peer)
         self._due[peer] = second
-        self._seconds.setdefault(second, []).append(peer)
+
+    def _unschedule(self, peer: Peer) -> None:
+        second = self._due.pop(peer, None)
+        if second is not None:
+            second.remove(peer)
+            if not second:
+                del self._seconds[second.number]
 
 
 class Departures:

@@ -28,7 +28,6 @@ from ..overlay import Settings
 from ..util import Computed
 from .introductions import CLAIMS, NOWHERE, ipv4_or_none, told_addresses
 from .parts import Contact, IntroductionObserver
-from .relaying import naming_carrier
 from .story import Story
 from .targets import Targets, is_target
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from ..messaging.address import Address
     from ..messaging.serialization import Payload
     from ..peer import Peer
+    from ..reputation import ContributionReporter
 
 __all__ = ["DEFAULT_MAX_PEERS", "CommunitySettings", "IntroductionMessages"]
 
@@ -62,6 +62,13 @@ class CommunitySettings(Settings):
     relay: bool = True
     #: Whether the ways to the peers are kept open, and peers that are gone are noticed, without the overlay's doing.
     keep_alive: bool = True
+    #: What takes reports of what others did for this node; ``None`` for nothing.
+    contribution_reporter: ContributionReporter | None = None
+    #: A function, or something with a method ``score``, that gives the trust in the owner of a public key, a number;
+    #: ``None`` while all are trusted alike.
+    trust: Any = None
+    #: Whether peers that are trusted are preferred in what this library does by itself.
+    prefer_trusted: bool = False
 
 
 class IntroductionMessages(EZPackOverlay[CommunitySettings]):
@@ -73,12 +80,25 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
     settings_class: ClassVar[type[Any]] = CommunitySettings
     _prefix: bytes
 
+    #: What takes reports of what others did for this node; ``None`` for nothing.
+    contribution_reporter: ContributionReporter | None = None
+    #: A function, or something with a method ``score``, that gives the trust in the owner of a public key, a number;
+    #: ``None`` while all are trusted alike.
+    trust: Any = None
+    #: Whether peers that are trusted are preferred in what this library does by itself: in introductions, and by a DHT
+    #: for its values.
+    prefer_trusted: bool = False
+
     #: The peer that is asked to carry the introduction request that is being made.
     _asked_carrier: Peer | None = None
 
     def __init__(self, settings: CommunitySettings) -> None:
         super().__init__(settings)
         self.max_peers = settings.max_peers
+        for name in ("contribution_reporter", "trust", "prefer_trusted"):
+            value = getattr(settings, name, None)  # programs also use plain settings, which have none of these
+            if value is not None:
+                setattr(self, name, value)
 
     @cached_property
     def _contact_parts(self) -> Contact:
@@ -193,8 +213,11 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
         self._story.tell("Asking %s:%d for an introduction, by request %d", *socket_address, identifier)
         payload: Payload
         if new_style or ":" in socket_address[0]:
-            carrier = self._asked_carrier
-            told_lan = self.my_estimated_lan if carrier is None else naming_carrier(carrier)
+            told_lan = self.my_estimated_lan
+            if self._asked_carrier is not None:
+                from .relaying import naming_carrier  # most nodes ask nobody to carry
+
+                told_lan = naming_carrier(self._asked_carrier)
             payload = NewIntroductionRequestPayload(socket_address, told_lan, self.my_preferred_address(),
                                                     identifier, 0, 0, 0, 0, 0, 0, 0, 0, extra_bytes)
         else:
@@ -240,7 +263,7 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
         if introduction is not None:
             if other is not None and introduction.address[0] == socket_address[0]:
                 lan_socket_address = UDPv4Address(*other.addresses.get(UDPv4LANAddress, lan_socket_address))
-            style = new_style if is_given else introduction.new_style_intro or ":" in introduction.address[0]
+            style = new_style and (is_given or introduction.new_style_intro or ":" in introduction.address[0])
             self._ask_to_puncture(introduction, lan_socket_address, socket_address, identifier, prefix, style)
         return self._pack_timed(payload, global_time, prefix)
 
@@ -275,4 +298,5 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
 
     def get_peer_for_introduction(self, exclude: Peer | None = None, new_style: bool = False) -> Peer | None:
         """A random peer to introduce, if possible one that has proved to be where it seems to be."""
-        return self._contact_parts.introductions.choose_introduction(exclude, new_style)
+        trust = self.trust if self.prefer_trusted else None
+        return self._contact_parts.introductions.choose_introduction(exclude, new_style, trust)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..limits import BoundedDict, ExpiringDict, TokenBuckets
 from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
-from ..messaging.inet import HOST_BITS, network_of
-from .carriage import is_overlay_host
+from ..messaging.inet import HOST_BITS, is_overlay_host, network_of
 from .introductions import is_somewhere
 from .targets import Targets
 

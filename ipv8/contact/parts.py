@@ -7,7 +7,6 @@ from weakref import WeakKeyDictionary
 
 from .introductions import Introductions
 from .nat import Nat
-from .relaying import Relaying
 from .targets import Targets
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..messaging.address import Address
     from ..peer import Peer
-    from .relaying import RelayHost
+    from .relaying import RelayHost, Relaying
 
 __all__ = ["Contact", "IntroductionObserver"]
 
@@ -62,6 +61,8 @@ class Contact:
     def relaying(self) -> Relaying:
         """Packets that are carried, for others and for this overlay."""
         if self._relaying is None:
+            from .relaying import Relaying
+
             self._relaying = Relaying(self._host)
         return self._relaying
 

@@ -25,6 +25,7 @@ from ..messaging.payload import (
     PunctureRequestPayload,
 )
 from ..messaging.payload_headers import GlobalTimeDistributionPayload
+from ..reputation import INTRODUCTION
 from .host import other_interface
 from .introductions import NOWHERE, Decision, addresses_to_try, response_size, walk_order, wants_new_style
 from .messages import DEFAULT_MAX_PEERS, CommunitySettings, IntroductionMessages
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ..messaging.address import Address
     from ..messaging.serialization import Payload
     from ..peer import Peer
+    from ..reputation import ContributionReporter
 
 __all__ = ["DEFAULT_MAX_PEERS", "CommunitySettings", "IntroductionObserver", "IntroductionProtocol"]
 
@@ -188,10 +190,19 @@ class IntroductionProtocol(IntroductionMessages):
             self._story.tell("Met %s, asked at %s:%d; path: %s; carrier: %s", known, *asked, known.path,
                              contact.relaying.carrier_to(known.address, now) or "none")
             self.network.mark_proven(known)
+            if self.contribution_reporter is not None:
+                self._report_introducer(self.contribution_reporter, asked, known)
             victim = contact.introductions.give_place(known)
             if victim is not None:
                 self.network.remove_peer(victim)
         self.on_introduction_response(known, dist, payload)
+
+    def _report_introducer(self, reporter: ContributionReporter, address: Address, met: Peer) -> None:
+        """Report the peer that introduced the one which answered from ``address`` for the first time."""
+        introducer = self.network.get_introducer(address)
+        if (introducer is not None and introducer not in {met.key_bin, self.my_peer.key_bin}
+                and self.network.get_verified_by_public_key_bin(introducer) is not None):
+            reporter.contributed(introducer, INTRODUCTION)
 
     def on_introduction_response(self, peer: Peer, dist: GlobalTimeDistributionPayload,
                                  payload: IntroductionResponse) -> None:

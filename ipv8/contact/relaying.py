@@ -16,21 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..limits import BoundedDict
 from ..messaging.address import RelayedAddress, UDPv6Address, has_network_address
+from ..messaging.inet import RELAYED_PORT, is_overlay_host, mid_of_overlay_host, overlay_host
 from ..messaging.interfaces.network_stats import DropCounter
 from ..messaging.payload import IntroductionRequestPayload, NewIntroductionRequestPayload
 from ..messaging.payload_relay import RelayPayload
 from ..messaging.serialization import PackError, default_serializer
 from ..verification import KEY_OFFSET, KEY_SIZE_OFFSET, MESSAGE_ID_OFFSET
-from .carriage import (
-    RELAYED_PORT,
-    CarriageBudget,
-    Meetings,
-    ReplayWindow,
-    Routes,
-    is_overlay_host,
-    mid_of_overlay_host,
-    overlay_host,
-)
+from .carriage import CarriageBudget, Meetings, ReplayWindow, Routes
 from .host import Members
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..limits import ExpiringDict, TokenBuckets
 from ..messaging.inet import HOST_BITS, LONGEST_HOST, is_global, is_orchid, network_of, parse_host
 from ..messaging.interfaces.endpoint import Endpoint
+from ..messaging.interfaces.lan_addresses.interfaces import is_broadcast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,6 +126,15 @@ def _inner_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | None:
     return next((IPv4Address(packed[start:start + 4]) for network, start in IPV4_AT if address in network), None)
 
 
+def _ipv4_text(host: str) -> str:
+    """The text of the IPv4 address that ``host`` is or contains; any other text as it is."""
+    if ":" not in host:
+        return host
+    address = parse_host(host)
+    inner = None if address is None else _inner_ipv4(address) or address
+    return str(inner) if isinstance(inner, IPv4Address) else host
+
+
 def same_address(one: Address, other: Address) -> bool:
     """Whether two addresses are the same place: the texts of their hosts may differ, and so may their classes."""
     if one[1] != other[1]:
@@ -138,7 +148,8 @@ def same_address(one: Address, other: Address) -> bool:
 def is_target(address: Address, source: Address, own: Iterable[Address] = ()) -> bool:
     """Whether to send to ``address``, which a node at ``source`` named.
 
-    Loopback and link-local addresses are for sources of the same kind.
+    Loopback and link-local addresses are for sources of the same kind. An address that stands for all hosts of a link
+    of this machine is for nobody.
 
     :param own: the addresses of this node, which does not send to itself.
     """
@@ -148,7 +159,7 @@ def is_target(address: Address, source: Address, own: Iterable[Address] = ()) ->
     kind = kind_of_host(address[0])
     if kind is HostKind.REFUSED or (kind is not HostKind.UNICAST and kind_of_host(source[0]) is not kind):
         return False
-    return not any(same_address(address, mine) for mine in own)
+    return not is_broadcast(_ipv4_text(address[0])) and not any(same_address(address, mine) for mine in own)
 
 
 def is_on_link(host: str, own_hosts: Iterable[str]) -> bool:

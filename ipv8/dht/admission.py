@@ -25,6 +25,8 @@ __all__ = ["Admission"]
 
 REQUESTS_PER_SECOND, REQUESTS_AT_ONCE = 100.0, 500.0
 """Requests of one host (an IPv4 address, or a /64 of IPv6) of nodes that have proved to be there; as many of others."""
+PROOFS_WANTED_PER_SECOND, PROOFS_WANTED_AT_ONCE = 1 / 30, 1.0
+"""Find-requests to a node that is over its limit. The token of the answer tells its new requests from repeated ones."""
 MAX_VISITORS = 4096
 """Nodes outside the routing tables whose requests are counted; of the network with the most, the one that asked the
 longest ago is evicted first."""
@@ -47,7 +49,8 @@ class Admission:
 
     A signature does not say to whom a request was sent, or when. So others can send it again, and from any address. At
     another host than that of the node, it counts for that host only; at the same host, it counts once. Requests with a
-    token, which the node can have got at its address only, have ten in five seconds of their own.
+    token, which the node can have got at its address only, and find-requests that show that they are new, have ten in
+    five seconds of their own.
 
     :param signer_size: bytes of the key and the signature of this node in a packet.
     """
@@ -56,6 +59,7 @@ class Admission:
         self._signer_size = signer_size
         self._of_strangers = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._of_proven = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
+        self._proofs_wanted = TokenBuckets(PROOFS_WANTED_PER_SECOND, PROOFS_WANTED_AT_ONCE)
         self._with_token = TokenBuckets(NODE_LIMIT_QUERIES / NODE_LIMIT_INTERVAL, NODE_LIMIT_QUERIES)
         self._visitors: FairDict[tuple[bytes, bytes], Node] = FairDict(MAX_VISITORS)
         # When somebody answered from an address; when the owner of a key answered from a host.
@@ -65,13 +69,13 @@ class Admission:
     # Before the signature is verified
 
     def refusal(self, key_bin: bytes, address: Address, data: bytes, table: RoutingTable | None,
-                has_token: Callable[[bytes], bool] = lambda _mid: False) -> str | None:
+                is_new: Callable[[bytes], bool] = lambda _mid: False) -> str | None:
         """Why a request is not looked at that claims to come from the owner of ``key_bin`` at ``address``.
 
         Nothing is counted yet: the signature has not been verified.
 
         :param table: the routing table for the family of the address, if there is one.
-        :param has_token: whether the request has a token for the owner of a key, whose mid is given, at this address.
+        :param is_new: whether the request proves that nobody repeats it; it is given the mid of its author.
         :returns: a reason of ``DropCounter``; ``None`` if the request is to be looked at.
         """
         host = source_of(address[0]).host
@@ -80,7 +84,7 @@ class Admission:
         if node is not None and node.recent_requests and _digest(data) in node.recent_requests:
             return DropCounter.REPLAYED
         is_over_limit = (node is not None and node.blocked) or not self._budget(key_bin, host).holds(host)
-        if is_over_limit and not (self._with_token.holds(key_bin) and has_token(mid)):
+        if is_over_limit and not (self._with_token.holds(key_bin) and is_new(mid)):
             return DropCounter.RATE_LIMITED
         return None
 
@@ -140,8 +144,15 @@ class Admission:
         return node
 
     def take_with_token(self, peer: Peer) -> bool:
-        """Count a request that has a token, for which :meth:`take` had no room; whether it is to be answered."""
+        """Count a request that proves to be new, for which :meth:`take` had no room; whether it is to be answered."""
         return self._with_token.take(peer.key_bin)
+
+    def wants_proof(self, key_bin: bytes, address: Address, table: RoutingTable | None) -> bool:
+        """Whether to ask a node for a token now, because more requests of it were verified than are answered."""
+        if not self._proofs_wanted.holds(key_bin):
+            return False
+        node = self._known(key_bin, sha1(key_bin, usedforsecurity=False).digest(), address, table)
+        return node is not None and node.blocked and node.address == address and self._proofs_wanted.take(key_bin)
 
     # Proofs
 

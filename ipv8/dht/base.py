@@ -1,4 +1,4 @@
-"""What a node of the DHT keeps of others: routing tables and storages, one for each address family."""
+"""What a node of the DHT keeps of others: routing tables and storages for each address family, and their requests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from ..messaging.address import UDPv4Address
 from ..messaging.inet import is_global
 from ..messaging.serialization import ListOf
 from ..peerdiscovery.network import Network
+from .admission import Admission
 from .payload import NodePacker
 from .routing import Node, RoutingTable, calc_node_id
 from .storage import Storage
 
 if TYPE_CHECKING:
+    from ..messaging.address import Address
     from ..messaging.serialization import Serializer
     from ..peer import Peer
 
@@ -52,6 +54,7 @@ class DHTBase(Community):
         self.routing_tables: dict[type[Any], RoutingTable] = {}
         #: The values that this node stores, by the class of the addresses of the nodes that sent them.
         self.storages: dict[type[Any], Storage] = {}
+        self.admission = Admission(len(self.my_peer.key_bin) + self.my_peer.public_key.get_signature_length())
 
     def _leave_shared_network(self) -> None:
         shared, self._shared_network = self._shared_network, None
@@ -108,3 +111,16 @@ class DHTBase(Community):
     def _is_public(self) -> bool:
         """Whether this node has a global address, so that other nodes need one too."""
         return is_global(self.my_estimated_wan[0])
+
+    def get_requesting_node(self, peer: Peer) -> Node | None:
+        """Count a request of ``peer``, and take it for a node; ``None`` if it has sent too many lately.
+
+        Programs call this to add nodes that they know. They may even add this node itself, with its private key: then
+        it stores values, and finds them, without any other.
+        """
+        admit = self.get_routing_table(peer).add if peer.key.has_secret_key() else self.admit
+        return self.admission.take(peer, self.get_routing_table(peer), admit)
+
+    def is_acquainted(self, address: Address) -> bool:
+        """Whether somebody at ``address`` is known; nodes that have answered are, whether or not they are peers."""
+        return self.admission.is_proven(address) or super().is_acquainted(address)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from .. import clock
 from ..messaging.address import UDPv6Address
 from ..reexports import reexports
+from ..reputation import DELIVERY, is_refused, score_of
 from ..util import fail
 from . import DHTError
-from .admission import Admission
 from .answers import MAX_NODES_IN_FIND, MAX_VALUES_IN_FIND, find_answer
 from .base import DHTBase, DHTSettings
 from .churn import PingChurn
@@ -22,6 +22,7 @@ from .crawl import MAX_CRAWL_NODES, MAX_CRAWL_REQUESTS, MAX_CRAWL_TASKS, Crawl
 from .driver import Driver, gather_without_errors
 from .finder import Finder
 from .findings import Findings, FindResultType, merge_results
+from .freshness import Freshness
 from .lookup import TARGET_NODES, LookupOptions
 from .maintenance import PING_INTERVAL, Exploration, Publications, silent_nodes, stale_buckets
 from .moments import Moment
@@ -93,12 +94,12 @@ class DHTCommunity(DHTBase):
         self.tokens = ReceivedTokens()
         self.token_issuer = TokenIssuer()
         self.token_secrets = self.token_issuer.secrets
-        self.admission = Admission(len(self.my_peer.key_bin) + self.my_peer.public_key.get_signature_length())
         self.measurements = Measurements()
-        self.requester = Requester(self, self.measurements, self.admission)
+        freshness = Freshness(self.tokens, self.generate_token, self.serializer.pack_serializable)
+        self.requester = Requester(self, self.measurements, self.admission, freshness)
         self.driver = Driver()
         self.finder = Finder(self.driver, self.measurements, self.my_peer.mid, self._ask, self.requester.send_again,
-                             self._read)
+                             self._read, self._own_addresses, self._contact, self._is_refused)
         self.replicator = Replicator(self.driver, self.requester, self.tokens, self.measurements)
         self.publications = Publications()
         self._value_reader = ValueReader(self.signature_guard)
@@ -172,19 +173,6 @@ class DHTCommunity(DHTBase):
             if stored is not None:
                 self.ping(stored)
 
-    def get_requesting_node(self, peer: Peer) -> Node | None:
-        """Count a request of ``peer``, and take it for a node; ``None`` if it has sent too many lately.
-
-        Programs call this to add nodes that they know. They may even add this node itself, with its private key: then
-        it stores values, and finds them, without any other.
-        """
-        admit = self.get_routing_table(peer).add if peer.key.has_secret_key() else self.admit
-        return self.admission.take(peer, self.get_routing_table(peer), admit)
-
-    def is_acquainted(self, address: Address) -> bool:
-        """Whether somebody at ``address`` is known; nodes that have answered are, whether or not they are peers."""
-        return self.admission.is_proven(address) or super().is_acquainted(address)
-
     # Messages
 
     def ping(self, node: Node) -> Future[Node | None]:
@@ -245,7 +233,10 @@ class DHTCommunity(DHTBase):
         """Message 5."""
         asking = self.get_requesting_node(peer)
         if asking is None:
-            return
+            is_marked = self.requester.freshness.is_marked(peer.address, peer.mid, payload)
+            if not (is_marked and self.admission.take_with_token(peer)):
+                return
+            asking = Node(peer.public_key, peer.address)
         answer = find_answer(payload, asking, None if payload.force_nodes else self.get_storage(peer),
                              self.get_routing_table(peer), self.admission.room(peer.address, len(data)))
         if answer.puncturing is not None:
@@ -346,6 +337,9 @@ class DHTCommunity(DHTBase):
         own = [value for storage in self.storages.values() for value in storage.get(target, offset)]
         findings = Findings(crawls, own, self._read)
         self.finder.distrust(findings.senders_of_malformed_values())
+        if self.contribution_reporter is not None:
+            for node in findings.deliverers(target, self.my_peer.key_bin):
+                self.contribution_reporter.contributed(node.key_bin, DELIVERY)
         for crawl in crawls if options.cache and not self.driver.stopped else ():
             for values, nodes in findings.repairs(crawl, self.finder.may_cache):
                 self.register_anonymous_task("repair", self._repair, target, values, nodes)
@@ -367,8 +361,17 @@ class DHTCommunity(DHTBase):
         """What lookups call, as programs may replace :meth:`_send_find_request` in an object."""
         return self._send_find_request(node, target, force_nodes, offset)
 
+    def _contact(self, crawl: Crawl, node: Node) -> Future[None] | None:
+        """Have a program ask a node, if it has replaced :meth:`_contact_node`; ``None`` if it has not."""
+        method: Any = self._contact_node
+        if getattr(method, "__func__", None) is DHTCommunity._contact_node:
+            return None
+        return self.register_anonymous_task("contact_node", method, crawl, node, None)
+
     async def _contact_node(self, crawl: Crawl, node: Node, puncture_node: Node | None) -> None:
         """Ask one node for what ``crawl`` looks for, and add its answer to ``crawl``.
+
+        Lookups call it if a program has replaced it, without a ``puncture_node``: they ask that one themselves.
 
         :param puncture_node: who is asked first to make ``node`` send a puncture.
         """
@@ -410,10 +413,22 @@ class DHTCommunity(DHTBase):
 
     async def _store(self, key: bytes, value: bytes) -> list[Node]:
         nodes = await self.find_nodes(key)
-        stored = await self.store_on_nodes(key, [value], StoreTargets.nearest(nodes, TARGET_NODES))
+        stored = await self.store_on_nodes(key, [value], self._targets_among(nodes))
         if not stored:
             raise DHTError("Failed to store value on DHT")
         return stored
+
+    def _targets_among(self, nodes: Iterable[Node]) -> StoreTargets:
+        """Where to store values, of the nodes near to their key that have answered."""
+        trust = self.trust if self.prefer_trusted else None
+        if trust is None:
+            return StoreTargets.nearest(nodes, TARGET_NODES)
+        return StoreTargets.nearest((node for node in nodes if not is_refused(trust, node.key_bin)), TARGET_NODES,
+                                    lambda node: score_of(trust, node.key_bin))
+
+    def _is_refused(self, key: bytes) -> bool:
+        """Whether lookups leave out the node with this key, because it is blocked or a fraud."""
+        return self.prefer_trusted and self.trust is not None and is_refused(self.trust, key)
 
     def unpublish(self, key: bytes, data: bytes) -> None:
         """Do not store a value again; it expires within the hour."""

@@ -64,7 +64,7 @@ class DHTDiscoveryCommunity(DHTCommunity):
             return []
         try:
             nodes = await self.find_nodes(key)
-            return await self.send_store_peer_request(key, StoreTargets.nearest(nodes, TARGET_NODES))
+            return await self.send_store_peer_request(key, self._targets_among(nodes))
         except DHTError as e:
             self.logger.debug("No node stores the address of this one: %s", e)
             return []

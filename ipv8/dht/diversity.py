@@ -68,13 +68,15 @@ def source_of(host: str) -> Source:
     return Source(network_to_charge(host), network_of(host, *HOST_BITS))
 
 
-def is_contactable(address: Address, source: Address) -> bool:
+def is_contactable(address: Address, source: Address, own: Iterable[Address] = ()) -> bool:
     """Whether to believe ``source`` that there is a node at ``address``.
 
     Somebody at a global address who tells of a private one is not believed.
+
+    :param own: the addresses of this node.
     """
     ip = parse_host(address[0])
-    return (ip is not None and is_target(address, source)
+    return (ip is not None and is_target(address, source, own)
             and (not ip.is_private or not is_global(source[0])))
 
 

@@ -12,11 +12,12 @@ from ..limits import ExpiringDict, TokenBuckets
 from .crawl import MAX_CRAWL_TASKS, Crawl
 from .diversity import network_to_charge
 from .findings import merge_results
-from .lookup import Ask, Lookup, OpenWay, Surroundings
+from .lookup import Lookup, OpenWay, Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..messaging.address import Address
     from .crawl import Response
     from .driver import Driver
     from .lookup import Action, LookupOptions
@@ -51,16 +52,26 @@ class Finder:
     :param find: sends a find-request; its arguments are those of :meth:`~ipv8.dht.requests.Requester.find`.
     :param send_again: sends the same request again, if its answer has not arrived.
     :param read: reads a value, ``None`` if it is invalid.
+    :param own_addresses: the addresses of this node, which it does not send to.
+    :param contact: has a program ask a node and add the answer to the crawl, if the program does that itself; else
+        ``None`` is returned.
+    :param refuses: whether lookups leave out the node with a public key for other reasons.
     """
 
     def __init__(self, driver: Driver, measurements: Measurements, my_mid: bytes, find: Find,
-                 send_again: Callable[[asyncio.Future[Any]], None], read: ReadValue) -> None:
+                 send_again: Callable[[asyncio.Future[Any]], None], read: ReadValue,
+                 own_addresses: Callable[[], Iterable[Address]] = tuple,
+                 contact: Callable[[Crawl, Node], asyncio.Future[None] | None] = lambda _crawl, _node: None,
+                 refuses: Callable[[bytes], bool] = lambda _key: False) -> None:
         self._driver = driver
         self._measurements = measurements
         self._my_mid = my_mid
         self._find = find
         self._send_again = send_again
         self._read = read
+        self._own_addresses = own_addresses
+        self._contact = contact
+        self._refuses = refuses
         self._cached = TokenBuckets(CACHED_PER_SECOND, CACHED_AT_ONCE)
         self._distrusted: ExpiringDict[bytes, bool] = ExpiringDict(MAX_DISTRUSTED, DISTRUST_SECONDS)
 
@@ -71,7 +82,7 @@ class Finder:
 
     def is_distrusted(self, node: Node) -> bool:
         """Whether lookups leave out ``node``."""
-        return node.key_bin in self._distrusted
+        return node.key_bin in self._distrusted or self._refuses(node.key_bin)
 
     def may_cache(self, sender: Node) -> bool:
         """Whether a value from ``sender`` may be stored on another node now; counts it."""
@@ -93,7 +104,8 @@ class Finder:
         start = [todo.node_to_contact for todo in crawl.nodes_todo]
         crawl.nodes_todo.clear()
         surroundings = Surroundings(self._my_mid, self._measurements, self.is_distrusted,
-                                    lambda value: self._read(value) is not None, on_public_internet)
+                                    lambda value: self._read(value) is not None, on_public_internet,
+                                    tuple(self._own_addresses()))
         paths = max(1, min(options.paths, len(start)))
         lookups = [Lookup(crawl, surroundings, start[path::paths], options, max(1, MAX_CRAWL_TASKS // paths))
                    for path in range(paths)]
@@ -124,14 +136,24 @@ class Finder:
                 lookup.on_way_opened(node)
                 wake()
 
+        def on_contacted(_: asyncio.Future[None]) -> None:
+            response = next((response for sender, response in reversed(crawl.responses) if sender == node), None)
+            if response is None:
+                lookup.on_failure(node)
+            else:
+                lookup.on_response(node, response, is_recorded=True)
+            wake()
+
         node, crawl = action.node, lookup.crawl
-        if isinstance(action, Ask):
+        if isinstance(action, OpenWay):
+            self._find(action.helper, node.id, True, 0).add_done_callback(on_helper_answer)
+        elif node in asked:
+            self._send_again(asked[node])
+        elif (contacted := self._contact(crawl, node)) is not None:
+            contacted.add_done_callback(on_contacted)
+        else:
             asked[node] = self._find(node, crawl.target, crawl.force_nodes, crawl.offset)
             asked[node].add_done_callback(on_answer)
-        elif isinstance(action, OpenWay):
-            self._find(action.helper, node.id, True, 0).add_done_callback(on_helper_answer)
-        else:
-            self._send_again(asked[node])
 
     async def _read_on(self, crawl: Crawl) -> None:
         """Ask for further values where there may be more than one answer holds."""

@@ -26,6 +26,11 @@ def merge_results(results: tuple[Iterable[Any], ...]) -> tuple[Any, ...]:
     return tuple(chain.from_iterable(results))
 
 
+def _is_confirmed(nodes: Iterable[Node]) -> bool:
+    """Whether nodes of several networks sent the same."""
+    return len({network_to_charge(node.address[0]) for node in nodes}) > 1
+
+
 class Findings:
     """The values that lookups of one key have found.
 
@@ -54,6 +59,40 @@ class Findings:
             for node, response in crawl.responses:
                 if any(self._entries[value] is None and is_malformed(value) for value in response.get("values", ())):
                     yield node
+
+    def deliverers(self, target: bytes, own_key: bytes) -> Iterator[Node]:
+        """The nodes that delivered what was looked for.
+
+        That is a current value which this node has stored, or which the owner of the key has, or one that nodes of
+        several networks sent. Anybody can make up others.
+
+        :param own_key: the public key of this node.
+        """
+        for crawl in self._crawls:
+            senders = self._senders(crawl)
+            good = {value for value, nodes in senders.items() if self._is_current(value) and (
+                self._signer(value) == own_key or self._is_of_owner(value, target) or _is_confirmed(nodes))}
+            for node, response in crawl.responses:
+                if not good.isdisjoint(response.get("values", ())):
+                    yield node
+
+    def _signer(self, value: bytes) -> bytes | None:
+        entry = self._entries[value]
+        return None if entry is None else entry[1]
+
+    def _is_of_owner(self, value: bytes, target: bytes) -> bool:
+        """Whether the key is made of the key of the signer."""
+        signer = self._signer(value)
+        return signer is not None and key_for(signer) == target
+
+    @staticmethod
+    def _senders(crawl: Crawl) -> dict[bytes, list[Node]]:
+        """Who sent each value."""
+        senders: dict[bytes, list[Node]] = {}
+        for node, response in crawl.responses:
+            for value in response.get("values", ()):
+                senders.setdefault(value, []).append(node)
+        return senders
 
     def repairs(self, crawl: Crawl, may_cache: Callable[[Node], bool]) -> list[tuple[list[bytes], list[Node]]]:
         """Which values to store on which nodes.
@@ -90,17 +129,13 @@ class Findings:
         """
         told = {node for sender, response in crawl.responses if sender == candidate
                 for node in response.get("nodes", ())}
-        senders: dict[bytes, list[Node]] = {}
-        for node, response in crawl.responses:
-            for value in response.get("values", ()):
-                senders.setdefault(value, []).append(node)
+        senders = self._senders(crawl)
         others = 1
         for value in filter(self._is_current, crawl.values):
-            entry = self._entries[value]
-            if entry is not None and entry[1] is not None and key_for(entry[1]) == crawl.target:
+            if self._is_of_owner(value, crawl.target):
                 yield value
                 continue
-            is_confirmed = len({network_to_charge(node.address[0]) for node in senders[value]}) > 1
+            is_confirmed = _is_confirmed(senders[value])
             if not is_confirmed and (not others or told.isdisjoint(senders[value])):
                 continue
             if any(map(may_cache, senders[value])):

@@ -20,6 +20,7 @@ from .routing import NODE_STATUS_BAD
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..messaging.address import Address
     from .routing import Node
     from .timing import Measurements
 
@@ -110,6 +111,7 @@ class Surroundings:
     :param is_distrusted: whether a node has sent invalid values before.
     :param is_valid: whether a value is valid.
     :param on_public_internet: whether this node has a global address; then other nodes need one too.
+    :param own_addresses: the addresses of this node, which it does not send to, whoever else is said to be there.
     :param taken: the keys of the nodes that one of several lookups has contacted.
     """
 
@@ -118,6 +120,7 @@ class Surroundings:
     is_distrusted: Callable[[Node], bool] = lambda _node: False
     is_valid: Callable[[bytes], bool] = lambda _value: True
     on_public_internet: bool = False
+    own_addresses: tuple[Address, ...] = ()
     taken: set[bytes] = field(default_factory=set)
 
 
@@ -182,15 +185,19 @@ class Lookup:
 
     # What happened
 
-    def on_response(self, node: Node, response: Response) -> None:
-        """Take the answer of ``node`` to an :class:`Ask`; it may be late."""
+    def on_response(self, node: Node, response: Response, is_recorded: bool = False) -> None:
+        """Take the answer of ``node`` to an :class:`Ask`; it may be late.
+
+        :param is_recorded: whether it is one of those of :attr:`crawl` already.
+        """
         candidate = self._candidates.get(node.key_bin)
         if candidate is None or candidate.state is State.ANSWERED:
             return
         if candidate.helper is not None and not candidate.opened:
             self._surroundings.measurements.open_ways.tried(answered=True)
         candidate.state = State.ANSWERED
-        self.crawl.responses.append((node, response))
+        if not is_recorded:
+            self.crawl.responses.append((node, response))
         if "values" in response:
             valid = frozenset(filter(self._surroundings.is_valid, response["values"]))
             if valid:
@@ -207,7 +214,7 @@ class Lookup:
         """Whether to contact a node that ``sender`` told of."""
         return (node.mid != self._surroundings.my_mid
                 and type(node.address) is self._family
-                and is_contactable(node.address, sender.address)
+                and is_contactable(node.address, sender.address, self._surroundings.own_addresses)
                 and (not self._surroundings.on_public_internet or not is_global(sender.address[0])
                      or is_global(node.address[0]))
                 and not self._surroundings.is_distrusted(node))

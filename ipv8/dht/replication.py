@@ -40,19 +40,25 @@ class StoreTargets(list["Node"]):
         self.own_copy = own_copy
 
     @classmethod
-    def nearest(cls, nodes: Iterable[Node], count: int) -> StoreTargets:
+    def nearest(cls, nodes: Iterable[Node], count: int,
+                score: Callable[[Node], float] | None = None) -> StoreTargets:
         """The first ``count`` nodes of each address family as targets, the others as spares.
 
         Of one network there are only a few targets, unless the nodes of others do not suffice.
 
         :param nodes: those of each family are ordered by their distances.
+        :param score: the trust in a node. If it is given, the nearest half of the targets is as without it, and the
+            others are the most trusted of the ``2 * count`` nearest. So the values are found by everybody, and who has
+            placed untrusted nodes around a key does not have all copies if trusted ones are near as well.
         """
         families: dict[type, list[Node]] = {}
         for node in nodes:
             families.setdefault(type(node.address), []).append(node)
         targets = cls()
         for family in families.values():
-            chosen = spread(family, count)
+            chosen = spread(family if score is None else _by_trust(family, count, score), count)
+            if score is not None:
+                chosen.sort(key=family.index)
             targets += chosen
             targets.spares += [node for node in family if node not in chosen]
         return targets
@@ -70,6 +76,13 @@ class StoreTargets(list["Node"]):
             if family_of(node) in families:
                 families[family_of(node)].spares.append(node)
         return list(families.values())
+
+
+def _by_trust(nodes: list[Node], count: int, score: Callable[[Node], float]) -> list[Node]:
+    """Nodes in the order in which they become targets: the nearest half, then by trust, and of equals the nearest."""
+    nearest = spread(nodes, count // 2)
+    others = sorted((node for node in nodes[:2 * count] if node not in nearest), key=score, reverse=True)
+    return [*nearest, *others, *(node for node in nodes[2 * count:] if node not in nearest)]
 
 
 class Delivery(NamedTuple):

@@ -13,8 +13,10 @@ from ..requestcache import RandomNumberCache
 from ..util import current_loop
 from ..verification import NotAdmittedError
 from . import DHTError
+from .freshness import FIND_SIZE
 from .moments import Moment, age
 from .payload import FindRequestPayload, PingRequestPayload, StoreRequestPayload
+from .routing import Node
 from .tokens import TOKEN_SIZE
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from .admission import Admission
     from .community import DHTCommunity
     from .crawl import Response
-    from .routing import Node
+    from .freshness import Freshness
+    from .routing import RoutingTable
     from .timing import Measurements
 
 __all__ = ["Request", "Requester", "receive_request", "receive_response"]
@@ -40,6 +43,9 @@ FIND_TIMEOUT = 2.0
 """The same for a find-request."""
 
 IDENTIFIER_SIZE = 4
+NUMBER_BITS = 16
+NUMBER_MASK = (1 << NUMBER_BITS) - 1
+"""The bits of an identifier by which the request is found; the others may show that it is new."""
 
 
 class Sender(Protocol):
@@ -81,6 +87,8 @@ class Request(RandomNumberCache):
         self.start_time: float = Moment.now()
         self.consume_errors = consume_errors
         self.timeout = timeout
+        #: What the answer repeats: the number, and more bits in front of it.
+        self._identifier = self.number
         self.payload: Payload | None = None
         self.register_future(self.future)
 
@@ -117,12 +125,14 @@ class Requester:
     :param overlay: what packs, signs and sends them.
     :param measurements: learns from the answers.
     :param admission: learns which addresses are proven by them.
+    :param freshness: marks find-requests as new, and tells whether those of others are.
     """
 
-    def __init__(self, overlay: Sender, measurements: Measurements, admission: Admission) -> None:
+    def __init__(self, overlay: Sender, measurements: Measurements, admission: Admission, freshness: Freshness) -> None:
         self._overlay = overlay
         self._measurements = measurements
         self._admission = admission
+        self.freshness = freshness
         self._waiting: dict[Future[Any], Request] = {}
 
     def send(self, request: Request, payload: Payload) -> Future[Any]:
@@ -153,22 +163,29 @@ class Requester:
     def find(self, node: Node, target: bytes, force_nodes: bool, offset: int = 0) -> Future[Response | None]:
         """Ask ``node`` for the values of ``target``, or the nodes near to it; the result is a response or ``None``."""
         request = Request(self._overlay, "find", node, [force_nodes], consume_errors=True, timeout=FIND_TIMEOUT)
-        return self.send(request, FindRequestPayload(request.number, self._overlay.my_estimated_lan, target, offset,
-                                                     force_nodes))
+        payload = FindRequestPayload(request.number, self._overlay.my_estimated_lan, target, offset, force_nodes)
+        payload.identifier = request._identifier = request.number | self.freshness.mark(node, payload) << NUMBER_BITS
+        return self.send(request, payload)
 
     def store(self, node: Node, token: bytes, key: bytes, values: list[bytes]) -> Future[Node]:
         """Ask ``node`` to store values."""
         request = Request(self._overlay, "store", node)
         return self.send(request, StoreRequestPayload(request.number, token, key, values))
 
+    def on_held_up(self, key_bin: bytes, address: Address, table: RoutingTable | None) -> None:
+        """Ask a node for a token whose find-request was dropped, as it had sent too many: somebody may repeat them."""
+        if self._admission.wants_proof(key_bin, address, table):
+            node = Node(key_bin, address)
+            self.find(node, node.id, force_nodes=True)
+
     def waits_for(self, msg_type: str, number: int, key_bin: bytes) -> bool:
-        """Whether the owner of ``key_bin`` was sent a request with this number, and has not answered it."""
-        request = self._overlay.request_cache.get(msg_type, number)
-        return isinstance(request, Request) and request.node.key_bin == key_bin
+        """Whether the owner of ``key_bin`` was sent a request with this identifier, and has not answered it."""
+        request = self._overlay.request_cache.get(msg_type, number & NUMBER_MASK)
+        return isinstance(request, Request) and request._identifier == number and request.node.key_bin == key_bin
 
     def complete(self, msg_type: str, number: int, source_address: Address) -> Request:
         """Take the request that an answer from ``source_address`` belongs to, and learn from it."""
-        request = cast("Request", self._overlay.request_cache.pop(msg_type, number))
+        request = cast("Request", self._overlay.request_cache.pop(msg_type, number & NUMBER_MASK))
         request.on_complete()
         if source_address == request.address:
             self._admission.prove(source_address, request.node.key_bin)
@@ -189,20 +206,25 @@ TOKEN_START, TOKEN_END = IDENTIFIER_SIZE, IDENTIFIER_SIZE + TOKEN_SIZE
 """Where the token is in the messages that have one."""
 
 
-def _admit_request(has_token: bool) -> Admit:
+def _admit_request(has_token: bool, is_find: bool) -> Admit:
     """What decides about requests before their signatures are verified.
 
     :param has_token: whether the requests have a token.
+    :param is_find: whether they are find-requests, which may show that they are new.
     """
     def admit(overlay: DHTCommunity, source_address: Address, data: bytes, key_bin: bytes, start: int) -> bool:
-        def token_is_valid(mid: bytes) -> bool:
+        def is_new(mid: bytes) -> bool:
+            if is_find:
+                return overlay.requester.freshness.is_marked(source_address, mid, data[start:start + FIND_SIZE])
             token = data[start + TOKEN_START:start + TOKEN_END]
             return has_token and overlay.token_issuer.accepts(source_address, mid, token)
 
-        reason = overlay.admission.refusal(key_bin, source_address, data,
-                                           overlay.routing_tables.get(type(source_address)), token_is_valid)
+        table = overlay.routing_tables.get(type(source_address))
+        reason = overlay.admission.refusal(key_bin, source_address, data, table, is_new)
         if reason is not None:
             overlay.drops.count(reason)
+        if reason == DropCounter.RATE_LIMITED and is_find:
+            overlay.requester.on_held_up(key_bin, source_address, table)
         return reason is None
 
     return admit
@@ -214,7 +236,7 @@ def receive_request(payload_class: type[VariablePayload]) -> Callable[[Callable[
     The signature of a request over these limits is not verified, nor is that of one that was received before.
     """
     classes = (payload_class,)
-    admit = _admit_request("token" in payload_class.names)
+    admit = _admit_request("token" in payload_class.names, payload_class is FindRequestPayload)
 
     def decorator(handler: Callable[..., None]) -> MessageHandler:
         def attempt(self: DHTCommunity, source_address: Address, data: bytes) -> Refusal | None:

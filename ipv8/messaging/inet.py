@@ -11,8 +11,9 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from struct import Struct
 
-__all__ = ["HOST_BITS", "classic_ipv4_to_bytes", "ipv4_to_bytes", "ipv4_to_text", "ipv6_to_bytes", "ipv6_to_text",
-           "is_global", "is_orchid", "network_of", "parse_host"]
+__all__ = ["HOST_BITS", "RELAYED_PORT", "classic_ipv4_to_bytes", "ipv4_to_bytes", "ipv4_to_text", "ipv6_to_bytes",
+           "ipv6_to_text", "is_global", "is_orchid", "is_overlay_host", "mid_of_overlay_host", "network_of",
+           "overlay_host", "parse_host"]
 
 HOST_BITS = (32, 64)
 """Prefix lengths of one host, for IPv4 and IPv6: a host with one IPv6 address has all of its /64 (RFC 6177)."""
@@ -22,6 +23,21 @@ REMEMBERED_HOSTS = 8192
 
 LONGEST_HOST = 255
 """Characters of the longest text of a host for which the results are kept: no name in the DNS is longer (RFC 1035)."""
+
+OVERLAY_PREFIX = 0x2001002 << 100
+"""2001:20::/28, from which no address is ever routed: it is kept for hashes of keys (RFC 7343)."""
+
+SHA1_OF_KEY = 1 << 96
+"""The four bits behind the prefix, which name the hash: SHA-1 of a public key, shortened to its first 96 bits."""
+
+OVERLAY_HOSTS = "2001:21:"
+"""How the texts of such addresses begin."""
+
+MID_SIZE_IN_HOST = 12
+"""Bytes of the SHA-1 of a key that such an address has, at its end."""
+
+RELAYED_PORT = 1
+"""The port that goes with an overlay host, where one must be."""
 
 _LONGEST_IPV4 = len("255.255.255.255")
 _LONGEST_IPV6 = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
@@ -96,10 +112,28 @@ def ipv6_to_bytes(text: str) -> bytes:
     raise OSError(f"not an IPv6 address: {text[:64]!r}")
 
 
-
 def is_orchid(packed: bytes) -> bool:
     """Whether 16 bytes are an address of 2001:20::/28, which stands for a hash and is routed nowhere (RFC 7343)."""
     return packed.startswith(b"\x20\x01\x00") and packed[3] >> 4 == 2
+
+
+def overlay_host(mid: bytes) -> str:
+    """The IPv6 address that stands for the public key with the SHA-1 ``mid`` (20 bytes), as text.
+
+    It belongs to the overlay routable cryptographic hash identifiers of RFC 7343.
+    """
+    return ipv6_to_text((OVERLAY_PREFIX | SHA1_OF_KEY | int.from_bytes(mid[:MID_SIZE_IN_HOST], "big"))
+                        .to_bytes(16, "big"))
+
+
+def is_overlay_host(host: str) -> bool:
+    """Whether ``host`` is an address as :func:`overlay_host` makes them, which leads nowhere on any network."""
+    return host.startswith(OVERLAY_HOSTS)
+
+
+def mid_of_overlay_host(host: str) -> bytes:
+    """The first 12 bytes of the SHA-1 of the key that an overlay host stands for."""
+    return ipv6_to_bytes(host)[-MID_SIZE_IN_HOST:]
 
 
 def parse_host(host: str) -> IPv4Address | IPv6Address | None:

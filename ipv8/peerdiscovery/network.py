@@ -73,8 +73,8 @@ class Network(NetworkTables):
         self.peer_observers: set[PeerObserver] = set()
         #: Called with the author of a validly signed message that has a key of this node.
         self.own_key_observer: Callable[[Peer], None] | None = None
-        self._contacts = self._locations.contacts
-        self._lan = self._locations.lan
+        self._contact_at = self._locations.contacts.first
+        self._lan_peer_at = self._locations.lan.first
 
     # Addresses
 
@@ -100,6 +100,11 @@ class Network(NetworkTables):
                 self._book.unused.refresh(address)
         if key in self._by_key or service is None or self.has_room_for(service, peer.address):
             self.add_verified_peer(peer)
+
+    def get_introducer(self, address: Address) -> bytes | None:
+        """The key of the peer that told about ``address``; ``None`` if that is not known."""
+        record = self._book.records.get(address)
+        return None if record is None else record.introduced_by
 
     def get_walkable_addresses(self, service_id: Service | None = None, old_style: bool = False) -> list[Address]:
         """The known addresses that no verified peer has.
@@ -166,10 +171,9 @@ class Network(NetworkTables):
 
     def get_verified_by_address(self, address: Address) -> Peer | None:
         """The verified peer that is contacted at ``address``, else one that has this address in its LAN."""
-        peers = self._contacts.get(address) or self._lan.get(address)
-        if peers is None:
+        peer = self._contact_at(address) or self._lan_peer_at(address)
+        if peer is None:
             return None
-        peer = next(iter(peers))
         cache = self.reverse_ip_lookup
         cache[address] = peer
         cache.move_to_end(address)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..attestation.trustchain.block import TrustChainBlock
-    from ..attestation.trustchain.database import TrustChainDB
+    from ..attestation.trustchain.store import BlockStore
     from ..peer import Peer
     from .chain import ChainLink
     from .graph import TrustGraph
@@ -45,8 +45,9 @@ CRAWL_KEYS = 8
 class TrustChainOverlay(Protocol):
     """What a graph needs of a TrustChain overlay, whose methods are described there."""
 
-    persistence: TrustChainDB
+    persistence: BlockStore
     unload_callbacks: list[Callable[[], object]]
+    database_callbacks: list[Callable[[BlockStore], object]]
     UNIVERSAL_BLOCK_LISTENER: ClassVar[bytes]
 
     @property
@@ -112,6 +113,7 @@ class Follower:
 
         self.link = link
         self.community = community
+        self._replays = replay
         self._new = 0
         self._task_name = f"trust graph {id(self)}"
         self._types = (community.UNIVERSAL_BLOCK_LISTENER,)
@@ -119,6 +121,7 @@ class Follower:
         community.add_listener(self._listener, self._types)
         community.add_fraud_callback(link.on_fraud)
         community.unload_callbacks.append(link.detach)
+        community.database_callbacks.append(self._move)
         link.released = self._release
         if replay:
             link.prepared = community.register_task(f"{self._task_name} replay", self._replay)
@@ -133,8 +136,16 @@ class Follower:
         community.remove_fraud_callback(self.link.on_fraud)
         if self.link.detach in community.unload_callbacks:
             community.unload_callbacks.remove(self.link.detach)
+        if self._move in community.database_callbacks:
+            community.database_callbacks.remove(self._move)
         for name in (self._task_name, f"{self._task_name} replay", f"{self._task_name} crawl"):
             community.cancel_pending_task(name)
+
+    def _move(self, database: BlockStore) -> None:
+        """Follow another database from now on."""
+        self.link.move(database)
+        if not self._replays:
+            self.link.skip()
 
     async def _replay(self) -> None:
         """Take over what was kept, and take up all further blocks."""

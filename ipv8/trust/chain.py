@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ..attestation.trustchain.validation import canonical_key
+from ..attestation.trustchain.validation import ANY_COUNTERPARTY_PK, canonical_key
 from .extractors import DEFAULT_EXTRACTORS, MAX_EVENT
 from .heights import Heights
 from .model import FoldedEvent, TrustEvent
@@ -16,9 +18,10 @@ from .persistence import EDGES, OBSERVATIONS, EdgeStore
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from ..attestation.trustchain.block import TrustChainBlock
-    from ..attestation.trustchain.database import TrustChainDB
+    from ..attestation.trustchain.store import BlockStore
     from .graph import TrustGraph
 
 __all__ = ["ChainLink"]
@@ -47,13 +50,50 @@ FRONTIER_FACTOR = 8
 logger = logging.getLogger("TrustGraph")
 
 
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Do not look for garbage in cycles meanwhile.
+
+    Nearly all that is made is kept, and nothing of it is a cycle. To look through it again and again would take a
+    quarter of the time of a million blocks.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Batch:
+    """Blocks that are read together. Most halves are stored next to each other, so that nobody needs to look one up."""
+
+    def __init__(self, blocks: Iterable[TrustChainBlock]) -> None:
+        self._blocks: dict[tuple[bytes, int], TrustChainBlock] = {}
+        self._answers: dict[tuple[bytes, int], TrustChainBlock] = {}
+        for block in blocks:
+            self._blocks[block.public_key, block.sequence_number] = block
+            if block.link_sequence_number:
+                self._answers.setdefault((block.link_public_key, block.link_sequence_number), block)
+
+    def partner_of(self, block: TrustChainBlock) -> TrustChainBlock | None:
+        """The partner of a block, as a database gives it, if it is one of these; otherwise ``None``."""
+        if block.link_sequence_number:
+            found = self._blocks.get((block.link_public_key, block.link_sequence_number))
+            allowed = None if found is None else found.link_public_key
+            return found if allowed in {block.public_key, ANY_COUNTERPARTY_PK} else None
+        found = self._answers.get((block.public_key, block.sequence_number))
+        return found if found is not None and found.public_key == block.link_public_key else None
+
+
 class ChainLink:
     """Takes the blocks of one database up into one graph, each once, in the order in which they were stored.
 
     :param extractors: what makes events of blocks, by type; the empty type stands for all others.
     """
 
-    def __init__(self, graph: TrustGraph, database: TrustChainDB,
+    def __init__(self, graph: TrustGraph, database: BlockStore,
                  extractors: Mapping[bytes, Any] | None = None) -> None:
         self.graph = graph
         self.database = database
@@ -80,14 +120,21 @@ class ChainLink:
 
     def fold(self, limit: int | None = None, together: int = EVENTS_TOGETHER) -> int:
         """Take up blocks that are not taken up yet, at most ``limit``; how many there were."""
+        if limit is None:
+            with _no_collections():
+                return self._fold(None, together)
+        return self._fold(limit, together)
+
+    def _fold(self, limit: int | None, together: int) -> int:
         self._read_frauds()
         count = 0
         while limit is None or count < limit:
             some = self.database.get_stored_after(self.place, BATCH if limit is None else min(BATCH, limit - count))
             if not some:
                 break
+            near = _Batch(block for _, block in some)
             for place, block in some:
-                self._take(block)
+                self._take(block, near)
                 self.place = place
             count += len(some)
             if self.graph.waiting >= together:
@@ -100,9 +147,9 @@ class ChainLink:
             self._touched.clear()
         return count
 
-    def _take(self, block: TrustChainBlock) -> None:
+    def _take(self, block: TrustChainBlock, near: _Batch) -> None:
         """Take up a block, and the one that waited for it."""
-        partner = self.database.get_linked(block)
+        partner = near.partner_of(block) or self.database.get_linked(block)
         self._take_one(block, partner)
         if partner is not None:
             self._take_one(partner, block)
@@ -182,7 +229,7 @@ class ChainLink:
 
     def _read_frauds(self) -> None:
         """Mark the authors of whom the database has a proof."""
-        proofs = list(self.database.execute("SELECT COUNT(*), MAX(rowid) FROM double_spends") or ())
+        proofs = self.database.get_proofs_state()
         if proofs == self._proofs:
             return
         self._proofs = proofs
@@ -327,6 +374,10 @@ class ChainLink:
 
     # As a keeper of the graph
 
+    def together(self) -> AbstractContextManager[object]:
+        """Commit what changes within this context at its end."""
+        return self.database
+
     def observed(self, target: bytes, weight: float, kind: str) -> None:
         """Keep private evidence."""
         event = TrustEvent(self.graph.root, target, float(weight), None, kind)
@@ -376,10 +427,20 @@ class ChainLink:
             self.save()
             self.store = None
 
+    def move(self, database: BlockStore) -> None:
+        """Take blocks of another database up, as long as none was taken up.
+
+        :raises RuntimeError: if there was one.
+        """
+        if self.heights.ranges or self.store is not None:
+            raise RuntimeError("the trust graph has taken up blocks of another database, which it cannot forget: call "
+                               "detach() of the graph before, and attach a new one afterwards")
+        self.database = database
+        self.place, self._temporal_place, self._proofs = 0, 0, None
+
     def skip(self) -> None:
         """Leave the blocks alone that are stored already."""
-        rows = list(self.database.execute("SELECT COALESCE(MAX(place), 0) FROM trustchain_blocks") or ())
-        self.place = rows[0][0] if rows else 0
+        self.place = self.database.get_last_place()
 
     async def wait(self) -> None:
         """Wait until the blocks that were stored before are taken up."""

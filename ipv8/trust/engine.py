@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +13,7 @@ from .walks import WalkStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from .rows import Row
 
@@ -23,6 +25,9 @@ REBUILDS_PER_HALF_LIFE = 16
 
 class Keeper(Protocol):
     """What keeps private evidence, vetoes and removals for the next start."""
+
+    def together(self) -> AbstractContextManager[object]:
+        """A context in which changes are kept all at once, at its end."""
 
     def observed(self, target: bytes, weight: float, kind: str) -> None:
         """The root has experience with ``target``."""
@@ -120,6 +125,14 @@ class Engine:
         self.add(self.root, target, weight, kind=kind)
         for keeper in self.keepers:
             keeper.observed(target, weight, kind)
+
+    def observe_many(self, evidence: Iterable[tuple[bytes, float, str]]) -> None:
+        """The same for many targets, each with a weight and a kind."""
+        with ExitStack() as stack:
+            for keeper in self.keepers:
+                stack.enter_context(keeper.together())
+            for target, weight, kind in evidence:
+                self.observe(target, weight, kind)
 
     def remove(self, source: bytes, target: bytes, kind: str | None = None) -> None:
         """Remove an edge, or one kind of it; nothing if there is none."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["hits", "meritrank", "ppr", "shares"]
 
 PRECISION = 1e-12
-"""What is left of a walk when it is not followed any further."""
+"""By how much all visits together may be wrong, or what is left of a walk when it is not followed any further."""
 
 SHARE_NODES = 4096
 """Graphs with more nodes that a walk can reach are too large for exact shares."""
@@ -35,10 +35,10 @@ class _System:
         np, self.sparse, self.linalg = self.np, _, _ = _libraries()
         rows = graph.table.rows
         size = len(rows)
-        lengths = np.fromiter((0 if row is None else len(row) for row in rows), np.int64, size)
+        lengths = np.fromiter([0 if row is None else len(row.targets) for row in rows], np.int64, size)
         present = [row for row in rows if row is not None]
-        targets = np.frombuffer(b"".join(row.targets.tobytes() for row in present), np.intc)
-        weights = np.frombuffer(b"".join(row.weights.tobytes() for row in present), np.double).copy()
+        targets = np.frombuffer(b"".join([row.targets for row in present]), np.intc)
+        weights = np.frombuffer(b"".join([row.weights for row in present]), np.double).copy()
         if graph.table.blocked:
             weights[np.isin(targets, sorted(graph.table.blocked))] = 0.0
         sources = np.repeat(np.arange(size), lengths)
@@ -52,18 +52,32 @@ class _System:
         #: One step: the probability that a walk goes on from a node (column) to another one (row).
         self.step = by_source.T
         self.root = graph.root_id
-        self.visits = self._count_visits(by_source.T.tocsr())
+        self.visits = self._count_visits(self.step.tocsr(), graph.alpha)
 
-    def _count_visits(self, step: Any) -> Any:
-        """The expected number of visits of each node by a walk from the root."""
-        wave = self.np.zeros(step.shape[0])
+    def _count_visits(self, step: Any, alpha: float) -> Any:
+        """The expected number of visits of each node by a walk from the root.
+
+        They are the sum of the waves S^k e, where S is one step and e the root. Soon a wave is nearly a multiple of the
+        one before, w' = q w. Then the rest of the sum is q / (1 - q) w', and what this leaves undone of the equation
+        x = e + S x is (w' - q w) / (1 - q) at most. The error of x is at most 1 / alpha times as large, as the columns
+        of S have the sum 1 - alpha at most. All norms are sums of absolute values.
+        """
+        np = self.np
+        wave = np.zeros(step.shape[0])
         wave[self.root] = 1.0
         visits = wave.copy()
+        total = 1.0
         while True:
-            wave = step @ wave
-            visits += wave
-            if wave.sum() < PRECISION:
+            following = step @ wave
+            visits += following
+            reached = float(following.sum())
+            if reached < PRECISION:
                 return visits
+            ratio = reached / total
+            error = np.abs(following - ratio * wave).sum() / ((1.0 - ratio) * alpha) if ratio < 1.0 else 1.0
+            if error < PRECISION:
+                return visits + following * (ratio / (1.0 - ratio))
+            wave, total = following, reached
 
     def reachable(self) -> _Reachable:
         """The part of the graph that a walk can get to."""

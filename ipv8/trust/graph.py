@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from random import Random
 
-    from ..attestation.trustchain.database import TrustChainDB
+    from ..attestation.trustchain.store import BlockStore
     from .chain import ChainLink
     from .model import Edge, Explanation
     from .scores import TrustScore
@@ -322,7 +322,7 @@ class TrustGraph(Engine):
 
     # Blocks
 
-    def fold(self, database: TrustChainDB, extractors: Mapping[bytes, Any] | None = None, *,
+    def fold(self, database: BlockStore, extractors: Mapping[bytes, Any] | None = None, *,
              limit: int | None = None) -> int:
         """Take up the blocks of a TrustChain database that are not taken up yet; how many there were.
 
@@ -331,7 +331,7 @@ class TrustGraph(Engine):
         """
         return self.link_to(database, extractors).fold(limit)
 
-    def link_to(self, database: TrustChainDB, extractors: Mapping[bytes, Any] | None = None) -> ChainLink:
+    def link_to(self, database: BlockStore, extractors: Mapping[bytes, Any] | None = None) -> ChainLink:
         """What takes blocks of ``database`` up, made if there is none."""
         from .chain import ChainLink
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+from .. import clock
+from .model import TrustEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..database import Database
+    from ..attestation.trustchain.dialects import Dialect
+    from ..attestation.trustchain.store import BlockStore
 
-__all__ = ["EdgeStore"]
-
-_EDGES = ("(src INTEGER NOT NULL, dst INTEGER NOT NULL, kind TEXT NOT NULL, weight REAL NOT NULL, "
-          "events INTEGER NOT NULL, last_time INTEGER, PRIMARY KEY(src, dst, kind)) WITHOUT ROWID")
-
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS trust_keys(id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE)",
-    f"CREATE TABLE IF NOT EXISTS trust_edges{_EDGES}",
-    "CREATE INDEX IF NOT EXISTS trust_into ON trust_edges(dst)",
-    f"CREATE TABLE IF NOT EXISTS trust_observations{_EDGES}",
-    "CREATE TABLE IF NOT EXISTS trust_vetoes(key BLOB PRIMARY KEY) WITHOUT ROWID",
-    ("CREATE TABLE IF NOT EXISTS trust_folded(author INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, "
-     "PRIMARY KEY(author, first)) WITHOUT ROWID"),
-    "CREATE TABLE IF NOT EXISTS trust_cursor(name TEXT PRIMARY KEY, value) WITHOUT ROWID",
-)
+__all__ = ["EdgeStore", "own_evidence"]
 
 EDGES, OBSERVATIONS = "trust_edges", "trust_observations"
 
@@ -31,12 +22,40 @@ Edge = tuple[bytes, bytes, str, float, int, "int | None"]
 """Source, target, kind, weight, number of events, newest time in milliseconds."""
 
 
+LEAST_WEIGHT = 1e-300
+"""Weights are not scaled below this, so that an edge does not end because of its age."""
+
+
+def _tables(dialect: Dialect) -> tuple[str, ...]:
+    edges = (f"(src {dialect.integer} NOT NULL, dst {dialect.integer} NOT NULL, kind TEXT NOT NULL, "
+             f"weight {dialect.real} NOT NULL, events {dialect.integer} NOT NULL, last_time {dialect.integer}, "
+             f"PRIMARY KEY(src, dst, kind)){dialect.ordered}")
+    return (
+        f"CREATE TABLE IF NOT EXISTS trust_keys(id {dialect.serial}, key {dialect.binary} NOT NULL UNIQUE)",
+        f"CREATE TABLE IF NOT EXISTS trust_edges{edges}",
+        "CREATE INDEX IF NOT EXISTS trust_into ON trust_edges(dst)",
+        f"CREATE TABLE IF NOT EXISTS trust_observations{edges}",
+        f"CREATE TABLE IF NOT EXISTS trust_vetoes(key {dialect.binary} PRIMARY KEY){dialect.ordered}",
+        (f"CREATE TABLE IF NOT EXISTS trust_folded(author {dialect.integer} NOT NULL, "
+         f"first {dialect.integer} NOT NULL, last {dialect.integer} NOT NULL, PRIMARY KEY(author, first))"
+         f"{dialect.ordered}"),
+        f"CREATE TABLE IF NOT EXISTS trust_cursor(name TEXT PRIMARY KEY, value TEXT){dialect.ordered}",
+    )
+
+
 def _upsert(table: str) -> str:
     return (f"INSERT INTO {table}(src, dst, kind, weight, events, last_time) "  # noqa: S608 - names are constants
-            "SELECT s.id, d.id, ?, ?, ?, ? FROM trust_keys s, trust_keys d WHERE s.key = ? AND d.key = ? "
-            "ON CONFLICT(src, dst, kind) DO UPDATE SET weight = weight + excluded.weight, "
-            "events = events + excluded.events, "
-            "last_time = MAX(COALESCE(last_time, excluded.last_time), COALESCE(excluded.last_time, last_time))")
+            "SELECT s.id, d.id, CAST(? AS TEXT), ?, ?, CAST(? AS BIGINT) FROM trust_keys s, trust_keys d "
+            "WHERE s.key = ? AND d.key = ? "
+            f"ON CONFLICT(src, dst, kind) DO UPDATE SET weight = {table}.weight + excluded.weight, "
+            f"events = {table}.events + excluded.events, "
+            f"last_time = CASE WHEN {table}.last_time IS NULL OR excluded.last_time > {table}.last_time "
+            f"THEN excluded.last_time ELSE {table}.last_time END")
+
+
+def _text(value: str | bytes) -> str:
+    """What a column of text has; SQLite gives it as bytes."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 class EdgeStore:
@@ -45,9 +64,9 @@ class EdgeStore:
     Nothing is committed here, so that what belongs together is committed together.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: BlockStore) -> None:
         self.database = database
-        for statement in _TABLES:
+        for statement in _tables(database.dialect):
             database.execute(statement)
 
     def _rows(self, statement: str, *bindings: Any) -> list[Any]:
@@ -57,12 +76,14 @@ class EdgeStore:
 
     def cursor(self) -> dict[str, Any]:
         """The named values."""
-        return {name.decode(): value.decode() if isinstance(value, bytes) else value
+        return {_text(name): json.loads(value) if isinstance(value, (str, bytes)) else value
                 for name, value in self._rows("SELECT name, value FROM trust_cursor")}
 
     def set_cursor(self, values: dict[str, Any]) -> None:
         """Set named values."""
-        self.database.executemany("INSERT OR REPLACE INTO trust_cursor(name, value) VALUES(?, ?)", values.items())
+        self.database.executemany("INSERT INTO trust_cursor(name, value) VALUES(?, ?) "
+                                  "ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+                                  [(name, json.dumps(value)) for name, value in values.items()])
 
     def start_anew(self) -> None:
         """Forget what came out of blocks."""
@@ -76,25 +97,28 @@ class EdgeStore:
         for source, target, kind, *rest in self.database.stream(
                 f"SELECT s.key, d.key, e.kind, e.weight, e.events, e.last_time FROM {table} e "  # noqa: S608 - as above
                 "JOIN trust_keys s ON s.id = e.src JOIN trust_keys d ON d.id = e.dst") or ():
-            yield (source, target, kind.decode(), *rest)
+            yield (source, target, _text(kind), *rest)
 
     def add(self, table: str, edges: Iterable[Edge]) -> None:
         """Add to edges of a table."""
         some = list(edges)
         keys = dict.fromkeys(key for edge in some for key in edge[:2])
-        self.database.executemany("INSERT OR IGNORE INTO trust_keys(key) VALUES(?)", ((key,) for key in keys))
+        self.database.executemany("INSERT INTO trust_keys(key) VALUES(?) ON CONFLICT DO NOTHING",
+                                  ((key,) for key in keys))
         self.database.executemany(_upsert(table), ((*edge[2:], *edge[:2]) for edge in some))
 
     def scale(self, table: str, factor: float) -> None:
         """Multiply all weights of a table."""
-        self.database.execute(f"UPDATE {table} SET weight = MAX(weight * ?, 1e-300)", (factor,))  # noqa: S608 - as above
+        self.database.execute(
+            f"UPDATE {table} SET weight = CASE WHEN weight > ? THEN weight * ? ELSE ? END",  # noqa: S608 - as above
+            (LEAST_WEIGHT / factor, factor, LEAST_WEIGHT))
 
     def remove(self, source: bytes, target: bytes, kind: str | None) -> None:
         """Remove an edge, or one kind of it."""
         for table in (EDGES, OBSERVATIONS):
             self.database.execute(
                 f"DELETE FROM {table} WHERE src = (SELECT id FROM trust_keys WHERE key = ?) "  # noqa: S608 - as above
-                "AND dst = (SELECT id FROM trust_keys WHERE key = ?) AND (? IS NULL OR kind = ?)",
+                "AND dst = (SELECT id FROM trust_keys WHERE key = ?) AND (CAST(? AS TEXT) IS NULL OR kind = ?)",
                 (source, target, kind, kind))
 
     def isolate(self, keys: Iterable[bytes], for_good: bool) -> None:
@@ -116,7 +140,7 @@ class EdgeStore:
 
     def set_veto(self, key: bytes, blocked: bool) -> None:
         """Keep or forget that a key is blocked."""
-        self.database.execute("INSERT OR IGNORE INTO trust_vetoes(key) VALUES(?)" if blocked
+        self.database.execute("INSERT INTO trust_vetoes(key) VALUES(?) ON CONFLICT DO NOTHING" if blocked
                               else "DELETE FROM trust_vetoes WHERE key = ?", (key,))
 
     # Heights
@@ -128,9 +152,20 @@ class EdgeStore:
 
     def set_heights(self, author: bytes, ranges: list[tuple[int, int]]) -> None:
         """Set the ranges of an author."""
-        self.database.execute("INSERT OR IGNORE INTO trust_keys(key) VALUES(?)", (author,))
+        self.database.execute("INSERT INTO trust_keys(key) VALUES(?) ON CONFLICT DO NOTHING", (author,))
         self.database.execute("DELETE FROM trust_folded WHERE author = (SELECT id FROM trust_keys WHERE key = ?)",
                               (author,))
         self.database.executemany("INSERT INTO trust_folded(author, first, last) "
                                   "SELECT id, ?, ? FROM trust_keys WHERE key = ?",
                                   ((first, last, author) for first, last in ranges))
+
+
+def own_evidence(database: BlockStore, root: bytes) -> list[TrustEvent]:
+    """The private evidence that a node with the key ``root`` keeps in a database, as of now."""
+    store = EdgeStore(database)
+    database.commit()  # tables that were made just now
+    cursor = store.cursor()
+    half_life = cursor.get("half_life")
+    factor = 2.0 ** ((float(cursor["t_ref"]) - clock.time()) / half_life) if half_life else 1.0
+    return [TrustEvent(source, target, weight * factor, None, kind)
+            for source, target, kind, weight, _, _ in store.edges(OBSERVATIONS) if source == root]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import clock, entropy
 from ..limits import TokenBuckets
+from ..reputation import is_refused, score_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
     from .graph import TrustGraph
 
 
-__all__ = ["TrustGate", "evict_order", "is_refused", "score_of", "select_peers"]
-
-KEY_SIZE = 74
-"""Bytes of a key in blocks; shorter keys are filled up with zero bytes there."""
+__all__ = ["TrustGate", "evict_order", "select_peers"]
 
 STRANGER_FACTOR = 0.1
 """The budget of all strangers together, relative to that of a peer with a median score."""
@@ -39,21 +37,6 @@ MAX_BUDGETS = 4096
 class _HasPeers(Protocol):
     def get_peers(self) -> list[Peer]:
         """The verified peers of an overlay."""
-
-
-def score_of(trust: Any, key: bytes) -> float:
-    """What a graph, or a function, says about a key, which may be filled up as in blocks; not below 0."""
-    score = getattr(trust, "score", trust)
-    value = score(key)
-    if not value and len(key) < KEY_SIZE:
-        value = score(key.ljust(KEY_SIZE, b"\0"))
-    return max(0.0, float(value))
-
-
-def is_refused(trust: Any, key: bytes) -> bool:
-    """Whether a graph says that a key is blocked or that of a fraud."""
-    tests = [test for name in ("is_fraud", "is_blocked") if (test := getattr(trust, name, None)) is not None]
-    return any(test(spelling) for test in tests for spelling in {key, key.ljust(KEY_SIZE, b"\0")})
 
 
 def select_peers(overlay: _HasPeers, trust: TrustGraph | Callable[[bytes], float], n: int, *, explore: float = 0.2,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import entropy
 from ..limits import ExpiringDict
 from ..peerdiscovery.discovery import CHAIN_LENGTH, OverlayType, RandomWalk, as_introducing
-from .selection import is_refused, score_of
+from ..reputation import is_refused, score_of
 
 if TYPE_CHECKING:
     from ..peer import Peer

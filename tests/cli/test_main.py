@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,6 +21,7 @@ from ipv8.cli import interrupts, main as main_module
 from ipv8.cli.framework import Command, Group
 from ipv8.cli.main import main
 from ipv8.cli.root import root
+from ipv8.keyvault.crypto import default_eccrypto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +68,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert re.findall(r"^  (\w+)  ", text.partition("Commands:")[2].partition("Examples:")[0], re.MULTILINE) == [
-        "run", "tracker", "key", "dht", "netcheck"]
+        "run", "tracker", "key", "dht", "netcheck", "trust"]
     assert "..." not in text.replace("[ARGS]...", "")
 
 
@@ -84,6 +86,8 @@ def arguments_of(ctx: click.Context) -> list[str]:
 def test_examples_are_valid(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "node.json").write_text("{}")
+    (tmp_path / "alice.json").write_text(json.dumps({
+        "public_key": default_eccrypto.generate_key("curve25519").pub().key_to_bin().hex()}))
     program, *arguments = shlex.split(line.partition(" > ")[0])
     assert program == "ipv8"
     ctx = root.make_context("ipv8", arguments)
@@ -98,7 +102,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == f"ipv8 {version('ipv8')}\n"
 
 
-@pytest.mark.parametrize("words", [[], ["key"], ["dht"]])
+@pytest.mark.parametrize("words", [[], ["key"], ["dht"], ["trust"]])
 def test_without_a_command_the_help_is_an_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     captured = capsys.readouterr()
@@ -120,7 +124,7 @@ def test_completion_of_the_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 # -- mistakes --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["fly"], "ipv8: there is no command 'fly' (known: dht, key, netcheck, run, tracker)"),
+    (["fly"], "ipv8: there is no command 'fly' (known: dht, key, netcheck, run, tracker, trust)"),
     (["trakcer"], "ipv8: there is no command 'trakcer'; did you mean 'tracker'?"),
     (["key", "genrate", "x"], "ipv8 key: there is no command 'genrate'; did you mean 'generate'?"),
     (["tracker", "--lisen-address", "1.2.3.4"], "--listen-address"),

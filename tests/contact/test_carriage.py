@@ -32,12 +32,10 @@ from ipv8.contact.carriage import (
     Meetings,
     ReplayWindow,
     Routes,
-    is_overlay_host,
-    mid_of_overlay_host,
-    overlay_host,
 )
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.inet import is_overlay_host, mid_of_overlay_host, overlay_host
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.peer import Peer
 

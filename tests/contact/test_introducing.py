@@ -154,8 +154,25 @@ class TestStyles:
             request = IntroductionRequestPayload(overlay.my_estimated_wan, HERE, HERE, True, "unknown", 7, b"",
                                                  supports_new_style="new" in request_kind)
         overlay.on_packet((HERE, asker.sign(overlay, request)))
+        answer_is_new = "new" in request_kind
         assert [(to, packet[22]) for to, packet in overlay.endpoint.sent] == [
-            (THERE, 232 if introduced_is_new else 250), (HERE, 233 if "new" in request_kind else 245)]
+            (THERE, 232 if introduced_is_new and answer_is_new else 250), (HERE, 233 if answer_is_new else 245)]
+
+    async def test_an_old_peer_gets_no_puncture_in_the_new_style(self, make_overlay: Any) -> None:
+        old, introducer, introduced = make_overlay(Simple), make_overlay(Simple), make_overlay(Simple)
+        author = Author(old.endpoint.wan_address)
+        peer = Peer(introduced.my_peer.public_key, introduced.endpoint.wan_address)
+        peer.new_style_intro = True
+        introducer.network.add_verified_peer(peer)
+        introducer.network.discover_services(peer, [introducer.community_id])
+        introduced.network.add_verified_peer(Peer(introducer.my_peer.public_key, introducer.endpoint.wan_address))
+        request = IntroductionRequestPayload(HERE, HERE, old.endpoint.wan_address, True, "unknown", 7, b"",
+                                             supports_new_style=False)
+        introducer.on_packet((author.address, author.sign(introducer, request)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        punctures = [packet for to, packet in introduced.endpoint.sent if to == author.address]
+        assert {packet[22] for packet in punctures} == {249}
 
     async def test_of_the_request_of_2014(self, make_overlay: Any) -> None:
         overlay, asker, third = make_overlay(DiscoveryCommunity, deliver=False), Author(HERE), Author(THERE)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from ipv8.contact.carriage import overlay_host
 from ipv8.contact.nat import (
     DETOUR_LIMIT,
     EXPECTED_LIFETIME,
@@ -34,7 +33,7 @@ from ipv8.contact.nat import (
 from ipv8.contact.targets import KEPT_FOR_WALKS, PACKETS_AT_ONCE_PER_HOST
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
-from ipv8.messaging.inet import HOST_BITS
+from ipv8.messaging.inet import HOST_BITS, overlay_host
 from ipv8.peer import Peer
 
 LAN, WAN = UDPv4Address("192.168.1.5", 8090), UDPv4Address("8.8.8.8", 5000)

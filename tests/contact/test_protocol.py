@@ -19,12 +19,15 @@ OF_THE_ECOSYSTEM = {
     "on_old_introduction_response", "on_old_puncture_request", "on_puncture", "on_puncture_request", "settings_class",
 }
 OTHERS = {
+    "contribution_reporter": "overlays report what others did for them",
     "contact": "the parts, for programs that want to know more",
     "introduction_handlers": "what a community registers",
     "introduction_observers": "walkers are told of answers",
     "is_acquainted": "overlays that know others than peers say so",
     "mapping": "programs show it to people",
     "nat_type": "likewise",
+    "prefer_trusted": "an option",
+    "trust": "who is trusted how far",
     "on_unconfirmed_address": "the overlay is told when a peer may have moved",
 }
 

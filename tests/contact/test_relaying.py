@@ -9,12 +9,12 @@ import pytest
 
 from ipv8 import clock
 from ipv8.community import Community, CommunitySettings
-from ipv8.contact.carriage import RELAYED_PORT, overlay_host
 from ipv8.contact.nat import PeerPath
 from ipv8.contact.relaying import MAX_RELAYED_SIZE, RELAYED_PEERS_PER_CARRIER
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
 from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ipv8.messaging.inet import RELAYED_PORT, overlay_host
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from ipv8.messaging.interfaces.gate import Route
 from ipv8.messaging.interfaces.network_stats import DropCounter

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ipv8.contact.carriage import ATTEMPT_PAUSE, BYTES_AT_ONCE, DIRECT_PAUSE, RELAYED_PORT, overlay_host
+from ipv8.contact.carriage import ATTEMPT_PAUSE, BYTES_AT_ONCE, DIRECT_PAUSE
 from ipv8.contact.parts import Contact
 from ipv8.contact.relaying import (
     MAX_RELAYED_SIZE,
@@ -24,6 +24,7 @@ from ipv8.contact.relaying import (
 )
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import RelayedAddress, UDPv4Address, UDPv6Address
+from ipv8.messaging.inet import RELAYED_PORT, overlay_host
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.payload import NewIntroductionRequestPayload
 from ipv8.messaging.payload_relay import RelayPayload

@@ -24,6 +24,8 @@ from ipv8.contact.targets import (
     same_address,
 )
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider, broadcasts_of
+from ipv8.messaging.interfaces.lan_addresses.interfaces import get_providers
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 
 A, B = UDPv4Address("1.2.3.4", 5), UDPv4Address("6.7.8.9", 10)
@@ -71,6 +73,31 @@ def test_whole_networks_are_refused_in_every_form(host: IPv4Address) -> None:
 
 @pytest.mark.parametrize("host", GOOD)
 def test_everybody_may_name_these(host: str) -> None:
+    assert is_target((host, 5), A)
+
+
+class Anything:
+    """A provider of a program, which tells no more than it must."""
+
+
+class Wired(AddressProvider):
+    """Knows one interface."""
+
+    def get_addresses(self) -> set[str]:
+        self.broadcasts = broadcasts_of("192.168.1.130", 25)
+        return {"192.168.1.130"}
+
+
+@pytest.mark.parametrize(("host", "allowed"), [
+    ("192.168.1.255", False), ("192.168.1.128", False), ("::ffff:192.168.1.255", False), ("192.168.1.127", True),
+    ("192.168.1.129", True), ("10.0.0.7", True), ("10.255.255.255", True)])
+def test_nobody_may_name_all_hosts_of_a_link_of_this_machine(host: str, allowed: bool) -> None:
+    provider = Wired()
+    provider.discover_addresses()
+    get_providers().extend([provider, Anything()])  # type: ignore[list-item]  # programs do so
+    for source in (A, UDPv4Address("192.168.1.131", 5)):
+        assert is_target((host, 5), source) is allowed
+    get_providers().clear()
     assert is_target((host, 5), A)
 
 

@@ -81,7 +81,10 @@ def answer(node: Any, other: Any, values: list[bytes], nodes: list[Node] | None 
 
 
 def forged(number: int) -> bytes:
-    value = sign(b"%d" % number, LibNaCLSK(), int(clock.time()))
+    return with_bad_signature(sign(b"%d" % number, LibNaCLSK(), int(clock.time())))
+
+
+def with_bad_signature(value: bytes) -> bytes:
     return value[:-1] + bytes((value[-1] ^ 1,))
 
 
@@ -96,7 +99,7 @@ def older(node: Any) -> bytes:
 
 
 @pytest.mark.parametrize("refused", [
-    ahead, older, lambda node: node.serialize_value(b"data")[:-1] + b"?", lambda _: b"", lambda _: b"\x07data",
+    ahead, older, lambda node: with_bad_signature(node.serialize_value(b"data")), lambda _: b"", lambda _: b"\x07data",
     lambda _: b"\x01\x00", lambda _: b"\x00" + bytes(170)])
 async def test_a_value_that_is_not_stored_is_not_confirmed(
     make_nodes: Any, manual_clock: Any, refused: Callable[[Any], bytes],
@@ -249,6 +252,73 @@ async def test_recorded_requests_block_nobody(make_nodes: Any, manual_clock: Any
             answered.append(asks(victim, author))
     assert answered == [True] * 8
     assert victim.drops[DropCounter.REPLAYED] >= rate * 29
+
+
+async def replay(author: Any, victim: Any, dht: Any, manual_clock: Any, seconds: int, turn: Any) -> None:
+    """Let somebody send four recorded requests of ``author`` in each second; call ``turn`` once in six seconds.
+
+    The requests were made for another node, so ``victim`` has not seen them before.
+    """
+    liar = Node(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("66.6.6.6", 6))
+    for number in range(400):
+        author._send_find_request(liar, number.to_bytes(20, "big"), False)
+    recorded = [packet for address, packet in author.endpoint.sent if address == liar.address]
+    assert len(recorded) == 400
+    for second in range(seconds):
+        manual_clock.advance(1)
+        for number in range(4 * second, 4 * second + 4):
+            victim.on_packet((author.endpoint.wan_address, recorded[number % 400]))
+        await dht.settle()
+        if second % 6 == 5:
+            await turn(second)
+
+
+def sent_finds(node: Any, other: Any) -> int:
+    """How many find-requests ``node`` has sent to ``other``."""
+    return sum(address == other.endpoint.wan_address and packet[22] == FindRequestPayload.msg_id
+               for address, packet in node.endpoint.sent)
+
+
+async def test_an_author_of_many_recorded_requests_is_still_answered(make_nodes: Any, dht: Any,
+                                                                     manual_clock: Any) -> None:
+    author, victim = make_nodes(2)
+    answered: list[bool] = []
+
+    async def ask(second: int) -> None:
+        future = author._send_find_request(dht.as_node(victim), KEY, True)
+        await dht.settle()
+        answered.append(future.done())
+        if second % 90 == 89:
+            author.token_maintenance()
+
+    await replay(author, victim, dht, manual_clock, 360, ask)
+    assert victim.drops[DropCounter.RATE_LIMITED] > 400
+    missed = answered.count(False)
+    assert missed <= 4 * 5, "with each new secret of its own, until the victim has asked for its token, at most 30 s"
+    assert answered.count(True) >= 40
+    assert sent_finds(victim, author) <= 360 / 30 + 1
+
+
+async def test_requests_that_do_not_show_that_they_are_new_have_no_limit_of_their_own(
+    make_nodes: Any, dht: Any, manual_clock: Any,
+) -> None:
+    author, victim = make_nodes(2)
+    answered: list[bool] = []
+
+    async def ask(_: int) -> None:
+        answered.append(asks(victim, author))
+
+    await replay(author, victim, dht, manual_clock, 60, ask)
+    assert answered.count(True) <= 1
+
+
+async def test_nobody_is_asked_because_of_requests_that_others_signed(make_nodes: Any, manual_clock: Any) -> None:
+    author, victim = make_nodes(2)
+    for number in range(40):
+        packet = author.ezr_pack(5, FindRequestPayload(number, author.my_estimated_lan, KEY, 0, True))
+        victim.on_packet((author.endpoint.wan_address, packet[:-1] + bytes((packet[-1] ^ 1,))))
+        manual_clock.advance(1)
+    assert sent_finds(victim, author) == 0
 
 
 @pytest.mark.parametrize("host", ["66.6.6.6", "53.1.7.9"])

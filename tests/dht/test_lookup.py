@@ -225,3 +225,15 @@ def test_it_ends_sometime() -> None:
             contacts += 1
         asked = run.asked()
     assert contacts <= 48
+
+
+def test_own_addresses_are_not_contacted() -> None:
+    start, = make_nodes(1)
+    run = Run([start])
+    own = UDPv4Address("53.1.2.3", 4000)
+    run.surroundings.own_addresses = (own,)
+    impostor = Node(b"LibNaCLPK:" + bytes(64), own)
+    neighbour = Node(b"LibNaCLPK:" + bytes(63) + b"1", UDPv4Address("53.1.2.3", 4001))
+    assert run.asked() == [start]
+    run.lookup.on_response(start, {"nodes": [impostor, neighbour]})
+    assert run.asked() == [neighbour]

@@ -9,11 +9,14 @@ import pytest
 
 from ipv8.dht import DHTError
 from ipv8.dht.admission import Admission
+from ipv8.dht.freshness import Freshness
 from ipv8.dht.payload import FindRequestPayload, PingRequestPayload, StoreRequestPayload
 from ipv8.dht.requests import Request, Requester
 from ipv8.dht.routing import Node
 from ipv8.dht.timing import Measurements
+from ipv8.dht.tokens import ReceivedTokens
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.serialization import default_serializer
 from ipv8.requestcache import RequestCache
 
 if TYPE_CHECKING:
@@ -41,7 +44,8 @@ class Setup:
         self.overlay = Overlay()
         self.measurements = Measurements()
         self.admission = Admission(138)
-        self.requester = Requester(self.overlay, self.measurements, self.admission)
+        freshness = Freshness(ReceivedTokens(), lambda _: b"t" * 20, default_serializer.pack_serializable)
+        self.requester = Requester(self.overlay, self.measurements, self.admission, freshness)
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ async def test_the_content_of_requests(setup: Setup) -> None:
                                                                               False)
     assert isinstance(store, StoreRequestPayload)
     assert (store.token, store.target, store.values) == (b"t" * 20, KEY, [b"v"])
-    request = setup.overlay.request_cache.get("find", find.identifier)
+    request = setup.overlay.request_cache.get("find", find.identifier & 0xffff)
     assert isinstance(request, Request)
     assert (request.timeout_delay, request.params, request.future) == (2.0, [False], found)
     assert not stored.done()

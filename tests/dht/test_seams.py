@@ -237,6 +237,60 @@ async def test_contacting_one_node_of_a_lookup(make_nodes: Any, dht: Any) -> Non
     assert len(crawl.responses) == 1
 
 
+@pytest.mark.parametrize("own", ["wan", "lan", "bound"])
+async def test_nobody_leads_a_lookup_to_our_own_address(make_nodes: Any, dht: Any, own: str) -> None:
+    one, other, third = make_nodes(3)
+    address = {"wan": one.my_estimated_wan, "lan": one.my_estimated_lan, "bound": one.endpoint.get_address()}[own]
+    dht.introduce(one, other)
+    other.get_routing_table(dht.as_node(one)).add(Node(third.my_peer.public_key, UDPv4Address(*address)))
+    with one.request_cache.passthrough(timeout=0.01):
+        await one.find_nodes(KEY)
+    assert {address for address, _ in one.endpoint.sent} == {other.endpoint.wan_address}
+
+
+class Contacting(DHTDiscoveryCommunity):
+    """Asks nodes in its own way, as programs do."""
+
+    def __init__(self, settings: Any) -> None:
+        self.contacted: list[tuple[Node, Node | None]] = []
+        super().__init__(settings)
+
+    async def _contact_node(self, crawl: Crawl, node: Node, puncture_node: Node | None) -> None:
+        self.contacted.append((node, puncture_node))
+        await super()._contact_node(crawl, node, puncture_node)
+
+
+async def test_lookups_contact_nodes_by_the_method_of_a_program(make_nodes: Any, dht: Any) -> None:
+    one, = make_nodes(1, Contacting)
+    helper, other, silent = make_nodes(3)
+    dht.introduce(one, helper)
+    dht.introduce(helper, other)
+    dht.introduce(helper, silent)
+    silent.endpoint.close()
+    other.add_value(KEY, b"\x00data", other.get_storage(dht.as_node(one)))
+    with one.request_cache.passthrough(timeout=0.01):
+        values, crawls = await one.find_values(KEY, debug=True)
+    assert values == ((b"data", None),)
+    assert {node for node, _ in one.contacted} == {dht.as_node(node) for node in (helper, other, silent)}
+    assert [node for node, _ in crawls[0].responses] == [dht.as_node(helper), dht.as_node(other)]
+
+
+async def test_a_method_of_a_program_that_fails_is_a_node_that_does_not_answer(
+    make_nodes: Any, dht: Any, failures: list[dict[str, Any]],
+) -> None:
+    one, other, third = make_nodes(3)
+    dht.introduce(one, other, third)
+
+    async def contact(crawl: Crawl, node: Node, puncture_node: Node | None) -> None:
+        if node == dht.as_node(other):
+            raise RuntimeError("not this one")
+        await DHTCommunity._contact_node(one, crawl, node, puncture_node)
+
+    one._contact_node = contact
+    assert await one.find_nodes(KEY) == (dht.as_node(third),)
+    assert ["not this one" in str(context.get("exception")) for context in failures] in ([], [True])
+
+
 @pytest.mark.parametrize("seed", ["get_requesting_node", "table", "private key"])
 async def test_a_node_that_knows_itself_only_finds_its_own_values(make_nodes: Any, dht: Any, seed: str) -> None:
     one, = make_nodes(1, DHTCommunity)

@@ -32,6 +32,10 @@ FIELDS = len(PUBLIC).to_bytes(2, "big") + PUBLIC + bytes(64)
 """The end of a signed value with a bad signature, from the length of the key on."""
 
 
+def with_bad_signature(value: bytes) -> bytes:
+    return value[:-1] + bytes((value[-1] ^ 1,))
+
+
 def make_reader() -> ValueReader:
     return ValueReader(SignatureGuard())
 
@@ -44,7 +48,7 @@ def test_each_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> Non
         return parse(value, *arguments)
 
     monkeypatch.setattr(values_module, "parse", noting)
-    reader, good, bad = make_reader(), sign(b"good", KEY, 1), sign(b"bad", KEY, 1)[:-1] + b"?"
+    reader, good, bad = make_reader(), sign(b"good", KEY, 1), with_bad_signature(sign(b"bad", KEY, 1))
     for _ in range(3):
         assert reader.read(good) == (b"good", PUBLIC, 1)
         assert reader.read(bad) is None
@@ -84,7 +88,7 @@ def test_costly_signatures_have_the_budget_of_the_endpoint(two_clocks: Any) -> N
     guard = SignatureGuard()
     reader = ValueReader(guard)
     key = default_eccrypto.generate_key("very-low")
-    values = [sign(b"", key, number)[:-1] + b"?" for number in range(20)]
+    values = [with_bad_signature(sign(b"", key, number)) for number in range(20)]
     guard.charge_costly("8.8.8.8", 1.0)
     assert reader.affordable(values, "8.8.8.8", was_asked=False) == []
     assert not reader._read
@@ -98,7 +102,7 @@ def test_what_no_node_can_read() -> None:
     good = sign(b"data", KEY, 1)
     for value in (b"", b"\x01", b"\x01\x00\x05a", good[:40]):
         assert is_malformed(value)
-    for value in (good, good[:-1] + b"?", good[:-1], b"\x00", b"\x07", b"\x01" + bytes(8)):
+    for value in (good, with_bad_signature(good), good[:-1], b"\x00", b"\x07", b"\x01" + bytes(8)):
         assert not is_malformed(value)
 
 

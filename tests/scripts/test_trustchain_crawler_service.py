@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ipv8.attestation.trustchain.postgres import PostgresTrustChainDB
 from ipv8.configuration import DISPERSY_BOOTSTRAPPER
 from scripts import trustchain_crawler_service as service
 
@@ -48,4 +49,30 @@ def test_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(service, "crawl", crawl)
     monkeypatch.setattr("sys.argv", ["crawler", "-s", str(tmp_path), "-t"])
     service.main()
-    assert called == [(tmp_path, True)]
+    monkeypatch.setattr("sys.argv", ["crawler", "-s", str(tmp_path), "--database-url", "postgresql://host/x"])
+    service.main()
+    assert called == [(tmp_path, True, None), (tmp_path, False, "postgresql://host/x")]
+
+
+def test_blocks_in_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: str) -> None:
+    for table in ("ip_addresses", "dns_addresses"):
+        monkeypatch.setitem(DISPERSY_BOOTSTRAPPER["init"], table, [])
+    seen: list[Any] = []
+
+    async def stop_at_once() -> None:
+        await asyncio.sleep(0)
+
+    shared = service.share_database
+
+    def share_and_note(started: Any) -> None:
+        shared(started)
+        seen.extend(started.overlays)
+
+    monkeypatch.setattr(service, "share_database", share_and_note)
+    monkeypatch.setattr(service, "run_forever", stop_at_once)
+    asyncio.run(service.crawl(tmp_path, False, postgres))
+    gc.collect()
+    databases = {overlay.persistence for overlay in seen}
+    assert len(seen) == 2
+    assert [type(database) for database in databases] == [PostgresTrustChainDB]
+    assert not (tmp_path / "sqlite").exists()

@@ -69,6 +69,12 @@ def test_first_start_makes_and_fills_it(tools: Tools, checkout: Path) -> None:
     assert tools.installed() == [".[cli]"]
 
 
+def test_a_program_that_needs_no_extra(tools: Tools, checkout: Path) -> None:
+    assert ensure(checkout)
+    assert tools.installed() == ["."]  # pip refuses ".[]"
+    assert not ensure(checkout)
+
+
 def test_second_start_starts_nothing(tools: Tools, checkout: Path) -> None:
     ensure(checkout, "cli")
     tools.commands.clear()

@@ -22,7 +22,6 @@ import pytest
 
 from ipv8.bootstrapping.multicast.wire import ANNOUNCEMENT, ANSWER, Datagram, decode, encode
 from ipv8.configuration import DISPERSY_BOOTSTRAPPER
-from ipv8.contact.carriage import RELAYED_PORT, overlay_host
 from ipv8.contact.keeper import LIVENESS_PREFIX
 from ipv8.dht import payload as dht
 from ipv8.dht.community import DHTCommunity
@@ -32,6 +31,7 @@ from ipv8.dht.values import parse
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging import payload as base, payload_liveness as liveness, payload_relay as relay
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
+from ipv8.messaging.inet import RELAYED_PORT, overlay_host
 from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from ipv8.messaging.serialization import ListOf, Serializer

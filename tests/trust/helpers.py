@@ -10,7 +10,7 @@ from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.trust import TrustGraph
 
 if TYPE_CHECKING:
-    from ipv8.attestation.trustchain.database import TrustChainDB
+    from ipv8.attestation.trustchain.store import BlockStore
 
 
 def key(number: int) -> bytes:
@@ -39,7 +39,7 @@ def largest_deviation(graph: TrustGraph, walks: int) -> float:
 class Node:
     """A chain in a database that several share."""
 
-    def __init__(self, database: TrustChainDB) -> None:
+    def __init__(self, database: BlockStore) -> None:
         self.database = database
         self.private_key: Any = default_eccrypto.generate_key("curve25519")
         self.key = self.private_key.pub().key_to_bin()

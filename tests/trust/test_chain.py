@@ -18,22 +18,23 @@ from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 from ipv8.trust import DEFAULT_EXTRACTORS, TrustEvent, TrustGraph
+from ipv8.trust.chain import _Batch
 from ipv8.trust.heights import MAX_RANGES, Heights
 from tests.trust.helpers import Node, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from ipv8.attestation.trustchain.store import BlockStore
+    from tests.postgres import Backend
 
 
 @pytest.fixture
-def database() -> Iterator[TrustChainDB]:
-    opened = TrustChainDB(":memory:", "trust")
-    yield opened
-    opened.close()
+def database(backend: Backend) -> BlockStore:
+    return backend.open(kept=False)
 
 
-def folded(database: TrustChainDB, root: Node, **parameters: Any) -> TrustGraph:
+def folded(database: BlockStore, root: Node, **parameters: Any) -> TrustGraph:
     graph = TrustGraph(root.key, walks=500, rng=1, **parameters)
     graph.fold(database)
     graph.check()
@@ -48,7 +49,7 @@ def test_default_extractors() -> None:
     assert not DEFAULT_EXTRACTORS[b"tribler_bandwidth"].requires_pair  # type: ignore[attr-defined]
 
 
-def test_pairs_count_when_both_halves_are_stored(database: TrustChainDB) -> None:
+def test_pairs_count_when_both_halves_are_stored(database: BlockStore) -> None:
     a, b = Node(database), Node(database)
     proposal = a.sign(b)
     graph = TrustGraph(a.key, walks=100, rng=1)
@@ -61,7 +62,7 @@ def test_pairs_count_when_both_halves_are_stored(database: TrustChainDB) -> None
     assert graph.score(b.key) > 0.5
 
 
-def test_bandwidth(database: TrustChainDB) -> None:
+def test_bandwidth(database: BlockStore) -> None:
     a, b = Node(database), Node(database)
     a.sign(b, b"tribler_bandwidth", {"up": 7, "down": 3 * 2**20, "total_up": 7, "total_down": 3 * 2**20})
     b.sign(a, b"tribler_bandwidth", {b"up": 3, b"down": 2**19})
@@ -76,13 +77,13 @@ def test_bandwidth(database: TrustChainDB) -> None:
                                                      ({"trust": 1e12}, 1e9), ({"trust": -1}, None),
                                                      ({"trust": True}, None),
                                                      ({"trust": "x"}, None), ({"trust": float("inf")}, None)])
-def test_stated_trust(database: TrustChainDB, transaction: Any, weight: float | None) -> None:
+def test_stated_trust(database: BlockStore, transaction: Any, weight: float | None) -> None:
     a, b = Node(database), Node(database)
     a.sign(b, b"opinion", transaction)
     assert table_of(folded(database, a)) == ({} if weight is None else {(a.key, b.key): (weight, 1)})
 
 
-def test_links_to_a_source_block(database: TrustChainDB) -> None:
+def test_links_to_a_source_block(database: BlockStore) -> None:
     a, b, c = Node(database), Node(database), Node(database)
     source = a.sign(ANY_COUNTERPARTY_PK, b"offer")
     for node in (b, c):
@@ -90,7 +91,7 @@ def test_links_to_a_source_block(database: TrustChainDB) -> None:
     assert set(table_of(folded(database, a))) == {(b.key, a.key), (c.key, a.key)}
 
 
-def test_blocks_count_once_in_any_order(database: TrustChainDB) -> None:
+def test_blocks_count_once_in_any_order(database: BlockStore) -> None:
     source = random.Random(5)
     nodes = [Node(database) for _ in range(5)]
     for _ in range(40):
@@ -116,7 +117,44 @@ def test_blocks_count_once_in_any_order(database: TrustChainDB) -> None:
         other.close()
 
 
-def test_only_what_leaves_the_author_counts(database: TrustChainDB) -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_partners_of_a_batch_are_those_of_the_database(seed: int) -> None:
+    """Also where blocks point at sources, at nothing, or at blocks that are for others, and in any order."""
+    database = TrustChainDB(":memory:", "trust")
+    source = random.Random(seed)
+    nodes = [Node(database) for _ in range(4)]
+    made: list[TrustChainBlock] = []
+    for _ in range(60):
+        one, other = source.sample(nodes, 2)
+        proper = [block for block in made if block.link_public_key in {one.key, ANY_COUNTERPARTY_PK}]
+        some_of = proper if proper and source.random() < 0.7 else made
+        link = source.choice(some_of) if some_of and source.random() < 0.6 else None
+        if link is not None and link.public_key == one.key:
+            continue
+        block = one.sign(ANY_COUNTERPARTY_PK if source.random() < 0.2 else other, link=link)
+        made.append(block)
+    source.shuffle(made)
+    for block in made:
+        database.remove_block(block)
+    for block in made:
+        database.add_block(block)
+    found = 0
+    for size in (60, 7):
+        place = 0
+        while some := database.get_stored_after(place, size):
+            place = some[-1][0]
+            near = _Batch(block for _, block in some)
+            for _, block in some:
+                partner = near.partner_of(block)
+                assert partner in (None, *database.get_all_linked(block))
+                if partner is not None and block.link_public_key != ANY_COUNTERPARTY_PK and block.link_sequence_number:
+                    assert partner == database.get_linked(block)
+                found += partner is not None
+    assert found > 5
+    database.close()
+
+
+def test_only_what_leaves_the_author_counts(database: BlockStore) -> None:
     nodes = [Node(database) for _ in range(3)]
 
     def everybody(_: TrustChainBlock) -> list[TrustEvent]:
@@ -129,7 +167,7 @@ def test_only_what_leaves_the_author_counts(database: TrustChainDB) -> None:
     assert graph.statistics()["violations"] == 6
 
 
-def test_extractors_that_fail_or_give_nonsense(database: TrustChainDB, caplog: pytest.LogCaptureFixture) -> None:
+def test_extractors_that_fail_or_give_nonsense(database: BlockStore, caplog: pytest.LogCaptureFixture) -> None:
     a, b = Node(database), Node(database)
     for block_type in (b"fail", b"nan", b"good", b"other"):
         a.sign(b, block_type)
@@ -147,7 +185,7 @@ def test_extractors_that_fail_or_give_nonsense(database: TrustChainDB, caplog: p
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_frauds(database: TrustChainDB) -> None:
+def test_frauds(database: BlockStore) -> None:
     a, b, c = Node(database), Node(database), Node(database)
     a.deal(b)
     b.deal(c)
@@ -170,7 +208,7 @@ def test_frauds(database: TrustChainDB) -> None:
     assert graph.score(b.key) == 0.0
 
 
-def test_order_of_chains(database: TrustChainDB) -> None:
+def test_order_of_chains(database: BlockStore) -> None:
     """What was endorsed later gives nothing to what was endorsed before."""
     root, a, b, c = (Node(database) for _ in range(4))
     a.deal(b)  # before the root met a
@@ -184,7 +222,7 @@ def test_order_of_chains(database: TrustChainDB) -> None:
     assert graph.score(c.key, "hits") > 0.0
 
 
-def test_ageing_by_the_time_of_blocks(database: TrustChainDB) -> None:
+def test_ageing_by_the_time_of_blocks(database: BlockStore) -> None:
     a, b, c = Node(database), Node(database), Node(database)
     now = clock.time()
     for node, age in ((b, 3600), (c, -10**6)):
@@ -216,11 +254,12 @@ def test_heights() -> None:
 
 # Following an overlay
 
-def make_community(directory: Path | str, key: Any, **settings: Any) -> TrustChainCommunity:
+def make_community(directory: Path | str | None, key: Any, **settings: Any) -> TrustChainCommunity:
     endpoint = AutoMockEndpoint()
     endpoint.open()
     return TrustChainCommunity(TrustChainSettings(my_peer=Peer(key, endpoint.wan_address), endpoint=endpoint,
-                                                  network=Network(), working_directory=str(directory), **settings))
+                                                  network=Network(), **{"working_directory": str(directory),
+                                                                        **settings}))
 
 
 def store(community: TrustChainCommunity, block: TrustChainBlock) -> None:
@@ -235,9 +274,9 @@ async def caught_up(graph: TrustGraph, edges: int) -> None:
     await asyncio.wait_for(look(), 10)
 
 
-async def test_a_restart_finds_what_was_there(tmp_path: Path) -> None:
+async def test_a_restart_finds_what_was_there(backend: Backend) -> None:
     key = default_eccrypto.generate_key("curve25519")
-    community = make_community(tmp_path, key, trust_graph=True, trust_walks=300)
+    community = make_community(None, key, **backend.settings(), trust_graph=True, trust_walks=300)
     graph = community.trust
     await graph.ready()
     mine = Node(community.persistence)
@@ -254,7 +293,7 @@ async def test_a_restart_finds_what_was_there(tmp_path: Path) -> None:
     expected = table_of(graph)
     await community.unload()
 
-    community = make_community(tmp_path, key, trust_graph=True)
+    community = make_community(None, key, **backend.settings(), trust_graph=True)
     await community.trust.ready()
     assert table_of(community.trust) == expected
     assert community.trust.is_blocked(b.key)
@@ -263,9 +302,9 @@ async def test_a_restart_finds_what_was_there(tmp_path: Path) -> None:
     community.trust.remove(mine.key, a.key, "helpful")
     await community.unload()
 
-    database = TrustChainDB(str(tmp_path), "trustchain")  # another half-life: blocks are taken up again
+    database = backend.open()  # another half-life: blocks are taken up again
     database.close()
-    community = make_community(tmp_path, key, trust_graph=True, trust_half_life=1e9)
+    community = make_community(None, key, **backend.settings(), trust_graph=True, trust_half_life=1e9)
     await community.trust.ready()
     assert {(edge.source, edge.target) for edge in community.trust} == set(expected)
     assert community.trust.weight(mine.key, a.key) == pytest.approx(1.0, rel=1e-3)
@@ -273,24 +312,61 @@ async def test_a_restart_finds_what_was_there(tmp_path: Path) -> None:
     await community.unload()
 
 
-async def test_what_was_stored_but_not_taken_up_is_taken_up_later(tmp_path: Path) -> None:
+async def test_what_was_stored_but_not_taken_up_is_taken_up_later(backend: Backend) -> None:
     key = default_eccrypto.generate_key("curve25519")
-    database = TrustChainDB(str(tmp_path), "trustchain")
+    database = backend.open()
     nodes = [Node(database) for _ in range(4)]
     for a, b in ((0, 1), (1, 2)):
         nodes[a].deal(nodes[b])
     database.close()
-    community = make_community(tmp_path, key, trust_graph=True)
+    community = make_community(None, key, **backend.settings(), trust_graph=True)
     await community.trust.ready()
     assert community.trust.number_of_edges() == 4
     community.unload_callbacks.clear()  # as if the process was killed before
     nodes[2].database = community.persistence
     nodes[2].sign(nodes[3], b"opinion", {"trust": 2})
     await community.unload()
-    community = make_community(tmp_path, key, trust_graph=True)
+    community = make_community(None, key, **backend.settings(), trust_graph=True)
     await community.trust.ready()
     assert community.trust.weight(nodes[2].key, nodes[3].key) == 2.0
     assert community.trust.number_of_edges() == 5
+    await community.unload()
+
+
+async def test_another_database(backend: Backend) -> None:
+    """An attached graph goes with the overlay to another database, unless it has blocks of the first one already."""
+    key = default_eccrypto.generate_key("curve25519")
+    community = make_community(":memory:", key, trust_graph=True)
+    other, third = backend.open("other"), backend.open("third")
+    a, b = Node(other), Node(other)
+    a.deal(b)
+    community.use_database(other)
+    await community.trust.ready()
+    assert community.trust.number_of_edges() == 2
+    before = community.persistence
+    with pytest.raises(RuntimeError, match=r"call detach\(\)"):
+        community.use_database(third)
+    assert community.persistence is before
+    assert before.is_open
+    community.trust.detach()
+    community.use_database(third)
+    assert community.persistence is third
+    await community.unload()
+
+
+async def test_another_database_without_its_past(backend: Backend) -> None:
+    community = make_community(":memory:", default_eccrypto.generate_key("curve25519"))
+    other = backend.open("other")
+    a, b = Node(other), Node(other)
+    a.deal(b)
+    graph = TrustGraph.attach(community, replay=False)
+    community.use_database(other)
+    c, d = Node(other), Node(other)
+    c.deal(d)
+    for block in other.get_all_blocks()[2:]:
+        community.notify_listeners(block)
+    await caught_up(graph, 2)
+    assert {edge.source for edge in graph} == {c.key, d.key}
     await community.unload()
 
 
@@ -315,8 +391,8 @@ async def test_a_fraud_is_marked_at_once() -> None:
     await community.unload()
 
 
-async def test_following_again(tmp_path: Path) -> None:
-    community = make_community(tmp_path, default_eccrypto.generate_key("curve25519"))
+async def test_following_again(backend: Backend) -> None:
+    community = make_community(None, default_eccrypto.generate_key("curve25519"), **backend.settings())
     a, b = Node(community.persistence), Node(community.persistence)
     a.sign(b, b"opinion", {"trust": 1})
     graph = TrustGraph.attach(community)
@@ -341,8 +417,8 @@ async def test_following_again(tmp_path: Path) -> None:
     await community.unload()
 
 
-async def test_what_is_removed_stays_removed(tmp_path: Path) -> None:
-    community = make_community(tmp_path, default_eccrypto.generate_key("curve25519"))
+async def test_what_is_removed_stays_removed(backend: Backend) -> None:
+    community = make_community(None, default_eccrypto.generate_key("curve25519"), **backend.settings())
     nodes = [Node(community.persistence) for _ in range(4)]
     for one in nodes:
         for other in nodes:

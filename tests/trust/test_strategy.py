@@ -109,7 +109,7 @@ async def test_the_trust_of_the_overlay_is_used(overlay: Overlay) -> None:
     walk = TrustWalk(overlay, explore=0.0)
     walk.take_step()
     assert overlay.asked == [None]
-    overlay.trust = graph_for(overlay, peers)  # type: ignore[attr-defined]
+    overlay.trust = graph_for(overlay, peers)
     walk.take_step()
     assert overlay.asked[1] in peers
 

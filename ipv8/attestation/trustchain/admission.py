@@ -10,8 +10,8 @@ from ...messaging.inet import HOST_BITS, network_of
 
 if TYPE_CHECKING:
     from .block import TrustChainBlock
-    from .database import TrustChainDB
     from .settings import TrustChainSettings
+    from .store import BlockStore
 
 __all__ = ["Admission"]
 
@@ -61,7 +61,7 @@ class Admission:
             return "its timestamp lies in the future"
         return None
 
-    def is_one_link_too_many(self, block: TrustChainBlock, database: TrustChainDB) -> bool:
+    def is_one_link_too_many(self, block: TrustChainBlock, database: BlockStore) -> bool:
         """Whether the author of a new block has linked to the same source block often enough."""
         if not block.link_sequence_number:
             return False

@@ -13,6 +13,7 @@ from ...community import Community
 from ...limits import ExpiringDict, TokenBuckets
 from ...messaging.payload_headers import GlobalTimeDistributionPayload
 from ...peer import Peer
+from ...reputation import score_of
 from ...requestcache import RequestCache
 from ...util import maybe_coroutine
 from .admission import Admission
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ...messaging.address import Address
     from ...messaging.serialization import Payload
+    from .store import BlockStore
 
 __all__ = ["UNIVERSAL_BLOCK_LISTENER", "TrustChainBase", "synchronized"]
 
@@ -114,8 +116,7 @@ class TrustChainBase(Community):
         settings = _settings_of(args, kwargs)
         self.settings = settings
         # A database that cannot be used must not leave an overlay behind that listens.
-        self.persistence: TrustChainDB = settings.persistence or self.DB_CLASS(
-            settings.working_directory, settings.db_name or self.DB_NAME, settings.my_peer.public_key.key_to_bin())
+        self.persistence: BlockStore = settings.persistence or self._open_database(settings)
         if settings.persistence is None:
             self.persistence.batched = True
         try:
@@ -131,9 +132,6 @@ class TrustChainBase(Community):
         #: The futures of proposals that wait for an answer.
         self.open_proposals: set[asyncio.Future[Any]] = set()
         self.listeners_map: dict[bytes, list[BlockListener]] = {}
-        #: A function, or something with a method ``score``, that gives the trust in the owner of a public key, a
-        #: number; ``None`` while all are trusted alike.
-        self.trust: Any = None
         self.admission = Admission(settings)
         self.answer_budget = AnswerBudget(settings)
         self._history = BroadcastHistory()
@@ -146,9 +144,19 @@ class TrustChainBase(Community):
         self._fraud_callbacks: list[Callable[[bytes, TrustChainBlock, TrustChainBlock], object]] = []
         #: Called when the overlay is unloaded, before its database is closed.
         self.unload_callbacks: list[Callable[[], object]] = []
+        #: Called with another database before the overlay uses it in place of its own.
+        self.database_callbacks: list[Callable[[BlockStore], object]] = []
         self._listen_for_frauds()
         self._additions_at_cleanup = 0
         self.register_task("db_cleanup", self.do_db_cleanup, interval=CLEANUP_INTERVAL)
+
+    def _open_database(self, settings: TrustChainSettings) -> BlockStore:
+        name, key = settings.db_name or self.DB_NAME, settings.my_peer.public_key.key_to_bin()
+        if settings.database_url is None:
+            return self.DB_CLASS(settings.working_directory, name, key)
+        from .postgres import PostgresTrustChainDB
+
+        return PostgresTrustChainDB(settings.database_url, name, key)
 
     async def unload(self) -> None:
         """End all requests and tasks, and close the database."""
@@ -174,11 +182,17 @@ class TrustChainBase(Community):
             listeners.remove(self._on_fraud)
         self.persistence.close()
 
-    def use_database(self, database: TrustChainDB) -> None:
+    def use_database(self, database: BlockStore) -> None:
         """Close the present database and use another one, which other overlays may use too.
 
-        It is closed when the first of them is unloaded.
+        It is closed when the first of them is unloaded. A trust graph that follows the overlay goes on with the blocks
+        of the other database.
+
+        :raises RuntimeError: if the trust graph has taken up blocks of the present database already, which it cannot
+            forget. Nothing is changed then.
         """
+        for callback in tuple(self.database_callbacks):
+            callback(database)
         database.block_types.update(self.persistence.block_types)
         self._close_database()
         self.persistence = database
@@ -195,8 +209,6 @@ class TrustChainBase(Community):
 
     def trust_of(self, peer_or_key: Peer | bytes) -> float:
         """The trust in a peer, or in the owner of a public key; 0 without ``trust``."""
-        from ...trust.selection import score_of
-
         key = peer_or_key if isinstance(peer_or_key, bytes) else peer_or_key.public_key.key_to_bin()
         return 0.0 if self.trust is None else score_of(self.trust, key)
 
@@ -306,9 +318,19 @@ class TrustChainBase(Community):
             payload.msg_id, GlobalTimeDistributionPayload(self.claim_global_time()), payload, sig=False))
 
     def _broadcast(self, payload: Payload, exclude: Address | None = None) -> None:
-        peers = [peer for peer in self.get_peers() if peer.address != exclude]
-        for peer in entropy.sample(peers, min(len(peers), self.settings.broadcast_fanout)):
+        for peer in self._audience(exclude):
             self._send_payload(peer.address, payload)
+
+    def _audience(self, exclude: Address | None) -> list[Peer]:
+        """The peers that get a broadcast: a sample of all, or mostly of trusted ones."""
+        peers = [peer for peer in self.get_peers() if peer.address != exclude]
+        fanout = min(len(peers), self.settings.broadcast_fanout)
+        if self.trust is None or not self.prefer_trusted or fanout == len(peers):
+            return entropy.sample(peers, fanout)
+        from ...trust.selection import select_peers
+
+        return select_peers(self, self.trust, fanout, exclude=[peer for peer in self.get_peers()
+                                                               if peer.address == exclude])
 
     def send_block(self, block: TrustChainBlock, address: Address | None = None, ttl: int = 1) -> None:
         """Send a block to ``address``, or broadcast it, to be passed on if ``ttl`` is more than 1."""

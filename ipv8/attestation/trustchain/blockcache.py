@@ -8,7 +8,7 @@ from .validation import same_key
 
 if TYPE_CHECKING:
     from .block import TrustChainBlock
-    from .database import TrustChainDB
+    from .store import BlockStore
 
 __all__ = ["BlockCache"]
 
@@ -23,7 +23,7 @@ class BlockCache:
     :param public_key: the author of the chain.
     """
 
-    def __init__(self, database: TrustChainDB, public_key: bytes) -> None:
+    def __init__(self, database: BlockStore, public_key: bytes) -> None:
         self.database = database
         self.public_key = public_key
         self.blocks: dict[int, TrustChainBlock] = {}

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-from itertools import pairwise
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from ... import clock
-from ...database import DatabaseException
+from ...database import Database, DatabaseException
 from . import schema
-from .block import LenientData, TrustChainBlock
-from .blockcache import BlockCache
-from .queries import BlockQueries
-from .validation import canonical_key, same_key
+from .store import BlockStore
 from .writer import BackgroundWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    FraudListener = Callable[[bytes, TrustChainBlock, TrustChainBlock], object]
+    from ...database import DB_TYPES
 
 __all__ = ["DATABASE_DIRECTORY", "TrustChainDB"]
 
@@ -27,14 +23,8 @@ DATABASE_DIRECTORY = "sqlite"
 CHECKPOINT_PAGES = 10_000
 """Pages of the write-ahead log after which a commit writes them back itself, because the writer has not done it."""
 
-MAX_PROOFS = 20_000
-"""Cheaters of which a proof is kept; the oldest proof of somebody without a transaction with us is dropped first."""
 
-KEPT_SHARE = 0.1
-"""The part of the database that is left to strangers when blocks are to go."""
-
-
-class TrustChainDB(BlockQueries):
+class TrustChainDB(Database, BlockStore):
     """Half blocks by author and height.
 
     Blocks are made by the class that ``block_types`` has for their type. With ``batched`` set, a block that was added
@@ -52,18 +42,9 @@ class TrustChainDB(BlockQueries):
         in_memory = working_directory == ":memory:"
         path = working_directory if in_memory else os.path.join(working_directory, DATABASE_DIRECTORY,
                                                                 f"{db_name}.db")
-        super().__init__(path)
+        Database.__init__(self, path)
+        BlockStore.__init__(self, my_pk)
         self.db_name = db_name
-        self.my_blocks_cache: BlockCache | None = None
-        #: Called with the public key and both blocks when a double-sign of an author is stored for the first time.
-        self.fraud_listeners: list[FraudListener] = []
-        self.batched = False
-        #: Blocks that were added since the database was opened.
-        self.additions = 0
-        self._writer: BackgroundWriter | None = None
-        if my_pk is not None:
-            self.my_pk = my_pk
-            self.my_blocks_cache = BlockCache(self, my_pk)
         self.open()
 
     # Opening and closing
@@ -83,7 +64,7 @@ class TrustChainDB(BlockQueries):
                                                                     "public_key, sequence_number, block_hash"))
             if not in_memory:
                 self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-                self._writer = BackgroundWriter(self.file_path, self.commit)
+                self._writer = BackgroundWriter(self.commit, self.file_path)
         except BaseException:
             super().close(commit=False)
             raise
@@ -96,9 +77,24 @@ class TrustChainDB(BlockQueries):
             writer.stop()
         return super().close(commit)
 
-    def flush(self) -> None:
-        """Commit all blocks that were added, so that no end of this process loses them."""
-        self.commit()
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return self._connection is not None
+
+    def _select(self, statement: str, bindings: Sequence[DB_TYPES] | dict[str, DB_TYPES] = ()) -> list[Any]:
+        """The rows of a statement, none if the database is closed; as ``execute``, but faster."""
+        with self._lock:
+            cursor = self._cursor
+            if cursor is None:
+                return []
+            try:
+                return cursor.execute(statement, bindings).fetchall()
+            except sqlite3.DatabaseError as e:
+                self._raise_if_corrupt(e)
+                raise
+
+    # The schema
 
     def get_sql_header(self) -> str:
         """The beginning of a query for blocks, in the order of the values that a block is made of."""
@@ -143,202 +139,3 @@ class TrustChainDB(BlockQueries):
             self.executescript(self.get_schema())
             self.commit()
         return self.LATEST_DB_VERSION
-
-    # Adding and removing
-
-    def add_block(self, block: TrustChainBlock) -> None:
-        """Add a block, and commit unless ``batched``.
-
-        :raises sqlite3.IntegrityError: if there is a block of this author at this height.
-        """
-        values = block.pack_db_insert()
-        with self._lock:
-            if self._connection is None:
-                return
-            self._insert(values)
-            self.additions += 1
-            if not self.batched:
-                self.commit()
-            elif self._writer is not None:
-                self._writer.changed()
-        cache = self.my_blocks_cache
-        if cache is not None and (same_key(block.public_key, cache.public_key)
-                                  or same_key(block.link_public_key, cache.public_key)):
-            cache.add(block)
-
-    def _insert(self, values: tuple[Any, ...]) -> None:
-        (block_type, transaction, public_key, sequence_number, link_public_key, link_sequence_number, previous_hash,
-         signature, timestamp, block_hash) = values
-        self._select(
-            "INSERT INTO trustchain_blocks(author, sequence_number, counterparty, link_sequence_number, type, tx, "
-            "previous_hash, signature, block_timestamp, insert_time, block_hash) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-            (self._id_for(public_key), sequence_number, self._id_for(link_public_key), link_sequence_number,
-             block_type, transaction, previous_hash, signature, timestamp, int(clock.time()), block_hash))
-
-    def _id_for(self, public_key: bytes) -> int:
-        number = self._id(public_key)
-        if number is None:
-            number = int(self.execute("INSERT INTO trustchain_keys(key) VALUES(?)", (canonical_key(public_key),),
-                                      get_lastrowid=True))
-            self._key_ids[public_key] = number
-        return number
-
-    def add_signed_block(self, block: TrustChainBlock) -> None:
-        """Add a block of our own together with the record that it was signed, and commit before it is sent.
-
-        :raises sqlite3.IntegrityError: if there is a block of this author at this height.
-        """
-        with self:
-            self.add_block(block)
-            self.execute("INSERT OR REPLACE INTO trustchain_heads(author, sequence_number, block_hash) VALUES(?,?,?)",
-                         (self._id_for(block.public_key), block.sequence_number, block.hash))
-            self.commit()
-        if self._writer is not None:
-            self._writer.sync()
-
-    def get_head(self, public_key: bytes) -> tuple[int, bytes] | None:
-        """Height and hash of the highest block that was signed here with this key, even if it is lost."""
-        rows = self._select("SELECT sequence_number, block_hash FROM trustchain_heads WHERE author = ?",
-                            (self._id(public_key),))
-        return None if not rows else (rows[0][0], rows[0][1])
-
-    def remove_block(self, block: TrustChainBlock) -> None:
-        """Remove a block, and with the tip of our own chain the record that it was signed.
-
-        The height can be signed again then. To do so after others saw the block is a double-sign.
-        """
-        self.discard_block(block)
-        number, latest = self._id(block.public_key), self.get_latest(block.public_key)
-        head = self.get_head(block.public_key)
-        if head is not None and head[0] == block.sequence_number:
-            if latest is None:
-                self.execute("DELETE FROM trustchain_heads WHERE author = ?", (number,))
-            else:
-                self.execute("UPDATE trustchain_heads SET sequence_number = ?, block_hash = ? WHERE author = ?",
-                             (latest.sequence_number, latest.hash, number))
-            self.commit()
-
-    def discard_block(self, block: TrustChainBlock) -> None:
-        """Remove a block, but not the record that it was signed: its height is not signed again."""
-        (block_type, transaction, public_key, sequence_number, link_public_key, link_sequence_number, previous_hash,
-         signature, timestamp, _) = block.pack_db_insert()
-        self.execute(
-            "DELETE FROM trustchain_blocks WHERE author = ? AND sequence_number = ? AND counterparty = ? "
-            "AND link_sequence_number = ? AND type = ? AND tx = ? AND previous_hash = ? AND signature = ? "
-            "AND block_timestamp = ?",
-            (self._id(public_key), sequence_number, self._id(link_public_key), link_sequence_number, block_type,
-             transaction, previous_hash, signature, timestamp))
-        self.commit()
-        self._forget_removed()
-
-    def _forget_removed(self) -> None:
-        self._contiguous.clear()
-        if self.my_blocks_cache is not None:
-            self.my_blocks_cache.clear()
-
-    def remove_old_blocks(self, num_blocks_to_remove: int, my_pub_key: bytes) -> None:
-        """Remove the blocks with the lowest timestamps that our key has no part in."""
-        me = self._id(my_pub_key) or 0
-        self._remove_places([row[0] for row in self._select(
-            "SELECT place FROM trustchain_blocks WHERE author != ? AND counterparty != ? "
-            "ORDER BY block_timestamp LIMIT ?", (me, me, num_blocks_to_remove))])
-
-    def _remove_places(self, places: list[int]) -> None:
-        """Remove blocks, and the keys that no other block has."""
-        keys: set[int] = set()
-        for place in places:
-            keys.update(*self._select("SELECT author, counterparty FROM trustchain_blocks WHERE place = ?", (place,)))
-        with self:
-            self.executemany("DELETE FROM trustchain_blocks WHERE place = ?", ((place,) for place in places))
-            self.executemany(schema.DROP_KEY, ((key,) for key in keys))
-            self.commit()
-        self._key_ids.clear()
-        self._forget_removed()
-
-    def evict(self, count: int, my_pub_key: bytes, trust: Callable[[bytes], float] | None = None) -> int:
-        """Remove ``count`` blocks to make room, and return how many there were to be removed.
-
-        Blocks that our key has a part in, and those that our own blocks link to, stay; proofs of fraud are kept in
-        another table. Authors that have no transaction with us go first, those with the lowest trust before others,
-        and the block that was stored first before later ones. What such strangers have is not made less than a tenth
-        of the database as long as others have blocks to be removed.
-        """
-        me = self._id(my_pub_key) or 0
-        total = self.get_number_of_known_blocks()
-        strangers = total - int(self._select(schema.COUNT_NEAR, {"me": me})[0][0])
-        order = None if trust is None else self._by_trust(trust)
-        excess = min(count, strangers - int((total - count) * KEPT_SHARE))
-        going = self._oldest(schema.OF_STRANGERS, me, excess, order)
-        others = self._oldest(schema.OF_OTHERS, me, count - len(going), order)
-        if len(going) + len(others) < count:  # nobody else has anything left
-            going = self._oldest(schema.OF_STRANGERS, me, count - len(others), order)
-        going += others
-        self._remove_places(going)
-        return len(going)
-
-    def _by_trust(self, trust: Callable[[bytes], float]) -> list[int]:
-        """The authors, those with the lowest trust first."""
-        authors = self._select("SELECT id, key FROM trustchain_keys WHERE EXISTS "
-                               "(SELECT 1 FROM trustchain_blocks WHERE author = id)")
-        return [author for author, _ in sorted(authors, key=lambda row: trust(row[1]))]
-
-    def _oldest(self, condition: str, me: int, limit: int, order: list[int] | None) -> list[int]:
-        """The places of the oldest blocks that may be removed, of the first author in ``order`` first."""
-        if order is None:
-            rows = self._select(f"{schema.FREE} AND {condition} ORDER BY b.place LIMIT :limit",
-                                {"me": me, "limit": max(0, limit)})
-            return [row[0] for row in rows]
-        places: list[int] = []
-        for author in order:
-            if len(places) >= limit:
-                break
-            places += [row[0] for row in self._select(
-                f"{schema.FREE} AND b.author = :author AND {condition} ORDER BY b.place LIMIT :limit",
-                {"me": me, "author": author, "limit": limit - len(places)})]
-        return places
-
-    def crawl(self, public_key: bytes, start_seq_num: int, end_seq_num: int,
-              limit: int = 100) -> list[TrustChainBlock]:
-        """As for any database of blocks, but blocks of our own are kept in memory."""
-        if self.my_blocks_cache is not None and same_key(public_key, self.my_blocks_cache.public_key):
-            return self.my_blocks_cache.get_range(start_seq_num, end_seq_num, limit)
-        return super().crawl(public_key, start_seq_num, end_seq_num, limit)
-
-    # Fraud
-
-    def add_double_spend(self, block1: TrustChainBlock, block2: TrustChainBlock) -> None:
-        """Keep two blocks that an author signed for one height, as a proof; the first one of each author is kept."""
-        if self.did_double_spend(block1.public_key):
-            return
-        marks = ",".join("?" * 10)
-        columns = schema.COLUMNS.replace(" insert_time,", "")
-        self.executemany(f"INSERT OR IGNORE INTO double_spends({columns}) VALUES({marks})",
-                         [(*values[:2], canonical_key(values[2]), *values[3:]) for values in
-                          (block1.pack_db_insert(), block2.pack_db_insert())])
-        self._limit_proofs()
-        self.commit()
-        for listener in tuple(self.fraud_listeners):
-            listener(canonical_key(block1.public_key), block1, block2)
-
-    def _limit_proofs(self) -> None:
-        me = 0 if self.my_blocks_cache is None else self._id(self.my_blocks_cache.public_key) or 0
-        rows = self._select("SELECT COUNT(DISTINCT public_key) FROM double_spends")
-        if rows and rows[0][0] > MAX_PROOFS:
-            self.execute(schema.DROP_PROOFS, {"me": me, "limit": rows[0][0] - MAX_PROOFS})
-
-    def did_double_spend(self, public_key: bytes) -> bool:
-        """Whether there is a proof that the owner of a key signed two blocks for one height."""
-        return bool(self._select("SELECT 1 FROM double_spends WHERE public_key = ? LIMIT 1",
-                                 (canonical_key(public_key),)))
-
-    def get_double_spends(self) -> list[tuple[bytes, TrustChainBlock, TrustChainBlock]]:
-        """A proof for each cheater: the public key and two blocks of one height."""
-        columns = schema.COLUMNS.replace(", block_hash", "")
-        rows = self._select(
-            f"SELECT {columns} FROM double_spends ORDER BY public_key, sequence_number, rowid")  # noqa: S608 - constants
-        proofs: dict[bytes, tuple[bytes, TrustChainBlock, TrustChainBlock]] = {}
-        for one, other in pairwise(rows):
-            if one[2:4] == other[2:4] and one[2] not in proofs:
-                make = self.get_block_class(one[0])
-                proofs[one[2]] = (one[2], make(LenientData(one)), make(LenientData(other)))
-        return list(proofs.values())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...database import Database
+from ...database import DeferredCommits
 from ...limits import BoundedDict
 from . import schema
 from .block import LenientData, TrustChainBlock
+from .dialects import SQLITE, Dialect
 from .validation import ANY_COUNTERPARTY_PK, canonical_key, same_key
 
 if TYPE_CHECKING:
@@ -25,31 +26,52 @@ MAX_CONTIGUOUS = 4096
 """Chains for which it is remembered how far they are known without a gap; the oldest is forgotten first."""
 
 
-class BlockQueries(Database):
+class BlockQueries(DeferredCommits):
     """The part of a database of half blocks that changes nothing.
+
+    Statements have ``?`` for values that are bound by position, ``:name`` for those that are bound by name, and only
+    what SQLite and PostgreSQL both understand. Text is written as ``bytes`` into binary columns, and comes back so.
 
     Blocks are made by the class that ``block_types`` has for their type.
     """
 
-    def __init__(self, file_path: str) -> None:
-        super().__init__(file_path)
+    _SELECT: ClassVar[str] = schema.SELECT
+    _NEIGHBOURS: ClassVar[str] = schema.NEIGHBOURS
+
+    #: How this database names its types, for those who make tables in it.
+    dialect: ClassVar[Dialect] = SQLITE
+
+    def __init__(self) -> None:
         self.block_types: dict[bytes, type[TrustChainBlock]] = {}
         self._key_ids: BoundedDict[bytes, int] = BoundedDict(MAX_KNOWN_KEYS)
         self._contiguous: BoundedDict[int, int] = BoundedDict(MAX_CONTIGUOUS)
 
-    # Rows and blocks
+    # What a database does
 
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether the database is open. Otherwise look-ups find nothing, and changes are ignored."""
+
+    @abstractmethod
     def _select(self, statement: str, bindings: Sequence[DB_TYPES] | dict[str, DB_TYPES] = ()) -> list[Any]:
-        """The rows of a statement, none if the database is closed; as ``execute``, but faster."""
-        with self._lock:
-            cursor = self._cursor
-            if cursor is None:
-                return []
-            try:
-                return cursor.execute(statement, bindings).fetchall()
-            except sqlite3.DatabaseError as e:
-                self._raise_if_corrupt(e)
-                raise
+        """The rows of a statement, none if the database is closed."""
+
+    @abstractmethod
+    def execute(self, statement: str, bindings: Sequence[DB_TYPES] | dict[str, DB_TYPES] = (),
+                get_lastrowid: bool = False, fetch_all: bool = True) -> Any:
+        """Run one statement; a change opens a transaction."""
+
+    @abstractmethod
+    def executemany(self, statement: str, sequence: Iterable[Sequence[DB_TYPES] | dict[str, DB_TYPES]],
+                    fetch_all: bool = True) -> Any:
+        """Run one statement for each bindings of ``sequence``."""
+
+    @abstractmethod
+    def stream(self, statement: str, bindings: Sequence[DB_TYPES] | dict[str, DB_TYPES] = ()) -> Any:
+        """Run one query, and fetch its rows while they are iterated over."""
+
+    # Rows and blocks
 
     def _id(self, public_key: bytes) -> int | None:
         """The number of a key in the file, ``None`` if it is not there."""
@@ -71,10 +93,10 @@ class BlockQueries(Database):
     def _blocks(self, rest: str, *bindings: DB_TYPES) -> list[TrustChainBlock]:
         """The blocks that a condition, an order and a limit choose; ``b`` is the table of blocks."""
         return [self.get_block_class(row[0])(LenientData(row))
-                for row in self._select(schema.SELECT + rest, bindings)]
+                for row in self._select(self._SELECT + rest, bindings)]
 
     def _block(self, rest: str, *bindings: DB_TYPES) -> TrustChainBlock | None:
-        rows = self._select(schema.SELECT + rest, bindings)
+        rows = self._select(self._SELECT + rest, bindings)
         return self.get_block_class(rows[0][0])(LenientData(rows[0])) if rows else None
 
     # One block
@@ -118,7 +140,7 @@ class BlockQueries(Database):
         if author is None:
             return None, None, None
         before = known = after = None
-        for row in self._select(schema.NEIGHBOURS, (block.public_key, author, height - 1)):
+        for row in self._select(self._NEIGHBOURS, (block.public_key, author, height - 1)):
             neighbour = self.get_block_class(row[0])(LenientData(row[:10]))
             neighbour.hash = row[10]
             if neighbour.sequence_number < height:
@@ -179,9 +201,14 @@ class BlockQueries(Database):
 
     def get_stored_after(self, place: int = 0, limit: int = 1000) -> list[tuple[int, TrustChainBlock]]:
         """Blocks in the order of insertion, each with its place in it, from behind ``place`` on."""
-        rows = self._select(schema.SELECT.replace("SELECT ", "SELECT b.place, ", 1)
+        rows = self._select(self._SELECT.replace("SELECT ", "SELECT b.place, ", 1)
                             + "WHERE b.place > ? ORDER BY b.place LIMIT ?", (place, limit))
         return [(row[0], self.get_block_class(row[1])(LenientData(row[1:]))) for row in rows]
+
+    def get_last_place(self) -> int:
+        """The place of the block that was stored last, 0 without one."""
+        rows = self._select("SELECT MAX(place) FROM trustchain_blocks")
+        return int(rows[0][0] or 0) if rows else 0
 
     def get_number_of_known_blocks(self, public_key: bytes | None = None) -> int:
         """How many blocks there are, of this author if one is given."""
@@ -260,7 +287,7 @@ class BlockQueries(Database):
     def get_users(self, limit: int = 100) -> list[dict[str, Any]]:
         """The authors with the longest chains: ``public_key`` in hexadecimal digits and ``blocks``, their height."""
         return self._users("SELECT k.key, MAX(b.sequence_number) AS height FROM trustchain_blocks b "
-                           "JOIN trustchain_keys k ON k.id = b.author GROUP BY b.author "
+                           "JOIN trustchain_keys k ON k.id = b.author GROUP BY k.id "
                            "ORDER BY height DESC LIMIT ?", limit)
 
     def get_connected_users(self, public_key: bytes, limit: int = 100) -> list[dict[str, Any]]:

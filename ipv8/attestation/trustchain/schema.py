@@ -34,6 +34,9 @@ NEIGHBOURS = ("SELECT b.type, b.tx, ?, b.sequence_number, c.key, b.link_sequence
               "WHERE b.author = ? AND b.sequence_number >= ? ORDER BY b.sequence_number LIMIT 3")
 """The blocks of a chain from a height on, with their hashes, given the key of the author."""
 
+INSERT = ("INSERT INTO trustchain_blocks(author, sequence_number, counterparty, link_sequence_number, type, tx, "
+          "previous_hash, signature, block_timestamp, insert_time, block_hash) VALUES(?,?,?,?,?,?,?,?,?,?,?)")
+
 _FRIENDS = ("(SELECT author FROM trustchain_blocks WHERE counterparty = :me "
             "UNION SELECT counterparty FROM trustchain_blocks WHERE author = :me)")
 
@@ -49,11 +52,11 @@ FREE = ("SELECT b.place FROM trustchain_blocks b WHERE b.author != :me AND b.cou
         "AND o.link_sequence_number = b.sequence_number AND o.author = :me)")
 """The places of blocks that we have no part in and that no block of ours links to."""
 
-DROP_KEY = ("DELETE FROM trustchain_keys WHERE id = ? "
-            "AND NOT EXISTS (SELECT 1 FROM trustchain_blocks WHERE author = id) "
-            "AND NOT EXISTS (SELECT 1 FROM trustchain_blocks WHERE counterparty = id) "
-            "AND NOT EXISTS (SELECT 1 FROM trustchain_heads WHERE author = id)")
-"""Removes a key that nothing refers to."""
+DROP_KEYS = ("DELETE FROM trustchain_keys WHERE "
+             "NOT EXISTS (SELECT 1 FROM trustchain_blocks WHERE author = id) "
+             "AND NOT EXISTS (SELECT 1 FROM trustchain_blocks WHERE counterparty = id) "
+             "AND NOT EXISTS (SELECT 1 FROM trustchain_heads WHERE author = id)")
+"""Removes keys that nothing refers to."""
 
 DROP_PROOFS = ("DELETE FROM double_spends WHERE public_key IN (SELECT public_key FROM double_spends "  # noqa: S608 - as above
                f"WHERE public_key NOT IN (SELECT key FROM trustchain_keys WHERE id IN {_FRIENDS}) "

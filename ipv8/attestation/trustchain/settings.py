@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...community import CommunitySettings
 
 if TYPE_CHECKING:
-    from .database import TrustChainDB
+    from .store import BlockStore
 
 __all__ = ["TrustChainSettings"]
 
@@ -58,9 +58,11 @@ class TrustChainSettings(CommunitySettings):
 
     #: The directory of the database, or ``":memory:"``.
     working_directory: str = ""
-    #: The database to use instead of one in ``working_directory``.
-    persistence: TrustChainDB | None = None
-    #: The name of the database; ``None`` for that of the overlay class.
+    #: A PostgreSQL database to use instead of a file in ``working_directory``: ``postgresql://user@host/database``.
+    database_url: str | None = None
+    #: The database to use instead of one that is opened by the overlay.
+    persistence: BlockStore | None = None
+    #: The name of the database file, or of the PostgreSQL schema; ``None`` for that of the overlay class.
     db_name: str | None = None
 
     def __init__(self, **settings: Any) -> None:

@@ -7,6 +7,8 @@ import sqlite3
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
+from ...database import DatabaseException
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,11 +32,11 @@ logger = logging.getLogger("TrustChainDB")
 class BackgroundWriter:
     """Commits a while after changes were noted, and flushes the file to the disk through a connection of its own.
 
-    :param path: the database file.
     :param commit: makes all changes permanent; safe to be called by any thread.
+    :param path: the SQLite file to flush to the disk; ``None`` if a commit does that.
     """
 
-    def __init__(self, path: str, commit: Callable[[], object]) -> None:
+    def __init__(self, commit: Callable[[], object], path: str | None = None) -> None:
         self.path = path
         self.commit = commit
         self.commits = 0
@@ -95,10 +97,12 @@ class BackgroundWriter:
                 if sync or self.commits >= SYNC_COMMITS:
                     self.commits = 0
                     self._checkpoint()
-            except sqlite3.Error:
-                logger.exception("Blocks could not be written to %s", self.path)
+            except (sqlite3.Error, DatabaseException):
+                logger.exception("Blocks could not be written to %s", self.path or "the database server")
 
     def _checkpoint(self) -> None:
+        if self.path is None:
+            return
         connection = sqlite3.connect(self.path, timeout=1.0)
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -30,13 +30,15 @@ __all__ = ["run"]
                    "programs; the log says where.")
 @click.option("--peers", type=TreePath("good peers"),
               help="Store good peers here, and contact them first at the next start.")
+@click.option("--trust", type=FilePath("statements", exists=True),
+              help="Use the statements of 'ipv8 trust' in this file; without --config, those in the default file.")
 @click.option("--log-level", type=LOG_LEVEL, help="CRITICAL, ERROR, WARNING, INFO (default) or DEBUG.")
 @click.option("-s", "--statistics", is_flag=True, help="Count the messages of each overlay.")
 @click.option("-a", "--no-rest-api", is_flag=True, help="Accepted for compatibility.")
 @json_option
 def run(overlays: tuple[str, ...], config: str | None, print_config: bool, bootstrap: tuple[tuple[str, int], ...],
-        listen_address: str | None, port: int | None, key_file: str | None, peers: str | None, log_level: str | None,
-        statistics: bool, no_rest_api: bool, as_json: bool) -> None:
+        listen_address: str | None, port: int | None, key_file: str | None, peers: str | None, trust: str | None,
+        log_level: str | None, statistics: bool, no_rest_api: bool, as_json: bool) -> None:
     """Run a node until Ctrl+C or SIGTERM.
 
     Without arguments the node runs the overlays of the library. With MODULE:CLASS it runs these overlays instead, each
@@ -53,7 +55,7 @@ def run(overlays: tuple[str, ...], config: str | None, print_config: bool, boots
     from .. import service
     from ..node import NodeOptions, configure
 
-    options = NodeOptions(overlays, config, bootstrap, listen_address, port, key_file, peers, log_level)
+    options = NodeOptions(overlays, config, bootstrap, listen_address, port, key_file, peers, log_level, trust)
     configuration, classes = configure(options, make_directories=not print_config)
     if print_config:
         print(json.dumps(configuration, indent=2, default=os.fspath))

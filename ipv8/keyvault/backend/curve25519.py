@@ -33,17 +33,16 @@ class DualPublicKey(PublicHandle):
     A key that was loaded from PEM has no X25519 half. Its binary form has the verify key in this place as well.
     """
 
-    __slots__ = ("_verify", "crypt_pk", "public_bin", "verify_key")
+    __slots__ = ("_has_crypt", "_verify", "public_bin", "verify_key")
 
     public_bin: bytes
-    crypt_pk: bytes | None
     signature_length = SIGNATURE_SIZE
     curve_name = CURVE_NAME
     is_costly = False
 
     def __init__(self, public_bin: bytes) -> None:
         self.public_bin = public_bin
-        self.crypt_pk = public_bin[_CRYPT]
+        self._has_crypt = True
         self.verify_key = public_bin[_SIGN]
         self._verify = provider.current().verify
 
@@ -51,8 +50,13 @@ class DualPublicKey(PublicHandle):
     def from_verify_key(cls, verify_key: bytes) -> DualPublicKey:
         """A key without X25519 half."""
         key = cls(PUBLIC_PREFIX + verify_key + verify_key)
-        key.crypt_pk = None
+        key._has_crypt = False
         return key
+
+    @property
+    def crypt_pk(self) -> bytes | None:
+        """The X25519 half, if there is one. It is rarely used, and not kept apart."""
+        return self.public_bin[_CRYPT] if self._has_crypt else None
 
     def verify(self, signature: bytes, message: bytes) -> bool:
         """Whether this is an Ed25519 signature of the message by this key (doc/protocol/keys.md section 2.4)."""

@@ -7,7 +7,7 @@ numbers, bytes for strings, further values for containers.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,22 +131,19 @@ class _Decoder:
     :param cast_utf8: give bytes as text of one character a byte.
     """
 
+    #: What reads the body of a value, by its tag: given the decoder, where the body starts, and the count.
+    bodies: ClassVar[dict[int, Callable[[Any, int, int], tuple[int, Any]]]] = {}
+
     def __init__(self, stream: bytes, cast_utf8: bool) -> None:
         self.stream = stream
         self.cast_utf8 = cast_utf8
-        self.bodies: dict[int, Callable[[int, int], tuple[int, Any]]] = {
-            ord("i"): self._integer, ord("J"): self._integer, ord("f"): self._float, ord("s"): self._text,
-            ord("b"): self._bytes, ord("l"): self._list, ord("t"): self._tuple, ord("L"): self._set,
-            ord("d"): self._dict, ord("n"): self._constant(None), ord("T"): self._constant(True),
-            ord("F"): self._constant(False),
-        }
 
     def value(self, offset: int) -> tuple[int, Any]:
         """The offset behind the value at ``offset``, and the value."""
         stream, start = self.stream, offset
         while stream[offset] in _DIGITS:
             offset += 1
-        return self.bodies[stream[offset]](offset + 1, int(stream[start:offset]))
+        return self.bodies[stream[offset]](self, offset + 1, int(stream[start:offset]))
 
     def _integer(self, start: int, count: int) -> tuple[int, int]:
         return start + count, int(self.stream[start:start + count])
@@ -194,14 +191,25 @@ class _Decoder:
             found[key] = value
         return offset, found
 
-    @staticmethod
-    def _constant(value: object) -> Callable[[int, int], tuple[int, Any]]:
-        def read(start: int, count: int) -> tuple[int, Any]:
-            if count:
-                raise AssertionError("a value without a body has the count 0")
-            return start, value
+    @classmethod
+    def read_bodies(cls) -> dict[int, Callable[[Any, int, int], tuple[int, Any]]]:
+        """The methods of this class by the tags of what they read."""
+        return {ord("i"): cls._integer, ord("J"): cls._integer, ord("f"): cls._float, ord("s"): cls._text,
+                ord("b"): cls._bytes, ord("l"): cls._list, ord("t"): cls._tuple, ord("L"): cls._set,
+                ord("d"): cls._dict, ord("n"): _reader_of(None), ord("T"): _reader_of(True),
+                ord("F"): _reader_of(False)}
 
-        return read
+
+def _reader_of(value: object) -> Callable[[Any, int, int], tuple[int, Any]]:
+    def read(_: Any, start: int, count: int) -> tuple[int, Any]:
+        if count:
+            raise AssertionError("a value without a body has the count 0")
+        return start, value
+
+    return read
+
+
+_Decoder.bodies = _Decoder.read_bodies()
 
 
 def decode(stream: bytes, offset: int = 0, cast_utf8: bool = False) -> tuple[int, Any]:
@@ -225,26 +233,44 @@ def decode(stream: bytes, offset: int = 0, cast_utf8: bool = False) -> tuple[int
     return _Decoder(stream, cast_utf8).value(offset + 1)
 
 
+_BYTES, _INTEGER = b"bi"
+
+SHORT_NUMBER = 20
+"""Digits of numbers that are read in the shortest way."""
+
+
 class _StrictDecoder(_Decoder):
     """Reads values of strangers: nothing takes longer than the stream is long, and every value has one form."""
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream, False)
         self.depth = 0
+        self.size = len(stream)
+        self.longest_count = len(str(self.size))
 
     def value(self, offset: int) -> tuple[int, Any]:
         stream, start = self.stream, offset
         while stream[offset] in _DIGITS:
             offset += 1
-            if offset - start > len(str(len(stream))):
+            if offset - start > self.longest_count:
                 raise ValueError("a count is larger than the stream")
         count = int(stream[start:offset])
-        if count > len(stream) - offset:
+        if count > self.size - offset:
             raise ValueError("a count is larger than the rest of the stream")
         if self.depth >= MAX_DEPTH:
             raise ValueError(f"values are nested deeper than {MAX_DEPTH} levels")
+        if stream[offset] == _BYTES:  # most values are bytes and short numbers
+            end = offset + 1 + count
+            if end > self.size:
+                raise ValueError(f"the stream ends within a string of {count} bytes")
+            return end, stream[offset + 1:end]
+        if stream[offset] == _INTEGER and 0 < count <= SHORT_NUMBER:
+            end = offset + 1 + count
+            digits = stream[offset + 1:end]
+            if len(digits) == count and digits.isdigit():
+                return end, int(digits)
         self.depth += 1
-        result = self.bodies[stream[offset]](offset + 1, count)
+        result = self.bodies[stream[offset]](self, offset + 1, count)
         self.depth -= 1
         return result
 
@@ -257,7 +283,7 @@ class _StrictDecoder(_Decoder):
     def _integer(self, start: int, count: int) -> tuple[int, int]:
         body = self._digits(start, count)
         digits = body[1:] if body.startswith(b"-") else body
-        if not digits or not _DIGITS.issuperset(digits):
+        if not digits.isdigit():
             raise ValueError("a number is written in decimal digits")
         return start + count, int(body)
 
@@ -267,6 +293,9 @@ class _StrictDecoder(_Decoder):
         if math.isfinite(value) and not _DIGITS.issuperset(body.translate(None, b"+-.eE")):
             raise ValueError("a number is written in decimal digits")
         return start + count, value
+
+
+_StrictDecoder.bodies = _StrictDecoder.read_bodies()
 
 
 def decode_strictly(stream: bytes) -> Any:

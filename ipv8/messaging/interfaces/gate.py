@@ -9,7 +9,6 @@ from weakref import WeakSet
 
 from .network_stats import DropCounter
 from .routes import DEFAULT_ROUTES, PREFIX_LENGTH, SOCKET, Route
-from .trace import traced_receive, traced_send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -331,6 +330,8 @@ class Gate:
         if source_filter is not None:
             receive = self._filtered(receive, source_filter)
         if trace is not None:
+            from .trace import traced_receive  # few nodes are traced
+
             receive = traced_receive(self, receive, trace)
         if source_filter is None and trace is None:
             vars(self).pop("receive", None)
@@ -347,6 +348,8 @@ class Gate:
                 methods["send"] = self._replaced_send
         self._traced_send = self._replaced_send = None
         if trace is not None:
+            from .trace import traced_send
+
             self._replaced_send = methods.get("send")
             self._traced_send = methods["send"] = traced_send(self, self.owner.send, trace)
 

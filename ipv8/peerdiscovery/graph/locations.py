@@ -7,12 +7,56 @@ from typing import TYPE_CHECKING
 from ...messaging.address import UDPv4LANAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
     from ...messaging.address import Address
     from ...peer import Peer
 
-__all__ = ["PeerLocations"]
+__all__ = ["PeerLocations", "PeersByAddress"]
+
+
+class PeersByAddress:
+    """The peers at each address, those that have had it longest first."""
+
+    __slots__ = ("_peers",)
+
+    def __init__(self) -> None:
+        # A single peer, as at most addresses, or several in a dictionary, which takes more memory.
+        self._peers: dict[Address, Any] = {}
+
+    def __len__(self) -> int:
+        """The number of addresses."""
+        return len(self._peers)
+
+    def first(self, address: Address) -> Peer | None:
+        """The peer that has had ``address`` longest."""
+        found = self._peers.get(address)
+        return next(iter(found)) if type(found) is dict else found
+
+    def at(self, address: Address) -> Iterable[Peer]:
+        """All peers at ``address``."""
+        found = self._peers.get(address)
+        if found is None:
+            return ()
+        return found if type(found) is dict else (found,)
+
+    def add(self, address: Address, peer: Peer) -> None:
+        """Note that ``peer``, which was not at ``address``, is there."""
+        found = self._peers.setdefault(address, peer)
+        if found is peer:
+            return
+        if type(found) is not dict:
+            found = self._peers[address] = {found: None}
+        found[peer] = None
+
+    def remove(self, address: Address, peer: Peer) -> None:
+        """Note that ``peer``, which was at ``address``, is not there any more."""
+        found = self._peers[address]
+        if type(found) is dict:
+            del found[peer]
+        if not found or type(found) is not dict:
+            del self._peers[address]
 
 
 class _Location:
@@ -46,9 +90,9 @@ class PeerLocations:
         self._on_move = on_move
         self._locations: dict[bytes, _Location] = {}
         #: The peers that are contacted at each address; read-only.
-        self.contacts: dict[Address, dict[Peer, None]] = {}
+        self.contacts = PeersByAddress()
         #: The peers that have each address in their LAN; read-only.
-        self.lan: dict[Address, dict[Peer, None]] = {}
+        self.lan = PeersByAddress()
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._locations
@@ -73,13 +117,13 @@ class PeerLocations:
 
     def contacted_at(self, address: Address) -> list[Peer]:
         """The peers whose packets go to ``address``: not those that merely have it in their LAN."""
-        peers = list(self.contacts.get(address, ()))
-        return peers + [peer for peer in self.lan.get(address, ()) if peer.address == address and peer not in peers]
+        peers = list(self.contacts.at(address))
+        return peers + [peer for peer in self.lan.at(address) if peer.address == address and peer not in peers]
 
     def is_shared(self, address: Address, peer: Peer | None) -> bool:
         """Whether another peer than ``peer`` has ``address``."""
         for index in (self.contacts, self.lan):
-            for other in index.get(address, ()):
+            for other in index.at(address):
                 if other is not peer:
                     return True
         return False
@@ -98,16 +142,11 @@ class PeerLocations:
         for entry in previous:
             if entry not in current:
                 is_lan, address = entry
-                index = self.lan if is_lan else self.contacts
-                peers = index[address]
-                del peers[peer]
-                if not peers:
-                    del index[address]
+                (self.lan if is_lan else self.contacts).remove(address, peer)
                 lost.append(address)
         for entry in current:
             if entry not in previous:
                 is_lan, address = entry
-                index = self.lan if is_lan else self.contacts
-                index.setdefault(address, {})[peer] = None
+                (self.lan if is_lan else self.contacts).add(address, peer)
                 gained.append(address)
         self._on_move(peer, lost, gained)

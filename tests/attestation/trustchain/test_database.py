@@ -1,7 +1,8 @@
-"""Blocks in SQLite."""
+"""Blocks in SQLite, and in PostgreSQL where it is installed."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -19,36 +20,33 @@ from ipv8.attestation.trustchain.block import EMPTY_PK, TrustChainBlock
 from ipv8.attestation.trustchain.blockcache import BlockCache
 from ipv8.attestation.trustchain.database import DATABASE_DIRECTORY, TrustChainDB
 from ipv8.attestation.trustchain.writer import BackgroundWriter
-from ipv8.database import CorruptDatabaseException, DatabaseException, database_blob
+from ipv8.database import CorruptDatabaseException, DatabaseException, IgnoreCommits, database_blob
 from tests.attestation.trustchain.vectors import BLOCKS, KEYS, VECTORS, block, name_of, private_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from ipv8.attestation.trustchain.store import BlockStore
+    from tests.postgres import Backend
 
 ROOT = Path(__file__).parents[3]
 ALICE, BOB, CAROL = KEYS["alice"], KEYS["bob"], KEYS["carol"]
 
 
 @pytest.fixture
-def database() -> Iterator[TrustChainDB]:
-    database = TrustChainDB(":memory:", "test")
-    yield database
-    database.close()
+def database(backend: Backend) -> BlockStore:
+    return backend.open(kept=False)
 
 
 @pytest.fixture
-def own() -> Iterator[TrustChainDB]:
+def own(backend: Backend) -> BlockStore:
     """The database of alice."""
-    database = TrustChainDB(":memory:", "test", ALICE)
-    yield database
-    database.close()
+    return backend.open(my_pk=ALICE, kept=False)
 
 
 def file_of(directory: Path) -> Path:
     return directory / DATABASE_DIRECTORY / "test.db"
 
 
-def add_next(database: TrustChainDB, author: str = "alice", link_pk: bytes = EMPTY_PK, block_type: bytes = b"test",
+def add_next(database: BlockStore, author: str = "alice", link_pk: bytes = EMPTY_PK, block_type: bytes = b"test",
              **values: Any) -> TrustChainBlock:
     made = TrustChainBlock.create(block_type, {}, database, KEYS[author], link_pk=link_pk)
     for name, value in values.items():
@@ -58,7 +56,7 @@ def add_next(database: TrustChainDB, author: str = "alice", link_pk: bytes = EMP
     return made
 
 
-def answers(database: TrustChainDB) -> dict[str, Any]:
+def answers(database: BlockStore) -> dict[str, Any]:
     def name(found: Any) -> Any:
         return sorted(map(str, map(name_of, found))) if isinstance(found, list) else name_of(found)
 
@@ -86,7 +84,7 @@ def answers(database: TrustChainDB) -> dict[str, Any]:
     }
 
 
-def test_vectors(database: TrustChainDB) -> None:
+def test_vectors(database: BlockStore) -> None:
     for name in VECTORS["database"]["known_in_insert_order"]:
         database.add_block(BLOCKS[name])
     assert answers(database) == VECTORS["database"]["results"]
@@ -117,7 +115,7 @@ def old_file(directory: Path, blocks: list[TrustChainBlock], version: int = 8) -
 # Adding and removing
 
 
-def test_adding_twice(database: TrustChainDB) -> None:
+def test_adding_twice(database: BlockStore) -> None:
     database.add_block(BLOCKS["a1"])
     with pytest.raises(sqlite3.IntegrityError):
         database.add_block(BLOCKS["a1_fork"])
@@ -125,7 +123,7 @@ def test_adding_twice(database: TrustChainDB) -> None:
     assert database.get(ALICE, 1) == BLOCKS["a1"]
 
 
-def test_removing(database: TrustChainDB) -> None:
+def test_removing(database: BlockStore) -> None:
     database.add_block(BLOCKS["a1"])
     database.remove_block(BLOCKS["a1_fork"])
     assert database.get(ALICE, 1) is not None, "it is not the same block"
@@ -134,7 +132,7 @@ def test_removing(database: TrustChainDB) -> None:
     assert database.get_lowest_range_unknown(ALICE) == (1, 1)
 
 
-def test_time_of_insertion(database: TrustChainDB) -> None:
+def test_time_of_insertion(database: BlockStore) -> None:
     database.add_block(BLOCKS["a1"])
     found = database.get(ALICE, 1)
     assert found is not None
@@ -143,7 +141,7 @@ def test_time_of_insertion(database: TrustChainDB) -> None:
     assert found.inserted_at is not None
 
 
-def test_old_blocks(database: TrustChainDB, tmp_path: Path) -> None:
+def test_old_blocks(database: BlockStore) -> None:
     blocks = [add_next(database, timestamp=number) for number in (5, 1, 4)]
     bob = add_next(database, "bob", timestamp=0)
     database.remove_old_blocks(1, BOB)
@@ -152,21 +150,19 @@ def test_old_blocks(database: TrustChainDB, tmp_path: Path) -> None:
     assert database.get_all_blocks() == [bob]
 
 
-def test_removal_of_old_blocks_is_committed(tmp_path: Path) -> None:
+def test_removal_of_old_blocks_is_committed(backend: Backend) -> None:
     """W24: it was not."""
-    database = TrustChainDB(str(tmp_path), "test")
+    database = backend.open()
     add_next(database)
     database.remove_old_blocks(1, BOB)
-    with closing(sqlite3.connect(file_of(tmp_path))) as other, other:
-        assert other.execute("SELECT COUNT(*) FROM blocks").fetchone() == (0,)
-    other.close()
-    database.close()
+    database.close(commit=False)
+    assert backend.open().get_number_of_known_blocks() == 0
 
 
 # Eviction
 
 
-def test_strangers_are_evicted_first_whatever_their_timestamps(own: TrustChainDB) -> None:
+def test_strangers_are_evicted_first_whatever_their_timestamps(own: BlockStore) -> None:
     """W8, W9: the author's timestamp decided, so that spam dated into the future stayed and drove others out."""
     friend = add_next(own, "bob", timestamp=1)
     mine = add_next(own, "alice", link_pk=BOB, timestamp=1)
@@ -177,7 +173,7 @@ def test_strangers_are_evicted_first_whatever_their_timestamps(own: TrustChainDB
     assert own.get_all_blocks() == [mine]
 
 
-def test_keys_of_evicted_blocks_go_with_them(own: TrustChainDB) -> None:
+def test_keys_of_evicted_blocks_go_with_them(own: BlockStore) -> None:
     mine = TrustChainBlock.create(b"test", {}, own, ALICE)
     mine.sign(private_key("alice"))
     own.add_signed_block(mine)
@@ -193,7 +189,7 @@ def test_keys_of_evicted_blocks_go_with_them(own: TrustChainDB) -> None:
     assert own.get_all_blocks() == [again]
 
 
-def test_partners_and_proofs_are_not_evicted(own: TrustChainDB) -> None:
+def test_partners_and_proofs_are_not_evicted(own: BlockStore) -> None:
     source = add_next(own, "bob")
     link = TrustChainBlock.create(b"test", None, own, ALICE, link=source)
     link.sign(private_key("alice"))
@@ -205,7 +201,7 @@ def test_partners_and_proofs_are_not_evicted(own: TrustChainDB) -> None:
     assert own.did_double_spend(ALICE)
 
 
-def test_those_with_the_least_trust_are_evicted_first(own: TrustChainDB) -> None:
+def test_those_with_the_least_trust_are_evicted_first(own: BlockStore) -> None:
     trusted = [add_next(own, "bob") for _ in range(2)]
     distrusted = [add_next(own, "carol") for _ in range(2)]
     own.evict(2, ALICE, lambda key: 1.0 if key == BOB else 0.0)
@@ -216,7 +212,7 @@ def test_those_with_the_least_trust_are_evicted_first(own: TrustChainDB) -> None
 # Look-ups
 
 
-def test_registered_class_in_every_query(database: TrustChainDB) -> None:
+def test_registered_class_in_every_query(database: BlockStore) -> None:
     """W15: queries for several blocks ignored it."""
     class Mine(TrustChainBlock):
         pass
@@ -233,7 +229,7 @@ def test_registered_class_in_every_query(database: TrustChainDB) -> None:
     assert {type(made) for made in found} == {Mine}
 
 
-def test_latest_blocks_of_several_types(database: TrustChainDB) -> None:
+def test_latest_blocks_of_several_types(database: BlockStore) -> None:
     """W16: more than one type gave nothing."""
     blocks = [add_next(database, block_type=kind) for kind in (b"a", b"b", b"c", b"a")]
     assert database.get_latest_blocks(ALICE, block_types=[b"a", b"b"]) == [blocks[3], blocks[1], blocks[0]]
@@ -241,7 +237,7 @@ def test_latest_blocks_of_several_types(database: TrustChainDB) -> None:
     assert database.get_latest_blocks(ALICE, block_types=[]) == blocks[::-1]
 
 
-def test_types(database: TrustChainDB) -> None:
+def test_types(database: BlockStore) -> None:
     one, other = add_next(database, block_type=b"a"), add_next(database, "bob", block_type=b"a")
     add_next(database, block_type=b"b")
     assert database.get_blocks_with_type(b"a") == [one, other]
@@ -252,7 +248,7 @@ def test_types(database: TrustChainDB) -> None:
     assert database.get_block_before(latest, b"c") is None
 
 
-def test_gaps(database: TrustChainDB) -> None:
+def test_gaps(database: BlockStore) -> None:
     def add_at(height: int) -> None:
         made = block("a1")
         made.sequence_number = height
@@ -275,13 +271,13 @@ def test_gaps(database: TrustChainDB) -> None:
     assert database.get_lowest_range_unknown(ALICE) == (2, 2)
 
 
-def test_recent_blocks(database: TrustChainDB) -> None:
+def test_recent_blocks(database: BlockStore) -> None:
     blocks = [add_next(database, timestamp=number) for number in (5, 1, 4)]
     assert database.get_recent_blocks() == [blocks[0], blocks[2], blocks[1]]
     assert database.get_recent_blocks(limit=1, offset=1) == [blocks[2]]
 
 
-def test_users(database: TrustChainDB) -> None:
+def test_users(database: BlockStore) -> None:
     """W24: a key was listed twice among the connected users."""
     add_next(database, "alice", link_pk=BOB)
     add_next(database, "alice", link_pk=BOB)
@@ -295,7 +291,7 @@ def test_users(database: TrustChainDB) -> None:
     assert database.get_connected_users(b"unknown") == []
 
 
-def test_oldest_stored_partner_counts(database: TrustChainDB) -> None:
+def test_oldest_stored_partner_counts(database: BlockStore) -> None:
     """W1, W8: the author's timestamp decided which of several partners counts."""
     source = add_next(database)
     links = []
@@ -310,15 +306,15 @@ def test_oldest_stored_partner_counts(database: TrustChainDB) -> None:
     assert database.count_links(source, BOB) == 1
 
 
-def test_stored_after_a_place(database: TrustChainDB) -> None:
+def test_stored_after_a_place(database: BlockStore) -> None:
     blocks = [add_next(database, author) for author in ("alice", "bob", "alice")]
     first = database.get_stored_after(limit=2)
     assert [made for _, made in first] == blocks[:2]
     assert [made for _, made in database.get_stored_after(first[-1][0])] == blocks[2:]
 
 
-def test_closed() -> None:
-    database = TrustChainDB(":memory:", "test", ALICE)
+def test_closed(backend: Backend) -> None:
+    database = backend.open(my_pk=ALICE)
     database.close()
     assert database.get(ALICE, 1) is None
     assert database.get_all_blocks() == []
@@ -331,7 +327,7 @@ def test_closed() -> None:
 # Our own chain
 
 
-def test_crawling_our_own_chain(own: TrustChainDB) -> None:
+def test_crawling_our_own_chain(own: BlockStore) -> None:
     """W14: partners were filed under their own height, so that an unrelated block could be given."""
     first = add_next(own, link_pk=BOB)
     second = add_next(own, link_pk=BOB)
@@ -353,14 +349,14 @@ def test_crawling_our_own_chain(own: TrustChainDB) -> None:
     assert cache.get_missing_in_range(0, 10) == [1]
 
 
-def test_huge_range_of_our_own_chain_costs_nothing(own: TrustChainDB) -> None:
+def test_huge_range_of_our_own_chain_costs_nothing(own: BlockStore) -> None:
     """W5: the range was enumerated, which takes hours and all memory for this one."""
     blocks = [add_next(own) for _ in range(30)]
     assert own.crawl(ALICE, -(2 ** 31), 2 ** 62, limit=10) == blocks[:10]
     assert own.crawl(ALICE, 2 ** 40, 2 ** 62) == []
 
 
-def test_cache_is_bounded(own: TrustChainDB, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_is_bounded(own: BlockStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ipv8.attestation.trustchain.blockcache.MAX_CACHED", 3)
     blocks = [add_next(own) for _ in range(6)]
     cache = own.my_blocks_cache
@@ -371,7 +367,7 @@ def test_cache_is_bounded(own: TrustChainDB, monkeypatch: pytest.MonkeyPatch) ->
     assert BlockCache(own, BOB).get_range(1, 5) == []
 
 
-def test_heights_are_not_signed_twice(own: TrustChainDB) -> None:
+def test_heights_are_not_signed_twice(own: BlockStore) -> None:
     """W26: a lost tip was signed again."""
     made = TrustChainBlock.create(b"test", {}, own, ALICE)
     made.sign(private_key("alice"))
@@ -382,7 +378,7 @@ def test_heights_are_not_signed_twice(own: TrustChainDB) -> None:
     assert (following.sequence_number, following.previous_hash) == (2, made.hash)
 
 
-def test_removal_by_the_program_resets_the_record(own: TrustChainDB) -> None:
+def test_removal_by_the_program_resets_the_record(own: BlockStore) -> None:
     blocks = []
     for _ in range(2):
         made = TrustChainBlock.create(b"test", {}, own, ALICE)
@@ -399,7 +395,7 @@ def test_removal_by_the_program_resets_the_record(own: TrustChainDB) -> None:
 # Fraud
 
 
-def test_proofs(database: TrustChainDB) -> None:
+def test_proofs(database: BlockStore) -> None:
     told: list[Any] = []
     database.fraud_listeners.append(lambda *proof: told.append(proof))
     database.add_double_spend(BLOCKS["a1"], BLOCKS["a1_fork"])
@@ -412,8 +408,8 @@ def test_proofs(database: TrustChainDB) -> None:
     assert not database.did_double_spend(BOB)
 
 
-def test_number_of_proofs(own: TrustChainDB, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ipv8.attestation.trustchain.database.MAX_PROOFS", 2)
+def test_number_of_proofs(own: BlockStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipv8.attestation.trustchain.store.MAX_PROOFS", 2)
     add_next(own, "alice", link_pk=BOB)
     for name in ("bob", "carol", "alice"):
         one, other = block("a1"), block("a1_fork")
@@ -424,7 +420,7 @@ def test_number_of_proofs(own: TrustChainDB, monkeypatch: pytest.MonkeyPatch) ->
     assert [own.did_double_spend(KEYS[name]) for name in ("bob", "carol", "alice")] == [True, False, True]
 
 
-def test_one_proof_of_each_cheater_is_kept(database: TrustChainDB) -> None:
+def test_one_proof_of_each_cheater_is_kept(database: BlockStore) -> None:
     database.add_double_spend(BLOCKS["a1"], BLOCKS["a1_fork"])
     database.add_double_spend(BLOCKS["a2"], BLOCKS["a2_badprev"])
     assert next(iter(database.execute("SELECT COUNT(*) FROM double_spends"))) == (2,)
@@ -433,7 +429,8 @@ def test_one_proof_of_each_cheater_is_kept(database: TrustChainDB) -> None:
 # Files
 
 
-def test_old_sql_works(database: TrustChainDB) -> None:
+def test_old_sql_works() -> None:
+    database = TrustChainDB(":memory:", "test")
     values = [database_blob(value) if isinstance(value, bytes) else value for value in BLOCKS["a1"].pack_db_insert()]
     database.execute(f"INSERT INTO blocks VALUES({','.join('?' * 11)})",
                      (*values[:9], "2020-01-02 03:04:05", values[9]))
@@ -451,6 +448,7 @@ def test_old_sql_works(database: TrustChainDB) -> None:
     assert next(iter(database.execute("SELECT COUNT(*) FROM blocks WHERE type = ?", (b"new",)))) == (1,)
     database.execute("DELETE FROM blocks WHERE public_key = ?", (ALICE,))
     assert database.get_all_blocks() == []
+    database.close()
 
 
 def test_upgrade_of_version_7(tmp_path: Path) -> None:
@@ -556,15 +554,68 @@ def test_damaged_file_is_left_alone(tmp_path: Path, damage: str) -> None:
     assert file.read_bytes() == before
 
 
-def test_reopening(tmp_path: Path) -> None:
-    database = TrustChainDB(str(tmp_path), "test", ALICE)
+def test_reopening(backend: Backend) -> None:
+    database = backend.open(my_pk=ALICE)
     database.batched = True
     blocks = [add_next(database) for _ in range(3)]
+    head = TrustChainBlock.create(b"test", {}, database, ALICE)
+    head.sign(private_key("alice"))
+    database.add_signed_block(head)
+    database.add_double_spend(BLOCKS["a1"], BLOCKS["a1_fork"])
     database.close()
-    database = TrustChainDB(str(tmp_path), "test", ALICE)
-    assert database.get_all_blocks() == blocks
-    assert file_of(tmp_path).exists()
-    database.close()
+    database = backend.open(my_pk=ALICE)
+    assert database.get_all_blocks() == [*blocks, head]
+    assert database.get_head(ALICE) == (4, head.hash)
+    assert [proof[0] for proof in database.get_double_spends()] == [ALICE]
+    assert (backend.url is None) == file_of(backend.directory).exists()
+
+
+def test_batched_blocks_are_committed_together(backend: Backend) -> None:
+    database = backend.open()
+    commits = 0
+    commit = database.commit
+
+    def count(exiting: bool = False) -> bool:
+        nonlocal commits
+        commits += 1
+        return commit(exiting)
+
+    database.commit = count  # type: ignore[method-assign]
+    database.batched = True
+    for _ in range(5):
+        add_next(database)
+    assert commits == 0
+    database.flush()
+    assert commits == 1
+    database.close(commit=False)
+    assert backend.open().get_number_of_known_blocks() == 5
+
+
+def test_nothing_is_committed_before_the_end_of_a_with_block(backend: Backend) -> None:
+    database = backend.open()
+    with database:
+        add_next(database)
+        with database:
+            add_next(database)
+        with pytest.raises(DatabaseException, match="Leave the with block"):
+            database.commit(exiting=True)
+    with pytest.raises(sqlite3.IntegrityError), database:
+        database.add_block(add_next(database))
+    with database:
+        database.commit()
+        raise IgnoreCommits
+    database.close(commit=False)
+    assert backend.open().get_number_of_known_blocks() == 2
+
+
+def test_numbers_that_do_not_fit(backend: Backend) -> None:
+    """What came before stays."""
+    database = backend.open()
+    database.batched = True
+    first = add_next(database)
+    with pytest.raises(OverflowError):
+        add_next(database, timestamp=1 << 63)
+    assert database.get_all_blocks() == [first]
 
 
 def test_size_of_a_minimal_block(tmp_path: Path) -> None:
@@ -587,7 +638,7 @@ def test_writer_commits_and_flushes(tmp_path: Path) -> None:
         database.commit()
         committed.set()
 
-    writer = BackgroundWriter(database.file_path, commit)
+    writer = BackgroundWriter(commit, database.file_path)
     database.batched = True
     writer.changed()
     assert committed.wait(5)
@@ -603,14 +654,14 @@ def test_failure_of_the_writer_is_reported(tmp_path: Path, caplog: pytest.LogCap
     def fail() -> None:
         raise sqlite3.OperationalError("disk full")
 
-    writer = BackgroundWriter(str(tmp_path / "x.db"), fail)
+    writer = BackgroundWriter(fail, str(tmp_path / "x.db"))
     writer.changed()
     writer.stop()
     assert "could not be written" in caplog.text
 
 
-def test_batched_blocks_reach_the_file(tmp_path: Path) -> None:
-    database = TrustChainDB(str(tmp_path), "test")
+def test_batched_blocks_reach_the_database(backend: Backend) -> None:
+    database = backend.open()
     database.batched = True
     done = threading.Event()
     assert database._writer is not None
@@ -622,20 +673,22 @@ def test_batched_blocks_reach_the_file(tmp_path: Path) -> None:
     database._writer.commit = commit
     add_next(database)
     assert done.wait(5)
-    with closing(sqlite3.connect(file_of(tmp_path))) as other, other:
-        assert other.execute("SELECT COUNT(*) FROM blocks").fetchone() == (1,)
-    other.close()
-    database.close()
+    database.close(commit=False)
+    assert backend.open().get_number_of_known_blocks() == 1
 
 
 PROGRAM = """
 import sys
+from pathlib import Path
 from ipv8.attestation.trustchain.block import TrustChainBlock
-from ipv8.attestation.trustchain.database import TrustChainDB
 from ipv8.keyvault.crypto import default_eccrypto
+from tests.postgres import Backend
 key = default_eccrypto.generate_key("curve25519")
 public = key.pub().key_to_bin()
-database = TrustChainDB(sys.argv[1], "test", public)
+url, directory, name = sys.argv[1:]
+backend = Backend(url or None, Path(directory))
+backend.name = lambda _: name
+database = backend.open(name, public)
 database.batched = True
 print(public.hex(), flush=True)
 while True:
@@ -650,9 +703,9 @@ while True:
 """
 
 
-def test_killed_process_loses_no_acknowledged_block(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE,
-                               text=True)
+def test_killed_process_loses_no_acknowledged_block(backend: Backend) -> None:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, backend.url or "", backend.directory, backend.name()],
+                               cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     public_key = bytes.fromhex(process.stdout.readline())
     lines = [process.stdout.readline() for _ in range(300)]
@@ -661,7 +714,7 @@ def test_killed_process_loses_no_acknowledged_block(tmp_path: Path) -> None:
     process.stdout.close()
     process.wait()
     acknowledged = dict(line.split() for line in lines if line.endswith("\n"))
-    database = TrustChainDB(str(tmp_path), "test", public_key)
+    database = backend.open(my_pk=public_key)
     for height, block_hash in acknowledged.items():
         found = database.get(public_key, int(height))
         assert found is not None, f"the block at height {height} is lost"
@@ -669,18 +722,16 @@ def test_killed_process_loses_no_acknowledged_block(tmp_path: Path) -> None:
     head = database.get_head(public_key)
     assert head is not None
     assert head[0] >= max(int(height) for height in acknowledged if int(height) % 3 == 0)
-    database.close()
 
 
 OVERLAY_PROGRAM = """
-import asyncio, sys
+import asyncio, json, sys
 from ipv8.attestation.trustchain.community import TrustChainCommunity
 from ipv8.peer import Peer
 from ipv8.test.mocking.ipv8 import MockIPv8
 
 async def main():
-    nodes = [MockIPv8("curve25519", TrustChainCommunity, working_directory=sys.argv[1], db_name=name)
-             for name in ("one", "other")]
+    nodes = [MockIPv8("curve25519", TrustChainCommunity, **settings) for settings in json.loads(sys.argv[1])]
     nodes[1].overlay.on_block(b"test", sign=True)(lambda block: None)
     other = Peer(nodes[1].my_peer.public_key, nodes[1].endpoint.wan_address)
     while True:
@@ -691,9 +742,10 @@ asyncio.run(main())
 """
 
 
-def test_killed_overlay_loses_no_acknowledged_transaction(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", OVERLAY_PROGRAM, str(tmp_path)], cwd=ROOT,
-                               stdout=subprocess.PIPE, text=True)
+def test_killed_overlay_loses_no_acknowledged_transaction(backend: Backend) -> None:
+    settings = json.dumps([backend.settings(name) for name in ("one", "other")])
+    process = subprocess.Popen([sys.executable, "-c", OVERLAY_PROGRAM, settings], cwd=ROOT, stdout=subprocess.PIPE,
+                               text=True)
     assert process.stdout is not None
     hashes = [process.stdout.readline().strip() for _ in range(100)]
     os.kill(process.pid, signal.SIGKILL)
@@ -701,6 +753,6 @@ def test_killed_overlay_loses_no_acknowledged_transaction(tmp_path: Path) -> Non
     process.wait()
     assert all(hashes)
     for name in ("one", "other"):
-        database = TrustChainDB(str(tmp_path), name)
+        database = backend.open(name)
         assert all(database.get_block_with_hash(bytes.fromhex(block_hash)) for block_hash in hashes)
         database.close()

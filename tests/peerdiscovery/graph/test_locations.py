@@ -8,7 +8,7 @@ import pytest
 
 from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.peer import Peer
-from ipv8.peerdiscovery.graph.locations import PeerLocations
+from ipv8.peerdiscovery.graph.locations import PeerLocations, PeersByAddress
 
 HOME, LAN, SIX = UDPv4Address("1.1.1.1", 1), UDPv4LANAddress("192.168.0.1", 2), UDPv6Address("1::1", 3)
 
@@ -42,9 +42,10 @@ def test_peers_come_and_go(locations: PeerLocations, moves: Moves) -> None:
     locations.add(peer)
     assert peer.key_bin in locations
     assert locations.addresses(peer) == [HOME, LAN]
-    assert (locations.contacts, locations.lan) == ({HOME: {peer: None}}, {LAN: {peer: None}})
+    assert (locations.contacts.first(HOME), locations.lan.first(LAN)) == (peer, peer)
+    assert (locations.contacts.first(LAN), locations.lan.first(HOME)) == (None, None)
     assert locations.remove(peer.key_bin) is peer
-    assert (locations.contacts, locations.lan) == ({}, {})
+    assert (len(locations.contacts), len(locations.lan)) == (0, 0)
     assert moves == [(peer, [], [HOME, LAN]), (peer, [HOME, LAN], [])]
     with pytest.raises(KeyError):
         locations.remove(peer.key_bin)
@@ -85,3 +86,23 @@ def test_shared_addresses(locations: PeerLocations) -> None:
     locations.add(second)
     assert locations.is_shared(HOME, first)
     assert not locations.is_shared(SIX, second)
+
+
+def test_several_peers_at_one_address() -> None:
+    peers = PeersByAddress()
+    members = [make_peer(number) for number in range(4)]
+    for number, peer in enumerate(members):
+        assert list(peers.at(HOME)) == members[:number]
+        peers.add(HOME, peer)
+    assert peers.first(HOME) is members[0]
+    assert list(peers.at(HOME)) == members
+    for peer in (members[0], members[2], members[3]):
+        peers.remove(HOME, peer)
+    assert list(peers.at(HOME)) == [members[1]]
+    assert peers.first(HOME) is members[1]
+    peers.add(HOME, members[0])
+    peers.remove(HOME, members[1])
+    peers.remove(HOME, members[0])
+    assert list(peers.at(HOME)) == []
+    assert peers.first(HOME) is None
+    assert len(peers) == 0

@@ -6,11 +6,27 @@ import os
 import sys
 import traceback
 from abc import ABC, abstractmethod
+from ipaddress import IPv4Network
 from math import inf
 
 from .... import clock
 
-__all__ = ["AddressProvider"]
+__all__ = ["AddressProvider", "broadcasts_of"]
+
+LONGEST_NETWORK = 30
+"""Bits of the smallest IPv4 network that has such addresses: one of 31 bits is two hosts (RFC 3021)."""
+
+
+def broadcasts_of(host: str, netmask: str | int) -> frozenset[str]:
+    """The first and the last address of the network of an interface: both stand for all its hosts (RFC 1122, 3.2.1.3).
+
+    :param host: the IPv4 address of the interface.
+    :param netmask: its netmask as text, or the number of its bits.
+    """
+    network = IPv4Network((host, netmask), strict=False)
+    if network.prefixlen > LONGEST_NETWORK:
+        return frozenset()
+    return frozenset((str(network.network_address), str(network.broadcast_address)))
 
 
 class AddressProvider(ABC):
@@ -23,6 +39,9 @@ class AddressProvider(ABC):
     _looking_up = 0
     #: When the addresses were last looked up, in seconds since the Unix epoch; 0 if they never were.
     addresses_ts = clock.WallTime("_looked_up_at")
+
+    #: The IPv4 addresses of the last lookup that stand for all hosts of a link of this machine.
+    broadcasts: frozenset[str] = frozenset()
 
     def __init__(self, verbose: bool = False) -> None:
         self.verbose = verbose

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["discover_addresses", "get_lan_addresses", "get_providers", "netifaces"]
+__all__ = ["discover_addresses", "get_lan_addresses", "get_providers", "is_broadcast", "netifaces"]
 
 VERBOSE = False
 """Whether providers print the traceback of what goes wrong."""
@@ -48,6 +48,12 @@ def _addresses_of(provider: AddressProvider) -> frozenset[str]:
     except Exception:  # a provider of a program may do anything
         logger.debug("%s cannot tell the addresses of this machine", type(provider).__name__, exc_info=True)
         return frozenset()
+
+
+def is_broadcast(host: str) -> bool:
+    """Whether ``host`` is the text of an IPv4 address that stands for all hosts of a link of this machine."""
+    # A provider of a program need not tell any.
+    return any(host in getattr(provider, "broadcasts", ()) for provider in get_providers())
 
 
 def discover_addresses(provider: AddressProvider) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from itertools import islice
+from itertools import chain, islice
 from socket import (
     AF_INET,
     AF_INET6,
@@ -33,7 +33,7 @@ from .scopes import Scopes, is_link_local
 from .transport import MAX_DATAGRAMS_PER_WAKEUP, RECEIVE_SIZE, SEND_QUEUE_BYTES, DrainingTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from ..gate import Packet
     from ..routes import Route
@@ -196,7 +196,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         forks.note(self)
 
     def _bind(self) -> socket | None:
-        ports: Iterable[int] = (*range(self._port, 65536), 0) if self._port else (0,)
+        ports = chain(range(self._port, 65536), (0,)) if self._port else (0,)
         reason: Exception | None = None
         for port in ports:
             try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider
+from ipv8.messaging.interfaces.lan_addresses.addressprovider import AddressProvider, broadcasts_of
 
 
 class Counting(AddressProvider):
@@ -122,3 +122,10 @@ def test_a_lookup_that_takes_long_is_not_made_twice_at_a_time(manual_clock: Any)
     provider.end.set()
     thread.join(10)
     assert provider.addresses == {"1.2.3.4"}
+
+
+@pytest.mark.parametrize(("host", "netmask", "expected"), [
+    ("10.1.2.3", "255.255.0.0", {"10.1.0.0", "10.1.255.255"}), ("192.168.1.5", 30, {"192.168.1.4", "192.168.1.7"}),
+    ("192.168.1.5", 31, set()), ("192.168.1.5", "255.255.255.255", set())])
+def test_addresses_for_all_hosts_of_a_network(host: str, netmask: Any, expected: set[str]) -> None:
+    assert broadcasts_of(host, netmask) == expected

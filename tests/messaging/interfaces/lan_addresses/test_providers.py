@@ -31,7 +31,9 @@ def test_adapters(cls: type[AddressProvider], monkeypatch: pytest.MonkeyPatch) -
                              SimpleNamespace(ip="1.2.3.4", network_prefix=0)]),
         SimpleNamespace(ips=[SimpleNamespace(ip=("fd00::1", 0, 2), network_prefix=64)])]
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
-    assert cls().get_addresses() == {"192.168.1.5", "fd00::1"}
+    provider = cls()
+    assert provider.get_addresses() == {"192.168.1.5", "fd00::1"}
+    assert provider.broadcasts == {"192.168.1.0", "192.168.1.255"}
     monkeypatch.setattr(ifaddr, "get_adapters", fail)
     assert cls().get_addresses() == set()
 
@@ -47,7 +49,9 @@ def test_netifaces(monkeypatch: pytest.MonkeyPatch) -> None:
                       10: [{"addr": "fe80::1%eth0"}]}}
     fake = SimpleNamespace(AF_INET=2, AF_INET6=10, interfaces=lambda: list(found), ifaddresses=found.__getitem__)
     monkeypatch.setattr(netifaces_module, "netifaces", fake)
-    assert Netifaces().get_addresses() == {"127.0.0.1", "192.168.1.5", "fe80::1"}
+    provider = Netifaces()
+    assert provider.get_addresses() == {"127.0.0.1", "192.168.1.5", "fe80::1"}
+    assert provider.broadcasts == {"127.0.0.0", "127.255.255.255", "192.168.1.0", "192.168.1.255"}
     fake.interfaces = fail
     assert Netifaces().get_addresses() == set()
     monkeypatch.setattr(netifaces_module, "netifaces", None)

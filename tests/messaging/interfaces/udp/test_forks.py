@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import signal
 import socket
-import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -21,33 +19,12 @@ from ipv8.messaging.interfaces.udp import forks
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.forking import SECONDS, in_a_fork
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks"),
     pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),  # with other threads, such as those of a test run
 ]
-
-SECONDS = 20
-
-
-def in_a_fork(check: Callable[[], None]) -> None:
-    """Call ``check`` in a fork of this process, and wait for its end; it fails as ``check`` does."""
-    child = os.fork()
-    if not child:
-        signal.alarm(SECONDS)
-        code = 1
-        try:
-            check()
-            code = 0
-        except BaseException:  # noqa: BLE001 - a child must not go on with the tests
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
 
 def body(number: int) -> bytes:
     return number.to_bytes(4, "big") + hashlib.sha256(b"%d" % number).digest() * 40

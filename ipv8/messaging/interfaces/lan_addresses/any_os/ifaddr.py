@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..addressprovider import AddressProvider
+from ..addressprovider import AddressProvider, broadcasts_of
 
 __all__ = ["IfAddr"]
 
@@ -15,8 +15,10 @@ class IfAddr(AddressProvider):
         import ifaddr  # only when needed: it loads the C library's bindings
 
         try:
-            return {ip.ip if isinstance(ip.ip, str) else ip.ip[0]
-                    for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.network_prefix}
+            found = [ip for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.network_prefix]
         except OSError:
             self.on_exception()
             return set()
+        self.broadcasts = frozenset().union(*(broadcasts_of(ip.ip, ip.network_prefix)
+                                              for ip in found if isinstance(ip.ip, str)))
+        return {ip.ip if isinstance(ip.ip, str) else ip.ip[0] for ip in found}

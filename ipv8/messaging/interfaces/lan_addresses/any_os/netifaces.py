@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ..addressprovider import AddressProvider
+from ..addressprovider import AddressProvider, broadcasts_of
 
 __all__ = ["Netifaces", "netifaces"]
 
@@ -23,11 +23,13 @@ class Netifaces(AddressProvider):
         """Ask the package; nothing if it is not installed."""
         try:
             found = [netifaces.ifaddresses(interface) for interface in netifaces.interfaces()]
-            ipv4 = {entry["addr"] for families in found for entry in families.get(netifaces.AF_INET, ())
+            ipv4 = {entry["addr"]: entry.get("netmask") for families in found
+                    for entry in families.get(netifaces.AF_INET, ())
                     if entry.get("netmask") != "0.0.0.0"}  # noqa: S104 - not a bind
             ipv6 = {entry["addr"].partition("%")[0] for families in found
                     for entry in families.get(netifaces.AF_INET6, ())}
+            self.broadcasts = frozenset().union(*(broadcasts_of(host, mask) for host, mask in ipv4.items() if mask))
         except (AttributeError, KeyError, OSError, ValueError):
             self.on_exception()
             return set()
-        return ipv4 | ipv6
+        return ipv4.keys() | ipv6
