@@ -73,8 +73,8 @@ class Network(NetworkTables):
         self.peer_observers: set[PeerObserver] = set()
         #: Called with the author of a validly signed message that has a key of this node.
         self.own_key_observer: Callable[[Peer], None] | None = None
-        self._contact_at = self._locations.contacts.first
-        self._lan_peer_at = self._locations.lan.first
+        self._contacts = self._locations.contacts
+        self._lan = self._locations.lan
 
     # Addresses
 
@@ -171,9 +171,10 @@ class Network(NetworkTables):
 
     def get_verified_by_address(self, address: Address) -> Peer | None:
         """The verified peer that is contacted at ``address``, else one that has this address in its LAN."""
-        peer = self._contact_at(address) or self._lan_peer_at(address)
-        if peer is None:
+        found = self._contacts.get(address) or self._lan.get(address)
+        if found is None:
             return None
+        peer: Peer = next(iter(found)) if type(found) is dict else found
         cache = self.reverse_ip_lookup
         cache[address] = peer
         cache.move_to_end(address)

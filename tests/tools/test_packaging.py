@@ -194,8 +194,10 @@ def test_hook_for_frozen_applications_names_all_modules() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_frozen_application(tmp_path: Path) -> None:
-    """It needs PyInstaller in the environment."""
+    """It needs PyInstaller in the environment and, on Linux, the binutils that it calls."""
     pytest.importorskip("PyInstaller")
+    if sys.platform == "linux" and shutil.which("objdump") is None:
+        pytest.skip("the command objdump is missing: install the package binutils")
     (tmp_path / "application.py").write_text(EVERY_CLASS, encoding="utf-8")
     (directory,) = get_hook_dirs()
     subprocess.run([sys.executable, "-m", "PyInstaller", "--log-level", "ERROR", "--paths", ROOT,

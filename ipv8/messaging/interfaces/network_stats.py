@@ -10,6 +10,13 @@ if TYPE_CHECKING:
 __all__ = ["DropCounter", "NetworkStat"]
 
 
+_START: dict[str, int | float] = {
+    "num_up": 0, "num_down": 0, "bytes_up": 0, "bytes_down": 0,
+    **dict.fromkeys(("first_measured_up", "first_measured_down", "last_measured_up", "last_measured_down"), 0.0),
+}
+"""What is measured of a message id, in the order in which it is shown, and where it starts."""
+
+
 class NetworkStat:
     """Traffic of one message id.
 
@@ -19,24 +26,21 @@ class NetworkStat:
     Endpoints outside this library assign the counters directly.
     """
 
-    __slots__ = (
-        "bytes_down",
-        "bytes_up",
-        "first_measured_down",
-        "first_measured_up",
-        "identifier",
-        "last_measured_down",
-        "last_measured_up",
-        "num_down",
-        "num_up",
-    )
+    __slots__ = ("identifier", *_START)
+
+    num_up: int
+    num_down: int
+    bytes_up: int
+    bytes_down: int
+    first_measured_up: float
+    first_measured_down: float
+    last_measured_up: float
+    last_measured_down: float
 
     def __init__(self, identifier: int) -> None:
         self.identifier = identifier
-        self.num_up = self.num_down = 0
-        self.bytes_up = self.bytes_down = 0
-        self.first_measured_up = self.first_measured_down = 0.0
-        self.last_measured_up = self.last_measured_down = 0.0
+        for name, value in _START.items():
+            setattr(self, name, value)
 
     def add_sent_stat(self, timestamp: float, num_bytes: int) -> None:
         """Count one sent packet of ``num_bytes`` bytes."""
@@ -56,9 +60,7 @@ class NetworkStat:
 
     def to_dict(self) -> dict[str, int | float]:
         """All values by attribute name, ready for JSON."""
-        names = ("identifier", "num_up", "num_down", "bytes_up", "bytes_down",
-                 "first_measured_up", "first_measured_down", "last_measured_up", "last_measured_down")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in self.__slots__}
 
     def __str__(self) -> str:
         return (f"NetworkStat{{num_up:{self.num_up}, num_down:{self.num_down}, "

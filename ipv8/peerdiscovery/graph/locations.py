@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...messaging.address import UDPv4LANAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from ...messaging.address import Address
     from ...peer import Peer
@@ -16,61 +15,49 @@ if TYPE_CHECKING:
 __all__ = ["PeerLocations", "PeersByAddress"]
 
 
-class PeersByAddress:
-    """The peers at each address, those that have had it longest first."""
+class PeersByAddress(dict["Address", Any]):
+    """The peers at each address, those that have had it longest first.
 
-    __slots__ = ("_peers",)
+    The value is a single peer, as at most addresses, or a dictionary of several, which takes more memory.
+    """
 
-    def __init__(self) -> None:
-        # A single peer, as at most addresses, or several in a dictionary, which takes more memory.
-        self._peers: dict[Address, Any] = {}
-
-    def __len__(self) -> int:
-        """The number of addresses."""
-        return len(self._peers)
-
-    def first(self, address: Address) -> Peer | None:
-        """The peer that has had ``address`` longest."""
-        found = self._peers.get(address)
-        return next(iter(found)) if type(found) is dict else found
+    __slots__ = ()
 
     def at(self, address: Address) -> Iterable[Peer]:
         """All peers at ``address``."""
-        found = self._peers.get(address)
+        found = self.get(address)
         if found is None:
             return ()
         return found if type(found) is dict else (found,)
 
     def add(self, address: Address, peer: Peer) -> None:
         """Note that ``peer``, which was not at ``address``, is there."""
-        found = self._peers.setdefault(address, peer)
+        found = self.setdefault(address, peer)
         if found is peer:
             return
         if type(found) is not dict:
-            found = self._peers[address] = {found: None}
+            found = self[address] = {found: None}
         found[peer] = None
 
     def remove(self, address: Address, peer: Peer) -> None:
         """Note that ``peer``, which was at ``address``, is not there any more."""
-        found = self._peers[address]
+        found = self[address]
         if type(found) is dict:
             del found[peer]
         if not found or type(found) is not dict:
-            del self._peers[address]
+            del self[address]
 
 
 class _Location:
-    """The entries of one peer; called when the peer changes its addresses.
+    """Where one peer is; called when the peer changes its addresses."""
 
-    An entry is whether the address is one in the LAN of the peer, and the address.
-    """
-
-    __slots__ = ("entries", "locations", "peer")
+    __slots__ = ("contacts", "lan", "locations", "peer")
 
     def __init__(self, locations: PeerLocations, peer: Peer) -> None:
         self.locations = locations
         self.peer = peer
-        self.entries: tuple[tuple[bool, Address], ...] = ()
+        self.contacts: tuple[Address, ...] = ()
+        self.lan: tuple[Address, ...] = ()
 
     def __call__(self) -> None:
         self.locations._update(self)
@@ -107,13 +94,13 @@ class PeerLocations:
         """Remove and return the peer with a serialized public key; ``KeyError`` if it is absent."""
         location = self._locations.pop(key)
         location.peer.addresses.unwatch(location)
-        self._replace_entries(location, ())
+        self._replace(location, (), ())
         return location.peer
 
     def addresses(self, peer: Peer) -> list[Address]:
         """The addresses of ``peer``, as they were given to ``on_move``; none if it is absent."""
         location = self._locations.get(peer.key_bin)
-        return [] if location is None else [address for _, address in location.entries]
+        return [] if location is None else [*location.contacts, *location.lan]
 
     def contacted_at(self, address: Address) -> list[Peer]:
         """The peers whose packets go to ``address``: not those that merely have it in their LAN."""
@@ -129,24 +116,25 @@ class PeerLocations:
         return False
 
     def _update(self, location: _Location) -> None:
+        items = location.peer.addresses.items()
         # Equal addresses of two classes are one contact.
-        current = tuple(dict.fromkeys([(kind is UDPv4LANAddress, address)
-                                       for kind, address in location.peer.addresses.items()]))
-        if current != location.entries:
-            self._replace_entries(location, current)
+        contacts = tuple(dict.fromkeys([address for kind, address in items if kind is not UDPv4LANAddress]))
+        lan = tuple([address for kind, address in items if kind is UDPv4LANAddress])
+        if (contacts, lan) != (location.contacts, location.lan):
+            self._replace(location, contacts, lan)
 
-    def _replace_entries(self, location: _Location, current: tuple[tuple[bool, Address], ...]) -> None:
-        peer, previous = location.peer, location.entries
-        location.entries = current
+    def _replace(self, location: _Location, contacts: tuple[Address, ...], lan: tuple[Address, ...]) -> None:
+        peer = location.peer
+        changes = (self.contacts, location.contacts, contacts), (self.lan, location.lan, lan)
+        location.contacts, location.lan = contacts, lan
         lost, gained = [], []
-        for entry in previous:
-            if entry not in current:
-                is_lan, address = entry
-                (self.lan if is_lan else self.contacts).remove(address, peer)
-                lost.append(address)
-        for entry in current:
-            if entry not in previous:
-                is_lan, address = entry
-                (self.lan if is_lan else self.contacts).add(address, peer)
-                gained.append(address)
+        for index, before, after in changes:
+            for address in before:
+                if address not in after:
+                    index.remove(address, peer)
+                    lost.append(address)
+            for address in after:
+                if address not in before:
+                    index.add(address, peer)
+                    gained.append(address)
         self._on_move(peer, lost, gained)

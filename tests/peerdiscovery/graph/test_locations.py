@@ -42,10 +42,9 @@ def test_peers_come_and_go(locations: PeerLocations, moves: Moves) -> None:
     locations.add(peer)
     assert peer.key_bin in locations
     assert locations.addresses(peer) == [HOME, LAN]
-    assert (locations.contacts.first(HOME), locations.lan.first(LAN)) == (peer, peer)
-    assert (locations.contacts.first(LAN), locations.lan.first(HOME)) == (None, None)
+    assert (locations.contacts, locations.lan) == ({HOME: peer}, {LAN: peer})
     assert locations.remove(peer.key_bin) is peer
-    assert (len(locations.contacts), len(locations.lan)) == (0, 0)
+    assert (locations.contacts, locations.lan) == ({}, {})
     assert moves == [(peer, [], [HOME, LAN]), (peer, [HOME, LAN], [])]
     with pytest.raises(KeyError):
         locations.remove(peer.key_bin)
@@ -94,15 +93,12 @@ def test_several_peers_at_one_address() -> None:
     for number, peer in enumerate(members):
         assert list(peers.at(HOME)) == members[:number]
         peers.add(HOME, peer)
-    assert peers.first(HOME) is members[0]
     assert list(peers.at(HOME)) == members
     for peer in (members[0], members[2], members[3]):
         peers.remove(HOME, peer)
     assert list(peers.at(HOME)) == [members[1]]
-    assert peers.first(HOME) is members[1]
     peers.add(HOME, members[0])
     peers.remove(HOME, members[1])
     peers.remove(HOME, members[0])
     assert list(peers.at(HOME)) == []
-    assert peers.first(HOME) is None
-    assert len(peers) == 0
+    assert peers == {}
