@@ -335,6 +335,11 @@ class IPv8:
         The steps are spread evenly over the interval. A running node calls this again and again, and delays do not add
         up.
         """
+        if self.trust is not None:
+            try:
+                self.trust.refresh()
+            except Exception:  # the walkers take their steps nevertheless
+                self._logger.exception("The trust graph could not take up what is new")
         now = clock.monotonic()
         is_due = 0 <= now - self._next_round <= self.walk_interval
         begin = self._next_round if is_due else now

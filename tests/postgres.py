@@ -38,31 +38,38 @@ def why_not() -> str | None:
     return f"{' and '.join(missing)} not installed: pip install ipv8[postgres]" if missing else None
 
 
+SUPERVISOR = """
+"$0" --wait --timeout=60 -D "$1/data" --log="$1/log" -o "$2" start > "$1/started" 2>&1 && echo started
+cat > /dev/null
+"$0" --wait --mode=immediate -D "$1/data" stop > /dev/null 2>&1
+rm -rf "$1/data"
+"""
+"""Starts a server, and stops it when the standard input ends: also if the process of the tests is killed."""
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """Run a server; gives the URL of a database. The server does not run as root, which PostgreSQL refuses."""
     binaries = programs()
     assert binaries is not None
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
-        account: dict[str, Any] = {}
+        account: dict[str, Any] = {"cwd": directory}
         if os.geteuid() == 0:
             shutil.chown(directory, "nobody")
-            account = {"user": "nobody", "extra_groups": []}
-        data, log = os.path.join(directory, "data"), os.path.join(directory, "log")
-
-        def run(program: str, *arguments: str) -> None:
-            finished = subprocess.run([binaries / program, "-D", data, *arguments], cwd=directory, text=True,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                      check=False, timeout=120, **account)
-            assert not finished.returncode, f"{program}: {finished.stdout}"
-
-        run("initdb", "--auth=trust", "--username=ipv8", "--encoding=UTF8", "--locale=C", "--no-sync")
-        run("pg_ctl", "--wait", "--timeout=60", f"--log={log}", "-o",
-            f"-c listen_addresses='' -c unix_socket_directories='{directory}' -c fsync=off", "start")
-        try:
+            account |= {"user": "nobody", "extra_groups": []}
+        made = subprocess.run([binaries / "initdb", "-D", f"{directory}/data", "--auth=trust", "--username=ipv8",
+                               "--encoding=UTF8", "--locale=C", "--no-sync"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120,
+                              **account)
+        assert not made.returncode, made.stdout
+        options = f"-c listen_addresses='' -c unix_socket_directories='{directory}' -c fsync=off"
+        with subprocess.Popen(["sh", "-c", SUPERVISOR, binaries / "pg_ctl", directory, options], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True, start_new_session=True, **account) as supervisor:
+            assert supervisor.stdout is not None
+            if supervisor.stdout.readline() != "started\n":
+                raise RuntimeError(Path(directory, "started").read_text())
             yield f"postgresql://ipv8@/postgres?host={directory}"
-        finally:
-            run("pg_ctl", "--wait", "--mode=immediate", "stop")
+            # The standard input ends here, and the supervisor is waited for.
 
 
 class Backend:

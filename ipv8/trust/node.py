@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from .. import clock
 from ..community import Community
 from .graph import TrustGraph
 from .reports import TrustReporter
-from .statements import Statements
+from .statements import Statements, StatementsFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["NodeTrust"]
 
 DB_NAME = "trust"
+
+LOOK_INTERVAL = 10.0
+"""Seconds after which reports are taken up, and the file of statements is looked at."""
+
+logger = logging.getLogger("TrustGraph")
 
 
 class NodeTrust:
@@ -43,9 +50,11 @@ class NodeTrust:
                  working_directory: Any = None) -> None:
         overlays = list(overlays)
         self.statements = None if statements is None else Statements(statements)
+        self._seen = self._look()
+        self._next_look = clock.monotonic() + LOOK_INTERVAL
         present = [overlay.trust for overlay in overlays if isinstance(getattr(overlay, "trust", None), TrustGraph)]
-        self.graph: TrustGraph = next((graph for graph in present if graph.root == root),
-                                      None) or TrustGraph(root, walks=walks, half_life=half_life)
+        own = next((graph for graph in present if graph.root == root), None)
+        self.graph = TrustGraph(root, walks=walks, half_life=half_life) if own is None else own
         self.reporter = TrustReporter(self.graph)
         self._report, self._prefer = report, prefer
         if self.statements is not None:
@@ -62,6 +71,32 @@ class NodeTrust:
 
         self._database = TrustChainDB(directory, DB_NAME)
         self.graph.link_to(self._database).persist()
+
+    def _look(self) -> tuple[int, ...] | None:
+        """Something that changes when the file of statements does; ``None`` without a file."""
+        try:
+            found = None if self.statements is None else os.stat(self.statements.path)
+        except OSError:
+            return None
+        return None if found is None else (found.st_ino, found.st_mtime_ns, found.st_size)
+
+    def refresh(self) -> None:
+        """Take up what was reported, and statements that changed; a running node calls this again and again."""
+        now = clock.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_INTERVAL
+        self.reporter.fold()
+        seen = self._look()
+        if self.statements is None or seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self.statements = Statements(self.statements.path)
+        except (OSError, StatementsFileError) as e:
+            logger.warning("The statements of whom to trust stay as they were: %s", e)
+        else:
+            self.statements.apply(self.graph)
 
     def join(self, overlay: Any) -> None:
         """Let another overlay of the node take part."""

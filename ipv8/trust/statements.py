@@ -34,6 +34,9 @@ LONGEST_NAME = 100
 FORMAT = "ipv8 trust statements"
 VERSION = 1
 
+LATEST = 1 << 36
+"""Seconds since the Unix epoch that are too many for a time."""
+
 SHORTEST_PREFIX = 6
 """Hex digits of a member id by which a person is found, at least."""
 
@@ -105,8 +108,10 @@ class Statements:
             raise ValueError(f"its version is {content['version']!r}, and this release knows {VERSION}")
         for entry in content["people"]:
             key = _checked_key(bytes.fromhex(entry["public_key"]))
-            self._put(Statement(key, _checked_name(entry["name"]), _checked_weight(entry["weight"]),
-                                int(entry["since"])))
+            since = int(entry["since"])
+            if not 0 <= since < LATEST:
+                raise ValueError(f"{since} is no time")
+            self._put(Statement(key, _checked_name(entry["name"]), _checked_weight(entry["weight"]), since))
 
     def _put(self, statement: Statement) -> None:
         if statement.public_key not in self._people and len(self._people) >= MAX_STATEMENTS:

@@ -62,13 +62,12 @@ def test_blocks_in_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, p
     async def stop_at_once() -> None:
         await asyncio.sleep(0)
 
-    shared = service.share_database
-
-    def share_and_note(started: Any) -> None:
+    def share(started: Any) -> None:
         shared(started)
         seen.extend(started.overlays)
 
-    monkeypatch.setattr(service, "share_database", share_and_note)
+    shared = service.share_database
+    monkeypatch.setattr(service, "share_database", share)
     monkeypatch.setattr(service, "run_forever", stop_at_once)
     asyncio.run(service.crawl(tmp_path, False, postgres))
     gc.collect()

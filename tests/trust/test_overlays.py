@@ -22,12 +22,14 @@ from ipv8.reputation import DELIVERY, INTRODUCTION, RELAY
 from ipv8.service import IPv8, ShutdownError
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 from ipv8.trust import TrustGraph
-from ipv8.trust.node import NodeTrust
+from ipv8.trust.node import LOOK_INTERVAL, NodeTrust
 from ipv8.trust.statements import STATEMENT, Statements, StatementsFileError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from tests.conftest import ManualClock
 
 
 class Reports(list[tuple[bytes, str, float]]):
@@ -244,6 +246,73 @@ async def test_a_node_with_trust(tmp_path: Path) -> None:
     dht.contribution_reporter.contributed(b"x" * 74, RELAY, 1 << 20)
     await node.stop()
     assert graph.weight(graph.root, b"x" * 74) == 1.0, "nothing that was reported is lost"
+
+
+def test_statements_that_change(tmp_path: Path, manual_clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "trust.json"
+    trust = NodeTrust(b"root", statements=path, walks=10)
+    friend = default_eccrypto.generate_key("curve25519").pub().key_to_bin()
+    statements = Statements(path)
+    statements.add(friend, weight=2.0)
+    statements.save()
+    trust.refresh()
+    assert trust.graph.weight(b"root", friend) == 0.0, "the file is not looked at all the time"
+    for _ in range(2):
+        manual_clock.advance(LOOK_INTERVAL)
+        trust.reporter.contributed(b"x", RELAY, 1 << 20)
+        trust.refresh()
+    assert trust.graph.weight(b"root", friend) == 2.0
+    assert trust.graph.weight(b"root", b"x") == 2.0
+    path.write_text("nonsense")
+    manual_clock.advance(LOOK_INTERVAL)
+    trust.refresh()
+    assert "stay as they were" in caplog.text
+    assert trust.graph.weight(b"root", friend) == 2.0
+    statements.remove(friend)
+    statements.save()
+    manual_clock.advance(LOOK_INTERVAL)
+    trust.refresh()
+    assert trust.graph.weight(b"root", friend) == 0.0
+
+
+async def test_walkers_go_on_when_the_graph_cannot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = {**configuration(tmp_path, ("DHTDiscoveryCommunity", {})), "walker_interval": 0.01}
+    async with IPv8(config) as node:
+        assert node.trust is not None
+        failed = 0
+        twice = asyncio.Event()
+
+        def fail() -> None:
+            nonlocal failed
+            failed += 1
+            if failed == 2:
+                twice.set()
+            raise OSError(28, "no space left")
+
+        node.trust.refresh = fail  # type: ignore[method-assign]
+        await asyncio.wait_for(twice.wait(), 10)
+    assert "could not take up what is new" in caplog.text
+
+
+async def test_a_running_node_looks_at_the_statements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipv8.trust.node.LOOK_INTERVAL", 0.0)
+    path = tmp_path / "trust.json"
+    config = {**configuration(tmp_path, ("DHTDiscoveryCommunity", {}), statements=str(path)), "walker_interval": 0.01}
+    async with IPv8(config) as node:
+        assert node.trust is not None
+        looked = asyncio.Event()
+        refresh = node.trust.refresh
+
+        def refresh_and_tell() -> None:
+            refresh()
+            if node.trust is not None and node.trust.graph.number_of_edges():
+                looked.set()
+
+        node.trust.refresh = refresh_and_tell  # type: ignore[method-assign]
+        statements = Statements(path)
+        statements.add(default_eccrypto.generate_key("curve25519").pub().key_to_bin())
+        statements.save()
+        await asyncio.wait_for(looked.wait(), 10)
 
 
 async def test_what_was_reported_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ GOOD = {"format": "ipv8 trust statements", "version": 1, "people": []}
     json.dumps({**GOOD, "people": [{"public_key": "00", "name": "", "weight": 1, "since": 1}]}),
     json.dumps({**GOOD, "people": [{"public_key": make_key().hex(), "name": 5, "weight": 1, "since": 1}]}),
     json.dumps({**GOOD, "people": [{"public_key": make_key().hex(), "name": "", "weight": -1, "since": 1}]}),
+    json.dumps({**GOOD, "people": [{"public_key": make_key().hex(), "name": "", "weight": 1, "since": 10 ** 20}]}),
 ])
 def test_damaged_files_are_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "trust.json"

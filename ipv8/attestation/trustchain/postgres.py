@@ -186,7 +186,7 @@ class PostgresTrustChainDB(BlockStore):
         errors = self._sqlalchemy.exc
         try:
             self._connection = self._engine.connect()
-            name = self._engine.dialect.identifier_preparer.quote_identifier(self.db_name)
+            name = self._quoted_name()
             run = self._connection.exec_driver_sql
             run("SET client_min_messages = warning")
             run(f"SET lock_timeout = '{LOCK_SECONDS}s'")
@@ -200,6 +200,10 @@ class PostgresTrustChainDB(BlockStore):
                 raise DatabaseException(f"Another process has {self._shown} open: end it, or use another db_name"
                                         ) from e
             raise DatabaseException(f"No connection to {self._shown}: {e.orig}") from e
+
+    def _quoted_name(self) -> str:
+        """The name of the schema as it is written in a statement for psycopg, with doubled percent signs."""
+        return str(self._engine.dialect.identifier_preparer.quote_identifier(self.db_name))
 
     def _disconnect(self) -> None:
         """Give the connection up, with what is not committed, and forget what may not be in the tables."""
@@ -272,7 +276,10 @@ class PostgresTrustChainDB(BlockStore):
             return
         if self._in_transaction:
             self._in_transaction = False
-            self._connection.exec_driver_sql("ROLLBACK")
+            try:
+                self._connection.exec_driver_sql("ROLLBACK")
+            except self._sqlalchemy.exc.DBAPIError:
+                self._disconnect()
             self._key_ids.clear()
             self._forget_removed()
 
@@ -331,7 +338,7 @@ class PostgresTrustChainDB(BlockStore):
         if not self._opened:
             return
         bindings = self._checked(bindings)
-        name = self._engine.dialect.identifier_preparer.quote_identifier(self.db_name)
+        name = self._quoted_name()
         with self._engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
             connection.exec_driver_sql(f"SET search_path = {name}")
             options = {"stream_results": True, "yield_per": STREAM_ROWS}

@@ -42,7 +42,7 @@ def _view(function: Callable[..., Any]) -> Callable[..., Any]:
 def trust() -> None:
     """Say whom you know and trust, and see the web of trust.
 
-    A node of 'ipv8 run' takes the statements up when it starts. They are not sent to anybody.
+    A node of 'ipv8 run' takes the statements up when it starts, and changes soon. They are not sent to anybody.
     """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -269,6 +270,51 @@ def test_gaps(database: BlockStore) -> None:
     made.sequence_number = 2
     database.remove_block(made)
     assert database.get_lowest_range_unknown(ALICE) == (2, 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_neighbours_are_those_that_are_stored(own: BlockStore, seed: int) -> None:
+    """Whatever was added, removed, evicted or changed by statements before."""
+    source = random.Random(seed)
+    stored: dict[tuple[bytes, int], TrustChainBlock] = {}
+
+    def look() -> None:
+        for name in ("alice", "bob", "carol"):
+            wanted = block("a1")
+            wanted.public_key, wanted.sequence_number = KEYS[name], source.randrange(1, 12)
+            heights = {height: made for (key, height), made in stored.items() if key == KEYS[name]}
+            below = [height for height in heights if height < wanted.sequence_number]
+            above = [height for height in heights if height > wanted.sequence_number]
+            before, known, after = own.get_neighbourhood(wanted)
+            assert before == (heights[max(below)] if below else None)
+            assert known == heights.get(wanted.sequence_number)
+            assert after == (heights[min(above)] if above else None)
+            if before is not None:
+                assert before.hash == heights[max(below)].hash
+                assert isinstance(before.insert_time, bytes)
+
+    for _ in range(80):
+        name, action = source.choice(("alice", "bob", "carol")), source.random()
+        heights = [height for key, height in stored if key == KEYS[name]]
+        made = block("a1")
+        made.public_key = KEYS[name]
+        made.sequence_number = max(heights, default=0) + 1 if action < 0.6 else source.randrange(1, 10)
+        if action < 0.8 and (KEYS[name], made.sequence_number) not in stored:
+            look()
+            made.sign(private_key(name))
+            own.add_block(made)
+            stored[KEYS[name], made.sequence_number] = made
+        elif action < 0.9 and stored:
+            going = source.choice(list(stored))
+            own.discard_block(stored.pop(going))
+        elif action < 0.95:
+            own.evict(1, ALICE)
+            left = {(found.public_key, found.sequence_number) for found in own.get_all_blocks()}
+            stored = {place: made for place, made in stored.items() if place in left}
+        else:
+            own.execute("DELETE FROM trustchain_blocks WHERE sequence_number = ?", (3,))
+            stored = {place: made for place, made in stored.items() if place[1] != 3}
+        look()
 
 
 def test_recent_blocks(database: BlockStore) -> None:

@@ -39,9 +39,14 @@ def add_next(database: BlockStore, author: str = "alice") -> TrustChainBlock:
 
 
 def test_schemas_do_not_meet(backend: Backend) -> None:
-    one, other = backend.open('a "strange" name'), backend.open("other")
-    add_next(one)
+    name = 'a "strange" name, 100 % or 100 %% and a half: ?'
+    one, other = backend.open(name), backend.open("other")
+    block = add_next(one)
+    assert list(one.stream("SELECT block_hash FROM blocks")) == [(block.hash,)]
     assert other.get_all_blocks() == []
+    one.close()
+    assert backend.open(name).get_all_blocks() == [block]
+    assert list(other.execute("SELECT nspname FROM pg_namespace WHERE nspname = ?", (backend.name(name),)))
 
 
 def test_view_for_other_programs(backend: Backend) -> None:
