@@ -305,7 +305,8 @@ class TaskManager:
         if future.cancelled():
             return
         exception = future.exception()
-        if exception is not None:
+        # The event loop raises an interrupt that came while a task was running.
+        if exception is not None and not isinstance(exception, (KeyboardInterrupt, SystemExit)):
             self._report(name, ignore, future, exception)
 
     async def _repeat(self, name: Hashable, delay: float, interval: float, ignore: tuple[type[BaseException], ...],

@@ -986,3 +986,22 @@ async def test_timestamps_follow_the_system_by_default(manager: TaskManager) -> 
     before = time.time()
     running: Any = manager.register_task("t", forever)
     assert before <= running.start_time <= time.time()
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_raised_and_not_reported(interrupt: type[BaseException]) -> None:
+    reported: list[Any] = []
+
+    async def work() -> None:
+        raise interrupt
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+        manager = TaskManager()
+        manager.register_task("work", work)
+        manager.register_task("again", work, interval=1.0)
+        await asyncio.sleep(1)
+
+    with pytest.raises(interrupt):
+        asyncio.run(main())
+    assert reported == []
