@@ -14,6 +14,8 @@ else:
 __all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8"]
 
 if TYPE_CHECKING:  # programs import these from here
+    from ipv8.attestation.identity.community import IdentityCommunity as IdentityCommunity
+    from ipv8.attestation.wallet.community import AttestationCommunity as AttestationCommunity
     from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper as DispersyBootstrapper
     from ipv8.bootstrapping.udpbroadcast.bootstrapper import UDPBroadcastBootstrapper as UDPBroadcastBootstrapper
     from ipv8.community import Community as Community
@@ -37,6 +39,8 @@ if TYPE_CHECKING:  # programs import these from here
     crypto = default_eccrypto
 else:
     __getattr__, __dir__ = reexports(__name__, {
+        "ipv8.attestation.identity.community": "IdentityCommunity",
+        "ipv8.attestation.wallet.community": "AttestationCommunity",
         "ipv8.bootstrapping.dispersy.bootstrapper": "DispersyBootstrapper",
         "ipv8.bootstrapping.udpbroadcast.bootstrapper": "UDPBroadcastBootstrapper",
         "ipv8.community": "Community",

@@ -80,6 +80,22 @@ class NodeProcess:
             self.events.remove(found)
             return found
 
+    async def ask(self, do: str, **details: Any) -> Any:
+        """The result of a command to a node that tells results as events of the name of the command.
+
+        :raises NodeFailureError: if it tells an error, or nothing in time.
+        """
+        await self.command(do, **details)
+        answer = await self.expect(do)
+        if "error" in answer:
+            raise NodeFailureError(f"{self.name}: {do}: {answer['error']}")
+        return answer["result"]
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The public key and the address of the node, as details of commands to others."""
+        return {"key": self.started["key"], "address": self.address}
+
     async def stop(self) -> str:
         """Let the node stop by itself, and return what it wrote to its standard error stream."""
         assert self.process.stdin is not None

@@ -23,7 +23,7 @@ __all__ = ["ABSENT_COMMUNITIES", "_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "
 
 Importer = Callable[[], type[Any]]
 
-ABSENT_COMMUNITIES = ("AttestationCommunity", "HiddenTunnelCommunity", "IdentityCommunity", "TunnelCommunity")
+ABSENT_COMMUNITIES = ("HiddenTunnelCommunity", "TunnelCommunity")
 """The overlays that configurations of the ecosystem name and this release does not have."""
 
 
@@ -117,6 +117,16 @@ def _dht_discovery_community() -> type[Any]:
     return DHTDiscoveryCommunity
 
 
+def _attestation_community() -> type[Any]:
+    from .attestation.wallet.community import AttestationCommunity
+    return AttestationCommunity
+
+
+def _identity_community() -> type[Any]:
+    from .attestation.identity.community import IdentityCommunity
+    return IdentityCommunity
+
+
 def _trustchain_community() -> type[Any]:
     from .attestation.trustchain.community import TrustChainCommunity
     return TrustChainCommunity
@@ -168,8 +178,10 @@ def _multicast_bootstrapper() -> type[Any]:
 
 
 _COMMUNITIES = ClassTable({
+    "AttestationCommunity": _attestation_community,
     "DiscoveryCommunity": _discovery_community,
     "DHTDiscoveryCommunity": _dht_discovery_community,
+    "IdentityCommunity": _identity_community,
     "TrustChainCommunity": _trustchain_community,
     "TrustChainTestnetCommunity": _trustchain_testnet_community,
 }, ABSENT_COMMUNITIES)

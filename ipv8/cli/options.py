@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 __all__ = ["CURVE", "IPV4", "IPV6", "KEY", "LOG_LEVEL", "MID", "PORT", "PUBLIC_KEY", "RATE", "SERVER", "TEXT", "Count",
-           "FilePath", "ParamType", "Seconds", "TreePath", "json_option", "option_error"]
+           "FilePath", "ParamType", "Seconds", "TreePath", "ValueType", "json_option", "option_error"]
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -25,7 +25,7 @@ LARGEST_KEY_FILE = 65536
 """Bytes of a file with a public key, at most."""
 
 
-class _Type(ParamType):
+class ValueType(ParamType):
     """Makes a value of a text; values that are none, such as defaults, are taken as they are."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -46,7 +46,7 @@ def _whole(text: str) -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
-class _Port(_Type):
+class _Port(ValueType):
     name = "port"
 
     def read(self, text: str) -> int:
@@ -56,7 +56,7 @@ class _Port(_Type):
         return port
 
 
-class Count(_Type):
+class Count(ValueType):
     """A whole number, which is at least 1."""
 
     name = "n"
@@ -77,7 +77,7 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) and "_" not in text else None
 
 
-class _Rate(_Type):
+class _Rate(ValueType):
     name = "n"
 
     def read(self, text: str) -> float:
@@ -87,7 +87,7 @@ class _Rate(_Type):
         return rate
 
 
-class Seconds(_Type):
+class Seconds(ValueType):
     """A time in seconds, which is not zero.
 
     :param maximum: the longest time that makes sense.
@@ -106,7 +106,7 @@ class Seconds(_Type):
         return seconds
 
 
-class _Server(_Type):
+class _Server(ValueType):
     name = "host:port"
 
     def read(self, text: str) -> tuple[str, int]:
@@ -115,7 +115,7 @@ class _Server(_Type):
         return parse_host_and_port(text)
 
 
-class _Address(_Type):
+class _Address(ValueType):
     def __init__(self, version: int, examples: str) -> None:
         self.version = version
         self.examples = examples
@@ -133,7 +133,7 @@ class _Address(_Type):
         return str(address)
 
 
-class _Text(_Type):
+class _Text(ValueType):
     name = "text"
 
     def read(self, text: str) -> str:
@@ -142,7 +142,7 @@ class _Text(_Type):
         return text
 
 
-class _Mid(_Type):
+class _Mid(ValueType):
     name = "mid"
 
     def read(self, text: str) -> bytes:
@@ -163,7 +163,7 @@ class _Key(_Mid):
         return key.ljust(KEY_DIGITS // 2, b"\x00")
 
 
-class _PublicKey(_Type):
+class _PublicKey(ValueType):
     """A public key in hexadecimal digits, or a file with it: in digits, in binary form, or as JSON of ``key show``."""
 
     name = "key"
@@ -195,7 +195,7 @@ def _key_in(text: str) -> bytes:
         return content
 
 
-class _Curve(_Type):
+class _Curve(ValueType):
     name = "curve"
 
     def read(self, text: str) -> str:
@@ -206,7 +206,7 @@ class _Curve(_Type):
         return text
 
 
-class _LogLevel(_Type):
+class _LogLevel(ValueType):
     """The name of a level of the ``logging`` module, in capital or small letters."""
 
     name = "level"
@@ -220,7 +220,7 @@ class _LogLevel(_Type):
         return text.upper()
 
 
-class FilePath(_Type):
+class FilePath(ValueType):
     """The path of a file.
 
     :param what: what is in the file, for messages.
@@ -248,7 +248,7 @@ class FilePath(_Type):
         return text
 
 
-class TreePath(_Type):
+class TreePath(ValueType):
     """The path of a directory, which is made if it is missing.
 
     :param what: what is kept there, for messages.

@@ -1,3 +1,5 @@
+from ipv8.attestation.identity.community import IdentityCommunity as IdentityCommunity
+from ipv8.attestation.wallet.community import AttestationCommunity as AttestationCommunity
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper as DispersyBootstrapper
 from ipv8.bootstrapping.udpbroadcast.bootstrapper import UDPBroadcastBootstrapper as UDPBroadcastBootstrapper
 from ipv8.community import Community as Community

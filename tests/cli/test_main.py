@@ -68,7 +68,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert re.findall(r"^  (\w+)  ", text.partition("Commands:")[2].partition("Examples:")[0], re.MULTILINE) == [
-        "run", "tracker", "key", "dht", "netcheck", "trust"]
+        "run", "tracker", "key", "dht", "identity", "netcheck", "trust"]
     assert "..." not in text.replace("[ARGS]...", "")
 
 
@@ -88,6 +88,9 @@ def test_examples_are_valid(line: str, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "node.json").write_text("{}")
     (tmp_path / "alice.json").write_text(json.dumps({
         "public_key": default_eccrypto.generate_key("curve25519").pub().key_to_bin().hex()}))
+    (tmp_path / "credential.txt").write_text("an SD-JWT")
+    for owner in ("me", "city", "bar"):
+        (tmp_path / f"{owner}.pub").write_text(default_eccrypto.generate_key("curve25519").pub().key_to_bin().hex())
     program, *arguments = shlex.split(line.partition(" > ")[0])
     assert program == "ipv8"
     ctx = root.make_context("ipv8", arguments)
@@ -124,7 +127,7 @@ def test_completion_of_the_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 # -- mistakes --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["fly"], "ipv8: there is no command 'fly' (known: dht, key, netcheck, run, tracker, trust)"),
+    (["fly"], "ipv8: there is no command 'fly' (known: dht, identity, key, netcheck, run, tracker, trust)"),
     (["trakcer"], "ipv8: there is no command 'trakcer'; did you mean 'tracker'?"),
     (["key", "genrate", "x"], "ipv8 key: there is no command 'genrate'; did you mean 'generate'?"),
     (["tracker", "--lisen-address", "1.2.3.4"], "--listen-address"),

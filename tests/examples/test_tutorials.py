@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,3 +85,17 @@ def test_discovery_strategy_1(run_until: Any) -> None:
 def test_discovery_strategy_2(run_until: Any) -> None:
     _, output = run_until("discoverystrategy_tutorial_2", "LaunchedCommunity walks by AskAnybody up to -1 peers")
     assert "MyCommunity walks by AskAnybody" in output
+
+
+def test_identity(tmp_path: Path) -> None:
+    """Three processes: the authority, the holder and the verifier."""
+    root = EXAMPLES.parent
+    done = subprocess.run([sys.executable, str(EXAMPLES / "identity_tutorial.py")], cwd=tmp_path, check=True,
+                          capture_output=True, text=True, timeout=50, env={**os.environ, "PYTHONPATH": str(root)})
+    assert done.stderr == ""
+    for line in ("The holder has a credential with the claims ['city', 'given_name'], and ranges for ['age'].",
+                 "The verifier knows by the authority: {'given_name': 'Ann'} and age >= 18.",
+                 "The verifier is 100% certain that the colour is red.",
+                 "The verifier is 0% certain that the colour is blue.",
+                 "The verifier refuses: the authority has revoked the credential."):
+        assert line in done.stdout.splitlines()

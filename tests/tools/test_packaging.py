@@ -159,7 +159,8 @@ asyncio.run(main())
 """
 EVERY_NAME = """\
 ['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'Own'] 7
-['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'TrustChainCommunity', 'TrustChainTestnetCommunity']
+['AttestationCommunity', 'DHTDiscoveryCommunity', 'DiscoveryCommunity', 'IdentityCommunity', 'TrustChainCommunity', \
+'TrustChainTestnetCommunity']
 ['EdgeWalk', 'RandomWalk']
 ['DispersyBootstrapper', 'MemoryBootstrapper', 'MulticastBootstrapper', 'UDPBroadcastBootstrapper']
 """

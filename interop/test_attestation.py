@@ -1,0 +1,73 @@
+"""Wallets of this library and of ``pyipv8`` request, make, prove and verify attestations of each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from interop.conftest import StartNode
+    from interop.driver import NodeProcess
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+
+FORMATS = {
+    "id_metadata": (b"a value".hex(), b"another value".hex()),
+    "id_metadata_big": (b"a value".hex(), b"another value".hex()),
+    "id_metadata_huge": (b"a value".hex(), b"another value".hex()),
+    "id_metadata_range_18plus": ("01", "00"),
+}
+"""The value that is verified, and one that is not the right one."""
+
+AGE = "2a"
+
+both_ways = pytest.mark.parametrize(("here", "there"), [("ours", "theirs"), ("theirs", "ours")])
+
+
+async def acquainted(start: StartNode, *kinds: str) -> list[NodeProcess]:
+    """Nodes that know each other."""
+    nodes = [await start(kind, program="attestation_node") for kind in kinds]
+    for node in nodes:
+        for other in nodes:
+            if other is not node:
+                await node.ask("know", **other.where)
+    return nodes
+
+
+@pytest.mark.parametrize("id_format", FORMATS)
+@both_ways
+async def test_request_attest_and_verify(start: StartNode, here: str, there: str, id_format: str) -> None:
+    """The subject is on one side, the authority and verifier on the other."""
+    subject, authority = await acquainted(start, here, there)
+    right, wrong = FORMATS[id_format]
+    await authority.ask("will attest", value=AGE if "range" in id_format else right)
+    found = await subject.ask("request", **authority.where, name="attribute", id_format=id_format)
+    assert await authority.ask("requests") == [["attribute", {"why": "a test"}]]
+    certainties = await authority.ask("verify", address=subject.address, hash=found, values=[right, wrong],
+                                      id_format=id_format)
+    assert certainties[0] > 0.9999
+    assert certainties[1] == 0
+
+
+@both_ways
+async def test_three_nodes_of_both_kinds(start: StartNode, here: str, there: str) -> None:
+    """The verifier is neither the authority nor of its kind."""
+    subject, authority, verifier = await acquainted(start, here, there, here)
+    await authority.ask("will attest", value=b"a value".hex())
+    found = await subject.ask("request", **authority.where, name="attribute", id_format="id_metadata")
+    certainties = await verifier.ask("verify", address=subject.address, hash=found, values=[b"a value".hex()],
+                                     id_format="id_metadata")
+    assert certainties[0] > 0.9999
+
+
+async def test_strangers_are_asked_for_an_introduction(start: StartNode) -> None:
+    """A prover of this library sends much only to addresses that are proven, which other nodes prove as always."""
+    subject = await start("ours", program="attestation_node")
+    authority = await start("theirs", program="attestation_node")
+    await authority.ask("will attest", value=b"a value".hex())
+    found = await subject.ask("request", **authority.where, name="attribute", id_format="id_metadata_huge")
+    for _ in range(4):  # more than is sent to unproven addresses
+        certainties = await authority.ask("verify", address=subject.address, hash=found, values=[b"a value".hex()],
+                                          id_format="id_metadata_huge")
+        assert certainties == [1.0]

@@ -1,0 +1,1 @@
+"""Credentials with selective disclosure, bound to their holder (doc/credentials.md)."""

@@ -1,0 +1,208 @@
+"""The credentials that this node holds, and those that it has issued, in SQLite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ... import entropy
+from ...database import Database, DatabaseException
+from ...keyvault.passphrases import Passphrase, is_encrypted
+from ..trustchain.schema import examine
+from .credential import HeldCredential
+from .sdjwt import HeldSdJwt
+from .status import LIST_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...keyvault.keys import PublicKey
+
+__all__ = ["CredentialStore", "Held", "IssuedCredential", "credentials_file"]
+
+Held = HeldCredential | HeldSdJwt
+
+COMPACT_FORM, SD_JWT_FORM = 1, 2
+FULL_LIST = LIST_SIZE * 3 // 4
+"""Credentials of a status list after which a new list is begun."""
+
+PROOF = b"ipv8 credentials"
+"""What is stored encrypted, to find out whether a passphrase is right."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS held(
+    holder BLOB NOT NULL, id BLOB NOT NULL, form INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (holder, id));
+CREATE TABLE IF NOT EXISTS issued(
+    issuer BLOB NOT NULL, status INTEGER NOT NULL, holder BLOB NOT NULL, id BLOB NOT NULL, type TEXT NOT NULL,
+    expires INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (issuer, status));
+CREATE TABLE IF NOT EXISTS option(key TEXT PRIMARY KEY, value BLOB);
+"""
+
+
+def credentials_file(working_directory: str) -> str:
+    """Where the credentials of a working directory are; ``:memory:`` stays as it is."""
+    if working_directory == ":memory:":
+        return working_directory
+    return os.path.join(working_directory, "sqlite", "credentials.db")
+
+
+class IssuedCredential(NamedTuple):
+    """What an authority keeps of a credential that it has issued."""
+
+    status: int
+    holder: bytes
+    id: bytes
+    type: str
+    expires: int
+    revoked: bool
+
+
+class CredentialStore(Database):
+    """Credentials in a file that only its owner can read, or in ``:memory:``.
+
+    :param passphrase: encrypts the credentials that are held, with their claims and secrets. What is stored without it
+        already stays as it is.
+    """
+
+    LATEST_DB_VERSION = 1
+
+    def __init__(self, file_path: str = ":memory:", passphrase: str | bytes | Passphrase | None = None) -> None:
+        super().__init__(file_path)
+        self._passphrase = (passphrase if passphrase is None or isinstance(passphrase, Passphrase)
+                            else Passphrase(passphrase))
+
+    def open(self, initial_statements: bool = True, prepare_visioning: bool = True) -> bool:
+        """Open the file, as :meth:`ipv8.database.Database.open` does.
+
+        :raises DatabaseException: if the file is damaged, a newer release made it, or it needs a passphrase.
+        :raises WrongPassphraseError: if the passphrase is wrong.
+        """
+        if not self.file_path.startswith(":"):
+            examine(self.file_path, self.LATEST_DB_VERSION)
+            Path(self.file_path).parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.file_path, os.O_CREAT | os.O_RDWR, 0o600))
+        super().open(initial_statements, prepare_visioning)
+        try:
+            self._check_passphrase()
+        except BaseException:
+            self.close()
+            raise
+        return True
+
+    def check_database(self, database_version: bytes) -> int:
+        """Create the tables; the latest version."""
+        latest = self.LATEST_DB_VERSION
+        if int(database_version) > latest:
+            raise DatabaseException(f"A newer release made {self.file_path}: use that one, or another file")
+        self.executescript(SCHEMA)
+        self.execute("INSERT OR REPLACE INTO option(key, value) VALUES('database_version', ?)", (str(latest),))
+        self.commit()
+        return latest
+
+    def _check_passphrase(self) -> None:
+        rows = list(self.execute("SELECT value FROM option WHERE key = 'passphrase'"))
+        if not rows:
+            if self._passphrase is not None:
+                self.execute("INSERT INTO option(key, value) VALUES('passphrase', ?)",
+                             (self._passphrase.encrypt(PROOF, PROOF),))
+                self.commit()
+        elif self._passphrase is None:
+            raise DatabaseException(f"{self.file_path} is encrypted: give its passphrase")
+        else:
+            self._passphrase.decrypt(rows[0][0], PROOF)
+            self._passphrase = self._passphrase.like(rows[0][0])
+
+    # What we hold
+
+    def add_held(self, holder: PublicKey, held: Held) -> None:
+        """Keep a credential of ``holder``."""
+        compact = isinstance(held, HeldCredential)
+        data = held.to_bytes() if isinstance(held, HeldCredential) else held.text.encode()
+        if self._passphrase is not None:
+            data = self._passphrase.encrypt(data, held.id)
+        self.execute("INSERT OR REPLACE INTO held(holder, id, form, data) VALUES(?, ?, ?, ?)",
+                     (holder.key_to_bin(), held.id, COMPACT_FORM if compact else SD_JWT_FORM, data))
+        self.commit()
+
+    def _read(self, rows: Iterable[Any]) -> list[Held]:
+        found: list[Held] = []
+        for id_, form, data in rows:
+            content = data
+            if self._passphrase is not None and is_encrypted(data):
+                content = self._passphrase.decrypt(data, id_)
+            found.append(HeldCredential.from_bytes(content) if form == COMPACT_FORM else HeldSdJwt(content.decode()))
+        return found
+
+    def held_by(self, holder: PublicKey) -> list[Held]:
+        """The credentials of ``holder``, oldest first."""
+        return self._read(self.execute("SELECT id, form, data FROM held WHERE holder = ? ORDER BY rowid",
+                                       (holder.key_to_bin(),)) or ())
+
+    def get_held(self, holder: PublicKey, id_: bytes) -> Held | None:
+        """The credential of ``holder`` with this id."""
+        found = self._read(self.execute("SELECT id, form, data FROM held WHERE holder = ? AND id = ?",
+                                        (holder.key_to_bin(), id_)) or ())
+        return found[0] if found else None
+
+    def remove_held(self, holder: PublicKey, id_: bytes) -> None:
+        """Delete a credential of ``holder``."""
+        self.execute("DELETE FROM held WHERE holder = ? AND id = ?", (holder.key_to_bin(), id_))
+        self.commit()
+
+    def remove_key(self, key: PublicKey) -> None:
+        """Delete all credentials that ``key`` holds, and what is kept of those that it has issued."""
+        with self:
+            self.execute("DELETE FROM held WHERE holder = ?", (key.key_to_bin(),))
+            self.execute("DELETE FROM issued WHERE issuer = ?", (key.key_to_bin(),))
+            self.commit()
+
+    # What we have issued
+
+    def choose_status(self, issuer: PublicKey) -> int:
+        """A number for a new credential: a random one that is free, so that it does not tell when it was issued."""
+        key = issuer.key_to_bin()
+        (highest,) = next(iter(self.execute("SELECT COALESCE(MAX(status), 0) FROM issued WHERE issuer = ?", (key,))))
+        number = highest // LIST_SIZE
+        used = self._numbers("issuer = ? AND status BETWEEN ? AND ?", key, number * LIST_SIZE,
+                             (number + 1) * LIST_SIZE - 1)
+        if len(used) >= FULL_LIST:
+            number, used = number + 1, set()
+        return entropy.choice([status for status in range(number * LIST_SIZE, (number + 1) * LIST_SIZE)
+                               if status not in used])
+
+    def _numbers(self, condition: str, *values: Any) -> set[int]:
+        return {row[0] for row in self.execute(f"SELECT status FROM issued WHERE {condition}", values)}  # noqa: S608 - constants
+
+    def add_issued(self, held: HeldCredential) -> None:
+        """Remember a credential that was issued with a status."""
+        credential = held.credential
+        self.execute("INSERT INTO issued(issuer, status, holder, id, type, expires) VALUES(?, ?, ?, ?, ?, ?)",
+                     (credential.issuer.key_to_bin(), credential.status, credential.holder.key_to_bin(),
+                      credential.id, credential.type, credential.expires))
+        self.commit()
+
+    def issued_by(self, issuer: PublicKey) -> list[IssuedCredential]:
+        """What ``issuer`` has issued, oldest first."""
+        return [IssuedCredential(status, holder, id_, type_.decode(), expires, bool(revoked))
+                for status, holder, id_, type_, expires, revoked in self.execute(
+                    "SELECT status, holder, id, type, expires, revoked FROM issued WHERE issuer = ? ORDER BY rowid",
+                    (issuer.key_to_bin(),)) or ()]
+
+    def set_revoked(self, issuer: PublicKey, id_: bytes) -> int:
+        """Mark a credential as revoked, and return its number.
+
+        :raises KeyError: if ``issuer`` has not issued it, or it cannot be revoked.
+        """
+        key = issuer.key_to_bin()
+        numbers = self._numbers("issuer = ? AND id = ?", key, id_)
+        if not numbers:
+            raise KeyError(f"no credential with the id {id_.hex()} was issued that can be revoked")
+        self.execute("UPDATE issued SET revoked = 1 WHERE issuer = ? AND id = ?", (key, id_))
+        self.commit()
+        return numbers.pop()
+
+    def revoked(self, issuer: PublicKey, number: int) -> set[int]:
+        """The revoked credentials of a status list."""
+        return self._numbers("issuer = ? AND revoked AND status BETWEEN ? AND ?", issuer.key_to_bin(),
+                             number * LIST_SIZE, (number + 1) * LIST_SIZE - 1)

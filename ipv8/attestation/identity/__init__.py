@@ -1,0 +1,1 @@
+"""Attributes of people and programs, and who attests them (doc/identity.md)."""

@@ -1,0 +1,1 @@
+"""The names of identity formats, and the algorithms behind them."""

@@ -1,0 +1,1 @@
+"""Chains of signed tokens (doc/protocol/identity.md section 3)."""

@@ -1,0 +1,263 @@
+"""How a subject gets an attestation, and how an authority makes one (doc/protocol/attestation.md, section 8.1)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from base64 import decodebytes, encodebytes
+from hashlib import sha1
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...messaging.interfaces.network_stats import DropCounter
+from ...util import current_loop, strip_sha1_padding
+from .base import BAD_ATTESTATION, WalletBase
+from .caches import PeerCache, ReceiveAttestationRequestCache
+from .chunks import chunks_of
+from .payload import RequestAttestationPayload
+from .primitives.steps import finish
+from .work import SLICE_MICROSECONDS
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Coroutine
+
+    from ...messaging.address import Address
+    from ...peer import Peer
+    from ..identity_formats import Attestation, IdentityAlgorithm
+    from .payload import AttestationChunkPayload
+
+__all__ = ["EnrolmentProtocol"]
+
+DEFAULT_FORMAT = "id_metadata"
+RESERVED = ("attribute", "public_key", "id_format")
+"""What a request says besides the metadata of the program."""
+
+REQUEST_PREFIX = "receive-request-attestation"
+
+
+class WantedAttestation(NamedTuple):
+    """What a request asks for."""
+
+    attribute: str
+    public_key: Any
+    id_format: str
+    algorithm: IdentityAlgorithm[Any]
+    metadata: dict[str, Any]
+
+
+class EnrolmentProtocol(WalletBase):
+    """Requests, makes and receives attestations."""
+
+    # The subject
+
+    def request_attestation(self, peer: Peer, attribute_name: str, secret_key: Any,
+                            metadata: dict[str, Any] | None = None) -> None:
+        """Ask an authority to attest an attribute of ours.
+
+        :param secret_key: a new key of the algorithm of the format.
+        :param metadata: what the authority is told, as JSON. ``id_format`` in it is the format, by default
+            ``id_metadata``. It is not changed.
+        :raises KeyError: if there is no such format.
+        :raises ValueError: if the metadata has a name that the request needs itself.
+        """
+        self._request(peer, attribute_name, secret_key, metadata)
+
+    async def request_attestation_async(self, peer: Peer, attribute_name: str, secret_key: Any,
+                                        metadata: dict[str, Any] | None = None) -> bytes:
+        """Do what :meth:`request_attestation` does, and wait for the attestation; its hash.
+
+        :raises TimeoutError: if there is none after two minutes.
+        :raises ValueError: also if what was received is no attestation for our key.
+        """
+        cache = self._request(peer, attribute_name, secret_key, metadata)
+        future: Future[bytes] = current_loop().create_future()
+        cache.register_future(future, TimeoutError(f"{peer} did not attest {attribute_name!r} in time"))
+        return await future
+
+    def _request(self, peer: Peer, name: str, secret_key: Any,
+                 metadata: dict[str, Any] | None) -> ReceiveAttestationRequestCache:
+        others = dict(metadata or {})
+        id_format = others.pop("id_format", DEFAULT_FORMAT)
+        taken = [reserved for reserved in RESERVED if reserved in others]
+        if taken:
+            raise ValueError(f"metadata must not have {taken[0]!r}: the request says that itself")
+        largest = self.get_id_algorithm(id_format).largest_blob
+        self._warn(id_format, 3)
+        public_key = encodebytes(secret_key.public_key().serialize()).decode()
+        content = json.dumps({"attribute": name, "public_key": public_key, "id_format": id_format, **others}).encode()
+
+        global_time = self.claim_global_time()
+        moment = str(global_time).encode()
+        cache = ReceiveAttestationRequestCache(self, peer.mid + moment, secret_key, name, id_format, largest)
+        cache.timeout_callback = lambda: self._disallow(peer.mid, moment)
+        self.request_cache.add(cache)
+        self.allowed_attestations.setdefault(peer.mid, []).append(moment)
+        self._send_at(peer.address, global_time, RequestAttestationPayload(content))
+        return cache
+
+    def _disallow(self, mid: bytes, moment: bytes) -> None:
+        """Accept no answer to a request any more."""
+        moments = self.allowed_attestations.get(mid, [])
+        if moment in moments:
+            moments.remove(moment)
+        if not moments:
+            self.allowed_attestations.pop(mid, None)
+
+    def _receive_requested(self, peer: Peer, global_time: int, payload: AttestationChunkPayload) -> Any:
+        """Take a chunk of an attestation that was requested; a coroutine if there is more to do."""
+        moment = str(global_time).encode()
+        number = PeerCache.id_from_address(REQUEST_PREFIX, peer.mid + moment)
+        cache = self.request_cache.get(*number) if moment in self.allowed_attestations.get(peer.mid, ()) else None
+        if not isinstance(cache, ReceiveAttestationRequestCache):
+            self.drops.count(DropCounter.UNSOLICITED)
+            return None
+        try:
+            blob = cache.assembly_of(payload.attestation_hash).add(payload.sequence_number, payload.data)
+        except ValueError:
+            self.drops.count(DropCounter.UNDECODABLE)
+            return None
+        if blob is None:
+            return None
+        self.request_cache.pop(*number)
+        self._disallow(peer.mid, moment)
+        algorithm = self.get_id_algorithm(cache.id_format)
+        if algorithm.estimate("open") >= SLICE_MICROSECONDS:
+            return self._open_later(peer, cache, algorithm, blob)
+        try:
+            attestation = finish(algorithm.open_steps(cache.key, blob))
+        except BAD_ATTESTATION as e:
+            self._refuse_received(peer, cache, e)
+        else:
+            self._accept_received(peer, cache, algorithm, attestation)
+        return None
+
+    async def _open_later(self, peer: Peer, cache: ReceiveAttestationRequestCache, algorithm: IdentityAlgorithm[Any],
+                          blob: bytes) -> None:
+        try:
+            attestation = await self.workshop.open(algorithm, cache.key, blob)
+        except BAD_ATTESTATION as e:
+            self._refuse_received(peer, cache, e)
+        else:
+            self._accept_received(peer, cache, algorithm, attestation)
+
+    def _refuse_received(self, peer: Peer, cache: ReceiveAttestationRequestCache, error: Exception) -> None:
+        self.drops.count(DropCounter.UNDECODABLE)
+        problem = f"what {peer} sent as an attestation of {cache.name!r} is none: {error}"
+        self.logger.info("A request has failed: %s", problem)
+        for future, _ in cache.managed_futures:
+            if not future.done():
+                future.set_exception(ValueError(problem))
+
+    def _accept_received(self, peer: Peer, cache: ReceiveAttestationRequestCache, algorithm: IdentityAlgorithm[Any],
+                         attestation: Attestation) -> None:
+        if not algorithm.is_for(attestation, cache.key):
+            self._refuse_received(peer, cache, ValueError("it is for another key"))
+            return
+        attestation_hash = attestation.get_hash()
+        waiting = [future for future, _ in cache.managed_futures if not future.done()]
+        try:
+            self.on_attestation_complete(attestation, cache.key, peer, cache.name, attestation_hash, cache.id_format)
+        except Exception as e:
+            for future in waiting:
+                future.set_exception(e)
+            raise
+        for future in waiting:
+            future.set_result(attestation_hash)
+
+    def on_attestation_complete(self, unserialized: Attestation, secret_key: Any, peer: Peer | None, name: str,
+                                attestation_hash: bytes, id_format: str) -> None:
+        """Store an attestation of ours, and tell the program.
+
+        :param peer: the authority; ``None`` if it is not known.
+        """
+        try:
+            self.database.insert_attestation(unserialized, attestation_hash, secret_key, id_format)
+        except sqlite3.IntegrityError:
+            self.logger.debug("The attestation %s is stored already", attestation_hash.hex())
+        self.attestation_keys[attestation_hash] = secret_key, id_format
+        self._tell_program(self.attestation_request_complete_callback, self.my_peer, name, attestation_hash, id_format,
+                           peer)
+
+    def dump_blob(self, attribute_name: str, id_format: str, blob: bytes,
+                  metadata: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - a public signature
+        """Take an attestation that was made elsewhere, as if we had made it ourselves.
+
+        :raises NotImplementedError: if the algorithm of the format does not know such attestations.
+        """
+        algorithm = self.get_id_algorithm(id_format)
+        private_blob, secret_key = algorithm.import_blob(blob)
+        attestation = finish(algorithm.open_steps(secret_key, private_blob))
+        self.on_attestation_complete(attestation, secret_key, self.my_peer, attribute_name, attestation.get_hash(),
+                                     id_format)
+
+    def remove_attestation(self, attestation_hash: bytes) -> None:
+        """Delete an attestation of ours with its private key, and prove it to nobody any more.
+
+        :param attestation_hash: 20 bytes, or the same padded to 32.
+        """
+        short = strip_sha1_padding(attestation_hash)
+        self.database.remove_attestation(short)
+        self.attestation_keys.pop(short, None)
+        self.consents.forget(short)
+
+    # The authority
+
+    def _handle_request(self, peer: Peer, global_time: int, content: bytes) -> Coroutine[Any, Any, None] | None:
+        """What is to be done about a request for an attestation; ``None`` if nothing is."""
+        if not self._request_budget.take(peer.mid):
+            self.drops.count(DropCounter.RATE_LIMITED)
+            return None
+        if not self._is_new_request(peer, global_time, sha1(content, usedforsecurity=False).digest()):
+            self.drops.count(DropCounter.REPLAYED)
+            return None
+        try:
+            wanted = self._read_request(content)
+        except (*BAD_ATTESTATION, RecursionError) as e:
+            self.drops.count(DropCounter.UNDECODABLE)
+            self.logger.debug("A request for an attestation from %s is refused: %s", peer, e)
+            return None
+        return self._attest_for(peer, global_time, wanted)
+
+    def _read_request(self, content: bytes) -> WantedAttestation:
+        """What a request asks for; an error of :data:`BAD_ATTESTATION` if that makes no sense."""
+        metadata = json.loads(content)
+        if not isinstance(metadata, dict):
+            raise TypeError("it is not a JSON object")
+        name, public_key, id_format = (metadata.pop(reserved) for reserved in RESERVED)
+        if not (isinstance(name, str) and isinstance(public_key, str) and isinstance(id_format, str)):
+            raise TypeError("it has values of a wrong type")
+        algorithm = self.get_id_algorithm(id_format)
+        key = algorithm.load_public_key(decodebytes(public_key.encode()))
+        algorithm.check_public_key(key)
+        return WantedAttestation(name, key, id_format, algorithm, metadata)
+
+    async def _attest_for(self, peer: Peer, global_time: int, wanted: WantedAttestation) -> None:
+        """Ask the program for a value, attest it, and send the attestation."""
+        name, id_format = wanted.attribute, wanted.id_format
+        value = await self._ask_program(peer, self.attestation_request_callback, name, wanted.metadata)
+        if value is None:
+            return
+        self._warn(id_format)
+        try:
+            blob = await self.workshop.attest(wanted.algorithm, self.schema_manager.formats[id_format],
+                                              wanted.public_key, value)
+        except ValueError as e:
+            self.logger.warning("The value of %r cannot be attested in the format %s: %s", name, id_format, e)
+            return
+        attestation = wanted.algorithm.get_attestation_class().unserialize(blob, id_format)
+        self._tell_program(self.attestation_request_complete_callback, peer, name, attestation.get_hash(), id_format,
+                           None)
+        self.send_attestation(peer.address, blob, global_time)
+
+    def send_attestation(self, socket_address: Address, blob: bytes, global_time: int | None = None) -> None:
+        """Send an attestation in chunks: the first ones at once, the others a few at a time.
+
+        :param global_time: that of the messages; the next one of ours if it is not given.
+        """
+        if global_time is None:
+            global_time = self.claim_global_time()
+        chunks, blob_hash = chunks_of(blob), sha1(blob, usedforsecurity=False).digest()
+        start = self.shipping.send_group(socket_address, blob_hash, chunks, 0, global_time)
+        if start < len(chunks):
+            self.register_anonymous_task("send_attestation", self.shipping.send_rest, socket_address, blob_hash,
+                                         chunks, start, global_time)
