@@ -272,7 +272,7 @@ class TestManagers(ChannelTestBase):
 
     async def test_the_manager_of_a_loaded_overlay_is_used(self) -> None:
         assert self.managers[0].lazy_identity_manager() is self.overlay(0).identity_manager
-        self.nodes[0].overlay = self.nodes[1].dht = None
+        own, self.nodes[0].overlay = self.nodes[0].overlay, None
         alone = CommunicationManager(self.nodes[0], self.folders[0], ":memory:")
         assert alone.identity_manager is None
         assert isinstance(alone.lazy_identity_manager(), IdentityManager)
@@ -280,7 +280,7 @@ class TestManagers(ChannelTestBase):
         database = alone.lazy_identity_manager().database
         await alone.shutdown()
         assert database.execute("SELECT 1") is None
-        self.nodes[0].overlay = self.channels[0].identity_overlay  # which ends with the test
+        self.nodes[0].overlay = own
 
     async def test_traffic_is_anonymous_if_the_node_has_tunnels(self) -> None:
         channel = self.channels[0]

@@ -23,7 +23,7 @@ CHEAP = ScryptCost(4, 8, 1)
 
 
 @given(plaintext=st.binary(max_size=100), context=st.binary(max_size=10))
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 def test_round_trip(plaintext: bytes, context: bytes) -> None:
     data = Passphrase("secret", CHEAP).encrypt(plaintext, context)
     assert is_encrypted(data)
@@ -60,6 +60,7 @@ def test_parameters_that_would_take_too_long(cost: tuple[int, int, int]) -> None
 
 
 @given(data=st.binary(max_size=60))
+@settings(deadline=None)
 def test_any_bytes(data: bytes) -> None:
     for variant in (data, b"IPv8box1" + data[:10]):
         assert not is_encrypted(variant)

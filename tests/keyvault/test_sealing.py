@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ipv8.keyvault.backend import provider
 from ipv8.keyvault.crypto import default_eccrypto
@@ -16,6 +16,7 @@ KEY, OTHER = (default_eccrypto.generate_key("curve25519") for _ in range(2))
 
 
 @given(plaintext=st.binary(max_size=100), context=st.binary(max_size=10))
+@settings(deadline=None)
 def test_round_trip(plaintext: bytes, context: bytes) -> None:
     sealed = seal(KEY.pub(), plaintext, context)
     assert len(sealed) == len(plaintext) + SEAL_OVERHEAD
@@ -34,6 +35,7 @@ def test_by_hand() -> None:
 
 
 @given(position=st.integers(0, 1000), bit=st.integers(0, 7))
+@settings(deadline=None)
 def test_flipped_bits(position: int, bit: int) -> None:
     sealed = bytearray(seal(KEY.pub(), b"plaintext"))
     sealed[position % len(sealed)] ^= 1 << bit
@@ -42,6 +44,7 @@ def test_flipped_bits(position: int, bit: int) -> None:
 
 
 @given(data=st.binary(max_size=100))
+@settings(deadline=None)
 def test_any_bytes(data: bytes) -> None:
     with pytest.raises(NotSealedForUsError):
         open_sealed(KEY, data)

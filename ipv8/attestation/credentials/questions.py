@@ -202,7 +202,7 @@ class Questions:
             return
         content = self._read(payload, asker)
         answerer = self._answerers.get(payload.kind)
-        if content is None or answerer is None:
+        if content is None or answerer is None or peer.public_key.is_costly:  # nothing can be sealed for other curves
             self._overlay.drops.count(DropCounter.UNDECODABLE)
             return
         undecided = self._undecided.get(asker, 0)
@@ -234,6 +234,9 @@ class Questions:
             given = await answerer(peer, content)
         except CredentialError as e:
             self._overlay.logger.debug("A question of %s is refused: %s", peer, e)
+            given = None
+        except Exception:
+            self._overlay.logger.exception("A question of %s is refused, as the program failed to answer it", peer)
             given = None
         finally:
             left = self._undecided.pop(asker) - 1

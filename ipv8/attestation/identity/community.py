@@ -115,11 +115,15 @@ class IdentityCommunity(Community):
                                       else os.path.join(directory, "sqlite", "identity.db"))
             manager.shared_by_overlays = True
             settings.identity_manager = manager
-        super().__init__(settings)
         self._retained: IdentityManager | None = None
         if manager.shared_by_overlays:
             manager.retain()
             self._retained = manager
+        try:
+            super().__init__(settings)
+        except BaseException:
+            self._release_manager()
+            raise
         self.identity_manager = manager
         self.pseudonym_manager = manager.get_pseudonym(self.my_peer.key)
         #: What we attest if the subject describes it.
@@ -167,9 +171,12 @@ class IdentityCommunity(Community):
             await super().unload()
         finally:
             self.credentials.close()
-            manager, self._retained = self._retained, None
-            if manager is not None:
-                manager.release()
+            self._release_manager()
+
+    def _release_manager(self) -> None:
+        manager, self._retained = self._retained, None
+        if manager is not None:
+            manager.release()
 
     # Our own attributes
 

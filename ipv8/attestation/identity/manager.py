@@ -242,7 +242,7 @@ class IdentityManager:
                 self.database.insert_token(public_key, token)
             for entry in metadata:
                 if not pseudonym.add_metadata(entry):
-                    logger.debug("%s has a bad signature", entry)
+                    logger.debug("The metadata %s has a bad signature", entry.get_hash().hex())
             for authority, attestation in attestations:
                 correct &= pseudonym.add_attestation(authority, attestation)
         return correct, pseudonym

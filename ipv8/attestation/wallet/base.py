@@ -16,7 +16,7 @@ from ...util import succeed
 from ..identity_formats import warn_of_weakness
 from ..schema.manager import SchemaManager
 from .consents import Consents
-from .database import AttestationsDB
+from .database import AttestationsDB, Row
 from .sending import Shipping
 from .settings import AttestationSettings
 from .work import Workshop
@@ -43,6 +43,9 @@ PROMPT_LIFETIME = 300.0
 
 REQUESTS_PER_SECOND, REQUESTS_AT_ONCE = 1.0, 30.0
 """Requests for attestations and for proofs, of one peer."""
+
+ALL_REQUESTS_PER_SECOND, ALL_REQUESTS_AT_ONCE = 50.0, 200.0
+"""The same for all peers together, as somebody may have any number of keys."""
 
 MAX_REQUESTERS = 4096
 """Peers whose budget is kept; the least recently used one is forgotten first."""
@@ -100,6 +103,7 @@ class WalletBase(Community):
         opened = self.__dict__.get("database")
         self.database = self._database_of(settings, opened)
         try:
+            rows = self.database.get_all()
             super().__init__(settings)
         except BaseException:
             if self.database is not opened:
@@ -119,11 +123,12 @@ class WalletBase(Community):
         self.shipping = Shipping(self.network, self._send_at)
         self.prompts = Prompts()
         self._request_budget = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE, MAX_REQUESTERS)
+        self._budget_of_all = TokenBuckets(ALL_REQUESTS_PER_SECOND, ALL_REQUESTS_AT_ONCE, capacity=1)
         self._seen_requests: ExpiringDict[tuple[bytes, int, bytes], None] = ExpiringDict(MAX_SEEN_REQUESTS,
                                                                                          SEEN_REQUEST_LIFETIME)
         #: The private key and the format of our own attestations, by hash.
         self.attestation_keys: dict[bytes, tuple[Any, str]] = {}
-        self._load_keys()
+        self._load_keys(rows)
 
     @staticmethod
     def _database_of(settings: AttestationSettings, opened: AttestationsDB | None) -> AttestationsDB:
@@ -132,8 +137,8 @@ class WalletBase(Community):
             return opened
         return AttestationsDB(settings.working_directory, settings.db_name, settings.passphrase)
 
-    def _load_keys(self) -> None:
-        for attestation_hash, _, key, id_format in self.database.get_all():
+    def _load_keys(self, rows: list[Row]) -> None:
+        for attestation_hash, _, key, id_format in rows:
             name = id_format.decode(errors="replace")
             try:
                 algorithm = self.get_id_algorithm(name)
@@ -200,6 +205,13 @@ class WalletBase(Community):
             self.register_anonymous_task("callback", ensure_future(result), ignore=(Exception,))
 
     # Budgets
+
+    def _admits_request(self, peer: Peer) -> bool:
+        """Whether another request of a peer is looked at; otherwise it is counted."""
+        if self._request_budget.take(peer.mid) and self._budget_of_all.take():
+            return True
+        self.drops.count(DropCounter.RATE_LIMITED)
+        return False
 
     def _is_new_request(self, peer: Peer, global_time: int, content: bytes) -> bool:
         """Whether a request did not arrive before; it is remembered."""

@@ -204,8 +204,7 @@ class EnrolmentProtocol(WalletBase):
 
     def _handle_request(self, peer: Peer, global_time: int, content: bytes) -> Coroutine[Any, Any, None] | None:
         """What is to be done about a request for an attestation; ``None`` if nothing is."""
-        if not self._request_budget.take(peer.mid):
-            self.drops.count(DropCounter.RATE_LIMITED)
+        if not self._admits_request(peer):
             return None
         if not self._is_new_request(peer, global_time, sha1(content, usedforsecurity=False).digest()):
             self.drops.count(DropCounter.REPLAYED)

@@ -28,8 +28,7 @@ class ProvingProtocol(WalletBase):
     def _handle_verification(self, peer: Peer, global_time: int,
                              attestation_hash: bytes) -> Coroutine[Any, Any, None] | None:
         """What is to be done about a request for a proof; ``None`` if nothing is."""
-        if not self._request_budget.take(peer.mid):
-            self.drops.count(DropCounter.RATE_LIMITED)
+        if not self._admits_request(peer):
             return None
         if attestation_hash not in self.attestation_keys:
             self.drops.count(DropCounter.UNSOLICITED)

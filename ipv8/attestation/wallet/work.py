@@ -116,7 +116,8 @@ class ProcessPool:
         program = f"import sys; sys.path[:] = {sys.path!r}; from {__package__}.worker import main; main()"
         try:
             process = subprocess.Popen([sys.executable, "-c", program],  # noqa: S603 - our own program
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                       creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
         except OSError as e:
             raise ProcessPoolError(f"no process can be started: {e}") from e
         self._all.add(process)

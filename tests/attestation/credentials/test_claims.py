@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ipv8.attestation.credentials.claims import (
     MAX_CLAIM_SIZE,
@@ -32,6 +32,7 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers(-2**53, 2**53) | s
 
 
 @given(name=st.text(min_size=1, max_size=20).filter(lambda name: name not in RESERVED_NAMES), value=VALUES)
+@settings(deadline=None)
 def test_claims_round_trip(name: str, value: Any) -> None:
     claim = make_claim(name, value)
     assert read_claim(claim.encoded) == claim
@@ -81,12 +82,14 @@ def test_what_is_no_claim(data: bytes) -> None:
 
 
 @given(data=st.binary(max_size=60))
+@settings(deadline=None)
 def test_any_bytes(data: bytes) -> None:
     with suppress(CredentialError):
         read_claim(data)
 
 
 @given(data=st.binary(max_size=50))
+@settings(deadline=None)
 def test_base64url(data: bytes) -> None:
     assert b64decode(b64encode(data)) == data
     assert b64decode(b64encode(data).encode()) == data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ipv8.attestation.credentials.did import (
     did_of,
@@ -21,6 +21,7 @@ from ipv8.keyvault.crypto import default_eccrypto
 
 
 @given(verify_key=st.binary(min_size=32, max_size=32))
+@settings(deadline=None)
 def test_dids_round_trip(verify_key: bytes) -> None:
     did = did_of_verify_key(verify_key)
     assert did.startswith("did:key:z6Mk")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha3_256
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ipv8.attestation.credentials.errors import CredentialError
 from ipv8.attestation.credentials.merkle import proof_of, root_from_proof, root_of, tree_of
@@ -16,6 +16,7 @@ def leaves_of(depth: int) -> list[bytes]:
 
 
 @given(depth=st.integers(0, 6), data=st.data())
+@settings(deadline=None)
 def test_roots_follow_from_proofs(depth: int, data: st.DataObject) -> None:
     leaves = leaves_of(depth)
     disclosed = data.draw(st.sets(st.integers(0, len(leaves) - 1)))

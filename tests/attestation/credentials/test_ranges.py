@@ -15,7 +15,7 @@ AGE = Range(0, 150)
 
 
 @given(low=st.integers(-50, 50), steps=st.integers(1, 40), step=st.integers(1, 7), data=st.data())
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 def test_exactly_the_true_bounds_can_be_proven(low: int, steps: int, step: int, data: st.DataObject) -> None:
     range_ = Range(low, low + steps * step, step)
     number = data.draw(st.integers(range_.low, range_.high))

@@ -312,7 +312,7 @@ def test_nested_too_deep(cast: Cast) -> None:
 
 
 @given(position=st.integers(0, 10_000), character=st.characters(codec="ascii"))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_changed_characters(cast: Cast, position: int, character: str) -> None:
     text = bind(foreign(cast, [HIDDEN]), cast.holder, "n", "a", NOW)
     place = position % len(text)
@@ -323,6 +323,7 @@ def test_changed_characters(cast: Cast, position: int, character: str) -> None:
 
 
 @given(text=st.text(max_size=100))
+@settings(deadline=None)
 def test_any_text(text: str) -> None:
     with pytest.raises(CredentialError):
         verify_sd_jwt(text, "n", "a", Policy(ANY_ISSUER), NOW)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @given(revoked=st.sets(st.integers(0, 3 * LIST_SIZE)), number=st.integers(0, 2))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_lists_round_trip(cast: Cast, revoked: set[int], number: int) -> None:
     made = StatusList.create(cast.authority, number, revoked, NOW)
     read = StatusList.from_bytes(made.to_bytes())
@@ -43,7 +43,7 @@ def test_lists_expire(cast: Cast) -> None:
 
 
 @given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bits(cast: Cast, position: int, bit: int) -> None:
     data = bytearray(StatusList.create(cast.authority, 0, [5], NOW).to_bytes())
     data[position % len(data)] ^= 1 << bit
@@ -52,6 +52,7 @@ def test_flipped_bits(cast: Cast, position: int, bit: int) -> None:
 
 
 @given(data=st.binary(max_size=1000))
+@settings(deadline=None)
 def test_any_bytes(data: bytes) -> None:
     with pytest.raises(CredentialError):
         StatusList.from_bytes(data)

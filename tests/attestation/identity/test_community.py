@@ -47,6 +47,10 @@ class IdentityTestBase(TestBase[IdentityCommunity]):
     def create_node(self, *_: Any) -> MockIPv8:
         return MockIPv8("curve25519", IdentityCommunity, working_directory=":memory:")
 
+    async def deliver_messages(self, timeout: float = 0.9) -> None:
+        """Deliver all messages, also on a busy machine, but wait for no repetition, the first of which is after 1 s."""
+        await super().deliver_messages(timeout)
+
     def expect(self, authority: int, attribute_hash: bytes = HASH, name: str = "name",
                metadata: dict[str, Any] | None = None) -> None:
         self.overlay(authority).add_known_hash(attribute_hash, name, self.key_bin(SUBJECT), metadata)
@@ -179,7 +183,7 @@ class TestLongChains(IdentityTestBase):
         await self.fill(39)
         self.expect(AUTHORITY)
         self.ask(AUTHORITY)
-        await self.deliver_messages(0.5)
+        await self.deliver_messages()
         assert self.attestations(SUBJECT) == 1
         pseudonym = self.overlay(AUTHORITY).identity_manager.get_pseudonym(self.public_key(SUBJECT))
         assert len(pseudonym.tree.elements) == 40
@@ -223,7 +227,7 @@ class TestMissingTokens(IdentityTestBase):
         self.expect(AUTHORITY, OTHER_HASH)
         at_subject, at_authority = self.sent_to(SUBJECT), self.sent_to(AUTHORITY)
         self.ask(AUTHORITY)
-        await self.deliver_messages(0.5)
+        await self.deliver_messages()
         assert at_subject.count(RequestMissingPayload.msg_id) == 1
         assert at_authority.count(MissingResponsePayload.msg_id) <= 1
         assert self.attestations(SUBJECT) == 1
@@ -303,7 +307,7 @@ class TestMissingTokens(IdentityTestBase):
         arrived = self.sent_to(AUTHORITY)
         for _ in range(300):
             self.overlay(AUTHORITY).ez_send(self.peer(SUBJECT), RequestMissingPayload(0))
-        await self.deliver_messages(0.5)
+        await self.deliver_messages()
         assert arrived.count(MissingResponsePayload.msg_id) == module.MESSAGES_AT_ONCE
         assert overlay.drops[DropCounter.RATE_LIMITED] == 300 - module.MESSAGES_AT_ONCE
 
@@ -492,6 +496,18 @@ async def test_databases_are_closed_with_their_overlays(make_overlay: Any, tmp_p
     assert database.execute("SELECT 1") is None
     again = make_overlay(IdentityCommunity, working_directory=str(tmp_path), key=overlay.my_peer.key)
     assert [metadata.get_dict()["name"] for metadata in again.metadata_chain] == ["name"]
+
+
+async def test_a_constructor_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    class Incomplete(IdentityCommunity):
+        community_id = b"too short"
+
+    settings = IdentitySettings(my_peer=Peer(default_eccrypto.generate_key("curve25519")), endpoint=object(),
+                                working_directory=str(tmp_path))
+    with pytest.raises(RuntimeError, match="community_id"):
+        Incomplete(settings)
+    assert settings.identity_manager is not None
+    assert settings.identity_manager.database.execute("SELECT 1") is None
 
 
 async def test_a_manager_that_was_given_stays_open(make_overlay: Any) -> None:

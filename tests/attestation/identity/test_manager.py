@@ -80,7 +80,7 @@ def test_tokens_are_told_root_first_and_once(own: IdentityManager) -> None:
 
 
 @given(order=st.permutations(range(4)))
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 def test_tokens_may_come_in_any_order(order: list[int]) -> None:
     manager = IdentityManager()
     tree = TokenTree(private_key=KEY)
@@ -148,7 +148,7 @@ def test_truncated_disclosures_store_nothing(own: IdentityManager, other: Identi
 
 
 @given(parts=st.tuples(*[st.binary(max_size=300)] * 4))
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 def test_any_bytes_can_be_disclosed(parts: tuple[bytes, bytes, bytes, bytes]) -> None:
     manager = IdentityManager()
     with suppress(struct.error, ValueError):

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ipv8.attestation.identity.attestation import Attestation, IdentityAttestation
 from ipv8.attestation.identity.metadata import Metadata
@@ -98,6 +98,7 @@ def test_metadata_that_is_no_object_is_an_empty_dict(text: bytes) -> None:
 
 
 @given(data=st.binary(max_size=300))
+@settings(deadline=None)
 def test_no_bytes_are_metadata_of_a_key_that_did_not_sign_them(data: bytes) -> None:
     metadata = Metadata.unserialize(data, KEY.pub())
     assert not metadata.verify(KEY.pub())
@@ -105,6 +106,7 @@ def test_no_bytes_are_metadata_of_a_key_that_did_not_sign_them(data: bytes) -> N
 
 
 @given(data=st.binary(max_size=120))
+@settings(deadline=None)
 def test_truncated_attestations(data: bytes) -> None:
     if len(data) < 96:
         with pytest.raises(struct.error):
@@ -115,6 +117,7 @@ def test_truncated_attestations(data: bytes) -> None:
 
 @given(metadata=st.binary(max_size=50), tokens=st.binary(max_size=50), attestations=st.binary(max_size=50),
        authorities=st.binary(max_size=50))
+@settings(deadline=None)
 def test_disclosures_round_trip(metadata: bytes, tokens: bytes, attestations: bytes, authorities: bytes) -> None:
     packed = default_serializer.pack_serializable(DisclosePayload(metadata, tokens, attestations, authorities))
     read, _ = default_serializer.unpack_serializable(DisclosePayload, packed)

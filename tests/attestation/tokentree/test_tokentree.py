@@ -7,7 +7,7 @@ from hashlib import sha3_256
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ipv8.attestation.tokentree.token import Token
 from ipv8.attestation.tokentree.tree import TokenTree
@@ -118,6 +118,7 @@ def test_database_tuples_round_trip_without_false_content() -> None:
 
 
 @given(data=st.binary(max_size=200), offset=st.integers(0, 10))
+@settings(deadline=None)
 def test_truncated_tokens(data: bytes, offset: int) -> None:
     if len(data) < offset + 128:
         with pytest.raises(struct.error):
@@ -129,6 +130,7 @@ def test_truncated_tokens(data: bytes, offset: int) -> None:
 
 
 @given(position=st.integers(0, 127), bit=st.integers(0, 7))
+@settings(deadline=None)
 def test_flipped_bits_are_noticed(position: int, bit: int) -> None:
     data = bytearray(Token(bytes(32), content=b"a", private_key=KEY).get_plaintext_signed())
     data[position] ^= 1 << bit
@@ -152,6 +154,7 @@ def test_private_key_given_as_public_key() -> None:
 
 
 @given(order=st.permutations(range(12)))
+@settings(deadline=None)
 def test_tokens_in_any_order_make_the_same_tree(order: list[int]) -> None:
     own = TokenTree(private_key=KEY)
     root = own.add(b"root")

@@ -6,11 +6,13 @@ these formats have a warning.
 
 from __future__ import annotations
 
+import random
 from math import gcd
 from typing import Any
 
 import pytest
 
+from ipv8 import entropy
 from ipv8.attestation.default_identity_formats import FORMATS
 from ipv8.attestation.wallet.bonehexact.algorithm import BonehExactAlgorithm
 from ipv8.attestation.wallet.bonehexact.attestation import binary_relativity_sha256_4, create_challenge_response
@@ -130,7 +132,7 @@ class TestAttacks(WalletTestBase):
     async def test_lies_about_the_first_ten_questions(self) -> None:
         self.give()
         caught = 0
-        for _ in range(20):
+        for seed in range(20):
             answered = [0]
 
             class Forger(BonehExactAlgorithm):
@@ -142,7 +144,8 @@ class TestAttacks(WalletTestBase):
 
             prover = self.overlay(0)
             prover.get_id_algorithm = lambda id_format, kind=Forger: kind(id_format, FORMATS)
-            certainty, = await self.overlay(1).verify_async(self.address(0), HASH, [VALUE], "id_metadata")
+            with entropy.use(random.Random(seed)):
+                certainty, = await self.overlay(1).verify_async(self.address(0), HASH, [VALUE], "id_metadata")
             caught += certainty == 0
         assert caught == 20
 

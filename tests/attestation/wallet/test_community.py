@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.attestation.default_identity_formats import FORMATS
-from ipv8.attestation.wallet import caches, verifying
+from ipv8.attestation.wallet import base, caches, verifying
 from ipv8.attestation.wallet.bonehexact.algorithm import BonehExactAlgorithm
 from ipv8.attestation.wallet.community import AttestationCommunity, AttestationSettings, synchronized
+from ipv8.attestation.wallet.database import AttestationsDB
 from ipv8.attestation.wallet.payload import (
     AttestationChunkPayload,
     ChallengePayload,
@@ -19,6 +20,7 @@ from ipv8.attestation.wallet.payload import (
     RequestAttestationPayload,
     VerifyAttestationRequestPayload,
 )
+from ipv8.database import CorruptDatabaseException
 from ipv8.test.mocking.ipv8 import MockIPv8
 from ipv8.util import succeed
 
@@ -429,6 +431,23 @@ class TestState(WalletTestBase):
         shown: Any = made[0][0]
         shown.assembly.add(1, b"x")
         assert shown.attestation_map == {(1, b"x")}
+
+
+async def test_a_database_that_cannot_be_read_leaves_no_overlay_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    class Damaged(AttestationsDB):
+        def get_all(self) -> Any:
+            raise CorruptDatabaseException("damaged")
+
+        def close(self, commit: bool = True) -> bool:
+            closed.append(commit)
+            return super().close(commit)
+
+    monkeypatch.setattr(base, "AttestationsDB", Damaged)
+    with pytest.raises(CorruptDatabaseException):
+        MockIPv8("curve25519", AttestationCommunity, AttestationSettings(working_directory=":memory:"))
+    assert closed
 
 
 async def test_wallets_on_disk(tmp_path: Path) -> None:

@@ -332,6 +332,14 @@ class TestProver(HostileTestBase):
         assert len(asked) == base.REQUESTS_AT_ONCE
         assert self.drops(0)["rate_limited"] == 20
 
+    async def test_floods_by_many_keys(self) -> None:
+        self.overlay(0)._budget_of_all = TokenBuckets(0.001, 2)
+        self.give()
+        for i in (1, 2, 1, 2):
+            self.send(i, 0, VerifyAttestationRequestPayload(bytes(20)))
+        await self.deliver_messages()
+        assert self.drops(0) == {"unsolicited": 2, "rate_limited": 2}
+
     async def test_only_so_much_is_sent_to_addresses_that_are_not_proven(self) -> None:
         """A recorded request could be sent in the name of any address, and the answer is up to 270 times as long."""
         attestation_hash = self.give(0, "id_metadata_huge")

@@ -6,6 +6,7 @@ from struct import error as StructError  # noqa: N812 - it is an exception class
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .... import entropy
+from ....reexports import reexports
 from ...identity_formats import HISTORIC
 from ..algorithm import BonehAlgorithm
 from ..primitives.attestation import sha256_4_as_int, sha256_as_int, sha512_as_int
@@ -184,3 +185,11 @@ class BonehExactAlgorithm(BonehAlgorithm[BonehAttestation]):
         if len(response) != 1:
             raise StructError("a response has one byte")
         return response[0]
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ...identity_formats import IdentityAlgorithm as IdentityAlgorithm
+    from ..primitives.boneh import generate_keypair as generate_keypair
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "...identity_formats": "IdentityAlgorithm", "..primitives.boneh": "generate_keypair"})

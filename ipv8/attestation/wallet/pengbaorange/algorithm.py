@@ -6,6 +6,7 @@ from struct import error as StructError  # noqa: N812 - it is an exception class
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .... import entropy
+from ....reexports import reexports
 from ...identity_formats import HISTORIC
 from ..algorithm import BonehAlgorithm
 from ..primitives.steps import Steps, finish, microseconds
@@ -148,3 +149,11 @@ class PengBaoRangeAlgorithm(BonehAlgorithm[PengBaoAttestation]):
     def process_honesty_challenge(self, value: int, response: bytes) -> NoReturn:
         """There are none: ``NotImplementedError``."""
         raise NotImplementedError("this algorithm has no honesty checks")
+
+
+if TYPE_CHECKING:  # programs import these from here
+    from ...identity_formats import IdentityAlgorithm as IdentityAlgorithm
+    from ..primitives.boneh import generate_keypair as generate_keypair
+else:
+    __getattr__, __dir__ = reexports(__name__, {
+        "...identity_formats": "IdentityAlgorithm", "..primitives.boneh": "generate_keypair"})
