@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # programs import these from here
     from ipv8.community import Community as Community
     from ipv8.dht.discovery import DHTDiscoveryCommunity as DHTDiscoveryCommunity
     from ipv8.keyvault.crypto import default_eccrypto
+    from ipv8.messaging.anonymization.community import TunnelCommunity as TunnelCommunity
+    from ipv8.messaging.anonymization.endpoint import TunnelEndpoint as TunnelEndpoint
+    from ipv8.messaging.anonymization.hidden_services import HiddenTunnelCommunity as HiddenTunnelCommunity
     from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint as DispatcherEndpoint
     from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint as StatisticsEndpoint
     from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint as UDPEndpoint
@@ -46,6 +49,9 @@ else:
         "ipv8.community": "Community",
         "ipv8.dht.discovery": "DHTDiscoveryCommunity",
         "ipv8.keyvault.crypto": "crypto=default_eccrypto",
+        "ipv8.messaging.anonymization.community": "TunnelCommunity",
+        "ipv8.messaging.anonymization.endpoint": "TunnelEndpoint",
+        "ipv8.messaging.anonymization.hidden_services": "HiddenTunnelCommunity",
         "ipv8.messaging.interfaces.dispatcher.endpoint": "DispatcherEndpoint",
         "ipv8.messaging.interfaces.statistics_endpoint": "StatisticsEndpoint",
         "ipv8.messaging.interfaces.udp.endpoint": "UDPEndpoint",

@@ -20,6 +20,11 @@ LATENCIES = (0.0, 0.025)
 """Latencies in seconds; a packet takes two lines with this latency."""
 
 
+TUNNEL_COLUMNS = ("hostile relays", "circuits ready", "messages answered", "all hops hostile", "both ends hostile",
+                  "two hops in a /16", "first hops", "cells harmed", "accepted twice", "clients of a service connected",
+                  "median s", "real s")
+
+
 def convergence(nodes: int, latency: float, seed: int) -> dict[str, Any]:
     """The virtual seconds until 95 % of the nodes have a number of peers, and the messages sent until then."""
     with Simulation(seed, link=Link(latency=latency), stand_in_signatures=True, bootstrap_interval=5.0) as sim:
@@ -101,10 +106,31 @@ def show_speed(nodes: int, seconds: float, large: int) -> list[dict[str, Any]]:
     return report
 
 
+def show_tunnels(nodes: int) -> list[dict[str, Any]]:
+    """Print a table and return its values."""
+    from benchmarks import tunnel_network as tunnels
+
+    print(f"\n{nodes} nodes that relay for one another; {tunnels.HOSTILE_SHARE:.0%} for each way to be hostile, "
+          f"and {tunnels.CROWD_SHARE:.0%} in the crowded /24\n")
+    print("| " + " | ".join(TUNNEL_COLUMNS) + " |\n" + "|---" * len(TUNNEL_COLUMNS) + "|")
+    report = []
+    for name, kinds, crowd, churn in tunnels.CASES:
+        begin = perf_counter()
+        outcome = tunnels.run(nodes, kinds, crowd, churn)
+        report.append({"case": name, **outcome})
+        cells = [name, f"{outcome['ready']:.0%} of {outcome['begun']}", f"{outcome['answered']:.1%}",
+                 *(outcome[key] for key in ("captured", "both ends", "same network", "first hops", "harmed cells",
+                                            "accepted twice")),
+                 f"{outcome['connected']} of {outcome['clients']}",
+                 f"{statistics.median(outcome['seconds'] or [float('nan')]):.1f}", f"{perf_counter() - begin:.0f}"]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    return report
+
+
 def main() -> int:
     """Measure, and print tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("all", "convergence", "speed", "sybil"), default="all")
+    parser.add_argument("what", nargs="?", choices=("all", "convergence", "speed", "sybil", "tunnels"), default="all")
     parser.add_argument("--nodes", type=int, default=100, metavar="N", help="nodes (default: 100)")
     parser.add_argument("--large", type=int, default=1000, metavar="N", help="nodes of the large run (default: 1000)")
     parser.add_argument("--seconds", type=float, default=3600.0, metavar="S",
@@ -113,6 +139,8 @@ def main() -> int:
     parser.add_argument("--honest", type=int, default=30, metavar="N", help="nodes that are attacked (default: 30)")
     parser.add_argument("--after", type=float, nargs="+", default=[120.0, 600.0], metavar="S",
                         help="virtual seconds after which peers are counted (default: 120 600)")
+    parser.add_argument("--tunnel-nodes", type=int, default=200, metavar="N",
+                        help="nodes that build circuits through one another (default: 200)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all values")
     options = parser.parse_args()
     report: dict[str, Any] = {}
@@ -122,6 +150,8 @@ def main() -> int:
         report["speed"] = show_speed(options.nodes, options.seconds, options.large)
     if options.what in {"all", "sybil"}:
         report["sybil"] = show_sybil(options.honest, tuple(options.after))
+    if options.what in {"all", "tunnels"}:
+        report["tunnels"] = show_tunnels(options.tunnel_nodes)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -14,10 +14,15 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.library import ROOT, Library
+from benchmarks.library import ROOT as ROOT, Library
 
-__all__ = ["REQUIREMENT", "EnvironmentUnavailableError", "ours", "theirs", "theirs_with_trustchain"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["REQUIREMENT", "SOCKS_SUITE", "EnvironmentUnavailableError", "ours", "socks_clients", "theirs",
+           "theirs_with_trustchain"]
 
 REQUIREMENT = "pyipv8>=3.2"
 VENV = ROOT / ".venvs" / "pyipv8"
@@ -27,6 +32,16 @@ TRUSTCHAIN_REQUIREMENTS = ("pyipv8==2.4.0", "cryptography<42")
 """The last release with TrustChain, and what it still works with; both need Python 3.8."""
 
 TRUSTCHAIN_VENV = ROOT / ".venvs" / "pyipv8-2.4"
+
+SOCKS_SUITE = "python-socks==3.2.1"
+"""The client library whose own tests run against the proxy. They are in its source distribution."""
+
+SOCKS_REQUIREMENTS = (SOCKS_SUITE, "aiohttp-socks>=0.10", "httpx[socks]>=0.27", "PySocks>=1.7", "requests>=2.31",
+                      "anyio>=4.4", "trio>=0.26", "pytest>=8.2", "pytest-asyncio>=0.24", "pytest-trio>=0.8",
+                      "tiny-proxy>=0.2", "trustme>=1.1", "yarl>=1.9", "starlette>=0.37", "uvicorn>=0.30")
+"""Stock clients of SOCKS proxies, and what the tests of one of them need."""
+
+SOCKS_VENV = ROOT / ".venvs" / "socks"
 
 
 class EnvironmentUnavailableError(Exception):
@@ -78,6 +93,32 @@ def theirs_with_trustchain() -> Library:
     return _installed(python, TRUSTCHAIN_VENV, TRUSTCHAIN_REQUIREMENTS, "PYIPV8_24_VENV")
 
 
+@cache
+def socks_clients() -> Path:
+    """A virtual environment with clients of SOCKS proxies; the tests of one of them are in its directory ``suite``.
+
+    ``SOCKS_VENV`` names an existing one.
+
+    :raises EnvironmentUnavailableError: if it cannot be made.
+    """
+    existing = os.environ.get("SOCKS_VENV")
+    if existing:
+        return Path(existing)
+    _installed(sys.executable, SOCKS_VENV, SOCKS_REQUIREMENTS, "SOCKS_VENV", _add_suite)
+    return SOCKS_VENV
+
+
+def _add_suite(venv: Path) -> None:
+    """Unpack the source distribution of the client library, which has its tests."""
+    _run(str(venv / "bin" / "python"), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+         "--no-binary=:all:", "--dest", str(venv / "download"), SOCKS_SUITE)
+    (archive,) = (venv / "download").glob("*.tar.gz")
+    shutil.unpack_archive(archive, venv / "download")
+    archive.unlink()
+    (unpacked,) = (venv / "download").iterdir()
+    unpacked.rename(venv / "suite")
+
+
 def _python_3_8() -> str | None:
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     candidates = [*sorted(map(str, root.glob("versions/3.8*/bin/python"))), shutil.which("python3.8")]
@@ -90,7 +131,8 @@ def _python_3_8() -> str | None:
     return None
 
 
-def _installed(python: str, venv: Path, requirements: tuple[str, ...], variable: str) -> Library:
+def _installed(python: str, venv: Path, requirements: tuple[str, ...], variable: str,
+               finish: Callable[[Path], None] = lambda _: None) -> Library:
     """The library of a virtual environment, which is made first where that has not been done."""
     venv.parent.mkdir(exist_ok=True)
     with (venv.parent / f"{venv.name}.lock").open("w") as lock:
@@ -98,16 +140,18 @@ def _installed(python: str, venv: Path, requirements: tuple[str, ...], variable:
         installed = venv / "installed.txt"
         wanted = " ".join(requirements)
         if not installed.exists() or installed.read_text() != wanted:
-            _install(python, venv, requirements, variable)
+            _install(python, venv, requirements, variable, finish)
             installed.write_text(wanted)
     return Library.of_venv(venv)
 
 
-def _install(python: str, venv: Path, requirements: tuple[str, ...], variable: str) -> None:
+def _install(python: str, venv: Path, requirements: tuple[str, ...], variable: str,
+             finish: Callable[[Path], None]) -> None:
     try:
         _run(python, "-m", "venv", "--clear", str(venv))
         _run(str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
              *requirements)
+        finish(venv)
     except (OSError, subprocess.SubprocessError) as e:
         reason = (getattr(e, "stderr", None) or str(e)).strip()
         message = (f"{requirements[0]} could not be installed into {venv}, which needs a package index. Give the "

@@ -5,9 +5,8 @@ Programs extend the three tables in place, by way of ``ipv8_service``::
     from ipv8_service import _COMMUNITIES
     _COMMUNITIES["MyCommunity"] = MyCommunity
 
-What programs of the ecosystem know and this release does not have is named here too: :data:`ABSENT_COMMUNITIES` and
-:func:`tunnel_endpoint_class`. A package that is added gets a function that imports its class, as those below, and its
-name is removed from the list.
+What programs of the ecosystem know and this release does not have is named here too: :data:`ABSENT_COMMUNITIES`. A
+package that is added gets a function that imports its class, as those below, and its name is removed from the list.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = ["ABSENT_COMMUNITIES", "_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "
 
 Importer = Callable[[], type[Any]]
 
-ABSENT_COMMUNITIES = ("HiddenTunnelCommunity", "TunnelCommunity")
+ABSENT_COMMUNITIES: tuple[str, ...] = ()
 """The overlays that configurations of the ecosystem name and this release does not have."""
 
 
@@ -99,12 +98,9 @@ for _name in ("__eq__", "__iter__", "__len__", "__ne__", "__or__", "__repr__", "
 
 
 def tunnel_endpoint_class() -> type[Any]:
-    """The class of endpoints that send through anonymizing tunnels.
-
-    :raises RuntimeError: always, as this release has no tunnels.
-    """
-    raise RuntimeError("this release of the library has no anonymizing tunnels: remove 'anonymize' from the "
-                       "configuration")
+    """The class of endpoints that send through anonymizing tunnels."""
+    from .messaging.anonymization.endpoint import TunnelEndpoint
+    return TunnelEndpoint
 
 
 def _discovery_community() -> type[Any]:
@@ -135,6 +131,16 @@ def _trustchain_community() -> type[Any]:
 def _trustchain_testnet_community() -> type[Any]:
     from .attestation.trustchain.community import TrustChainTestnetCommunity
     return TrustChainTestnetCommunity
+
+
+def _tunnel_community() -> type[Any]:
+    from .messaging.anonymization.community import TunnelCommunity
+    return TunnelCommunity
+
+
+def _hidden_tunnel_community() -> type[Any]:
+    from .messaging.anonymization.hidden_services import HiddenTunnelCommunity
+    return HiddenTunnelCommunity
 
 
 def _edge_walk() -> type[Any]:
@@ -182,6 +188,8 @@ _COMMUNITIES = ClassTable({
     "DiscoveryCommunity": _discovery_community,
     "DHTDiscoveryCommunity": _dht_discovery_community,
     "IdentityCommunity": _identity_community,
+    "TunnelCommunity": _tunnel_community,
+    "HiddenTunnelCommunity": _hidden_tunnel_community,
     "TrustChainCommunity": _trustchain_community,
     "TrustChainTestnetCommunity": _trustchain_testnet_community,
 }, ABSENT_COMMUNITIES)

@@ -22,6 +22,7 @@ from .messaging.interfaces.network_stats import DropCounter
 from .messaging.interfaces.routes import Route
 from .messaging.payload_relay import RelayPayload
 from .messaging.readers import Refusal
+from .peer import Peer
 from .reexports import reexports
 from .requestcache import RequestCache
 from .util import Computed
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from .asking import BoundRequest
+    from .keyvault.keys import Key
     from .message_table import Handler
     from .messaging.address import Address
+    from .messaging.interfaces.hidden import HiddenService
     from .messaging.serialization import Payload
-    from .peer import Peer
 
 __all__ = ["DEFAULT_MAX_PEERS", "Community", "CommunitySettings"]
 
@@ -219,6 +221,46 @@ class Community(IntroductionProtocol):
         """The 22 bytes that every packet of this overlay starts with."""
         return self._prefix
 
+    # Hidden services
+
+    async def serve_hidden(self, hops: int = 3, introduction_points: int = 3, timeout: float = 60.0) -> HiddenService:
+        """Let others reach this overlay without knowing where it is, by the public key of ``my_peer``.
+
+        Whoever knows both the key and where it is used otherwise knows where the service is. So the overlay should have
+        a key of its own, which must be of the curve ``curve25519``, and be anonymous.
+
+        :param hops: of the circuits that are built for the service.
+        :param introduction_points: how many nodes are asked to introduce clients.
+        :param timeout: seconds until one of them must have agreed.
+        :raises RuntimeError: if there is no tunnel overlay on the endpoint.
+        :raises TimeoutError: if no node has agreed in time.
+        """
+        key: Any = self.my_peer.key
+        if not hasattr(key, "signature") or key.curve_name() != "curve25519":
+            raise RuntimeError("a hidden service needs the private key of my_peer, of the curve curve25519")
+        provider = self.endpoint.routes.hidden.provider
+        return await provider.serve(self.endpoint, self._prefix, key, hops, introduction_points, timeout)
+
+    async def connect_hidden(self, service_key: Key | bytes, hops: int = 3, timeout: float = 60.0) -> Peer:
+        """Connect to a node that serves this overlay by :meth:`serve_hidden`.
+
+        Messages to the returned peer go through the connection. Neither side learns where the other one is. Messages
+        that are signed tell the service the key of this node.
+
+        :param service_key: the public key of the service.
+        :param hops: of the circuits that are built for the connection.
+        :param timeout: seconds until the service must have answered.
+        :raises RuntimeError: if there is no tunnel overlay on the endpoint.
+        :raises ValueError: if ``service_key`` is no public key of the curve ``curve25519``.
+        :raises TimeoutError: if the service has not answered in time.
+        """
+        service = Peer(service_key)
+        if service.public_key.curve_name() != "curve25519":
+            raise ValueError("the key of a hidden service is of the curve curve25519")
+        provider = self.endpoint.routes.hidden.provider
+        service.add_address(await provider.connect(self.endpoint, self._prefix, service.key_bin, hops, timeout))
+        return service
+
     async def unload(self) -> None:
         """Say goodbye if this is the last overlay of its key, give up all requests, stop listening and end all tasks.
 
@@ -230,6 +272,7 @@ class Community(IntroductionProtocol):
             if isinstance(self.request_cache, RequestCache):
                 unloading.push_async_callback(self.request_cache.shutdown)
             unloading.callback(self._leave_network)
+            unloading.callback(self.endpoint.routes.hidden.leave, self._prefix)
             while self.bootstrappers:
                 unloading.callback(self.bootstrappers.pop().unload)
             unloading.callback(self._stop_bootstrapping)
@@ -349,6 +392,10 @@ class Community(IntroductionProtocol):
     def bootstrap(self) -> None:
         """Start looking for first peers with every bootstrapper."""
         for bootstrapper in self.bootstrappers:
+            if self.anonymize and getattr(bootstrapper, "has_own_sockets", False):
+                self.logger.warning("%s is not used: it would tell the local network of an anonymous overlay",
+                                    type(bootstrapper).__name__)
+                continue
             self.register_anonymous_task(f"{BOOTSTRAP_TASK}{bootstrapper!r}", self._bootstrap, bootstrapper)
 
     def _stop_bootstrapping(self) -> None:

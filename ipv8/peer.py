@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from . import clock
 from .keyvault.crypto import default_eccrypto
-from .messaging.address import RelayedAddress, UDPv4Address, UDPv6Address, plain_address
+from .messaging.address import HiddenAddress, RelayedAddress, UDPv4Address, UDPv6Address, plain_address
 from .reexports import reexports
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Peer:
     """
 
     #: Classes of addresses, the preferred one first.
-    INTERFACE_ORDER: ClassVar[list[type]] = [UDPv6Address, UDPv4Address, tuple, RelayedAddress]
+    INTERFACE_ORDER: ClassVar[list[type]] = [UDPv6Address, UDPv4Address, tuple, RelayedAddress, HiddenAddress]
 
     #: When a message of the peer was last received, in seconds since the Unix epoch; 0 if none was.
     last_response = clock.WallTime("last_heard")

@@ -470,10 +470,7 @@ class IPv8:
         return next(self.get_overlays(overlay_cls), None)
 
     async def produce_anonymized_endpoint(self) -> Any:
-        """A new open endpoint on a free port, which sends through the tunnels of the community that it is given.
-
-        :raises RuntimeError: if this release of the library has no tunnels.
-        """
+        """A new open endpoint on a free port, which sends through the tunnels of the community that it is given."""
         from .messaging.interfaces.udp.endpoint import UDPEndpoint
 
         endpoint_class = tunnel_endpoint_class()

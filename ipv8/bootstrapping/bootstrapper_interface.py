@@ -24,6 +24,9 @@ class Bootstrapper(ABC):
     addresses; they do not raise.
     """
 
+    #: Whether it sends by sockets of its own, which anonymous overlays must not do.
+    has_own_sockets: bool = False
+
     def __init__(self) -> None:
         self.initialized = False
 

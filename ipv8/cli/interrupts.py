@@ -10,6 +10,7 @@ from . import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 __all__ = ["end_on_interrupt", "interrupt_on_termination"]
 
@@ -40,5 +41,13 @@ def end_on_interrupt() -> Callable[[], object]:
 
 
 def interrupt_on_termination() -> None:
-    """Let SIGTERM do what Ctrl+C does, so that a command cleans up. Servers have handlers of their own."""
-    _set(signal.SIGTERM, signal.SIG_DFL, signal.default_int_handler)
+    """Let SIGTERM do what Ctrl+C does, so that a command cleans up. Servers have handlers of their own.
+
+    What Ctrl+C does is looked up when the signal comes: an event loop cancels the command, while an exception could be
+    raised in any of its tasks.
+    """
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
+
+    _set(signal.SIGTERM, signal.SIG_DFL, interrupt)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 __all__ = ["CURVE", "IPV4", "IPV6", "KEY", "LOG_LEVEL", "MID", "PORT", "PUBLIC_KEY", "RATE", "SERVER", "TEXT", "Count",
-           "FilePath", "ParamType", "Seconds", "TreePath", "ValueType", "json_option", "option_error"]
+           "FilePath", "ParamType", "Seconds", "Text", "TreePath", "ValueType", "json_option", "option_error"]
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -133,10 +133,13 @@ class _Address(ValueType):
         return str(address)
 
 
-class _Text(ValueType):
+class Text(ValueType):
+    """A text that is not empty."""
+
     name = "text"
 
-    def read(self, text: str) -> str:
+    def read(self, text: str) -> Any:
+        """The text."""
         if not text:
             raise ValueError("it must not be empty")
         return text
@@ -302,7 +305,7 @@ RATE = _Rate()
 SERVER = _Server()
 IPV4 = _Address(4, "192.0.2.1, or 0.0.0.0 for all addresses of this machine")
 IPV6 = _Address(6, "2001:db8::1, or :: for all addresses of this machine")
-TEXT = _Text()
+TEXT = Text()
 KEY = _Key()
 MID = _Mid()
 PUBLIC_KEY = _PublicKey()

@@ -19,6 +19,7 @@ from .commands.netcheck import netcheck
 from .commands.run import run
 from .commands.tracker import tracker
 from .commands.trust import trust
+from .commands.tunnel import tunnel
 from .framework import SETTINGS, Group
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "invoke", "root"]
 
-COMMANDS: tuple[click.Command, ...] = (run, tracker, key, dht, identity, netcheck, trust)
+COMMANDS: tuple[click.Command, ...] = (run, tracker, key, dht, tunnel, identity, netcheck, trust)
 """The commands in the order of the help."""
 
 COMPLETION_VARIABLE = "_IPV8_COMPLETE"

@@ -88,6 +88,8 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
     #: Whether peers that are trusted are preferred in what this library does by itself: in introductions, and by a DHT
     #: for its values.
     prefer_trusted: bool = False
+    #: Whether nobody may learn where this node is.
+    anonymize: bool = False
 
     #: The peer that is asked to carry the introduction request that is being made.
     _asked_carrier: Peer | None = None
@@ -155,6 +157,15 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
                     self.my_peer.address = guess
         return self.my_peer.address
 
+    def _told_addresses(self) -> tuple[Address, Address, Address]:
+        """Our addresses in the local network and on the Internet, and the preferred one, as others are told them.
+
+        An anonymous overlay tells none.
+        """
+        if self.anonymize:
+            return NOWHERE, NOWHERE, NOWHERE
+        return self.my_estimated_lan, self.my_estimated_wan, self.my_preferred_address()
+
     def _own_addresses(self) -> Iterator[Address]:
         """All addresses that are known to be this node's."""
         yield self.my_estimated_lan
@@ -212,19 +223,19 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
         identifier = contact.introductions.ask(socket_address, self._claim_identifier, now)
         self._story.tell("Asking %s:%d for an introduction, by request %d", *socket_address, identifier)
         payload: Payload
+        lan, wan, preferred = self._told_addresses()
         if new_style or ":" in socket_address[0]:
-            told_lan = self.my_estimated_lan
+            told_lan = lan
             if self._asked_carrier is not None:
                 from .relaying import naming_carrier  # most nodes ask nobody to carry
 
                 told_lan = naming_carrier(self._asked_carrier)
-            payload = NewIntroductionRequestPayload(socket_address, told_lan, self.my_preferred_address(),
+            payload = NewIntroductionRequestPayload(socket_address, told_lan, preferred,
                                                     identifier, 0, 0, 0, 0, 0, 0, 0, 0, extra_bytes)
         else:
-            own = self.my_estimated_lan
-            payload = IntroductionRequestPayload(socket_address, ipv4_or_none(own), ipv4_or_none(self.my_estimated_wan),
-                                                 True, contact.nat.connection_type(own, now), identifier, extra_bytes,
-                                                 supports_new_style=new_style)
+            kind = "unknown" if self.anonymize else contact.nat.connection_type(self.my_estimated_lan, now)
+            payload = IntroductionRequestPayload(socket_address, ipv4_or_none(lan), ipv4_or_none(wan), True, kind,
+                                                 identifier, extra_bytes, supports_new_style=new_style)
         return self._pack_timed(payload, identifier, prefix)
 
     def create_introduction_response(self, lan_socket_address: Address, socket_address: Address, identifier: int,
@@ -248,13 +259,14 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
             introduction, self.my_estimated_wan, self.address_is_lan)
         introduced_new_style = introduction is not None and introduction.new_style_intro
         payload: Payload
+        own_lan, own_wan, preferred = self._told_addresses()
         if new_style:
             payload = NewIntroductionResponsePayload(
-                socket_address, self.my_estimated_lan, self.my_preferred_address(), lan, wan, identifier,
+                socket_address, own_lan, preferred, lan, wan, identifier,
                 int(introduced_new_style), 0, 0, 0, 0, 0, 0, 0, extra_bytes)
         else:
             payload = IntroductionResponsePayload(
-                socket_address, ipv4_or_none(self.my_estimated_lan), ipv4_or_none(self.my_estimated_wan),
+                socket_address, ipv4_or_none(own_lan), ipv4_or_none(own_wan),
                 ipv4_or_none(lan), ipv4_or_none(wan), "unknown", identifier, extra_bytes, supports_new_style=True,
                 intro_supports_new_style=introduced_new_style,
                 peer_limit_reached=self._contact_parts.introductions.has_enough())

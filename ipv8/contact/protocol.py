@@ -210,7 +210,8 @@ class IntroductionProtocol(IntroductionMessages):
         contact = self._contact_parts
         now = clock.monotonic()
         is_lan = self.address_in_lan_subnets(payload.destination_address[0])
-        own = contact.nat.learn_own_address(peer, payload.destination_address, is_lan, now)
+        # An anonymous overlay is told the address of the exit of its circuit.
+        own = None if self.anonymize else contact.nat.learn_own_address(peer, payload.destination_address, is_lan, now)
         if own is not None:
             self.my_peer.address = own
             if isinstance(own, UDPv4Address) and not is_lan:
@@ -260,7 +261,7 @@ class IntroductionProtocol(IntroductionMessages):
         """
         self.network.discover_address(peer, theirs, self.community_id, True)
         mine = self.my_peer.addresses.get(type(theirs)) or self.guess_address(FAST_ADDR_TO_INTERFACE[type(theirs)])
-        if mine is not None:
+        if mine is not None and not self.anonymize:
             packet = self.create_puncture_request(NOWHERE, mine, identifier, new_style=True)
             self.endpoint.send(peer.address, packet)
 
@@ -334,8 +335,8 @@ class IntroductionProtocol(IntroductionMessages):
 
         See doc/protocol/discovery.md section 5.4.
         """
-        packet = self.create_puncture(self.my_estimated_lan, payload.wan_walker_address, payload.identifier,
-                                      new_style=new_style)
+        packet = self.create_puncture(NOWHERE if self.anonymize else self.my_estimated_lan, payload.wan_walker_address,
+                                      payload.identifier, new_style=new_style)
         target = puncture_target(payload.lan_walker_address, payload.wan_walker_address, self.my_estimated_wan)
         self._story.tell("Sending a puncture to %s:%d, for request %d, as %s:%d asks", *target, payload.identifier,
                          *source_address)

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 __all__ = [
     "Address",
     "DomainAddress",
+    "HiddenAddress",
     "RelayedAddress",
+    "TunnelledAddress",
     "UDPv4Address",
     "UDPv4LANAddress",
     "UDPv6Address",
@@ -48,6 +50,17 @@ class DomainAddress(NamedTuple):
     port: int
 
 
+class TunnelledAddress(NamedTuple):
+    """Where something came from that came out of a circuit of this node.
+
+    An answer must go back by the circuit. So no socket sends to this class: an answer that went there would tell who
+    has built the circuit.
+    """
+
+    ip: str
+    port: int
+
+
 class RelayedAddress(NamedTuple):
     """A public key whose owner is reached through another peer: an IPv6 address of 2001:20::/28 (RFC 7343), and 1.
 
@@ -59,7 +72,18 @@ class RelayedAddress(NamedTuple):
     port: int
 
 
-KINDS_WITHOUT_NETWORK_ADDRESS: frozenset[type[Any]] = frozenset({RelayedAddress})
+class HiddenAddress(NamedTuple):
+    """The other end of a connection to or from a hidden service: an IPv6 address of 2001:20::/28 (RFC 7343), and 2.
+
+    No packet on any network has such an address. Endpoints send to this class through the circuit of the connection
+    (see ``ipv8.messaging.interfaces.hidden``).
+    """
+
+    ip: str
+    port: int
+
+
+KINDS_WITHOUT_NETWORK_ADDRESS: frozenset[type[Any]] = frozenset({RelayedAddress, TunnelledAddress, HiddenAddress})
 """Address classes that name no place on a network. Every endpoint has a route for each of them."""
 
 

@@ -5,6 +5,9 @@ from ipv8.bootstrapping.udpbroadcast.bootstrapper import UDPBroadcastBootstrappe
 from ipv8.community import Community as Community
 from ipv8.dht.discovery import DHTDiscoveryCommunity as DHTDiscoveryCommunity
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.anonymization.community import TunnelCommunity as TunnelCommunity
+from ipv8.messaging.anonymization.endpoint import TunnelEndpoint as TunnelEndpoint
+from ipv8.messaging.anonymization.hidden_services import HiddenTunnelCommunity as HiddenTunnelCommunity
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint as DispatcherEndpoint
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint as StatisticsEndpoint
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint as UDPEndpoint

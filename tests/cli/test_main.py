@@ -68,7 +68,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert re.findall(r"^  (\w+)  ", text.partition("Commands:")[2].partition("Examples:")[0], re.MULTILINE) == [
-        "run", "tracker", "key", "dht", "identity", "netcheck", "trust"]
+        "run", "tracker", "key", "dht", "tunnel", "identity", "netcheck", "trust"]
     assert "..." not in text.replace("[ARGS]...", "")
 
 
@@ -105,7 +105,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == f"ipv8 {version('ipv8')}\n"
 
 
-@pytest.mark.parametrize("words", [[], ["key"], ["dht"], ["trust"]])
+@pytest.mark.parametrize("words", [[], ["key"], ["dht"], ["tunnel"], ["trust"]])
 def test_without_a_command_the_help_is_an_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     captured = capsys.readouterr()
@@ -127,7 +127,7 @@ def test_completion_of_the_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 # -- mistakes --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["fly"], "ipv8: there is no command 'fly' (known: dht, identity, key, netcheck, run, tracker, trust)"),
+    (["fly"], "ipv8: there is no command 'fly' (known: dht, identity, key, netcheck, run, tracker, trust, tunnel)"),
     (["trakcer"], "ipv8: there is no command 'trakcer'; did you mean 'tracker'?"),
     (["key", "genrate", "x"], "ipv8 key: there is no command 'genrate'; did you mean 'generate'?"),
     (["tracker", "--lisen-address", "1.2.3.4"], "--listen-address"),
@@ -345,7 +345,15 @@ def test_the_process_belongs_to_the_command(monkeypatch: pytest.MonkeyPatch) -> 
     try:
         assert main() == 0
         assert signal.getsignal(signal.SIGINT) not in {before[0], signal.SIG_DFL}
-        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        terminate: Any = signal.getsignal(signal.SIGTERM)
+        interrupts: list[int] = []
+        signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+        terminate(signal.SIGTERM, None)
+        assert interrupts == [signal.SIGINT]  # SIGTERM does what Ctrl+C does at that time
+        for ignoring in (signal.SIG_IGN, signal.default_int_handler):
+            signal.signal(signal.SIGINT, ignoring)
+            with pytest.raises(KeyboardInterrupt):
+                terminate(signal.SIGTERM, None)
     finally:
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGTERM, before[1])

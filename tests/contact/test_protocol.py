@@ -20,6 +20,7 @@ OF_THE_ECOSYSTEM = {
 }
 OTHERS = {
     "contribution_reporter": "overlays report what others did for them",
+    "anonymize": "whether nobody may learn where the node is",
     "contact": "the parts, for programs that want to know more",
     "introduction_handlers": "what a community registers",
     "introduction_observers": "walkers are told of answers",

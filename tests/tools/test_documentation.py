@@ -196,6 +196,7 @@ LIMIT_ROW = re.compile(r"^\| (?P<names>`\w[^|]*`) \| (?P<values>[^|]+) \|", re.M
 LIMIT_NAME = re.compile(r"(?:^|_)(?:MAX|PER|LIMIT|LIFETIME|CAPACITY|GRACE|AT_ONCE|CACHE_SIZE)(?:_|$)")
 ROOMS_WITHOUT_STRANGERS = {"cli", "test"}  # programs, whose limits are options, and the test kit
 NO_LIMITS_OF_STRANGERS = {
+    "ipv8.messaging.anonymization.guards.MAX_FILE_SIZE": "a file that only the node writes",
     "ipv8.verification.SECONDS_PER_KEY": "what something costs, not how much of it there may be",
     "ipv8.verification.SECONDS_PER_SIGNATURE": "likewise",
     "ipv8.verification.COSTLY_SECONDS_PER_SIGNATURE": "likewise",

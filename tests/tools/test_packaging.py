@@ -161,6 +161,9 @@ EVERY_NAME = """\
 ['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'Own'] 7
 ['AttestationCommunity', 'DHTDiscoveryCommunity', 'DiscoveryCommunity', 'IdentityCommunity', 'TrustChainCommunity', \
 'TrustChainTestnetCommunity']
+['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'HiddenTunnelCommunity', 'Own'] 8
+['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'HiddenTunnelCommunity', 'TrustChainCommunity', \
+'TrustChainTestnetCommunity', 'TunnelCommunity']
 ['EdgeWalk', 'RandomWalk']
 ['DispersyBootstrapper', 'MemoryBootstrapper', 'MulticastBootstrapper', 'UDPBroadcastBootstrapper']
 """

@@ -52,6 +52,8 @@ class MulticastBootstrapper(Bootstrapper):
     :param port: the port of the group.
     """
 
+    has_own_sockets = True
+
     #: When the last announcement was sent, in seconds since the Unix epoch; 0 if none was.
     last_bootstrap = clock.WallTime("_announced_at")
 

@@ -130,6 +130,8 @@ class UDPBroadcastBootstrapper(Bootstrapper):
     :param sweep_rate: packets per second. With 0 nothing is announced, but announcements are received.
     """
 
+    has_own_sockets = True
+
     #: When the last sweep was started, in seconds since the Unix epoch; 0 if none was.
     last_bootstrap = clock.WallTime("_sweep_started_at")
 

@@ -18,7 +18,7 @@ from .routes import PREFIX_LENGTH, SOCKET, RouteTable
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from ..address import Address
     from .routes import Route
@@ -266,6 +266,11 @@ class Endpoint(ABC):
     @abstractmethod
     def send(self, socket_address: Address, packet: bytes) -> None:
         """Send ``packet``, without a guarantee of delivery and without raising for what the network does."""
+
+    def send_many(self, socket_address: Address, packets: Sequence[bytes]) -> None:
+        """Send several packets to the same address, in order; some endpoints do that by fewer system calls."""
+        for packet in packets:
+            self.send(socket_address, packet)
 
     @abstractmethod
     async def open(self) -> bool:

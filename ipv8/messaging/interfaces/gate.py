@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from .network_stats import DropCounter
-from .routes import DEFAULT_ROUTES, PREFIX_LENGTH, SOCKET, Route
+from .routes import DEFAULT_ROUTES, FIRST_BASE_MESSAGE, PREFIX_LENGTH, SOCKET, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from .udp.filter import SourceFilter
 
 __all__ = ["FIRST_BASE_MESSAGE", "Burst", "Entry", "Gate", "Packet", "Route", "SharedObject"]
-
-FIRST_BASE_MESSAGE = 230
-"""Message ids from this one on belong to the library: envelopes of relays, introductions and punctures."""
 
 Packet = tuple["Address", bytes]
 """The address that a packet came from, and its content."""
@@ -40,10 +37,27 @@ S = TypeVar("S", bound=SharedObject)
 class Burst:
     """The packets that arrived together and are delivered one by one, so that work can be done for all at once."""
 
-    __slots__ = ("packets",)
+    __slots__ = ("_after", "is_running", "packets")
 
     def __init__(self) -> None:
         self.packets: Sequence[Packet] = ()
+        #: Whether packets that arrived together are being delivered.
+        self.is_running = False
+        self._after: list[Callable[[], None]] = []
+
+    def call_after(self, function: Callable[[], None]) -> bool:
+        """Call ``function`` once the last of the packets was delivered; ``False`` if none are being delivered."""
+        if self.is_running:
+            self._after.append(function)
+        return self.is_running
+
+    def finish(self) -> None:
+        """Note that the last of the packets was delivered."""
+        self.is_running = False
+        if self._after:
+            functions, self._after = self._after, []
+            for function in functions:
+                function()
 
     def take(self) -> Sequence[Packet]:
         """The packets, once: from then on there are none, until others arrive."""

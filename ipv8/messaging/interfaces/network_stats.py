@@ -97,6 +97,16 @@ class DropCounter(dict[str, int]):
     REPLAYED: Final = "replayed"  # was received before
     NO_ROUTE: Final = "no_route"  # for somebody whom this node, or its carrier, does not know, or too big to be carried
 
+    # Received, or about to be sent, and dropped by a tunnel.
+    UNKNOWN_CIRCUIT: Final = "unknown_circuit"
+    WRONG_NEIGHBOUR: Final = "wrong_neighbour"  # not from the node at the other end of the link
+    NOT_AUTHENTIC: Final = "not_authentic"  # made with other keys, or changed on the way
+    NO_KEYS: Final = "no_keys"  # a hop has no keys yet
+    NOT_ADMITTED: Final = "not_admitted"  # a message that may not arrive in this way
+    EXIT_REFUSED: Final = "exit_refused"  # data of a kind that this exit does not pass
+    RELAY_FULL: Final = "relay_full"  # too many cells of the circuit wait to be passed on
+    RELAY_LIMITED: Final = "relay_limited"  # over the bandwidth that the settings allow
+
     # Not sent.
     SEND_MALFORMED: Final = "send_malformed"  # not an (ip text, port) address or not bytes
     SEND_UNRESOLVED: Final = "send_unresolved"  # a DNS name: endpoints never wait for DNS

@@ -7,18 +7,23 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
-from ..address import RelayedAddress
+from ..address import HiddenAddress, RelayedAddress, TunnelledAddress
 from .network_stats import DropCounter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..address import Address
+    from .hidden import HiddenProvider
 
-__all__ = ["DEFAULT_ROUTES", "SOCKET", "Carriers", "Carry", "Route", "RouteTable", "Sender"]
+__all__ = ["DEFAULT_ROUTES", "FIRST_BASE_MESSAGE", "SOCKET", "Carriers", "Carry",
+           "HiddenConnections", "Route", "RouteTable", "Sender"]
 
 PREFIX_LENGTH = 22
 """Bytes in front of the message id: two of version and the 20 of a community id."""
+
+FIRST_BASE_MESSAGE = 230
+"""Message ids from this one on belong to the library: envelopes of relays, introductions and punctures."""
 
 
 class Route(IntFlag):
@@ -87,6 +92,51 @@ class Carriers:
                 yield carry
 
 
+class HiddenConnections:
+    """Sends to the other ends of connections to and from hidden services.
+
+    Messages of the library are not sent there: introductions tell addresses.
+
+    :param drops: where packets are counted that could not be sent.
+    """
+
+    def __init__(self, drops: DropCounter) -> None:
+        self._drops = drops
+        self._provider: HiddenProvider | None = None
+
+    @property
+    def provider(self) -> HiddenProvider:
+        """What makes the connections.
+
+        :raises RuntimeError: if there is none.
+        """
+        if self._provider is None:
+            raise RuntimeError("hidden services need a HiddenTunnelCommunity on the same endpoint: add one to the "
+                               "configuration")
+        return self._provider
+
+    @provider.setter
+    def provider(self, provider: HiddenProvider) -> None:
+        self._provider = provider
+
+    def withdraw(self, provider: HiddenProvider) -> None:
+        """Use ``provider`` no more; nothing happens if another one is used."""
+        if self._provider is provider:
+            self._provider = None
+
+    def send(self, address: Any, packet: bytes) -> None:
+        """Send ``packet`` to the other end of a connection, or count it."""
+        if (self._provider is None or len(packet) <= PREFIX_LENGTH
+                or packet[PREFIX_LENGTH] >= FIRST_BASE_MESSAGE
+                or not self._provider.send(address, packet)):
+            self._drops.count(DropCounter.SEND_NO_ROUTE)
+
+    def leave(self, prefix: bytes) -> None:
+        """Close everything that there is for the packets with ``prefix``."""
+        if self._provider is not None:
+            self._provider.leave(prefix)
+
+
 class RouteTable(dict[type[Any], Sender]):
     """What sends to each class of addresses that sockets do not send to, by exact class.
 
@@ -96,7 +146,7 @@ class RouteTable(dict[type[Any], Sender]):
     its addresses.
     """
 
-    __slots__ = ("_kinds", "carriers")
+    __slots__ = ("_kinds", "carriers", "hidden")
 
     def __init__(self, drops: DropCounter) -> None:
         super().__init__()
@@ -104,6 +154,10 @@ class RouteTable(dict[type[Any], Sender]):
         #: Who carries packets to relayed addresses; overlays register here.
         self.carriers = Carriers(drops)
         self.register(RelayedAddress, Route.RELAY, self.carriers.send)
+        self.register(TunnelledAddress, Route.CIRCUIT, lambda _address, _packet: drops.count(DropCounter.SEND_NO_ROUTE))
+        #: Connections to and from hidden services; a tunnel overlay provides them.
+        self.hidden = HiddenConnections(drops)
+        self.register(HiddenAddress, Route.CIRCUIT, self.hidden.send)
 
     def register(self, kind: type[Any], route: Route, send: Sender) -> None:
         """Send to addresses of exactly the class ``kind`` by ``send``, which is the given ``route``."""

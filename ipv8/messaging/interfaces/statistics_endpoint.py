@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from ... import clock
 from .endpoint import Endpoint, EndpointListener
-from .network_stats import DropCounter, NetworkStat
+from .network_stats import NetworkStat
+from .wrapping import WrappingEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Sequence
 
     from ..address import Address
-    from .gate import Gate
-    from .routes import Route
 
 __all__ = ["IDS_DEPRECATED", "IDS_INTRODUCTION", "IDS_PUNCTURE", "StatisticsEndpoint"]
 
@@ -27,7 +25,7 @@ _ID_AT = 22
 """Where the message id is: behind the prefix."""
 
 
-class StatisticsEndpoint(EndpointListener, Endpoint):
+class StatisticsEndpoint(WrappingEndpoint, EndpointListener):  # type: ignore[misc]  # both have drops, as others assign it
     """Wraps another endpoint, and counts what the overlays for which it is enabled send and receive.
 
     :param endpoint: the endpoint that does the work; attributes that are not here are taken from it.
@@ -40,140 +38,26 @@ class StatisticsEndpoint(EndpointListener, Endpoint):
     observes_only = True
 
     def __init__(self, endpoint: Endpoint) -> None:
-        # Endpoint's own constructor is not called: the gate, the routes and the drop counters are the other endpoint's.
+        WrappingEndpoint.__init__(self, endpoint)
         EndpointListener.__init__(self, endpoint)
         self._logger = logging.getLogger(type(self).__name__)
         self.statistics: dict[bytes, dict[int, NetworkStat]] = {}
         endpoint.add_listener(self)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "endpoint":  # not there yet, so there is nothing to ask
-            raise AttributeError(name)
-        return getattr(self.endpoint, name)
-
-    # What the other endpoint does
-
-    def add_listener(self, listener: EndpointListener) -> None:
-        """Register with the other endpoint."""
-        self.endpoint.add_listener(listener)
-
-    def add_prefix_listener(self, listener: EndpointListener, prefix: bytes) -> None:
-        """Register with the other endpoint."""
-        self.endpoint.add_prefix_listener(listener, prefix)
-
-    def remove_listener(self, listener: EndpointListener) -> None:
-        """Remove from the other endpoint."""
-        self.endpoint.remove_listener(listener)
-
-    def copy_listeners(self, other: Endpoint) -> None:
-        """Register all listeners of ``other`` with the other endpoint."""
-        self.endpoint.copy_listeners(other)
-
-    def prefix_listeners(self, prefix: bytes) -> list[EndpointListener]:
-        """The listeners registered for ``prefix``, without the general ones."""
-        return self.endpoint.prefix_listeners(prefix)
-
-    def _own_gate(self) -> Gate:
-        return self.endpoint._own_gate()
-
-    def accept_routes(self, prefix: bytes, routes: Route, base_routes: Route | None = None) -> None:
-        """Deliver packets of the other endpoint with ``prefix`` only if they come by one of ``routes``."""
-        self.endpoint.accept_routes(prefix, routes, base_routes)
-
-    def set_anonymity(self, prefix: bytes, enable: bool) -> bool | None:
-        """Have the other endpoint send packets through tunnels, or no longer; ``False`` if it has no tunnels."""
-        return self.endpoint.set_anonymity(prefix, enable)
-
-    @property
-    def mapped_address(self) -> Address | None:
-        """The other endpoint's."""
-        return self.endpoint.mapped_address
-
-    @mapped_address.setter
-    def mapped_address(self, value: Address | None) -> None:
-        self.endpoint.mapped_address = value
-
-    @property
-    def max_packet_size(self) -> int:  # type: ignore[override]  # others assign it
-        """The other endpoint's."""
-        return self.endpoint.max_packet_size
-
-    @property
-    def SOCKET_FAMILY(self) -> int | None:  # type: ignore[override]  # noqa: N802 - a name of the ecosystem
-        """The other endpoint's."""
-        return self.endpoint.SOCKET_FAMILY
-
-    @property
-    def keeps_ways_open(self) -> bool:  # type: ignore[override]  # others assign it
-        """Whether peers behind the other endpoint are asked for signs of life."""
-        return self.endpoint.keeps_ways_open
-
-    @property
-    def interfaces(self) -> Mapping[str, Endpoint]:  # type: ignore[override]  # others assign it
-        """The other endpoint's."""
-        return self.endpoint.interfaces
-
-    @property
-    def bytes_up(self) -> int:  # type: ignore[override]  # others assign it
-        """The other endpoint's."""
-        return self.endpoint.bytes_up
-
-    @property
-    def bytes_down(self) -> int:  # type: ignore[override]  # others assign it
-        """The other endpoint's."""
-        return self.endpoint.bytes_down
-
-    @property
-    def drops(self) -> DropCounter:  # type: ignore[override]  # others assign it
-        """The other endpoint's."""
-        return self.endpoint.drops
-
-    def notify_listeners(self, packet: tuple[Address, bytes]) -> None:
-        """Deliver ``packet`` to all listeners, among them this one."""
-        self.endpoint.notify_listeners(packet)
-
-    def _deliver_later(self, listener: EndpointListener, packet: tuple[Address, bytes]) -> None:
-        self.endpoint._deliver_later(listener, packet)
-
-    def get_drops(self, prefix: bytes | None = None) -> dict[str, int]:
-        """How many packets were dropped, by reason (see ``DropCounter``).
-
-        :param prefix: also add what the overlays that listen to this prefix have dropped.
-        """
-        return self.endpoint.get_drops(prefix)
-
-    def assert_open(self) -> None:
-        """Raise if the other endpoint is not open."""
-        self.endpoint.assert_open()
-
-    def is_open(self) -> bool:
-        """Whether the other endpoint is open."""
-        return self.endpoint.is_open()
-
-    def get_address(self, *args: Any, **kwargs: Any) -> Address:
-        """The address that the other endpoint is bound to; takes what its ``get_address`` takes."""
-        return self.endpoint.get_address(*args, **kwargs)
-
-    async def open(self) -> bool:
-        """Open the other endpoint; whether that worked."""
-        result: Any = self.endpoint.open()
-        if isawaitable(result):
-            result = await result
-        return self.is_open() if result is None else bool(result)
-
-    def close(self, *args: Any, **kwargs: Any) -> Awaitable[None] | None:
-        """Close the other endpoint; takes what its ``close`` takes."""
-        return self.endpoint.close(*args, **kwargs)
-
-    def reset_byte_counters(self) -> None:
-        """Count sent and received bytes of the other endpoint from 0 again."""
-        self.endpoint.reset_byte_counters()
 
     # Counting
 
     def send(self, socket_address: Address, packet: bytes, *args: Any) -> None:
         """Send by the other endpoint, and count; takes what its ``send`` takes."""
         self.endpoint.send(socket_address, packet, *args)
+        self._count_sent(packet)
+
+    def send_many(self, socket_address: Address, packets: Sequence[bytes]) -> None:
+        """Send several packets by the other endpoint, and count them."""
+        self.endpoint.send_many(socket_address, packets)
+        for packet in packets:
+            self._count_sent(packet)
+
+    def _count_sent(self, packet: bytes) -> None:
         stats = self.statistics.get(packet[:_ID_AT])
         if stats is not None and len(packet) > _ID_AT:
             _stat(stats, packet[_ID_AT]).add_sent_stat(clock.time(), len(packet))

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
 from ...keyvault.crypto import default_eccrypto
+from ...messaging.anonymization import exit_socket
 from ...messaging.interfaces.dispatcher.endpoint import guess_interface
 from ...messaging.interfaces.lan_addresses.interfaces import get_providers
+from .exits import SimulatedProtocol
 from .host import HostAddresses, current_host
 from .loop import VirtualClock
 
@@ -108,5 +110,6 @@ def isolated(loop: VirtualTimeLoop, seed: str, names: Mapping[str, list[str]],
         stack.enter_context(_simulated_addresses())
         stack.enter_context(_attribute(socket, "getaddrinfo", _look_up(names)))
         stack.enter_context(_attribute(default_eccrypto, "_verified", OrderedDict()))
+        stack.enter_context(_attribute(exit_socket, "TunnelProtocol", SimulatedProtocol))
         stack.enter_context(_installed_loop(loop))
         yield

@@ -15,6 +15,8 @@ from ..network_stats import DropCounter
 from ..udp.endpoint import UDPEndpoint, UDPv4Address, UDPv6Address, UDPv6Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...address import Address
     from ..routes import Route
 
@@ -243,6 +245,15 @@ class DispatcherEndpoint(Endpoint):
             self._own_drops.count(DropCounter.SEND_NO_INTERFACE)
         else:
             endpoint.send(socket_address, packet)
+
+    def send_many(self, socket_address: Address, packets: Sequence[bytes]) -> None:
+        """Send several packets to the same address, in order, through the interface that fits the address."""
+        name = FAST_ADDR_TO_INTERFACE.get(type(socket_address))
+        endpoint = None if name is None else self.interfaces.get(name)
+        if endpoint is None or "send" in vars(self) or type(self).send is not DispatcherEndpoint.send:
+            super().send_many(socket_address, packets)
+        else:
+            endpoint.send_many(socket_address, packets)
 
     async def open(self) -> bool:
         """Open all interfaces, one after another; whether any of them is open then.

@@ -13,9 +13,11 @@ import socket
 import sys
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from ...packers import Cache
+from .segments import UDP_GRO
 from .transport import RECEIVE_SIZE
 
 if TYPE_CHECKING:
@@ -44,6 +46,12 @@ def _name_slices(size: int) -> tuple[slice, ...]:
     names = range(MAX_BATCH * STEP, MAX_BATCH * (STEP + NAME_ROOM), NAME_ROOM)
     return tuple([slice(name, name + size) for name in names])
 
+
+_CONTROL = Struct("@Niii")
+"""A ``struct cmsghdr``, which is its own size, a level and a kind, with the size of the datagrams in one buffer."""
+
+CONTROL_ROOM = _CONTROL.size + 4
+"""Bytes of it with its padding."""
 
 NAMES = {AF_INET: _name_slices(8), AF_INET6: _name_slices(28)}
 """By address family, where the meaningful bytes of the senders' addresses are in the memory of a socket."""
@@ -83,7 +91,8 @@ class _Buffers:
     """
 
     def __init__(self) -> None:
-        vectors_at = MAX_BATCH * (STEP + NAME_ROOM)
+        controls_at = MAX_BATCH * (STEP + NAME_ROOM)
+        vectors_at = controls_at + MAX_BATCH * CONTROL_ROOM
         messages_at = vectors_at + MAX_BATCH * ctypes.sizeof(_Vector)
         # A private map: a forked process gets memory of its own, when either process writes to it.
         self.memory = mmap.mmap(-1, messages_at + MAX_BATCH * ctypes.sizeof(_Message),
@@ -98,8 +107,31 @@ class _Buffers:
             message.name_size = NAME_ROOM
             message.vectors = base + vectors_at + number * ctypes.sizeof(_Vector)
             message.vector_count = 1
-        sizes = memoryview(self.messages).cast("B").cast("I")
-        self.sizes = sizes[_Message.received.offset // 4::ctypes.sizeof(_Message) // 4]
+            message.control = base + controls_at + number * CONTROL_ROOM
+            message.control_size = CONTROL_ROOM
+        raw: Any = memoryview(self.messages).cast("B")
+        self.sizes = raw.cast("I")[_Message.received.offset // 4::ctypes.sizeof(_Message) // 4]
+        word = ctypes.sizeof(ctypes.c_size_t)
+        # The system replaces the size of the room for controls by the size of what it has written: 0 for one datagram.
+        self.controls = raw.cast("N")[_Message.control_size.offset // word::ctypes.sizeof(_Message) // word]
+        rooms: Any = memoryview((ctypes.c_size_t * MAX_BATCH)(*[CONTROL_ROOM] * MAX_BATCH)).cast("B")
+        self.rooms = rooms.cast("N")
+        self._controls_at = controls_at
+
+    def steps(self, count: int) -> list[int]:
+        """For each of the first ``count`` buffers, the size of the datagrams in it; 0 if it is one datagram.
+
+        After that, the buffers can be used again.
+        """
+        written = self.controls[:count].tolist()
+        self.controls[:count] = self.rooms[:count]
+        if not any(written):
+            return []
+        return [self._step(number) if size else 0 for number, size in enumerate(written)]
+
+    def _step(self, number: int) -> int:
+        _, level, kind, step = _CONTROL.unpack_from(self.memory, self._controls_at + number * CONTROL_ROOM)
+        return step if (level, kind) == (socket.IPPROTO_UDP, UDP_GRO) else 0
 
 
 @lru_cache(1)
@@ -110,7 +142,7 @@ def _system_call() -> Any:
 
 def batch_reader(sock: socket.socket, limit: int,
                  address_of: Callable[[Any], Any]) -> Callable[[], tuple[list[tuple[Any, bytes]], int, int]] | None:
-    """A function that reads up to ``limit`` datagrams that wait at ``sock``.
+    """A function that reads up to ``limit`` datagrams that wait at ``sock``, or more if the system coalesces some.
 
     It returns a list of ``(address, data)``, how many datagrams were read, and how many bytes they have. In case of an
     error, nothing is read.
@@ -134,8 +166,25 @@ def batch_reader(sock: socket.socket, limit: int,
             return [], 0, 0
         sizes = buffers.sizes[:count].tolist()
         memory = buffers.memory
+        steps = buffers.steps(count)
+        if steps:
+            return split(sizes, steps)
         return [(address, memory[start:start + size])
                 for start, size, name in zip(STARTS, sizes, names)  # noqa: B905 - there may be fewer sizes
                 if (address := addresses[memory[name]]) is not None], count, sum(sizes)
+
+    def split(sizes: list[int], steps: list[int]) -> tuple[list[tuple[Any, bytes]], int, int]:
+        """The same for buffers with several datagrams. Each has ``step`` bytes; the last one may have fewer."""
+        packets = []
+        total = 0
+        memory = buffers.memory
+        for start, size, step, name in zip(STARTS, sizes, steps, names):  # noqa: B905 - as above
+            stop = start + size
+            parts = range(start, stop, step) if step else (start,)
+            total += len(parts)
+            address = addresses[memory[name]]
+            if address is not None:
+                packets += [(address, memory[part:min(part + step, stop) if step else stop]) for part in parts]
+        return packets, total, sum(sizes)
 
     return read

@@ -33,7 +33,7 @@ from .scopes import Scopes, is_link_local
 from .transport import MAX_DATAGRAMS_PER_WAKEUP, RECEIVE_SIZE, SEND_QUEUE_BYTES, DrainingTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..gate import Packet
     from ..routes import Route
@@ -324,6 +324,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
             deliver = self._hand_to_override
         elif type(self).notify_listeners is not Endpoint.notify_listeners or "notify_listeners" in vars(self):
             deliver = self._notify
+        self.gate.burst.is_running = True
         self._deliver(iter(packets), deliver, self._transport)
 
     def _hand_to_override(self, packet: Packet, _: Route) -> None:
@@ -342,17 +343,19 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
             try:
                 for packet in islice(packets, DELIVERIES_PER_LOOK):
                     if not self._running:
-                        return
+                        break
                     deliver(packet, SOCKET)
             except Exception as e:  # noqa: BLE001 - a subclass that raises must not stop the reading
                 self._on_listener_error(self, e)
             if packet is None:
+                self.gate.burst.finish()
                 if resumed and isinstance(transport, DrainingTransport):
                     transport.resume_reading()
                 return
             if monotonic() >= deadline:
                 break
         else:
+            self.gate.burst.finish()
             return
         if isinstance(transport, DrainingTransport) and not resumed:
             transport.pause_reading()
@@ -379,6 +382,25 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
             self.bytes_up += self._transmit(packet, destination)
         except _UndeliverableError:
             return
+        except OSError as e:
+            self.error_received(e)
+        except (TypeError, ValueError, OverflowError) as e:
+            self._drop_malformed(e)
+
+    def send_many(self, socket_address: Address, packets: Sequence[bytes]) -> None:
+        """Send several packets to the same address, in order; see ``send``.
+
+        If the operating system refuses one, those behind it are not sent either.
+        """
+        transport = self._transport
+        if (len(packets) < 2 or not self._running or not isinstance(transport, DrainingTransport)
+                or socket_address not in self._destinations or type(socket_address) in self.routes
+                or "send" in vars(self) or type(self).send is not UDPEndpoint.send
+                or len(max(packets, key=len)) > self.max_payload):
+            super().send_many(socket_address, packets)
+            return
+        try:
+            self.bytes_up += transport.transmit_many(packets, self._destinations[socket_address])
         except OSError as e:
             self.error_received(e)
         except (TypeError, ValueError, OverflowError) as e:

@@ -12,10 +12,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..network_stats import DropCounter
+from .segments import SegmentWriter, ask_for_coalescing, segment_size
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["MAX_DATAGRAMS_PER_WAKEUP", "RECEIVE_SIZE", "SEND_QUEUE_BYTES", "SEND_QUEUE_PACKETS", "DrainingTransport"]
 
@@ -24,6 +25,9 @@ MAX_DATAGRAMS_PER_WAKEUP = 64
 
 RECEIVE_SIZE = 65536
 """Bytes of a buffer for one datagram: more than any can have, and small enough for the fast path of the allocator."""
+
+ANCILLARY_SIZE = 64
+"""Bytes of what the system says about a datagram."""
 
 SEND_QUEUE_PACKETS = 4096
 """Packets that wait while the socket's send buffer is full; beyond that, the oldest is dropped."""
@@ -46,7 +50,7 @@ class DrainingTransport(asyncio.DatagramTransport):
     :param arrived: called with the number of bytes of all that arrived, whatever its source.
     :param sent: called with the number of bytes of each packet that is sent after it had to wait.
     :param drops: where packets of forged sources are counted, and those that could not be sent.
-    :param max_datagrams: the longest list that ``received`` gets.
+    :param max_datagrams: the longest list that ``received`` gets, where the system does not coalesce datagrams.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket,
@@ -57,6 +61,8 @@ class DrainingTransport(asyncio.DatagramTransport):
         from .batch import batch_reader  # with ctypes, which programs that open no socket need not wait for
 
         loop.add_reader(sock, self._on_readable)
+        ask_for_coalescing(sock)
+        self._segments = SegmentWriter(sock)
         self._loop = loop
         self._sock = sock
         self._address_of = address_of
@@ -96,20 +102,44 @@ class DrainingTransport(asyncio.DatagramTransport):
     def _read_one_by_one(self) -> tuple[list[tuple[Any, bytes]], int, int]:
         packets: list[tuple[Any, bytes]] = []
         count = size = 0
-        receive = self._sock.recvfrom
         try:
             for _ in range(self._max_datagrams):
-                data, source = receive(RECEIVE_SIZE)
-                count += 1
-                size += len(data)
+                datagrams, source = self._receive()
+                count += len(datagrams)
+                size += sum(map(len, datagrams))
                 address = self._address_of(source)
                 if address is not None:
-                    packets.append((address, data))
+                    packets += [(address, data) for data in datagrams]
         except BlockingIOError:
             pass
         except OSError:
             self._drops.count(DropCounter.RECEIVE_FAILED)
         return packets, count, size
+
+    def _receive(self) -> tuple[list[bytes], Any]:
+        """What waits first, and its source: one datagram, or several that the system has coalesced."""
+        if not hasattr(self._sock, "recvmsg"):
+            data, source = self._sock.recvfrom(RECEIVE_SIZE)
+            return [data], source
+        data, ancillary, _, source = self._sock.recvmsg(RECEIVE_SIZE, ANCILLARY_SIZE)
+        step = segment_size(ancillary)
+        return [data[start:start + step] for start in range(0, len(data), step)] if step else [data], source
+
+    def transmit_many(self, packets: Sequence[bytes], address: Any) -> int:
+        """Send several packets to the same address, in order; see ``transmit``."""
+        sent = 0
+        for run in self._segments.runs(packets):
+            if len(run) > 1 and not self._queue:
+                try:
+                    at_once = self._segments.send(run, address)
+                except BlockingIOError:
+                    at_once = 0
+                if at_once:
+                    sent += at_once
+                    continue
+            for packet in run:
+                sent += self.transmit(packet, address)
+        return sent
 
     def transmit(self, data: bytes, address: Any) -> int:
         """Send at once or, while the socket's send buffer is full, later.

@@ -1,0 +1,1 @@
+"""Circuits through other nodes, and hidden services (doc/anonymity.md)."""

@@ -1,0 +1,491 @@
+"""Cells on their way: decrypted and handled, passed on, or encrypted and sent (doc/protocol/tunnels.md section 5)."""
+
+from __future__ import annotations
+
+from asyncio import get_running_loop
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ... import clock
+from ..interfaces.endpoint import EndpointListener
+from ..interfaces.network_stats import DropCounter
+from ..packers import IPV4_ADDRESSES
+from .cells import (
+    CELL_HEADER,
+    CELL_ID,
+    HEADER_SIZE,
+    IS_EARLY_AT,
+    IS_PLAIN_AT,
+    PADDED,
+    PREFIX_SIZE,
+    CellPayload,
+    circuit_id_of,
+    pad_message,
+    peel,
+    unpad_message,
+    wrap,
+)
+from .crypto import CryptoEndpoint
+from .exit_socket import TunnelExitSocket
+from .hybrid import HOP_MESSAGE, HOP_MESSAGES
+from .onion import layer_change, layer_of, onion_of
+from .payload import NO_CRYPTO_PACKETS
+from .scheduler import Bandwidth, Lane
+from .session_keys import BACKWARD, FORWARD, CryptoException
+from .socks5.endpoint import Socks5Provider
+from .tunnel import PEER_FLAG_BUILD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..address import Address
+    from ..interfaces.endpoint import Endpoint
+    from ..interfaces.routes import Route
+    from .community import TunnelCommunity, TunnelSettings
+    from .tunnel import Circuit, Hop, RelayRoute
+
+__all__ = ["PythonCryptoEndpoint"]
+
+MAX_RELAY_EARLY = 8
+"""Cells with the flag ``relay_early`` that go each way through a relay, without settings."""
+
+EXTEND = 4
+"""The message that only cells with the flag ``relay_early`` may carry."""
+
+DATA = 1
+
+DATA_TO_IPV4 = b"\x01\x01"
+"""How a data message to an IPv4 address begins: its id, and the type of the address."""
+
+IPV4 = b"\x01"
+
+PADDED_ID = bytes((PADDED,))
+
+DATA_AT = 15
+"""Where the data are, behind two IPv4 addresses."""
+
+NOWHERE = ("0.0.0.0", 0)  # noqa: S104 - stands for "no address" on the wire
+
+IN_CRYPTO = b"\0\0"
+"""The flags of nearly all cells: encrypted, and not early."""
+
+Cell = tuple["Address", bytes]
+"""The address that a cell came from, and its packet."""
+
+
+def _size_of(cell: Cell) -> int:
+    return len(cell[1])
+
+
+class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
+    """Sends and receives cells by an endpoint, and does all of the work in Python.
+
+    A cell is only accepted from the neighbour on the link of its circuit id. Its host must be the same in any case. Its
+    port may change if the cell was made with the keys of the tunnel; nobody can prove that about cells that a relay
+    passes backward.
+
+    :param endpoint: carries the packets of the tunnel community.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        CryptoEndpoint.__init__(self)
+        EndpointListener.__init__(self, endpoint)
+        self.tunnel_community: TunnelCommunity | None = None
+        self.drops: DropCounter = DropCounter()
+        failed = partial(self.endpoint._on_listener_error, self)
+        self._relay_lane: Lane[Cell] = Lane(self._handle_relayed, _size_of, self._max_relay, self._later, failed,
+                                            self._after_burst)
+        self._exit_lane: Lane[Cell] = Lane(self._handle_exiting, _size_of, self._max_exit, self._later, failed,
+                                           self._after_burst)
+        self._exit_bandwidth = Bandwidth()
+        self._has_own_methods = False
+
+    def setup_tunnels(self, tunnel_community: TunnelCommunity, settings: TunnelSettings) -> None:
+        """Handle the packets of a tunnel community from now on, cells and others. May be called again."""
+        self.tunnel_community = tunnel_community
+        self.settings = settings
+        self.prefix = tunnel_community.get_prefix()
+        self.drops = tunnel_community.drops
+        from .community import TunnelCommunity as Own  # which imports this module
+
+        handlers = ("on_data", "on_packet_from_circuit", "on_cell")
+        self._has_own_methods = all(getattr(type(tunnel_community), name, None) is getattr(Own, name)
+                                    for name in handlers)
+        self.endpoint.remove_listener(tunnel_community)
+        self.endpoint.remove_listener(self)
+        self.endpoint.add_prefix_listener(self, self.prefix)
+
+    def accepts_route(self, route: Route) -> bool:
+        """As the community decides."""
+        return self.tunnel_community is not None and self.tunnel_community.accepts_route(route)
+
+    @property
+    def max_relay_early(self) -> int:
+        """Cells with the flag ``relay_early`` that go each way through this node."""
+        return MAX_RELAY_EARLY if self.settings is None else self.settings.max_relay_early
+
+    # Receiving
+
+    def on_packet(self, packet: tuple[Address, bytes], warn_unknown: bool = True) -> None:  # noqa: ARG002 - as others
+        """Handle a packet: cells here, all others in the community."""
+        data = packet[1]
+        if len(data) > PREFIX_SIZE and data[PREFIX_SIZE] == CELL_ID and data.startswith(self.prefix):
+            self._sort(packet, data)
+        elif self.tunnel_community is not None:
+            self.tunnel_community.on_packet(packet)
+
+    def process_cell(self, source_address: Address, data: bytes) -> None:
+        """Pass a cell on, or decrypt and handle it. What must not be here is counted and dropped.
+
+        Cells that others pay attention to are handled soon, in an order that is fair to all circuits.
+        """
+        self._sort((source_address, data), data)
+
+    def _sort(self, cell: Cell, data: bytes) -> None:
+        if len(data) <= HEADER_SIZE:
+            self.drops.count(DropCounter.SHORT)
+            return
+        circuit_id = circuit_id_of(data)
+        if circuit_id in self.relays:
+            is_kept = self._relay_lane.put(circuit_id, cell)
+        elif circuit_id in self.exit_sockets:
+            is_kept = self._exit_lane.put(circuit_id, cell)
+        else:
+            self._handle_own(cell[0], circuit_id, data)
+            return
+        if not is_kept:
+            self.drops.count(DropCounter.RELAY_FULL)
+
+    def _after_burst(self, function: Callable[[], None]) -> None:
+        if not self.endpoint.gate.burst.call_after(function):
+            get_running_loop().call_soon(function)
+
+    def _later(self, seconds: float, function: Callable[[], None]) -> None:
+        if self.tunnel_community is not None:
+            self.tunnel_community.register_anonymous_task("serve_cells", function, delay=seconds)
+
+    def may_exit(self, size: int) -> bool:
+        """Whether so many bytes may come in at an exit now; if so, they are counted."""
+        return self._exit_bandwidth.take(self._max_exit(), size, clock.monotonic())
+
+    def _max_relay(self) -> float:
+        return 0 if self.settings is None else self.settings.max_relay_bandwidth
+
+    def _max_exit(self) -> float:
+        return 0 if self.settings is None else self.settings.max_exit_bandwidth
+
+    def _handle_relayed(self, circuit_id: int, cells: Sequence[Cell]) -> None:
+        """Pass on cells of one circuit, which may have been removed in the meantime."""
+        route = self.relays.get(circuit_id)
+        if route is not None:
+            self._pass_on(route, cells)
+        else:
+            self._handle_exiting(circuit_id, cells)
+
+    def _handle_exiting(self, circuit_id: int, cells: Sequence[Cell]) -> None:
+        """Handle cells of a circuit that ends here, or did when they came."""
+        holding = self.exit_sockets.get(circuit_id)
+        if not isinstance(holding, TunnelExitSocket):
+            holding = None
+        if holding is not None:
+            holding.hold()
+        try:
+            for source, data in cells:
+                exit_socket = self.exit_sockets.get(circuit_id)
+                if circuit_id in self.relays:
+                    self._pass_on(self.relays[circuit_id], [(source, data)])
+                elif exit_socket is not None:
+                    self._handle_at_exit(exit_socket, source, circuit_id, data)
+                else:
+                    self._handle_own(source, circuit_id, data)
+        finally:
+            if holding is not None:
+                holding.release()
+
+    def _handle_own(self, source: Address, circuit_id: int, data: bytes) -> None:
+        """Handle a cell that is in clear, or one of a circuit of this node."""
+        if data[IS_PLAIN_AT]:
+            self._hand_over(source, circuit_id, data[HEADER_SIZE:], data)
+            return
+        circuit = self.circuits.get(circuit_id)
+        if circuit is None:
+            self.drops.count(DropCounter.UNKNOWN_CIRCUIT)
+            return
+        hop = circuit.hop
+        if hop is None or source != hop.address:
+            self.drops.count(DropCounter.WRONG_NEIGHBOUR)
+            return
+        message = data[HEADER_SIZE:]
+        opened = 0
+        try:
+            layers = onion_of(circuit).incoming
+            for layer in layers:
+                message = layer.open(message)
+                opened += 1
+                if message and message[0] >= HOP_MESSAGE:
+                    break
+        except CryptoException as e:
+            self.drops.count(e.reason)
+            return
+        circuit.beat_heart()
+        circuit.bytes_down += len(data)
+        if opened < len(layers) or (message and message[0] in HOP_MESSAGES):
+            self._hand_over_of_hop(circuit_id, opened - 1, message)
+        elif message[:1] == PADDED_ID:
+            self._hand_over(source, circuit_id, unpad_message(message), data)
+        else:
+            self._hand_over(source, circuit_id, message, data)
+
+    def _handle_at_exit(self, exit_socket: TunnelExitSocket, source: Address, circuit_id: int, data: bytes) -> None:
+        """Handle a cell of a circuit that ends here."""
+        message = data[HEADER_SIZE:]
+        if not data[IS_PLAIN_AT]:
+            peer = exit_socket.hop.peer
+            expected = peer.address
+            if source != expected and source[0] != expected[0]:
+                self.drops.count(DropCounter.WRONG_NEIGHBOUR)
+                return
+            try:
+                message = layer_of(exit_socket.hop.keys, FORWARD).open(message)
+            except CryptoException as e:
+                self.drops.count(e.reason)
+                return
+            exit_socket.proven = True
+            if source != expected:
+                peer.address = source
+            if message and message[0] in HOP_MESSAGES:
+                self._hand_over_of_hop(circuit_id, None, message)
+                return
+            if message[:1] == PADDED_ID:
+                message = unpad_message(message)
+                exit_socket.pads_data = True
+            if message.startswith(DATA_TO_IPV4) and message[8:9] == IPV4 and len(message) >= DATA_AT:
+                community = self.tunnel_community
+                destination = IPV4_ADDRESSES[message[2:8]]
+                if community is not None and destination != NOWHERE and self._takes_data():
+                    community.exit_data(circuit_id, source, destination, message[DATA_AT:])
+                    return
+        self._hand_over(source, circuit_id, message, data)
+
+    def _takes_data(self) -> bool:
+        """Whether the community handles data messages by the methods of its class, which no program has replaced."""
+        community = self.tunnel_community
+        if not self._has_own_methods or community is None:
+            return False
+        replaced = vars(community)
+        return ("on_packet" not in replaced and "on_packet_from_circuit" not in replaced and "on_data" not in replaced
+                and community.decode_map_private.get(DATA) == community.on_data
+                and community.decode_map[CELL_ID] == community.on_cell)
+
+    def _hand_over(self, source: Address, circuit_id: int, message: bytes, data: bytes) -> None:
+        """Let the community handle the message of a cell, if it may come in this way.
+
+        This goes through the methods of the community that programs replace.
+        """
+        community = self.tunnel_community
+        is_plain, is_early = data[IS_PLAIN_AT] != 0, data[IS_EARLY_AT] != 0
+        if community is None or not message:
+            self.drops.count(DropCounter.NOT_ADMITTED)
+            return
+        msg_id = message[0]
+        if ((msg_id in NO_CRYPTO_PACKETS) != is_plain
+                or (msg_id == EXTEND and not (is_early and self.max_relay_early > 0))):
+            self.drops.count(DropCounter.NOT_ADMITTED)
+            return
+        cell = CellPayload(circuit_id, message, is_plain, is_early)
+        if "on_packet" in vars(community) or community.decode_map[CELL_ID] != community.on_cell:
+            community.on_packet((source, cell.to_bin(self.prefix)))
+        else:
+            community.on_packet_from_circuit(source, cell.unwrap(self.prefix), circuit_id)
+
+    def _hand_over_of_hop(self, circuit_id: int, hop: int | None, message: bytes) -> None:
+        """Let the community handle a message between the builder of a circuit and one hop.
+
+        :param hop: the number of the hop that sent it; ``None`` if the builder did.
+        """
+        community = self.tunnel_community
+        if community is not None:
+            community.on_hop_message(circuit_id, hop, message)
+
+    # Passing on
+
+    def _pass_on(self, route: RelayRoute, cells: Sequence[Cell]) -> None:
+        """Pass on cells that came by one link."""
+        back = self.relays.get(route.circuit_id)
+        if back is None:
+            self.drops.count(DropCounter.UNKNOWN_CIRCUIT, len(cells))
+            return
+        neighbour = back.hop.peer
+        expected = neighbour.address
+        is_forward = route.direction == FORWARD
+        header = self.prefix + b"\0" + CELL_HEADER.pack(route.circuit_id, False, False)
+        packets = []
+        own = []
+        arrived = 0
+        try:
+            change = layer_change(route, back)
+            for source, data in cells:
+                is_other_port = source != expected
+                # Nobody can prove that a cell came backward from the neighbour.
+                if is_other_port and not (is_forward and source[0] == expected[0]):
+                    self.drops.count(DropCounter.WRONG_NEIGHBOUR)
+                    continue
+                flags = data[IS_PLAIN_AT:HEADER_SIZE]
+                early = flags != IN_CRYPTO and self._may_be_early(route, flags)
+                if early is None:
+                    self.drops.count(DropCounter.NOT_ADMITTED)
+                    continue
+                try:
+                    message = change(data[HEADER_SIZE:])
+                except CryptoException as e:
+                    self.drops.count(e.reason)
+                    continue
+                if is_other_port:
+                    expected = neighbour.address = source
+                if is_forward and message and message[0] >= HOP_MESSAGE and not route.rendezvous_relay:
+                    own.append(message)
+                elif early:
+                    route.relay_early_count += 1
+                    packets.append(header[:-1] + b"\1" + message)
+                else:
+                    packets.append(header + message)
+                arrived += len(data)
+        except CryptoException as e:
+            self.drops.count(e.reason, len(cells))
+            return
+        if packets:
+            back.active = clock.monotonic()
+            back.bytes_down += arrived
+            route.bytes_up += sum(map(len, packets))
+            self.endpoint.send_many(route.hop.address, packets)
+        for message in own:
+            self._hand_over_of_hop(back.circuit_id, None, message)
+
+    def _may_be_early(self, route: RelayRoute, flags: bytes) -> bool | None:
+        """Whether a cell keeps its flag ``relay_early``; ``None`` if it must not be passed on.
+
+        Nobody may set the flag backward, where it would tell who has built the circuit.
+        """
+        if flags[0] or (flags[1] and route.direction == FORWARD and route.relay_early_count >= self.max_relay_early):
+            return None
+        return bool(flags[1]) and route.direction == FORWARD and not route.rendezvous_relay
+
+    def relay_cell(self, cell: CellPayload) -> None:
+        """Pass on a cell that came from the right neighbour."""
+        route = self.relays.get(cell.circuit_id)
+        back = None if route is None else self.relays.get(route.circuit_id)
+        if route is None or back is None:
+            self.drops.count(DropCounter.UNKNOWN_CIRCUIT)
+        else:
+            self._pass_on(route, [(back.hop.address, cell.to_bin(self.prefix))])
+
+    # Sending
+
+    def send_cell(self, target_addr: Address, cell: CellPayload) -> None:
+        """Encrypt a cell, as its circuit id demands, and send it; what must not be sent is counted and dropped."""
+        circuit_id = cell.circuit_id
+        circuit = self.circuits.get(circuit_id)
+        if circuit is not None:
+            cell.relay_early = cell.message[0] == EXTEND or circuit.relay_early_count < self.max_relay_early
+            if cell.relay_early:
+                circuit.relay_early_count += 1
+        if cell.message[0] == DATA and self._pads_data(circuit, circuit_id):
+            cell.message = pad_message(cell.message)
+        if not cell.plaintext and self.outgoing_crypto(cell) is None:
+            return
+        packet = cell.to_bin(self.prefix)
+        self.endpoint.send(target_addr, packet)
+        counted = circuit or self.relays.get(circuit_id)
+        if counted is not None:
+            counted.bytes_up += len(packet)
+
+    def _pads_data(self, circuit: Circuit | None, circuit_id: int) -> bool:
+        """Whether data messages are padded: as the settings say, to nodes that know that; and at an exit as asked."""
+        if circuit is not None:
+            return (self.settings is not None and self.settings.pad_data and circuit.hs_session_keys is None
+                    and PEER_FLAG_BUILD in circuit.exit_flags)
+        exit_socket = self.exit_sockets.get(circuit_id)
+        return exit_socket is not None and exit_socket.pads_data
+
+    def send_to_hop(self, circuit: Circuit, number: int, message: bytes) -> None:
+        """Send a message to one hop of an own circuit.
+
+        :param number: the number of the hop, 0 for the first one.
+        :param message: it begins with a byte of at least ``HOP_MESSAGE``.
+        """
+        hop = circuit.hop
+        try:
+            sealed = wrap(message, onion_of(circuit).outgoing[:number + 1])
+        except CryptoException as e:
+            self.drops.count(e.reason)
+            return
+        if hop is not None:
+            circuit.relay_early_count += 1  # relays of other releases count all cells, and then drop early ones
+            packet = CellPayload(circuit.circuit_id, sealed).to_bin(self.prefix)
+            self.endpoint.send(hop.address, packet)
+            circuit.bytes_up += len(packet)
+
+    def outgoing_crypto(self, cell: CellPayload) -> CellPayload | None:
+        """Encrypt the message of a cell that is sent; ``None``, and it is counted, if the cell must not be sent."""
+        if cell.plaintext:
+            return cell
+        try:
+            cell.message = self._seal(cell.circuit_id, cell.message)
+        except CryptoException as e:
+            self.drops.count(e.reason)
+            return None
+        return cell
+
+    def _seal(self, circuit_id: int, message: bytes) -> bytes:
+        circuit = self.circuits.get(circuit_id)
+        if circuit is not None:
+            outgoing = onion_of(circuit).outgoing
+            if not outgoing:
+                raise CryptoException("the circuit has no hop yet", DropCounter.NO_KEYS)
+            return wrap(message, outgoing)
+        exit_socket = self.exit_sockets.get(circuit_id)
+        if exit_socket is not None:
+            return bytes(layer_of(exit_socket.hop.keys, BACKWARD).seal(message))
+        route = self.relays.get(circuit_id)
+        if route is None:
+            raise CryptoException("no such circuit", DropCounter.UNKNOWN_CIRCUIT)
+        if route.rendezvous_relay:
+            return bytes(layer_of(route.hop.keys, BACKWARD).seal(message))
+        back = self.relays.get(route.circuit_id)
+        if back is None:
+            raise CryptoException("no such circuit", DropCounter.UNKNOWN_CIRCUIT)
+        return bytes(layer_of(back.hop.keys, back.direction).seal(message))
+
+    def incoming_crypto(self, cell: CellPayload) -> CellPayload | None:
+        """Decrypt the message of a cell from the neighbour; ``None``, and it is counted, if that cannot be done."""
+        if cell.plaintext:
+            return cell
+        circuit_id = cell.circuit_id
+        try:
+            if circuit_id in self.exit_sockets:
+                cell.message = layer_of(self.exit_sockets[circuit_id].hop.keys, FORWARD).open(cell.message)
+            elif circuit_id in self.circuits:
+                cell.message = peel(cell.message, onion_of(self.circuits[circuit_id]).incoming)
+            else:
+                raise CryptoException("no such circuit", DropCounter.UNKNOWN_CIRCUIT)
+        except CryptoException as e:
+            self.drops.count(e.reason)
+            return None
+        return cell
+
+    def encrypt_cell(self, cell: CellPayload, direction: int, *hops: Hop) -> None:
+        """Encrypt a cell for ``hops``, the first one outermost.
+
+        :raises CryptoException: if keys are missing.
+        """
+        if not cell.plaintext:
+            cell.message = wrap(cell.message, [layer_of(hop.keys, direction) for hop in hops])
+
+    def decrypt_cell(self, cell: CellPayload, direction: int, *hops: Hop) -> None:
+        """Decrypt a cell of ``hops``, the first one outermost.
+
+        :raises CryptoException: if keys are missing or a layer does not open.
+        """
+        if not cell.plaintext:
+            cell.message = peel(cell.message, [layer_of(hop.keys, direction) for hop in hops])
+

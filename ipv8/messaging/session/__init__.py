@@ -1,0 +1,1 @@
+"""Encrypted channels and streams between two keys, as bytes only."""

@@ -1,0 +1,265 @@
+"""One stream of bytes for asyncio: reads and writes that wait for the other end.
+
+:mod:`ipv8.stream_io` makes streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .stream_io import StreamConnection
+
+__all__ = ["Stream", "StreamLost", "StreamReset"]
+
+REPORT_BYTES = 65_536
+"""A reader reports after so many bytes."""
+
+CODE_NONE, CODE_INTERNAL, CODE_UNKNOWN, CODE_REFUSED, CODE_TOO_MANY, CODE_CANCELLED = range(6)
+"""Why a stream or a connection ends early (doc/protocol/tunnel_streams.md section 5)."""
+
+
+class StreamReset(ConnectionResetError):  # noqa: N818 - the public name
+    """The other end has ended a stream early, or this one has; ``code`` says why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the stream was reset, code {code}")
+        self.code = code
+
+
+class StreamLost(ConnectionResetError):  # noqa: N818 - the public name
+    """What carries a stream is gone."""
+
+
+class Stream:
+    """One stream of a connection: bytes in order, both ways, until each side has ended its own.
+
+    ``id`` is its number. Reads and writes may be awaited by one task each.
+    """
+
+    def __init__(self, connection: StreamConnection, stream_id: int) -> None:
+        self.id = stream_id
+        self._connection = connection
+        self._error: Exception | None = None
+        # What arrives
+        self._chunks: deque[bytes] = deque()
+        self.waiting = 0
+        self._ended = False
+        self._consumed = 0
+        self._reported = 0
+        # What leaves
+        self._sent = 0
+        self._read_there = 0
+        self._finished = False
+        self._window = connection.limits.first_window
+        self._was_limited = False
+        self._stopped: StreamReset | None = None
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were written here and not yet read at the other end."""
+        return self._sent - self._read_there
+
+    # Reading
+
+    async def read(self, most: int = 65_536) -> bytes:
+        """Some bytes, at most ``most``; none at the end.
+
+        :raises StreamReset: if the other side has ended the stream early.
+        :raises StreamLost: if what carries it is gone.
+        """
+        await self._wait_readable()
+        if not self._chunks:
+            return b""
+        chunk = self._chunks.popleft()
+        if len(chunk) < most and self._chunks:
+            parts, size = [chunk], len(chunk)
+            while self._chunks and size + len(self._chunks[0]) <= most:
+                parts.append(self._chunks.popleft())
+                size += len(parts[-1])
+            chunk = b"".join(parts)
+        elif len(chunk) > most:
+            self._chunks.appendleft(chunk[most:])
+            chunk = chunk[:most]
+        self._consume(len(chunk))
+        return chunk
+
+    async def read_exactly(self, size: int) -> bytes:
+        """Exactly ``size`` bytes.
+
+        :raises asyncio.IncompleteReadError: if the stream ends before; the bytes are in its attribute ``partial``.
+        """
+        parts = bytearray()
+        while len(parts) < size:
+            chunk = await self.read(size - len(parts))
+            if not chunk:
+                raise asyncio.IncompleteReadError(bytes(parts), size)
+            parts += chunk
+        return bytes(parts)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self.read():
+            yield chunk
+
+    async def _wait_readable(self) -> None:
+        while not self._chunks and not self._ended:
+            if self._error is not None:
+                raise self._error
+            self._readable.clear()
+            await self._readable.wait()
+
+    def _consume(self, size: int) -> None:
+        self._consumed += size
+        self.waiting -= size
+        self._connection.on_consumed(size)
+        at_end = self._ended and not self._chunks
+        if self._consumed - self._reported >= REPORT_BYTES or (at_end and self._consumed > self._reported):
+            self._reported = self._consumed
+            self._connection.report(self.id, self._consumed)
+        if at_end:
+            self._connection.retire(self)
+
+    # Writing
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes. Waits while too many have not been read at the other end.
+
+        :raises StreamReset: if either side has ended the stream early.
+        :raises StreamLost: if what carries it is gone.
+        :raises RuntimeError: after :meth:`finish` or :meth:`end`.
+        """
+        offset = 0
+        while offset < len(data):
+            room = self._room()
+            if room <= 0:
+                self._was_limited = self.unread >= self._window
+                self._writable.clear()
+                await self._writable.wait()
+                continue
+            chunk = data[offset:offset + room]
+            offset += len(chunk)
+            self._send(chunk)
+            await asyncio.sleep(0)  # a burst of packets leaves before the next bytes
+        if not data:
+            self._room()
+
+    def _room(self) -> int:
+        """Bytes that may be written now."""
+        self._require_writable()
+        if self._finished:
+            raise RuntimeError("the stream was ended here: nothing can be written any more")
+        return min(self._window - self.unread, self._connection.room())
+
+    def _require_writable(self) -> None:
+        error = self._error or self._stopped
+        if error is not None:
+            raise error
+
+    def _send(self, data: bytes) -> None:
+        self._connection.send(self, data)
+        self._sent += len(data)
+
+    def end(self) -> None:
+        """Tell the other side that nothing follows. Bytes still arrive."""
+        self._require_writable()
+        if not self._finished:
+            self._finished = True
+            self._connection.end(self)
+            self._connection.retire(self)
+
+    async def finish(self) -> None:
+        """Tell the other side that nothing follows, and wait until everything was read there.
+
+        :raises StreamReset: if either side has ended the stream early.
+        :raises StreamLost: if what carries it is gone.
+        """
+        self.end()
+        while self.unread:
+            self._require_writable()
+            self._writable.clear()
+            await self._writable.wait()
+
+    def reset(self, code: int = CODE_CANCELLED) -> None:
+        """End both directions early. What was not read is lost."""
+        if self._error is None:
+            self._connection.reset(self, code)
+            self.fail(StreamReset(code))
+
+    # Called by the connection
+
+    @property
+    def is_over(self) -> bool:
+        """Whether both directions have ended, and everything was read at both ends."""
+        return self._error is not None or (
+            self._ended and not self._chunks
+            and (self._stopped is not None or (self._finished and not self.unread)))
+
+    @property
+    def ends(self) -> tuple[bool, bool]:
+        """Whether nothing more is to be received, and whether nothing more is to be sent."""
+        return self._ended, self._finished or self._stopped is not None
+
+    def feed(self, data: bytes, ended: bool) -> None:
+        """Take bytes that arrived."""
+        if self._error is not None or self._ended:
+            return
+        if data:
+            self._chunks.append(data)
+            self.waiting += len(data)
+        self._ended = ended
+        self._readable.set()
+        if ended and not self._chunks:
+            if self._consumed > self._reported:
+                self._reported = self._consumed
+                self._connection.report(self.id, self._consumed)
+            self._connection.retire(self)
+
+    def on_report(self, consumed: int) -> bool:
+        """Take what the other end has read; ``False`` if it cannot be that much."""
+        if consumed > self._sent:
+            return False
+        progress = consumed - self._read_there
+        if progress <= 0:
+            return True
+        self._read_there = consumed
+        self._connection.on_read_there(progress)
+        if self._was_limited:  # as a slow start: the window grows by what was read
+            self._window = min(self._connection.limits.max_window, self._window + progress)
+            self._was_limited = False
+        self._writable.set()
+        self._connection.retire(self)
+        return True
+
+    def on_stop(self, code: int) -> None:
+        """The other side does not want more."""
+        if self._stopped is None and not (self._finished and not self.unread):
+            self._stopped = StreamReset(code)
+            self._connection.forget_unread(self)
+            self._writable.set()
+        self._connection.retire(self)
+
+    def forget_unread(self) -> int:
+        """Count what was written as read; how many bytes that were."""
+        unread = self.unread
+        self._read_there = self._sent
+        return unread
+
+    def wake(self) -> None:
+        """Let a writer look again."""
+        self._writable.set()
+
+    def fail(self, error: Exception) -> None:
+        """End at once; waiting reads and writes raise ``error``."""
+        if self._error is None:
+            self._error = error
+            self._chunks.clear()
+            self._connection.forget(self)
+            self.waiting = 0
+            self._readable.set()
+            self._writable.set()

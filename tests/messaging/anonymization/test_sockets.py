@@ -1,0 +1,136 @@
+"""Circuits over real sockets on loopback, where many packets take one system call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.anonymization.community import TunnelCommunity, TunnelSettings
+from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.network import Network
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+NOWHERE = ("0.0.0.0", 0)
+
+
+class Sink(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.received: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.received.put_nowait((data, addr))
+
+    async def take(self, count: int) -> list[tuple[bytes, Any]]:
+        return [await asyncio.wait_for(self.received.get(), 10) for _ in range(count)]
+
+
+class Net:
+    """Four nodes and two sinks."""
+
+    def __init__(self, nodes: list[TunnelCommunity], sinks: list[tuple[Any, Sink]]) -> None:
+        self.nodes = nodes
+        self.sinks = sinks
+        self.peers = [Peer(node.my_peer.public_key, UDPv4Address("127.0.0.1", node.endpoint.get_address()[1]))
+                      for node in nodes]
+
+    def address(self, number: int) -> UDPv4Address:
+        return UDPv4Address(*self.sinks[number][0].get_extra_info("sockname"))
+
+    async def circuit(self, hops: int) -> Any:
+        circuit = self.nodes[0].create_circuit(hops, required_exit=self.peers[hops])
+        assert circuit is not None
+        assert await asyncio.wait_for(circuit.ready, 10) is circuit
+        return circuit
+
+    def send(self, circuit: Any, destination: Any, data: bytes) -> None:
+        self.nodes[0].send_data(circuit.hop.address, circuit.circuit_id, destination, NOWHERE, data)
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Net]:
+    nodes = []
+    for _ in range(4):
+        endpoint = UDPEndpoint(0, "127.0.0.1")
+        await endpoint.open()
+        settings = TunnelSettings(my_peer=Peer(default_eccrypto.generate_key("curve25519")), endpoint=endpoint,
+                                  network=Network(), min_circuits=0, max_circuits=0, remove_tunnel_delay=0,
+                                  allow_same_network=True, ready_circuits=0)
+        settings.peer_flags = {1, 2, 8}
+        nodes.append(TunnelCommunity(settings))
+    loop = asyncio.get_running_loop()
+    sinks: list[Any] = [await loop.create_datagram_endpoint(Sink, local_addr=("127.0.0.1", 0)) for _ in range(2)]
+    net = Net(nodes, sinks)
+    for node in nodes:
+        for peer in net.peers[1:]:
+            if peer != node.my_peer:
+                node.network.add_verified_peer(peer)
+                node.network.discover_services(peer, [node.community_id])
+                node.candidates[peer] = [1, 2, 8]
+    yield net
+    for transport, _ in sinks:
+        transport.close()
+    for node in nodes:
+        await node.unload()
+        node.endpoint.close()
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3])
+async def test_bursts_arrive_in_order(net: Net, hops: int) -> None:
+    circuit = await net.circuit(hops)
+    first, second = net.address(0), net.address(1)
+    net.send(circuit, first, b"dhelloe")
+    await net.sinks[0][1].take(1)
+    packets = [b"d%03d%se" % (number, b"x" * (number % 3)) for number in range(60)]
+    for number, packet in enumerate(packets):
+        net.send(circuit, second if number % 10 == 9 else first, packet)
+    others = packets[9::10]
+    assert [data for data, _ in await net.sinks[1][1].take(len(others))] == others
+    mine = [packet for packet in packets if packet not in others]
+    received = await net.sinks[0][1].take(len(mine))
+    assert [data for data, _ in received] == mine
+    back: asyncio.Queue[bytes] = asyncio.Queue()
+    net.nodes[0].on_raw_data = lambda _, source, data: back.put_nowait(data)  # type: ignore[method-assign,assignment]
+    for packet in packets:
+        net.sinks[0][0].sendto(packet, received[0][1])
+    assert [await asyncio.wait_for(back.get(), 10) for _ in packets] == packets
+    assert circuit.bytes_up > sum(map(len, packets)) < circuit.bytes_down
+
+
+async def test_what_may_not_leave_is_dropped_among_what_may(net: Net) -> None:
+    circuit = await net.circuit(1)
+    exiting = net.nodes[1]
+    destination = net.address(0)
+    net.send(circuit, destination, b"dhelloe")
+    await net.sinks[0][1].take(1)
+    for packet in (b"done1e", b"\xff\xff\xff\xffnothing that an exit lets out", b"dtwoe"):
+        net.send(circuit, destination, packet)
+    net.send(circuit, UDPv4Address("255.255.255.255", 1), b"dnowheree")
+    net.send(circuit, UDPv4Address("127.0.0.1", 0), b"dnoporte")
+    net.send(circuit, destination, b"dthreee")
+    assert [data for data, _ in await net.sinks[0][1].take(3)] == [b"done1e", b"dtwoe", b"dthreee"]
+    assert exiting.drops[DropCounter.EXIT_REFUSED] == 1
+    assert exiting.drops[DropCounter.BAD_TARGET] == 2
+
+
+async def test_a_program_that_replaces_a_method_sees_all_data(net: Net) -> None:
+    circuit = await net.circuit(1)
+    exiting = net.nodes[1]
+    seen: asyncio.Queue[Any] = asyncio.Queue()
+    original = exiting.on_data
+
+    def on_data(*arguments: Any) -> None:
+        seen.put_nowait(arguments)
+        original(*arguments)
+
+    exiting.decode_map_private[1] = on_data
+    net.send(circuit, net.address(0), b"dhelloe")
+    await net.sinks[0][1].take(1)
+    assert seen.qsize() == 1
