@@ -39,9 +39,11 @@ class NodeProcess:
 
     @classmethod
     async def start(cls, library: Library, role: str = "node", key: str = "curve25519", interface: str = "UDPIPv4",
-                    tracker: NodeProcess | None = None, program: str = "node") -> NodeProcess:
+                    tracker: NodeProcess | None = None, program: str = "node",
+                    log_level: str = "ERROR") -> NodeProcess:
         """Start a program of ``interop.nodes`` with ``library`` and wait until it is open."""
-        options = {"role": role, "key": key, "interface": interface, "tracker": tracker and tracker.address}
+        options = {"role": role, "key": key, "interface": interface, "tracker": tracker and tracker.address,
+                   "log_level": log_level}
         process = await asyncio.create_subprocess_exec(
             *library.command(f"interop.nodes.{program}", json.dumps(options)), stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         default_bootstrap_defs as default_bootstrap_defs,
         get_default_configuration as get_default_configuration,
     )
-    from .declaration import message as message
+    from .declaration import confidential as confidential, message as message, stream as stream
     from .keyvault.crypto import ECCrypto as ECCrypto, default_eccrypto as default_eccrypto
     from .lazy_community import (
         EZPackOverlay as EZPackOverlay,
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     )
     from .runner import run as run, running as running
     from .service import IPv8 as IPv8
+    from .streams import Stream as Stream
     from .taskmanager import TaskManager as TaskManager, task as task
     from .util import run_forever as run_forever
 
@@ -84,11 +85,11 @@ __all__ = [
     "ConfigBuilder", "DataClassPayload", "DiscoveryStrategy", "DomainAddress", "ECCrypto", "EZPackOverlay", "EdgeWalk",
     "IPv8", "IPv8CommunityLoader", "Network", "NumberCache", "NumberCacheWithName", "Overlay", "PackError", "Packer",
     "PacketDecodingError", "Payload", "Peer", "PeerObserver", "RandomNumberCache", "RandomNumberCacheWithName",
-    "RandomWalk", "RequestCache", "Serializable", "Serializer", "Strategy", "TaskManager", "UDPv4Address",
-    "UDPv6Address", "VariablePayload", "VariablePayloadWID", "WalkerDefinition", "default_bootstrap_defs",
-    "default_eccrypto", "default_serializer", "get_default_configuration", "lazy_wrapper", "lazy_wrapper_unsigned",
-    "lazy_wrapper_unsigned_wd", "lazy_wrapper_wd", "message", "request", "retrieve_cache", "run",
-    "run_forever", "running", "task", "type_from_format", "vp_compile",
+    "RandomWalk", "RequestCache", "Serializable", "Serializer", "Strategy", "Stream", "TaskManager", "UDPv4Address",
+    "UDPv6Address", "VariablePayload", "VariablePayloadWID", "WalkerDefinition", "confidential",
+    "default_bootstrap_defs", "default_eccrypto", "default_serializer", "get_default_configuration", "lazy_wrapper",
+    "lazy_wrapper_unsigned", "lazy_wrapper_unsigned_wd", "lazy_wrapper_wd", "message", "request", "retrieve_cache",
+    "run", "run_forever", "running", "stream", "task", "type_from_format", "vp_compile",
 ]
 
 
@@ -105,7 +106,7 @@ if not TYPE_CHECKING:  # type checkers would take every name, misspelt ones incl
                 "default_bootstrap_defs" | "get_default_configuration"
             ):
                 from . import configuration as home
-            case "message":
+            case "confidential" | "message" | "stream":
                 from . import declaration as home
             case "ECCrypto" | "default_eccrypto":
                 from .keyvault import crypto as home
@@ -141,6 +142,8 @@ if not TYPE_CHECKING:  # type checkers would take every name, misspelt ones incl
                 from . import runner as home
             case "IPv8":
                 from . import service as home
+            case "Stream":
+                from . import streams as home
             case "TaskManager" | "task":
                 from . import taskmanager as home
             case "run_forever":

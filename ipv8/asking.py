@@ -174,7 +174,7 @@ class Question(NumberCache):
                 request_cache.pop(self.prefix, self.number)
 
     def _send(self) -> None:
-        self._overlay.endpoint.send(self.peer.address, self._packet)
+        self._overlay._ez_send_packed(self.peer, self._packet)
         if self._left:
             self._left -= 1
             pause = self._message.timeout / (self._message.retries + 1)
@@ -185,7 +185,7 @@ class Question(NumberCache):
         if self._token == NO_TOKEN:
             self._token = token
             self._packet = self._pack()
-            self._overlay.endpoint.send(self.peer.address, self._packet)
+            self._overlay._ez_send_packed(self.peer, self._packet)
 
 
 def _free_identifier(request_cache: Any, prefix: str) -> int:
@@ -265,7 +265,7 @@ class _Answering:
     def _reply(self, asked: _Asked, packet: bytes) -> None:
         if len(packet) > AMPLIFICATION * asked.size and not self._is_at_its_address(asked):
             packet = self._pack(Header(asked.header.identifier, self._token(asked, self._period())))
-        self._overlay.endpoint.send(asked.source_address, packet)
+        self._overlay._ez_send_packed(asked.source_address, packet)
 
     def _is_at_its_address(self, asked: _Asked) -> bool:
         if asked.peer.proven and asked.source_address in asked.peer.addresses.values():
@@ -366,7 +366,7 @@ class Request(Message[S, Peer, P], Generic[S, P, T_co]):
         def receive_answer(overlay: Any, source_address: Address, data: bytes) -> Any:
             return self._receive_answer(declared, overlay, source_address, data)
 
-        return [(self.msg_id, MethodType(raising(receive_question, self.handler, signed=True), overlay)),
+        return [(self.msg_id, MethodType(self.guard(raising(receive_question, self.handler, signed=True)), overlay)),
                 (declared.msg_id, MethodType(raising(receive_answer, signed=True), overlay))]
 
     def _receive_answer(self, declared: Answer, overlay: Any, source_address: Address, data: bytes) -> Refusal | None:

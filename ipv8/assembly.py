@@ -22,25 +22,21 @@ __all__ = ["bind_calls", "create_endpoint", "create_strategies", "plan_overlays"
 
 
 def plan_overlays(blocks: Iterable[Block], extra: Mapping[str, type[Overlay[Any]]],
-                  ) -> tuple[list[tuple[Block, type[Overlay[Any]]]], list[str]]:
-    """The configured overlays with their classes, and the names of those that this release lacks.
+                  ) -> list[tuple[Block, type[Overlay[Any]]]]:
+    """The configured overlays with their classes.
 
     :param extra: classes of the program, by the names that they have in the configuration.
     :raises RuntimeError: for a name that nobody knows.
     """
     planned = []
-    absent = []
     for block in blocks:
         name = block["class"]
         overlay_class = _COMMUNITIES.get(name) or extra.get(name)
-        if overlay_class is not None:
-            planned.append((block, overlay_class))
-        elif name in _COMMUNITIES.absent:
-            absent.append(name)
-        else:
+        if overlay_class is None:
             raise RuntimeError(f"there is no overlay class {name!r}{did_you_mean(name, [*_COMMUNITIES, *extra])}: "
                                "pass classes of your own as extra_communities={'Name': Class}")
-    return planned, absent
+        planned.append((block, overlay_class))
+    return planned
 
 
 def create_endpoint(blocks: Iterable[Block]) -> DispatcherEndpoint:

@@ -5,8 +5,7 @@ Programs extend the three tables in place, by way of ``ipv8_service``::
     from ipv8_service import _COMMUNITIES
     _COMMUNITIES["MyCommunity"] = MyCommunity
 
-What programs of the ecosystem know and this release does not have is named here too: :data:`ABSENT_COMMUNITIES`. A
-package that is added gets a function that imports its class, as those below, and its name is removed from the list.
+A package that is added gets a function that imports its class, as those below.
 """
 
 from __future__ import annotations
@@ -16,14 +15,11 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["ABSENT_COMMUNITIES", "_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "ClassTable", "tunnel_endpoint_class"]
+__all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "ClassTable", "tunnel_endpoint_class"]
 
 Importer = Callable[[], type[Any]]
-
-ABSENT_COMMUNITIES: tuple[str, ...] = ()
-"""The overlays that configurations of the ecosystem name and this release does not have."""
 
 
 class ClassTable(dict[str, type[Any]]):
@@ -32,13 +28,11 @@ class ClassTable(dict[str, type[Any]]):
     Whatever looks at the whole dictionary imports all of them.
 
     :param importers: for each of these classes a function that imports and returns it.
-    :param absent: names that are known, but have no class unless a program adds one.
     """
 
-    def __init__(self, importers: Mapping[str, Importer], absent: Collection[str] = ()) -> None:
+    def __init__(self, importers: Mapping[str, Importer]) -> None:
         super().__init__()
         self._importers = dict(importers)
-        self._absent = absent
 
     def __missing__(self, name: str) -> type[Any]:
         importer = self._importers.get(name)
@@ -55,11 +49,6 @@ class ClassTable(dict[str, type[Any]]):
 
     def __reduce__(self) -> tuple[type[dict[str, type[Any]]], tuple[dict[str, type[Any]]]]:
         return dict, (self.copy(),)
-
-    @property
-    def absent(self) -> list[str]:
-        """The known names that have no class."""
-        return [name for name in self._absent if name not in self]
 
     def get(self, name: str, default: Any = None, /) -> Any:
         """The class called ``name``, imported if need be, or ``default``."""
@@ -187,12 +176,12 @@ _COMMUNITIES = ClassTable({
     "AttestationCommunity": _attestation_community,
     "DiscoveryCommunity": _discovery_community,
     "DHTDiscoveryCommunity": _dht_discovery_community,
-    "IdentityCommunity": _identity_community,
     "TunnelCommunity": _tunnel_community,
     "HiddenTunnelCommunity": _hidden_tunnel_community,
+    "IdentityCommunity": _identity_community,
     "TrustChainCommunity": _trustchain_community,
     "TrustChainTestnetCommunity": _trustchain_testnet_community,
-}, ABSENT_COMMUNITIES)
+})
 _WALKERS = ClassTable({
     "EdgeWalk": _edge_walk,
     "RandomWalk": _random_walk,

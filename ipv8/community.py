@@ -25,6 +25,7 @@ from .messaging.readers import Refusal
 from .peer import Peer
 from .reexports import reexports
 from .requestcache import RequestCache
+from .secure_overlay import SecureOverlay
 from .util import Computed
 from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET, try_verify
 
@@ -90,7 +91,7 @@ def _one_of_equal(message_ids: frozenset[int]) -> frozenset[int]:
     return message_ids
 
 
-class Community(IntroductionProtocol):
+class Community(IntroductionProtocol, SecureOverlay[CommunitySettings]):
     """An overlay of all peers that use the same 20-byte ``community_id``.
 
     Subclasses define ``community_id`` and handle messages, either declared with :func:`ipv8.declaration.message` or
@@ -151,6 +152,7 @@ class Community(IntroductionProtocol):
             self._keeper = PeerKeeper.of(self.endpoint, self.network)
             if self._keeper is not None:
                 self._keeper.join(self)
+        self._set_encryption(settings)
 
     def _get_message_table(self) -> MessageTable:
         # Made here for overlays that did not run the constructor of this class.
@@ -214,8 +216,7 @@ class Community(IntroductionProtocol):
                 msg = (f"{type(self).__name__} can have no message {name}: all overlays use that name. Choose another "
                        "one")
                 raise TypeError(msg)
-            for msg_id, handler in declared.receivers(self):
-                self.add_message_handler(msg_id, handler)
+            declared.attach(self)
 
     def get_prefix(self) -> bytes:
         """The 22 bytes that every packet of this overlay starts with."""
@@ -272,6 +273,7 @@ class Community(IntroductionProtocol):
             if isinstance(self.request_cache, RequestCache):
                 unloading.push_async_callback(self.request_cache.shutdown)
             unloading.callback(self._leave_network)
+            unloading.callback(self._leave_sessions)
             unloading.callback(self.endpoint.routes.hidden.leave, self._prefix)
             while self.bootstrappers:
                 unloading.callback(self.bootstrappers.pop().unload)

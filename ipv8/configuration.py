@@ -269,6 +269,14 @@ class ConfigBuilder:
         """
         return self._set("port_mapping", enabled)
 
+    def set_sessions(self, **options: Any) -> ConfigBuilder:
+        """Use encrypted sessions (doc/encryption.md).
+
+        :param options: the settings of :class:`ipv8.sessions.SessionSettings`, and ``overlays``: a policy by the class
+            name of an overlay, as in ``{"DHTDiscoveryCommunity": "prefer"}``.
+        """
+        return self._set("sessions", {"enabled": True, **options})
+
     def add_key(self, alias: str, generation: str, file_path: str | os.PathLike[str] | None) -> ConfigBuilder:
         """Use the key in ``file_path``. If the file does not exist, a key on the curve ``generation`` is made.
 

@@ -33,7 +33,16 @@ from functools import update_wrapper
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, get_origin, overload
 
-from .lazy_community import CacheRetrieval, Declared, lazy_wrapper, lazy_wrapper_unsigned, retrieval_of, take_cache
+from .lazy_community import (
+    CacheRetrieval,
+    Declared,
+    MessageHandler,
+    lazy_wrapper,
+    lazy_wrapper_unsigned,
+    only_in_sessions,
+    retrieval_of,
+    take_cache,
+)
 from .messaging.address import Address
 from .messaging.payload_dataclass import (
     ALLOWED_TYPES,
@@ -50,14 +59,17 @@ if TYPE_CHECKING:
     from types import FunctionType, MethodType
 
     from .messaging.serialization import Payload
+    from .streams import Stream
 
-__all__ = ["BoundMessage", "Message", "checked_id", "is_payload_class", "message"]
+__all__ = ["BoundMessage", "Message", "StreamDeclaration", "checked_id", "confidential", "is_payload_class", "message",
+           "stream"]
 
 HIGHEST_ID = 230
 """The ids above are used by every overlay (doc/protocol/packets.md section 5)."""
 
 P = ParamSpec("P")
 S = TypeVar("S")
+F = TypeVar("F")
 Source = TypeVar("Source", Peer, Address)
 Result = Awaitable[None] | None
 
@@ -78,10 +90,8 @@ class BoundMessage(Generic[P]):
 
     def send(self, to: Peer | Address, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Send the message to a peer, at its preferred address, or to an address."""
-        address = to.address if isinstance(to, Peer) else to
-        payload = self._declaration.make(*args, **kwargs)
-        packet = self._overlay.ezr_pack(self._declaration.msg_id, payload, sig=self._declaration.signed)
-        self._overlay.endpoint.send(address, packet)
+        payloads = (self._declaration.make(*args, **kwargs),)
+        self._overlay._ez_send_numbered(to, self._declaration.msg_id, payloads, self._declaration.signed)
 
     def __call__(self, source: Peer | Address, /, *args: P.args, **kwargs: P.kwargs) -> Result:
         """Call the handler, as if ``source`` had sent the message."""
@@ -99,6 +109,8 @@ class Message(Declared, Generic[S, Source, P]):
         self.retrieval: CacheRetrieval | None = retrieval_of(handler)
         self.handler: Callable[..., Any] = handler if self.retrieval is None else self.retrieval.handler
         self.signed = signed
+        #: Whether it is only accepted in an encrypted session.
+        self.confidential = False
         self._msg_id = msg_id
         self._payload_class: type[Payload] | None = None
         self._whole = False  # the only field is the payload itself
@@ -281,7 +293,11 @@ class Message(Declared, Generic[S, Source, P]):
         payload_class = self.payload_class
         as_it_is = self._whole and self.retrieval is None and self._fields[0].kind is not inspect.Parameter.KEYWORD_ONLY
         wrap = lazy_wrapper if self.signed else lazy_wrapper_unsigned
-        return wrap(payload_class)(self.handler if as_it_is else self.unfold())
+        return self.guard(wrap(payload_class)(self.handler if as_it_is else self.unfold()))
+
+    def guard(self, handler: MessageHandler) -> MessageHandler:
+        """``handler``, which refuses what came in clear if the message is confidential."""
+        return only_in_sessions(handler) if self.confidential else handler
 
     def receivers(self, overlay: Any) -> list[tuple[int, MethodType]]:
         """The ids of the messages that an overlay receives, and the methods that handle their packets."""
@@ -300,6 +316,72 @@ def checked_id(declared: Any) -> int:
         msg = f"a message id is a number from 0 to {HIGHEST_ID}, not {declared!r}"
         raise TypeError(msg)
     return declared
+
+
+def confidential(handler: F) -> F:
+    """Accept a message only in an encrypted session. What comes in clear is counted and dropped.
+
+    ::
+
+        @confidential
+        @message(1)
+        def note(self, peer: Peer, text: str) -> None: ...
+
+    It is used above ``@message``, ``@request`` or ``@lazy_wrapper``. It says what is accepted. That nothing is *sent*
+    in clear is said by the policy ``encryption = "require"`` of the overlay (doc/encryption.md).
+    """
+    if isinstance(handler, Message):
+        handler.confidential = True
+        return handler
+    if not callable(handler) or isinstance(handler, Declared):
+        raise TypeError("put @confidential above @message, @request or @lazy_wrapper")
+    return cast("F", only_in_sessions(handler))
+
+
+class StreamDeclaration(Declared):
+    """The streams of one name that a class of overlays serves, declared by their handler."""
+
+    def __init__(self, name: str, handler: Callable[..., Any]) -> None:
+        if not inspect.iscoroutinefunction(handler):
+            msg = f"@stream is used on a method that is declared with async def, self, a peer and a stream: {handler!r}"
+            raise TypeError(msg)
+        update_wrapper(cast("Any", self), handler, updated=())
+        #: The name that peers give to open such a stream.
+        self.name = name
+        self.handler = handler
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> StreamDeclaration: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Callable[[Peer, Stream], Awaitable[None]]: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        return self if instance is None else cast("Any", self.handler).__get__(instance, owner)
+
+    def receivers(self, overlay: Any) -> list[tuple[int, MethodType]]:  # noqa: ARG002 - as the other declarations
+        """None: streams are no messages."""
+        return []
+
+    def attach(self, overlay: Any) -> None:
+        """Let an overlay serve the streams."""
+        overlay.add_stream_handler(self.name, self.__get__(overlay, type(overlay)))
+
+
+def stream(name: str) -> Callable[[Callable[[S, Peer, Stream], Awaitable[None]]], StreamDeclaration]:
+    """Serve the streams of a name that peers open to this overlay (doc/streams.md).
+
+    ::
+
+        @stream("log")
+        async def log(self, peer: Peer, stream: Stream) -> None:
+            async for chunk in stream: ...
+
+    :param name: at most 255 bytes.
+    """
+    if not isinstance(name, str):
+        raise TypeError('a stream is declared by its name: @stream("name")')
+    return lambda handler: StreamDeclaration(name, handler)
 
 
 @overload

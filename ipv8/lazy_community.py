@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import Address
 from .messaging.interfaces.endpoint import PacketTooLargeError
+from .messaging.interfaces.network_stats import DropCounter
 from .messaging.payload_headers import BinMemberAuthenticationPayload, GlobalTimeDistributionPayload
 from .messaging.readers import WHOLE, Refusal, SurplusError
 from .messaging.serialization import PackError, Payload
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
     from .keyvault.keys import PrivateKey, PublicKey
     from .messaging.serialization import Serializable
+    from .overlay_sessions import OverlaySessions
     from .requestcache import CacheWithName
+    from .sessions import Session
     from .verification import Admit
 
 __all__ = [
@@ -159,6 +162,15 @@ class Declared:
         """The ids of the messages that an overlay receives, and the methods that handle their packets."""
         raise NotImplementedError
 
+    def attach(self, overlay: Any) -> None:
+        """Let an overlay receive what is declared."""
+        for msg_id, handler in self.receivers(overlay):
+            overlay.add_message_handler(msg_id, handler)
+
+
+Deliver = Callable[[Any, Peer, Address, bytes, int], Any]
+"""``deliver(overlay, peer, source_address, data, offset)``: handles a message whose sender is known already."""
+
 
 class Reception(NamedTuple):
     """How a message handler receives packets. It is the attribute ``reception`` of the handler.
@@ -166,11 +178,14 @@ class Reception(NamedTuple):
     :param handler: the message handler. Functions that wrap it have the attribute as well, but are not this one.
     :param attempt: does the same as the handler, but returns refusals instead of raising them.
     :param signed: whether the handler starts with the verification of a signature.
+    :param deliver: handles the payloads from an offset on, if the sender is known by the session in which they came.
+        ``None`` if the handler needs the signed packet.
     """
 
     handler: MessageHandler
     attempt: Attempt
     signed: bool
+    deliver: Deliver | None = None
 
 
 def reception_of(handler: Any) -> Reception | None:
@@ -181,13 +196,15 @@ def reception_of(handler: Any) -> Reception | None:
     return reception if isinstance(reception, Reception) and reception.handler is handler.__func__ else None
 
 
-def raising(attempt: Attempt, handler: Callable[..., Any] | None = None, signed: bool = False) -> MessageHandler:
+def raising(attempt: Attempt, handler: Callable[..., Any] | None = None, signed: bool = False,
+            deliver: Deliver | None = None) -> MessageHandler:
     """A message handler that does what ``attempt`` does, but raises refusals. It has the name and text of ``handler``.
 
     A message table calls ``attempt`` itself: to raise and catch an error takes longer than anything else that is done
     for a refused packet.
 
     :param signed: as in :class:`Reception`.
+    :param deliver: likewise.
     """
     @functools.wraps(handler or attempt)
     def receive(self: Overlay[Any], source_address: Address, data: bytes) -> HandlerResult:
@@ -195,20 +212,52 @@ def raising(attempt: Attempt, handler: Callable[..., Any] | None = None, signed:
         if isinstance(result, Refusal):
             raise result
         return cast("HandlerResult", result)
-    receive.reception = Reception(receive, attempt, signed)  # type: ignore[attr-defined]  # functions take attributes
+    receive.reception = Reception(receive, attempt, signed, deliver)  # type: ignore[attr-defined]  # functions take attributes
     return receive
 
 
 def _signed(payloads: tuple[type[Payload], ...], handler: Callable[..., HandlerResult],
-            call: Callable[[Any, list[Any], Address, bytes], HandlerResult]) -> MessageHandler:
-    """A message handler for signed messages, which calls ``call(overlay, [peer, *payloads], source_address, data)``."""
+            call: Callable[[Any, list[Any], Address, bytes], HandlerResult],
+            with_packet: bool = False) -> MessageHandler:
+    """A message handler for signed messages, which calls ``call(overlay, [peer, *payloads], source_address, data)``.
+
+    :param with_packet: whether the handler gets the packet with its signature.
+    """
     def attempt(self: Overlay[Any], source_address: Address, data: bytes) -> Any:
         signer = try_verify(self, source_address, data)
         if not isinstance(signer, tuple):
             return signer
         received = _open(self, payloads, source_address, data, signer)
         return call(self, received, source_address, data) if isinstance(received, list) else received
-    return raising(attempt, handler, signed=True)
+
+    def deliver(self: Overlay[Any], peer: Peer, source_address: Address, data: bytes, offset: int) -> Any:
+        received = try_decode(self, payloads, data, offset)
+        if not isinstance(received, list):
+            return received
+        return call(self, [peer, *received], source_address, data)
+
+    return raising(attempt, handler, signed=True, deliver=None if with_packet else deliver)
+
+
+class NotConfidentialError(Refusal):
+    """A message that is only accepted in an encrypted session came in clear."""
+
+    reason = DropCounter.NOT_CONFIDENTIAL
+
+
+def only_in_sessions(handler: MessageHandler) -> MessageHandler:
+    """The same message handler, but it refuses what came in no session."""
+    reception = getattr(handler, "reception", None)
+    attempt: Attempt = reception.attempt if isinstance(reception, Reception) else handler
+
+    def guarded(self: Any, source_address: Address, data: bytes) -> Any:
+        if getattr(self, "delivery", None) is None:
+            return NotConfidentialError("this message is only accepted in a session")
+        return attempt(self, source_address, data)
+
+    if isinstance(reception, Reception):
+        return raising(guarded, handler, reception.signed, reception.deliver)
+    return raising(guarded, handler)
 
 
 def _check_classes(payloads: tuple[Any, ...]) -> None:
@@ -229,7 +278,8 @@ def lazy_wrapper_wd(*payloads: type[Payload]) -> Callable[[LazyWDWrappable], Mes
     """Receive signed messages with the packet they came in: ``handler(self, peer, *payloads, data)``."""
     _check_classes(payloads)
     return lambda handler: _signed(payloads, handler,
-                                   lambda self, received, _address, data: handler(self, *received, data))
+                                   lambda self, received, _address, data: handler(self, *received, data),
+                                   with_packet=True)
 
 
 def receive_from(*payloads: type[Payload]) -> Callable[[Callable[..., HandlerResult]], MessageHandler]:
@@ -344,6 +394,17 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
 
     settings_class: ClassVar[type[Any]] = Overlay.settings_class
 
+    #: What this overlay does with encrypted sessions; ``None`` without them.
+    _overlay_sessions: OverlaySessions | None = None
+
+    #: The session in which the message came that is being handled; ``None`` if it came in clear.
+    delivery: Session | None = None
+
+    @property
+    def _has_sessions(self) -> bool:
+        """Whether this overlay uses encrypted sessions."""
+        return self._overlay_sessions is not None
+
     @abstractmethod
     def get_prefix(self) -> bytes:
         """The 22 bytes that every packet of this overlay starts with."""
@@ -354,11 +415,38 @@ class EZPackOverlay(Overlay[SettingsClass], ABC):
         :param sig: whether the packet names its author and is signed.
         :raises PacketTooLargeError: if no endpoint of this kind can send a packet of that size.
         """
-        self._ez_senda(peer.address, *payloads, sig=sig)
+        sessions = self._overlay_sessions
+        if sessions is None or not sessions.send(peer, payloads[-1].msg_id, payloads, sig):
+            self._ez_senda(peer.address, *payloads, sig=sig)
 
     def _ez_senda(self, address: Address, *payloads: Payload, sig: bool = True) -> None:
         """Send ``payloads`` in one packet, with the ``msg_id`` of the last one, to ``address``."""
-        packet = self.ezr_pack(payloads[-1].msg_id, *payloads, sig=sig)
+        self._ez_send_numbered(address, payloads[-1].msg_id, payloads, sig)
+
+    def _ez_send_numbered(self, to: Peer | Address, msg_num: int, payloads: Sequence[Payload],
+                          sig: bool = True) -> None:
+        """Send ``payloads`` as message ``msg_num``, in a session if there is one."""
+        sessions = self._overlay_sessions
+        if isinstance(to, Peer):
+            if sessions is not None and sessions.send(to, msg_num, payloads, sig):
+                return
+            to = to.address
+        if sessions is None or not sessions.send_to(to, msg_num, payloads, sig):
+            self._ez_send_in_clear(to, msg_num, payloads, sig)
+
+    def _ez_send_packed(self, to: Peer | Address, packet: bytes) -> None:
+        """Send a packet of this overlay that was packed before, in a session if there is one."""
+        sessions = self._overlay_sessions
+        if isinstance(to, Peer):
+            if sessions is not None and sessions.send_packet(to, packet):
+                return
+            to = to.address
+        if sessions is None or not sessions.send_packet_to(to, packet):
+            self.endpoint.send(to, packet)
+
+    def _ez_send_in_clear(self, address: Address, msg_num: int, payloads: Sequence[Payload], sig: bool = True) -> None:
+        """Send ``payloads`` as message ``msg_num`` to ``address``, and in no session."""
+        packet = self.ezr_pack(msg_num, *payloads, sig=sig)
         if len(packet) > LARGE_PACKET and len(packet) > (limit := self.endpoint.max_packet_size):
             raise PacketTooLargeError(len(packet), limit)
         self.endpoint.send(address, packet)

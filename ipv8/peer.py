@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from . import clock
 from .keyvault.crypto import default_eccrypto
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .keyvault.keys import Key, PublicKey
     from .messaging.address import Address
 
-__all__ = ["DirtyDict", "Peer"]
+__all__ = ["DirtyDict", "Peer", "PeerSession"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -103,6 +103,18 @@ class DirtyDict(dict[K, V]):
         self._changed()
 
 
+class PeerSession(Protocol):
+    """What a peer tells of the encrypted session with it, which is an :class:`ipv8.sessions.Session`."""
+
+    @property
+    def address(self) -> Address:
+        """Where the other side is."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session can be used."""
+
+
 class Peer:
     """A public key with the addresses, the Lamport clock and the round trip times of its owner.
 
@@ -128,6 +140,10 @@ class Peer:
 
     #: Whether the peer answered a request of ours, which shows that it can be reached at its address.
     proven: bool = False
+    #: The encrypted session with the peer, of the endpoint that met it first; ``None`` if there is none.
+    session: PeerSession | None = None
+    #: Until when, by the monotonic clock, the peer is known to answer encrypted sessions.
+    session_capable_until: float = 0.0
     #: Whether :meth:`add_address` changes nothing.
     address_frozen: bool = False
 

@@ -20,6 +20,7 @@ import logging
 import threading
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import clock
@@ -29,6 +30,7 @@ from .checks import did_you_mean
 from .class_tables import _BOOTSTRAPPERS, _COMMUNITIES, _WALKERS, tunnel_endpoint_class
 from .identities import OwnKeyWatch, make_peer, release
 from .messaging.address import UDPv4Address
+from .messaging.interfaces.endpoint import Endpoint
 from .peerdiscovery.network import Network
 from .reexports import reexports
 from .rounds import overlay_of, walk_round
@@ -40,11 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from .messaging.interfaces.endpoint import Endpoint
     from .messaging.interfaces.portmapping.gateway import PortMapping
     from .messaging.interfaces.portmapping.mapper import PortMapper
     from .overlay import Overlay
     from .peerdiscovery.discovery import DiscoveryStrategy
+    from .sessions import SessionService
     from .trust.node import NodeTrust
 
 __all__ = ["_BOOTSTRAPPERS", "_COMMUNITIES", "_WALKERS", "IPv8", "ShutdownError", "run", "running"]
@@ -92,6 +94,11 @@ class IPv8:
     :raises RuntimeError: if it names an overlay or a strategy that does not exist.
     """
 
+    #: The encrypted sessions of the node; ``None`` without ``sessions`` in the configuration.
+    sessions: SessionService | None = None
+
+    _policies: Mapping[str, str] = MappingProxyType({})
+
     def __init__(self, configuration: dict[str, Any], endpoint_override: Endpoint | None = None,
                  enable_statistics: bool = False,
                  extra_communities: Mapping[str, type[Overlay[Any]]] | None = None) -> None:
@@ -104,10 +111,7 @@ class IPv8:
         self._logger = logging.getLogger(type(self).__name__)
         self._ipv4_address = next((block["ip"] for block in reversed(complete["interfaces"])
                                    if block["interface"] == "UDPIPv4" and "ip" in block), "0.0.0.0")  # noqa: S104 - all interfaces
-        planned, absent = plan_overlays(complete["overlays"], extra_communities or {})
-        if absent:
-            self._logger.warning("This release of the library has no %s: the node runs without. To avoid this "
-                                 "message, remove it from the configuration.", " and no ".join(absent))
+        planned = plan_overlays(complete["overlays"], extra_communities or {})
         for index, block in enumerate(complete["overlays"]):
             for overlay_class in (overlay_class for other, overlay_class in planned if other is block):
                 warnings += check_settings(f"overlays[{index}] ({block['class']}).initialize", overlay_class,
@@ -146,6 +150,8 @@ class IPv8:
         self._next_round = 0.0
         self._next_open = 0.0
         try:
+            if complete["sessions"] is not None:
+                self._create_sessions(complete["sessions"])
             for block, overlay_class in planned:
                 self._create_overlay(block, overlay_class)
             if complete["trust"] is not None:
@@ -161,6 +167,8 @@ class IPv8:
                                                 network=self.network)
         for name, value in block["initialize"].items():
             setattr(settings, name, value)
+        if block["class"] in self._policies:
+            settings.encryption = self._policies[block["class"]]
         overlay = overlay_class(settings)
         self.overlays.append(overlay)
         self.strategies += create_strategies(block, overlay)
@@ -181,6 +189,14 @@ class IPv8:
         else:
             check_arguments(f"the bootstrapper {name} of {type(overlay).__name__}", bootstrapper_class, block["init"])
             overlay.bootstrappers.append(bootstrapper_class(**block["init"]))
+
+    def _create_sessions(self, block: Mapping[str, Any]) -> None:
+        from .sessions import SessionService, SessionSettings
+
+        if block.get("enabled", True):
+            options = {name: value for name, value in block.items() if name in SessionSettings._fields}
+            self.sessions = SessionService.of(self.endpoint, SessionSettings(**options))
+            self._policies = block.get("overlays", {})
 
     def _create_trust(self, block: Mapping[str, Any]) -> None:
         from .trust.node import NodeTrust
@@ -415,10 +431,20 @@ class IPv8:
                 outcomes += await asyncio.gather(call(self.trust.stop), return_exceptions=True)
             unloaded, _ = await asyncio.gather(_unload(overlays), self._stop_port_mapping())
             outcomes += unloaded
+            await self._close_sessions()
         finally:
             outcomes += await asyncio.gather(call(self.endpoint.close), return_exceptions=True)
             release(self.keys.values())
         return [(source, outcome) for source, outcome in zip(sources, outcomes, strict=True) if outcome is not None]
+
+    async def _close_sessions(self) -> None:
+        """End the sessions of the endpoint, whether the configuration or an overlay asked for them."""
+        if isinstance(self.endpoint, Endpoint) and self.endpoint.gate.has_sessions:
+            from .sessions import SessionService
+
+            service = SessionService.find(self.endpoint)
+            if service is not None:
+                await service.unload()
 
     # -- port mapping ------------------------------------------------------------------------------------------------
 

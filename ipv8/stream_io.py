@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import clock
 from .messaging.session.quic import (
@@ -22,6 +22,7 @@ from .messaging.session.quic import (
     StreamReset as ResetEvent,
     StreamStop,
 )
+from .stream_limits import StreamLimits, StreamMemory
 from .streams import CODE_INTERNAL, CODE_NONE, CODE_REFUSED, CODE_TOO_MANY, Stream, StreamLost, StreamReset
 
 if TYPE_CHECKING:
@@ -31,20 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Stream", "StreamConnection", "StreamLimits", "StreamLost", "StreamMemory", "StreamReset"]
 
-FIRST_WINDOW = 262_144
-"""Bytes of a stream that may be written and not yet read at the other end, at first."""
-MAX_WINDOW = 8_388_608
-"""The same when the reader is fast and the way is long; also the most that a stream holds for a reader."""
-MAX_CONNECTION_BYTES = 16_777_216
-"""Bytes of all streams of a connection that wait for readers of this node, and that wait for those of the other end."""
-MAX_MEMORY = 67_108_864
-"""The same for all connections that share a memory."""
-SHARE_OF_FREE = 4
-"""A connection may let a part of the memory wait that is one of this many parts of what is free."""
-LEAST_SHARE = 16_384
-"""Bytes that a connection may let wait although the memory is in use."""
-MAX_STREAMS = 64
-"""Streams of a connection that the other side has opened and that have not ended."""
 BURST = 16
 """Packets that are sent before other work gets its turn."""
 SHORTEST_TIMER = 0.001
@@ -59,6 +46,8 @@ There are releases of QUIC libraries that do not repeat an end without data when
 """
 _RECORD = Struct(">QQ")
 _CONTROL_STREAM = 0
+CLIENTS_STREAMS, SERVERS_STREAMS, STREAM_STEP = 0, 1, 4
+"""The first streams for both directions that each side opens, and what is between two (RFC 9000 section 2.1)."""
 
 
 class Timers(Protocol):
@@ -68,59 +57,6 @@ class Timers(Protocol):
         """Call ``callback`` after ``delay`` seconds."""
 
 
-class StreamLimits(NamedTuple):
-    """Limits of one connection.
-
-    :param streams: streams that the other side may have open.
-    :param first_window: bytes of a stream that wait for the reader at the other end, at first.
-    :param max_window: the same at most.
-    :param connection_bytes: the same for all streams together.
-    :param idle_timeout: seconds; the one that the connection was made with.
-    """
-
-    streams: int = MAX_STREAMS
-    first_window: int = FIRST_WINDOW
-    max_window: int = MAX_WINDOW
-    connection_bytes: int = MAX_CONNECTION_BYTES
-    idle_timeout: float = 120.0
-
-
-class StreamMemory:
-    """The bytes that connections hold, together.
-
-    What waits for readers here cannot be refused without an end of its stream. So when there is too much, the stream
-    that holds the most, of the connection that holds the most, is reset. What waits for readers elsewhere makes writers
-    wait, and those of a connection that holds much wait first.
-
-    :param capacity: bytes.
-    """
-
-    def __init__(self, capacity: int = MAX_MEMORY) -> None:
-        self.capacity = capacity
-        self.received = 0
-        self.sent = 0
-        self._connections: set[StreamConnection] = set()
-
-    def add(self, connection: StreamConnection) -> None:
-        """Count what ``connection`` holds."""
-        self._connections.add(connection)
-
-    def remove(self, connection: StreamConnection) -> None:
-        """Do not count ``connection`` any more."""
-        self._connections.discard(connection)
-
-    def share(self) -> int:
-        """Bytes that one connection may have sent that nobody has read."""
-        return max(LEAST_SHARE, (self.capacity - self.sent) // SHARE_OF_FREE)
-
-    def shrink(self) -> None:
-        """End streams until what they hold fits."""
-        while self.received > self.capacity:
-            largest = max(self._connections, key=lambda connection: connection.received)
-            if not largest.drop_largest():
-                return
-
-
 class StreamConnection:
     """The streams of one QUIC connection.
 
@@ -128,6 +64,9 @@ class StreamConnection:
     :param send: called with each packet that is to be sent.
     :param tasks: makes the timers, such as a task manager. Its shutdown does not close the connection.
     :param on_stream: called with each stream that the other side has opened; without it, all are refused.
+    :param send_many: called instead of ``send`` with a burst of packets.
+    :param both_open: whether both sides open streams, and not the client alone.
+    :param on_change: called when a stream was opened or is over.
     :param on_closed: called once, when the connection has ended.
     :param limits: the limits of the connection.
     :param memory: the memory that it shares with others; by default it has one of its own.
@@ -135,7 +74,9 @@ class StreamConnection:
 
     def __init__(self, connection: QuicConnection, send: Callable[[bytes], None], tasks: Timers, *,
                  on_stream: Callable[[Stream], None] | None = None, on_closed: Callable[[], None] | None = None,
-                 limits: StreamLimits | None = None, memory: StreamMemory | None = None) -> None:
+                 send_many: Callable[[list[bytes]], None] | None = None, both_open: bool = False,
+                 on_change: Callable[[], None] | None = None, limits: StreamLimits | None = None,
+                 memory: StreamMemory | None = None) -> None:
         self.limits = limits or StreamLimits()
         self.memory = memory or StreamMemory()
         self.streams: dict[int, Stream] = {}
@@ -144,9 +85,12 @@ class StreamConnection:
         self.malformed = 0
         self._quic = connection
         self._send_packet = send
+        self._send_many = send_many
         self._tasks = tasks
         self._on_stream = on_stream
         self._on_closed = on_closed
+        self._on_change = on_change
+        self._may_open = connection.is_client or both_open
         self._outgoing: deque[bytes] = deque()
         self._timer: Timer | None = None
         self._timer_at = 0.0
@@ -154,8 +98,14 @@ class StreamConnection:
         self._record = bytearray()
         self._held_reports: dict[int, int] | None = None if connection.is_client else {}
         self._last_heard = self._last_pinged = clock.monotonic()
+        #: Whether it was ended because the other side did what is not allowed.
+        self.broke_rules = False
+        #: When the handshake had ended.
+        self.connected_at: float | None = None
         self._connected = asyncio.Event()
-        self._last_remote = _CONTROL_STREAM
+        self._first_remote = SERVERS_STREAMS if connection.is_client else CLIENTS_STREAMS
+        self._takes_streams = both_open or not connection.is_client
+        self._last_remote = _CONTROL_STREAM if not connection.is_client else SERVERS_STREAMS - STREAM_STEP
         self._skipped: set[int] = set()
         self._has_ended = False
         self.memory.add(self)
@@ -166,6 +116,11 @@ class StreamConnection:
             self.flush()
 
     # For the owner
+
+    @property
+    def is_client(self) -> bool:
+        """Whether this side has begun the connection."""
+        return self._quic.is_client
 
     @property
     def is_closed(self) -> bool:
@@ -179,8 +134,18 @@ class StreamConnection:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are as many streams as there may be."""
-        return len(self.streams) >= self.limits.streams
+        """Whether this side has opened as many streams as it may."""
+        return sum(self._is_own(stream_id) for stream_id in self.streams) >= self.limits.streams
+
+    def _is_own(self, stream_id: int) -> bool:
+        """Whether this side has opened a stream."""
+        return stream_id % STREAM_STEP != self._first_remote
+
+    @property
+    def _accepted(self) -> int:
+        """How many streams the other side has opened that it does not know to be over."""
+        return sum(not self._is_own(stream_id) and stream.ends != (True, True)
+                   for stream_id, stream in self.streams.items())
 
     async def wait_connected(self) -> None:
         """Wait for the end of the handshake.
@@ -195,33 +160,46 @@ class StreamConnection:
         """A new stream. Bytes may be written before the handshake has ended; they wait for it.
 
         :raises StreamLost: if the connection has ended.
-        :raises RuntimeError: on the server's side, or if there are too many streams.
+        :raises RuntimeError: if there are too many streams, or the other side alone opens them.
         """
         if self.is_closed:
             raise StreamLost("the connection has ended")
-        if not self._quic.is_client:
+        if not self._may_open:
             raise RuntimeError("streams are opened by the client")
         if self.is_full:
-            raise RuntimeError(f"there are {len(self.streams)} streams: wait until one has ended")
-        stream = Stream(self, self._quic.open_stream())
-        self.streams[stream.id] = stream
+            raise RuntimeError(f"there are {self.limits.streams} streams: wait until one has ended")
+        return self._add(self._quic.open_stream())
+
+    def _add(self, stream_id: int) -> Stream:
+        stream = self.streams[stream_id] = Stream(self, stream_id)
+        self._changed()
         return stream
 
+    def _remove(self, stream: Stream) -> None:
+        if self.streams.pop(stream.id, None) is not None:
+            self._changed()
+
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
+
     def is_of_another(self, packet: bytes) -> bool:
-        """Whether a packet for this server is the first one of another connection."""
+        """Whether a packet is the first one of a client to which this connection does not belong."""
         return self._quic.is_of_another(packet)
 
     def receive(self, packet: bytes) -> None:
         """Process a packet of the other side."""
         now = self._last_heard = clock.monotonic()
         self._quic.receive(packet, now)
-        self._handle()
         self._soon()
 
-    def close(self, code: int = CODE_NONE) -> None:
-        """End the connection and all its streams."""
+    def close(self, code: int = CODE_NONE, reason: str = "") -> None:
+        """End the connection and all its streams.
+
+        :param reason: for the errors of the streams; the other side gets it too.
+        """
         if not self.is_closed:
-            for packet in self._quic.close(clock.monotonic(), code):
+            for packet in self._quic.close(clock.monotonic(), code, reason):
                 self._send_packet(packet)
         self._handle()
 
@@ -239,8 +217,12 @@ class StreamConnection:
             return
         outgoing = self._outgoing
         outgoing.extend(self._quic.datagrams(clock.monotonic()))
-        for _ in range(min(BURST, len(outgoing))):
-            self._send_packet(outgoing.popleft())
+        burst = [outgoing.popleft() for _ in range(min(BURST, len(outgoing)))]
+        if self._send_many is not None and len(burst) > 1:
+            self._send_many(burst)
+        else:
+            for packet in burst:
+                self._send_packet(packet)
         if outgoing:
             self._flush_timer = self._tasks.start_timer(0, self._flush)
         self._handle()
@@ -290,6 +272,7 @@ class StreamConnection:
         if isinstance(event, StreamData):
             self._on_data(event)
         elif isinstance(event, Connected):
+            self.connected_at = clock.monotonic()
             self._connected.set()
         elif isinstance(event, Disconnected):
             self._end(f"the connection has ended: {event.reason or f'code {event.code}'}")
@@ -323,24 +306,30 @@ class StreamConnection:
 
     def _accept(self, stream_id: int) -> Stream | None:
         """The stream of that number, if the other side has just opened it."""
-        if self._quic.is_client or stream_id % 4:  # not one that a client opens for both directions
+        if not self._takes_streams or self._is_own(stream_id):
             self._quic.stop(stream_id, CODE_REFUSED)
             return None
-        if stream_id > self._last_remote:
-            self._skipped.update(range(self._last_remote + 4, stream_id, 4))
-            self._last_remote = stream_id
-        elif stream_id in self._skipped:
-            self._skipped.remove(stream_id)
-        else:  # it has ended here
+        if not self._is_first_sight(stream_id):  # it has ended here
             return None
-        if self._on_stream is None or self.is_full:
+        if self._on_stream is None or self._accepted >= self.limits.streams:
             code = CODE_REFUSED if self._on_stream is None else CODE_TOO_MANY
             self._quic.stop(stream_id, code)
             self._quic.reset(stream_id, code)
             return None
-        stream = self.streams[stream_id] = Stream(self, stream_id)
+        stream = self._add(stream_id)
         self._on_stream(stream)
         return stream
+
+    def _is_first_sight(self, stream_id: int) -> bool:
+        """Whether nothing was known of a stream of the other side until now."""
+        if stream_id > self._last_remote:
+            self._skipped.update(range(self._last_remote + STREAM_STEP, stream_id, STREAM_STEP))
+            self._last_remote = stream_id
+            return True
+        if stream_id in self._skipped:
+            self._skipped.remove(stream_id)
+            return True
+        return False
 
     def _on_control(self, data: bytes, ended: bool) -> None:
         self._send_held_reports()
@@ -350,17 +339,25 @@ class StreamConnection:
         for stream_id, consumed in _RECORD.iter_unpack(bytes(record[:whole])):
             stream = self.streams.get(stream_id)
             if stream is not None and not stream.on_report(consumed):
-                self.malformed += 1
-                self.close(CODE_INTERNAL)
+                self._on_broken_rule()
                 return
         del record[:whole]
         if ended:
-            self.malformed += 1
-            self.close(CODE_INTERNAL)
+            self._on_broken_rule()
+
+    def _on_broken_rule(self) -> None:
+        """End the connection, as the other side does what is not allowed."""
+        self.malformed += 1
+        self.broke_rules = True
+        self.close(CODE_INTERNAL)
 
     def _on_end_of_stream(self, event: ResetEvent | StreamStop) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is None:
+            if not self._is_own(event.stream_id) and self._is_first_sight(event.stream_id):
+                # It was given up before any byte came.
+                self._quic.reset(event.stream_id, event.code)
+                self._quic.stop(event.stream_id, event.code)
             return
         if isinstance(event, StreamStop):
             self._quic.reset(stream.id, event.code)
@@ -450,16 +447,21 @@ class StreamConnection:
             self._quic.stop(stream.id, code)
         self._soon()
 
+    def stop(self, stream: Stream, code: int) -> None:
+        """Ask the other side not to send the rest of a stream."""
+        self._quic.stop(stream.id, code)
+        self._soon()
+
     def retire(self, stream: Stream) -> None:
         """Remove a stream that is over."""
         if stream.is_over:
-            self.streams.pop(stream.id, None)
+            self._remove(stream)
 
     def forget(self, stream: Stream) -> None:
         """Remove a stream that has failed, with all that it holds."""
-        self.streams.pop(stream.id, None)
         self.on_consumed(stream.waiting)
         self.forget_unread(stream)
+        self._remove(stream)
 
     def drop_largest(self) -> bool:
         """End the stream that holds the most for a reader of this node; ``False`` if none holds anything."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from .peer import Peer
+    from .sessions import Session
     from .stream_io import StreamConnection
 
 __all__ = ["Stream", "StreamLost", "StreamReset"]
@@ -22,12 +24,20 @@ REPORT_BYTES = 65_536
 CODE_NONE, CODE_INTERNAL, CODE_UNKNOWN, CODE_REFUSED, CODE_TOO_MANY, CODE_CANCELLED = range(6)
 """Why a stream or a connection ends early (doc/protocol/tunnel_streams.md section 5)."""
 
+REASONS = ("none", "an error", "the other side has no such overlay or no handler of that name", "refused",
+           "too many streams, or too many bytes that were not read", "cancelled")
+"""What the codes mean."""
+
+FIRST_OWN_CODE = 256
+"""Programs may use this code and higher ones."""
+
 
 class StreamReset(ConnectionResetError):  # noqa: N818 - the public name
     """The other end has ended a stream early, or this one has; ``code`` says why."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"the stream was reset, code {code}")
+        reason = f", {REASONS[code]}" if code < len(REASONS) else ""
+        super().__init__(f"the stream was reset, code {code}{reason}")
         self.code = code
 
 
@@ -40,6 +50,15 @@ class Stream:
 
     ``id`` is its number. Reads and writes may be awaited by one task each.
     """
+
+    #: Who is at the other end. This and the next two are only set for streams in sessions.
+    peer: Peer
+    #: The session that carries the stream.
+    session: Session
+    #: The name by which it was opened.
+    name: str
+    #: What the module that opened or accepted it keeps with it.
+    owner: object = None
 
     def __init__(self, connection: StreamConnection, stream_id: int) -> None:
         self.id = stream_id
@@ -58,6 +77,10 @@ class Stream:
         self._window = connection.limits.first_window
         self._was_limited = False
         self._stopped: StreamReset | None = None
+        #: Whether the other end will never read all that was written.
+        self._was_dropped = False
+        #: Whether :meth:`reset` has ended it.
+        self.was_reset_here = False
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
 
@@ -181,15 +204,34 @@ class Stream:
         """
         self.end()
         while self.unread:
-            self._require_writable()
             self._writable.clear()
             await self._writable.wait()
+        if self._was_dropped:
+            self._require_writable()
 
     def reset(self, code: int = CODE_CANCELLED) -> None:
-        """End both directions early. What was not read is lost."""
-        if self._error is None:
+        """End both directions early. What was not read is lost.
+
+        :param code: tells the other side why; programs use 256 and higher ones.
+        :raises ValueError: if a stream cannot be reset with this code.
+        """
+        if not 0 <= code < 1 << 62:
+            raise ValueError(f"the code of a reset is at least 0 and less than 2**62, not {code}")
+        if self._error is None and not self.is_over:
             self._connection.reset(self, code)
+            self.was_reset_here = True
             self.fail(StreamReset(code))
+
+    def stop(self, code: int = CODE_CANCELLED) -> None:
+        """Take nothing more. What arrived is dropped, and writes at the other end raise ``StreamReset``."""
+        if not self.at_end:
+            self._connection.stop(self, code)
+            self._ended = True
+            self._connection.on_consumed(self.waiting)
+            self._chunks.clear()
+            self.waiting = 0
+            self._readable.set()
+            self._connection.retire(self)
 
     # Called by the connection
 
@@ -199,6 +241,11 @@ class Stream:
         return self._error is not None or (
             self._ended and not self._chunks
             and (self._stopped is not None or (self._finished and not self.unread)))
+
+    @property
+    def at_end(self) -> bool:
+        """Whether there is nothing more to read."""
+        return self._error is not None or (self._ended and not self._chunks)
 
     @property
     def ends(self) -> tuple[bool, bool]:
@@ -248,6 +295,7 @@ class Stream:
         """Count what was written as read; how many bytes that were."""
         unread = self.unread
         self._read_there = self._sent
+        self._was_dropped = self._was_dropped or unread > 0
         return unread
 
     def wake(self) -> None:
@@ -258,7 +306,9 @@ class Stream:
         """End at once; waiting reads and writes raise ``error``."""
         if self._error is None:
             self._error = error
-            self._chunks.clear()
+            if self._chunks:
+                self._ended = False  # the reader must not take what is missing for the end
+                self._chunks.clear()
             self._connection.forget(self)
             self.waiting = 0
             self._readable.set()

@@ -40,7 +40,7 @@ LONGEST_WALKER_INTERVAL = 1e9
 """Seconds, more than 30 years; a longer interval, such as infinity, counts as this."""
 
 _TOP_LEVEL = ("keys", "logger", "walker_interval", "overlays", "working_directory")
-_OPTIONAL = ("interfaces", "port_mapping", "trust")
+_OPTIONAL = ("interfaces", "port_mapping", "sessions", "trust")
 _DEPRECATED = ("address", "port")
 _OVERLAY = ("class", "key", "walkers", "bootstrappers", "initialize", "on_start")
 _WALKER = ("strategy", "peers", "init")
@@ -52,6 +52,15 @@ _TRUST: dict[str, tuple[tuple[type, ...], str]] = {
     "walks": ((int,), "a whole number of at least 1"),
     "half_life": ((int, float, type(None)), "a number of seconds or None"),
 }
+_SESSIONS: dict[str, tuple[tuple[type, ...], str]] = {
+    "enabled": ((bool,), "True or False"), "hybrid": ((str,), "a text"), "cipher": ((str,), "a text"),
+    "answer_unknown": ((bool,), "True or False"), "refuse_clear": ((bool,), "True or False"),
+    "idle_timeout": ((int, float), "a number of seconds"), "rekey_after": ((int, float), "a number of seconds"),
+    "max_sessions": ((int,), "a whole number"), "padding": ((int,), "a whole number"),
+    "overlays": ((Mapping,), "a dictionary of policies by class"),
+}
+_CHOICES = {"hybrid": ("off", "auto", "require"), "cipher": ("auto", "aes", "chacha20")}
+_POLICIES = ("off", "accept", "prefer", "require")
 _LOGGER = ("filename", "filemode", "format", "datefmt", "style", "level", "stream", "handlers", "force", "encoding",
            "errors")
 _SERVERS = {"ip_addresses": read_ip_server, "dns_addresses": read_named_server}
@@ -228,14 +237,29 @@ class _Check:
                 or (isinstance(level, str) and isinstance(logging.getLevelName(level), int)),
                 f"logger.level: unknown level {shown(level)}{did_you_mean(level, LOG_LEVELS)}")
 
-    def trust(self, block: Any, aliases: list[str]) -> None:
-        _require_type(block, Mapping, "trust", "a dictionary")
-        self.keys(block, "trust", (), tuple(_TRUST))
+    def options(self, block: Any, where: str, table: Mapping[str, tuple[tuple[type, ...], str]]) -> None:
+        """Check a dictionary whose values have the types of ``table``."""
+        _require_type(block, Mapping, where, "a dictionary")
+        self.keys(block, where, (), tuple(table))
         for name, value in block.items():
-            if name in _TRUST:
-                kinds, what = _TRUST[name]
+            if name in table:
+                kinds, what = table[name]
                 require(isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)),
-                        f"trust.{name} must be {what}, not {type(value).__name__} ({shown(value)})")
+                        f"{where}.{name} must be {what}, not {type(value).__name__} ({shown(value)})")
+
+    def sessions(self, block: Any) -> None:
+        self.options(block, "sessions", _SESSIONS)
+        for name, choices in _CHOICES.items():
+            value = block.get(name, choices[0])
+            require(value in choices, f"sessions.{name}: there is no {shown(value)}{did_you_mean(value, choices)}")
+        for name in ("idle_timeout", "rekey_after", "max_sessions", "padding"):
+            require(block.get(name, 1) > 0, f"sessions.{name} must be positive, not {shown(block.get(name))}")
+        for name, policy in block.get("overlays", {}).items():
+            require(policy in _POLICIES, f"sessions.overlays: the policy of {shown(name)} cannot be {shown(policy)}"
+                                         f"{did_you_mean(policy, _POLICIES)}")
+
+    def trust(self, block: Any, aliases: list[str]) -> None:
+        self.options(block, "trust", _TRUST)
         require(block.get("walks", 1) >= 1, f"trust.walks must be at least 1, not {block.get('walks')}")
         half_life = block.get("half_life")
         require(half_life is None or half_life > 0, f"trust.half_life must be more than 0 seconds, not {half_life}")
@@ -259,6 +283,8 @@ class _Check:
         for path, block in self.blocks(config, "keys"):
             self.key(path, block)
         aliases = [block["alias"] for block in config["keys"]]
+        if config.get("sessions") is not None:
+            self.sessions(config["sessions"])
         if config.get("trust") is not None:
             self.trust(config["trust"], aliases)
         for path, block in self.blocks(config, "overlays"):
@@ -304,7 +330,7 @@ def complete_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     _require_type(config, Mapping, "the configuration", "a dictionary")
     complete = {"interfaces": [], "logger": {}, "working_directory": ".", "walker_interval": DEFAULT_WALKER_INTERVAL,
-                "port_mapping": False, "trust": None, **config}
+                "port_mapping": False, "sessions": None, "trust": None, **config}
     for name in ("interfaces", "keys", "overlays"):
         if name in complete:
             complete[name] = repeatable(complete[name])

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ipv8 import clock
 from ipv8.messaging.session.quic import Certificate, QuicConnection, QuicSettings
-from ipv8.stream_io import Stream, StreamConnection, StreamLimits, StreamMemory
+from ipv8.stream_io import Stream, StreamConnection
 from ipv8.taskmanager import TaskManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from typing_extensions import Self
+
+    from ipv8.stream_limits import StreamLimits, StreamMemory
 
 CERTIFICATE = Certificate.make()
 SETTINGS = QuicSettings("tests/1", idle_timeout=60.0)

@@ -13,7 +13,6 @@ from ipv8.class_tables import (
     _BOOTSTRAPPERS,
     _COMMUNITIES,
     _WALKERS,
-    ABSENT_COMMUNITIES,
     ClassTable,
     tunnel_endpoint_class,
 )
@@ -34,7 +33,7 @@ class Importer:
 
 
 def make_table() -> ClassTable:
-    return ClassTable({"Importer": Importer()}, ["Tunnels", "Nothing"])
+    return ClassTable({"Importer": Importer()})
 
 
 def test_class_is_imported_when_it_is_asked_for() -> None:
@@ -89,21 +88,18 @@ def test_tests_can_patch_it() -> None:
     assert dict(table) == {"Importer": Importer}
 
 
-def test_absent_names_have_no_class() -> None:
+def test_unknown_names_have_no_class() -> None:
     table = make_table()
-    assert "Tunnels" not in table
-    assert table.get("Tunnels", 5) == 5
-    assert table.absent == ["Tunnels", "Nothing"]
-    for name in ("Tunnels", "Unknown"):
-        with pytest.raises(KeyError):
-            table[name]
+    assert "Unknown" not in table
+    assert table.get("Unknown", 5) == 5
+    with pytest.raises(KeyError):
+        table["Unknown"]
 
 
 def test_programs_can_add_and_replace() -> None:
     table = make_table()
     table["Tunnels"] = table["Mine"] = int
     table.update(Importer=str)
-    assert table.absent == ["Nothing"]
     assert dict(table) == {"Tunnels": int, "Mine": int, "Importer": str}
 
 
@@ -126,10 +122,6 @@ def test_classes_have_the_names_of_the_table(table: ClassTable) -> None:
     assert len(table) >= 2
     for name, found in table.items():
         assert found.__name__ == name
-
-
-def test_what_this_release_lacks() -> None:
-    assert _COMMUNITIES.absent == list(ABSENT_COMMUNITIES)
 
 
 def test_endpoints_of_tunnels() -> None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ipv8.stream_io import FIRST_WINDOW, StreamLimits, StreamLost, StreamMemory, StreamReset
-from ipv8.streams import CODE_CANCELLED, CODE_REFUSED, CODE_TOO_MANY, REPORT_BYTES
+from ipv8.stream_limits import FIRST_WINDOW, StreamLimits, StreamMemory
+from ipv8.streams import CODE_CANCELLED, CODE_REFUSED, CODE_TOO_MANY, REPORT_BYTES, StreamLost, StreamReset
 from tests.stream_link import Link, in_virtual_time
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """A node or a tracker for tests. It reads commands and writes events, as one JSON object per line.
 
 The only argument is a JSON object with ``role`` (``"node"`` or ``"tracker"``), ``key`` (a security level),
-``interface`` (``"UDPIPv4"`` or ``"UDPIPv6"``) and ``tracker`` (an address or ``null``). The first event, ``started``,
-has the address of the node. The program ends when its standard input ends.
+``interface`` (``"UDPIPv4"`` or ``"UDPIPv6"``), ``tracker`` (an address or ``null``) and ``log_level``. The first event,
+``started``, has the address of the node. The program ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Node:
     def configuration(self) -> dict[str, Any]:
         """The configuration of a service; with a tracker, it has a walker."""
         private_bin = default_eccrypto.generate_key(self.options["key"]).key_to_bin()
-        builder = ConfigBuilder().clear_keys().clear_overlays().set_log_level("ERROR")
+        builder = ConfigBuilder().clear_keys().clear_overlays().set_log_level(self.options["log_level"])
         builder.set_address("127.0.0.1").set_port(0).set_walker_interval(STEP_SECONDS)
         builder.add_key_from_bin("my peer", b64encode(private_bin).decode())
         walkers, bootstrappers = [], []

@@ -403,5 +403,7 @@ def _decode_token(rendezvous_token: str) -> bytes:
 
 if TYPE_CHECKING:  # programs import these from here
     from ..keyvault.crypto import ECCrypto as ECCrypto
+    from ..messaging.anonymization.hidden_services import HiddenTunnelCommunity as HiddenTunnelCommunity
 else:
-    __getattr__, __dir__ = reexports(__name__, {"..keyvault.crypto": "ECCrypto"})
+    __getattr__, __dir__ = reexports(__name__, {
+        "..keyvault.crypto": "ECCrypto", "..messaging.anonymization.hidden_services": "HiddenTunnelCommunity"})

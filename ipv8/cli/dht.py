@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..dht.discovery import DHTDiscoveryCommunity
 
-__all__ = ["Action", "Node", "finding_peer", "getting", "putting", "run", "status"]
+__all__ = ["Action", "Node", "finding_peer", "getting", "putting", "resolve", "run", "status"]
 
 FOUND, NOT_FOUND = 0, 1
 
@@ -103,7 +103,7 @@ async def _join(overlay: DHTDiscoveryCommunity, node: Node) -> None:
     if not node.peers:
         overlay.bootstrappers.append(DispersyBootstrapper(**DISPERSY_BOOTSTRAPPER["init"]))
         overlay.bootstrap()
-    for address in await _resolve(node.peers, node.wait):
+    for address in await resolve(node.peers, node.wait):
         overlay.walk_to(address)
     walk: RandomWalk[Any] = RandomWalk(overlay)
     while _node_count(overlay) < ENOUGH_NODES and loop.time() < end:
@@ -113,7 +113,7 @@ async def _join(overlay: DHTDiscoveryCommunity, node: Node) -> None:
         walk.take_step()
 
 
-async def _resolve(places: Iterable[tuple[str, int]], timeout: float) -> list[Address]:
+async def resolve(places: Iterable[tuple[str, int]], timeout: float) -> list[Address]:
     """The addresses of nodes, given by IP addresses or names.
 
     :raises OSError: if a name has no address.

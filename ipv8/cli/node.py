@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..class_tables import _COMMUNITIES
 from ..configuration import Bootstrapper, ConfigBuilder, ConfigurationError
 from ..runner import add_overlay, bootstrappers_of
 from .overlays import load_overlay_class
@@ -87,10 +86,9 @@ def configure(options: NodeOptions, make_directories: bool = True,
 
 
 def _set_defaults(builder: ConfigBuilder, options: NodeOptions, make_directories: bool) -> None:
-    """The default configuration, without overlays that this release does not have, or without any but the user's."""
-    overlays = builder.config["overlays"]
-    builder.config["overlays"] = [] if options.overlays else [
-        overlay for overlay in overlays if overlay["class"] not in _COMMUNITIES.absent]
+    """The default configuration, or one without any overlays but the user's."""
+    if options.overlays:
+        builder.config["overlays"] = []
     if options.key_file is None:
         path = default_key_file()
         if make_directories:

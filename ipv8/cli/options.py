@@ -175,7 +175,7 @@ class _PublicKey(ValueType):
         from ..keyvault.crypto import default_eccrypto
 
         try:
-            return default_eccrypto.key_from_public_bin(_key_in(text)).key_to_bin()
+            return default_eccrypto.key_from_network(_key_in(text)).key_to_bin()
         except ValueError:
             raise ValueError(f"{text!r:.200} is neither a public key in hexadecimal digits nor a file with one: "
                              "'ipv8 key show FILE --json' prints that of a key file") from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .commands.dht import dht
+from .commands.files import fetch, send
 from .commands.identity import identity
 from .commands.key import key
 from .commands.netcheck import netcheck
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "invoke", "root"]
 
-COMMANDS: tuple[click.Command, ...] = (run, tracker, key, dht, tunnel, identity, netcheck, trust)
+COMMANDS: tuple[click.Command, ...] = (run, tracker, key, dht, send, fetch, tunnel, identity, netcheck, trust)
 """The commands in the order of the help."""
 
 COMPLETION_VARIABLE = "_IPV8_COMPLETE"

@@ -8,10 +8,11 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..configuration import ConfigBuilder, Strategy, WalkerDefinition, default_bootstrap_defs
+from ..configuration import Strategy, WalkerDefinition, default_bootstrap_defs
 from ..messaging.session.quic import available_library
 from ..runner import bootstrappers_of
 from ..service import IPv8
+from .overlay_node import NodeOptions, builder_for
 from .service import addresses_of
 from .serving import print_event, serve_until_stopped
 
@@ -36,21 +37,6 @@ READY_TIMEOUT = 60.0
 """Seconds of one try to build the first circuit."""
 POLL_INTERVAL = 0.1
 """Seconds between two looks at how many nodes are known."""
-
-
-class NodeOptions(NamedTuple):
-    """How a node takes part in the tunnels.
-
-    :param bootstrap: the servers that are asked for first peers; if there are none, the public ones are.
-    :param listen_address: the IPv4 address to listen on.
-    :param port: the UDP port; 0 for any.
-    :param key_file: the file with the key of the node, which is made if it is missing; by default it is a new key.
-    """
-
-    bootstrap: tuple[tuple[str, int], ...] = ()
-    listen_address: str = "0.0.0.0"  # noqa: S104 - nodes are to be reached
-    port: int = 0
-    key_file: str | None = None
 
 
 class ProxyOptions(NamedTuple):
@@ -97,12 +83,7 @@ def default_guards_file() -> Path:
 
 
 def _configuration(node: NodeOptions, settings: dict[str, Any]) -> dict[str, Any]:
-    builder = ConfigBuilder().clear_keys().clear_overlays().set_address(node.listen_address).set_port(node.port)
-    builder.set_walker_interval(WALK_INTERVAL)
-    if node.key_file is None:
-        builder.add_ephemeral_key(ALIAS)
-    else:
-        builder.add_key(ALIAS, "curve25519", node.key_file)
+    builder = builder_for(node, ALIAS, WALK_INTERVAL)
     bootstrappers = bootstrappers_of(node.bootstrap) if node.bootstrap else default_bootstrap_defs
     walkers = [WalkerDefinition(Strategy.RandomWalk, PEERS, {"timeout": WALK_TIMEOUT})]
     builder.add_overlay("HiddenTunnelCommunity", ALIAS, walkers, bootstrappers, settings, [])

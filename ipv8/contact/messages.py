@@ -69,6 +69,13 @@ class CommunitySettings(Settings):
     trust: Any = None
     #: Whether peers that are trusted are preferred in what this library does by itself.
     prefer_trusted: bool = False
+    #: Whether messages go in encrypted sessions: ``"off"``, ``"accept"``, ``"prefer"`` or ``"require"``. ``None``: as
+    #: the class of the overlay says.
+    encryption: str | None = None
+    #: How many messages are sent to a peer in clear before a session is opened for more of them.
+    session_after: int = 0
+    #: A :class:`ipv8.sessions.SessionService` to use in place of that of the endpoint.
+    sessions: Any = None
 
 
 class IntroductionMessages(EZPackOverlay[CommunitySettings]):
@@ -80,6 +87,8 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
     settings_class: ClassVar[type[Any]] = CommunitySettings
     _prefix: bytes
 
+    #: Whether nobody may learn where this node is.
+    anonymize: bool = False
     #: What takes reports of what others did for this node; ``None`` for nothing.
     contribution_reporter: ContributionReporter | None = None
     #: A function, or something with a method ``score``, that gives the trust in the owner of a public key, a number;
@@ -88,8 +97,6 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
     #: Whether peers that are trusted are preferred in what this library does by itself: in introductions, and by a DHT
     #: for its values.
     prefer_trusted: bool = False
-    #: Whether nobody may learn where this node is.
-    anonymize: bool = False
 
     #: The peer that is asked to carry the introduction request that is being made.
     _asked_carrier: Peer | None = None
@@ -231,11 +238,14 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
 
                 told_lan = naming_carrier(self._asked_carrier)
             payload = NewIntroductionRequestPayload(socket_address, told_lan, preferred,
-                                                    identifier, 0, 0, 0, 0, 0, 0, 0, 0, extra_bytes)
+                                                    identifier, 0, 0, 0, int(self._has_sessions), 0, 0, 0, 0,
+                                                    extra_bytes)
         else:
             kind = "unknown" if self.anonymize else contact.nat.connection_type(self.my_estimated_lan, now)
-            payload = IntroductionRequestPayload(socket_address, ipv4_or_none(lan), ipv4_or_none(wan), True, kind,
-                                                 identifier, extra_bytes, supports_new_style=new_style)
+            old = IntroductionRequestPayload(socket_address, ipv4_or_none(lan), ipv4_or_none(wan), True, kind,
+                                             identifier, extra_bytes, supports_new_style=new_style)
+            old.supports_sessions = self._has_sessions
+            payload = old
         return self._pack_timed(payload, identifier, prefix)
 
     def create_introduction_response(self, lan_socket_address: Address, socket_address: Address, identifier: int,
@@ -263,13 +273,15 @@ class IntroductionMessages(EZPackOverlay[CommunitySettings]):
         if new_style:
             payload = NewIntroductionResponsePayload(
                 socket_address, own_lan, preferred, lan, wan, identifier,
-                int(introduced_new_style), 0, 0, 0, 0, 0, 0, 0, extra_bytes)
+                int(introduced_new_style), int(self._has_sessions), 0, 0, 0, 0, 0, 0, extra_bytes)
         else:
-            payload = IntroductionResponsePayload(
+            old = IntroductionResponsePayload(
                 socket_address, ipv4_or_none(own_lan), ipv4_or_none(own_wan),
                 ipv4_or_none(lan), ipv4_or_none(wan), "unknown", identifier, extra_bytes, supports_new_style=True,
                 intro_supports_new_style=introduced_new_style,
                 peer_limit_reached=self._contact_parts.introductions.has_enough())
+            old.supports_sessions = self._has_sessions
+            payload = old
         self._story.tell("Answering request %d of %s:%d, and introducing %s", identifier, *socket_address[:2],
                          introduction or "nobody")
         if introduction is not None:

@@ -113,6 +113,8 @@ class IntroductionProtocol(IntroductionMessages):
             self.network.discover_services(peer, [self.community_id])
             if not has_network_address(peer.address):
                 self._contact_parts.relaying.note_peer(peer)
+        if payload.supports_sessions and self._overlay_sessions is not None:
+            self._overlay_sessions.note_capable(peer, now)
         packet = self.create_introduction_response(payload.destination_address, peer.address, payload.identifier,
                                                    new_style=wants_new_style(payload))
         self.endpoint.send(peer.address, packet)
@@ -174,8 +176,11 @@ class IntroductionProtocol(IntroductionMessages):
         if asked is None:
             self.drops.count(DropCounter.UNSOLICITED)
             return
-        known.add_address(source_address)
+        if known.session is None or type(known.session.address) is not type(source_address):
+            known.add_address(source_address)  # with a session, the address is that of the session
         known.heard_now()
+        if payload.supports_sessions and self._overlay_sessions is not None:
+            self._overlay_sessions.note_capable(known, now)
         if source_address in self.network.blacklist:
             contact.nat.trackers.note_answer(source_address, known.key_bin, now)
         if has_network_address(source_address):

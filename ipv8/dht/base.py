@@ -28,6 +28,8 @@ class DHTSettings(CommunitySettings):
 
     #: The path of a file in which values and nodes survive a restart.
     dht_database: str | None = None
+    #: A DHT meets many nodes once. A session pays from about the fifth message to a node on.
+    session_after: int = 8
 
 
 class DHTBase(Community):

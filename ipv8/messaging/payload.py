@@ -62,6 +62,9 @@ class IntroductionRequestPayload(FlatPayload):
     msg_id = 246
     format_list = ["ipv4", "ipv4", "ipv4", "bits", "H", "raw"]
 
+    #: Whether the sender answers encrypted sessions (doc/protocol/sessions.md section 3.2).
+    supports_sessions: bool = False
+
     def __init__(
         self,
         destination_address: Address,
@@ -84,14 +87,18 @@ class IntroductionRequestPayload(FlatPayload):
 
     def _wire_values(self) -> tuple[Any, ...]:
         addresses = self.destination_address, self.source_lan_address, self.source_wan_address
-        flags = *encode_connection_type(self.connection_type), self.supports_new_style, 0, 0, 0, 0, self.advice
+        kind = encode_connection_type(self.connection_type)
+        flags = *kind, self.supports_new_style, self.supports_sessions, 0, 0, 0, self.advice
         return *addresses, *flags, self.identifier, self.extra_bytes
 
     @classmethod
     def from_unpack_list(cls, *args: Any) -> IntroductionRequestPayload:
         """Make the payload of three addresses, eight flags, the identifier and the extra bytes."""
-        to, lan, wan, kind_0, kind_1, new_style, _, _, _, _, advice, identifier, extra = args
-        return cls(to, lan, wan, not advice, _CONNECTION_TYPES[kind_0, kind_1], identifier, extra, new_style)
+        to, lan, wan, kind_0, kind_1, new_style, sessions, _, _, _, advice, identifier, extra = args
+        payload = cls(to, lan, wan, not advice, _CONNECTION_TYPES[kind_0, kind_1], identifier, extra, new_style)
+        if sessions:
+            payload.supports_sessions = True
+        return payload
 
 
 class IntroductionResponsePayload(FlatPayload):
@@ -112,6 +119,9 @@ class IntroductionResponsePayload(FlatPayload):
 
     msg_id = 245
     format_list = ["ipv4", "ipv4", "ipv4", "ipv4", "ipv4", "bits", "H", "raw"]
+
+    #: Whether the sender answers encrypted sessions (doc/protocol/sessions.md section 3.2).
+    supports_sessions: bool = False
 
     def __init__(
         self,
@@ -143,17 +153,21 @@ class IntroductionResponsePayload(FlatPayload):
         own = self.destination_address, self.source_lan_address, self.source_wan_address
         introduced = self.lan_introduction_address, self.wan_introduction_address
         styles = self.supports_new_style, self.intro_supports_new_style
-        flags = *encode_connection_type(self.connection_type), 0, *styles, self.peer_limit_reached, 0, 0
+        kind = encode_connection_type(self.connection_type)
+        flags = *kind, self.supports_sessions, *styles, self.peer_limit_reached, 0, 0
         return *own, *introduced, *flags, self.identifier, self.extra_bytes
 
     @classmethod
     def from_unpack_list(cls, *args: Any) -> IntroductionResponsePayload:
         """Make the payload of five addresses, eight flags, the identifier and the extra bytes."""
-        kind_0, kind_1, _, new_style, introduced_new_style, limit, _, _, identifier, extra = args[5:]
+        kind_0, kind_1, sessions, new_style, introduced_new_style, limit, _, _, identifier, extra = args[5:]
         kind = _CONNECTION_TYPES[kind_0, kind_1]
         to, lan, wan, lan_introduction, wan_introduction = args[:5]
         addresses = to, lan, wan, lan_introduction, wan_introduction
-        return cls(*addresses, kind, identifier, extra, new_style, introduced_new_style, limit)
+        payload = cls(*addresses, kind, identifier, extra, new_style, introduced_new_style, limit)
+        if sessions:
+            payload.supports_sessions = True
+        return payload
 
 
 class PunctureRequestPayload(FlatPayload):
@@ -223,6 +237,11 @@ class NewIntroductionRequestPayload(VariablePayloadWID):
     advice: int
     extra_bytes: bytes
 
+    @property
+    def supports_sessions(self) -> bool:
+        """Whether the sender answers encrypted sessions (doc/protocol/sessions.md section 3.2)."""
+        return bool(self.dflag1)
+
 
 @vp_compile
 class NewIntroductionResponsePayload(VariablePayloadWID):
@@ -252,6 +271,11 @@ class NewIntroductionResponsePayload(VariablePayloadWID):
     flag6: int
     flag7: int
     extra_bytes: bytes
+
+    @property
+    def supports_sessions(self) -> bool:
+        """Whether the sender answers encrypted sessions (doc/protocol/sessions.md section 3.2)."""
+        return bool(self.flag1)
 
 
 @vp_compile

@@ -57,7 +57,7 @@ class Statement(NamedTuple):
     @property
     def mid(self) -> bytes:
         """The member id of the key."""
-        return default_eccrypto.key_from_public_bin(self.public_key).key_to_hash()
+        return default_eccrypto.key_from_network(self.public_key).key_to_hash()
 
 
 def _checked_name(name: str) -> str:
@@ -74,7 +74,7 @@ def _checked_weight(weight: float) -> float:
 
 def _checked_key(public_key: bytes) -> bytes:
     try:
-        return default_eccrypto.key_from_public_bin(public_key).key_to_bin()
+        return default_eccrypto.key_from_network(public_key).key_to_bin()
     except ValueError as e:
         raise ValueError(f"{public_key.hex()!r:.200} is no public key: 'ipv8 key show FILE' prints that of a key file"
                          ) from e

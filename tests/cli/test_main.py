@@ -68,7 +68,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert re.findall(r"^  (\w+)  ", text.partition("Commands:")[2].partition("Examples:")[0], re.MULTILINE) == [
-        "run", "tracker", "key", "dht", "tunnel", "identity", "netcheck", "trust"]
+        "run", "tracker", "key", "dht", "send", "fetch", "tunnel", "identity", "netcheck", "trust"]
     assert "..." not in text.replace("[ARGS]...", "")
 
 
@@ -89,6 +89,7 @@ def test_examples_are_valid(line: str, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "alice.json").write_text(json.dumps({
         "public_key": default_eccrypto.generate_key("curve25519").pub().key_to_bin().hex()}))
     (tmp_path / "credential.txt").write_text("an SD-JWT")
+    (tmp_path / "holiday.zip").write_bytes(b"pictures")
     for owner in ("me", "city", "bar"):
         (tmp_path / f"{owner}.pub").write_text(default_eccrypto.generate_key("curve25519").pub().key_to_bin().hex())
     program, *arguments = shlex.split(line.partition(" > ")[0])
@@ -127,14 +128,15 @@ def test_completion_of_the_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 # -- mistakes --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["fly"], "ipv8: there is no command 'fly' (known: dht, identity, key, netcheck, run, tracker, trust, tunnel)"),
+    (["fly"], ("ipv8: there is no command 'fly' (known: dht, fetch, identity, key, netcheck, run, send, tracker, "
+               "trust, tunnel)")),
     (["trakcer"], "ipv8: there is no command 'trakcer'; did you mean 'tracker'?"),
     (["key", "genrate", "x"], "ipv8 key: there is no command 'genrate'; did you mean 'generate'?"),
     (["tracker", "--lisen-address", "1.2.3.4"], "--listen-address"),
     (["netcheck", "--jsn"], "--json"),
     (["tracker", "--port"], "Option '--port' requires an argument"),
     (["key", "show"], "Missing argument 'FILE'"),
-    (["--port", "5", "run"], "It is an option of run, tracker, dht, netcheck: give it after the command."),
+    (["--port", "5", "run"], "It is an option of run, tracker, dht, send, fetch, netcheck: give it after the command."),
     (["run", "--version"], "It is an option of 'ipv8': give it in front of 'run'."),
     (["key", "--curve", "low", "generate", "x"], "It is an option of generate: give it after the command."),
     (["key", "show", "-5"], "If it is a value that begins with a dash, put -- in front of it."),

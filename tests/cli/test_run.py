@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ipv8.class_tables import ABSENT_COMMUNITIES
 from ipv8.cli import node, service as service_module
 from ipv8.cli.main import main
 from ipv8.cli.overlays import load_overlay_class
@@ -83,7 +82,6 @@ def configured(served: list[Any]) -> Any:
 def test_default(served: list[Any], home: Path) -> None:
     assert main(["run"]) == 0
     expected = get_default_configuration()
-    expected["overlays"] = [block for block in expected["overlays"] if block["class"] not in ABSENT_COMMUNITIES]
     path = home / "data" / "ipv8" / "key.pem"
     expected["keys"][0]["file"] = str(path)
     assert configured(served) == expected

@@ -19,8 +19,8 @@ OF_THE_ECOSYSTEM = {
     "on_old_introduction_response", "on_old_puncture_request", "on_puncture", "on_puncture_request", "settings_class",
 }
 OTHERS = {
-    "contribution_reporter": "overlays report what others did for them",
     "anonymize": "whether nobody may learn where the node is",
+    "contribution_reporter": "overlays report what others did for them",
     "contact": "the parts, for programs that want to know more",
     "introduction_handlers": "what a community registers",
     "introduction_observers": "walkers are told of answers",

@@ -219,6 +219,10 @@ NO_LIMITS_OF_STRANGERS = {
     "ipv8.trust.edges.MAX_EXPONENT": "likewise",
     "ipv8.trust.engine.REBUILDS_PER_HALF_LIFE": "how often walks are drawn anew",
     "ipv8.trust.extractors.MAX_NUMBER": "whole numbers that are larger than numbers with a point can be",
+    "ipv8.messaging.session.window.COUNTER_LIMIT": "what a number has room for",
+    "ipv8.messaging.session.wire.MAX_DATAGRAM": "what this node sends",
+    "ipv8.messaging.session.wire.MAX_FRAMES": "likewise",
+    "ipv8.messaging.session.wire.MAX_QUIC_DATAGRAM": "likewise",
     "ipv8.taskmanager.MAX_TASK_AGE": "when a task of the program is reported",
     "ipv8.taskmanager.SHUTDOWN_GRACE": "how long tasks of the program may clean up",
 }

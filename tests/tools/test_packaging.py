@@ -158,12 +158,9 @@ async def main():
 asyncio.run(main())
 """
 EVERY_NAME = """\
-['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'Own'] 7
-['AttestationCommunity', 'DHTDiscoveryCommunity', 'DiscoveryCommunity', 'IdentityCommunity', 'TrustChainCommunity', \
-'TrustChainTestnetCommunity']
 ['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'HiddenTunnelCommunity', 'Own'] 8
-['DHTDiscoveryCommunity', 'DiscoveryCommunity', 'HiddenTunnelCommunity', 'TrustChainCommunity', \
-'TrustChainTestnetCommunity', 'TunnelCommunity']
+['AttestationCommunity', 'DHTDiscoveryCommunity', 'DiscoveryCommunity', 'HiddenTunnelCommunity', 'IdentityCommunity', \
+'TrustChainCommunity', 'TrustChainTestnetCommunity', 'TunnelCommunity']
 ['EdgeWalk', 'RandomWalk']
 ['DispersyBootstrapper', 'MemoryBootstrapper', 'MulticastBootstrapper', 'UDPBroadcastBootstrapper']
 """

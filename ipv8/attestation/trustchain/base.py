@@ -314,8 +314,8 @@ class TrustChainBase(Community):
     # Sending
 
     def _send_payload(self, address: Address, payload: Payload) -> None:
-        self.endpoint.send(address, self.ezr_pack(
-            payload.msg_id, GlobalTimeDistributionPayload(self.claim_global_time()), payload, sig=False))
+        timed = GlobalTimeDistributionPayload(self.claim_global_time()), payload
+        self._ez_send_numbered(address, payload.msg_id, timed, sig=False)
 
     def _broadcast(self, payload: Payload, exclude: Address | None = None) -> None:
         for peer in self._audience(exclude):

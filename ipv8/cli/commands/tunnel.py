@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ..framework import Group
-from ..options import IPV4, PORT, SERVER, Count, FilePath, Seconds, Text, json_option
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ..options import IPV4, PORT, Count, FilePath, Seconds, Text
+from .node_options import node_options, split
 
 __all__ = ["tunnel"]
 
@@ -48,30 +46,6 @@ class _Bandwidth(Count):
     name = "kB/s"
 
 
-def _node_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that all actions have."""
-    for option in reversed([
-        click.option("--bootstrap", type=SERVER, multiple=True,
-                     help="Ask this server for first peers, instead of the public ones; may be given again."),
-        click.option("--listen-address", type=IPV4, default="0.0.0.0", show_default=True,  # noqa: S104 - a node
-                     help="The IPv4 address to listen on."),
-        click.option("-p", "--port", type=PORT, default=0, show_default=True, help="The UDP port; 0 for any."),
-        click.option("--key-file", type=FilePath("the key of the node"),
-                     help="The key of the node, made if missing; by default it is a new one."),
-        json_option,
-    ]):
-        function = option(function)
-    return function
-
-
-def _split(parameters: dict[str, Any]) -> tuple[Any, bool, dict[str, Any]]:
-    """The node that the options describe, whether to print JSON, and the other options."""
-    from .. import tunnel as library
-
-    node = library.NodeOptions(*(parameters.pop(name) for name in library.NodeOptions._fields))
-    return node, parameters.pop("as_json"), parameters
-
-
 @click.group(cls=Group, short_help="Send anonymously, or let others do so.", examples=(
     ("ipv8 tunnel proxy", "run a proxy for the programs of this machine"),
     ("ipv8 tunnel exit --relay-only", "pass on what others send, and connect to nobody for them"),
@@ -100,7 +74,7 @@ def tunnel() -> None:
               help="Keep the first hops of circuits here. By default they are kept where the platform keeps data of "
                    "programs.")
 @click.option("--client-only", is_flag=True, help="Relay nothing for others.")
-@_node_options
+@node_options
 def proxy(**parameters: Any) -> None:
     """Run a SOCKS5 proxy whose connections go through circuits.
 
@@ -113,7 +87,7 @@ def proxy(**parameters: Any) -> None:
     from .. import tunnel as library
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    node, as_json, others = _split(parameters)
+    node, as_json, others = split(parameters)
     users = others.pop("users")
     asyncio.run(library.serve_proxy(node, library.ProxyOptions(passwords=dict(users) or None, **others), as_json))
 
@@ -129,7 +103,7 @@ def proxy(**parameters: Any) -> None:
 @click.option("--relay-only", is_flag=True, help="Be no exit.")
 @click.option("--exit-bandwidth", type=_Bandwidth(), help="At most so many kB a second as an exit.")
 @click.option("--relay-bandwidth", type=_Bandwidth(), help="At most so many kB a second as a relay.")
-@_node_options
+@node_options
 def exit_(**parameters: Any) -> None:
     """Run a relay that is also an exit: what others do on the Internet seems to come from this machine.
 
@@ -142,7 +116,7 @@ def exit_(**parameters: Any) -> None:
     from .. import tunnel as library
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    node, as_json, others = _split(parameters)
+    node, as_json, others = split(parameters)
     if others.pop("relay_only"):
         others.update(tcp=False, bittorrent=False, overlays=False)
     for name in ("exit_bandwidth", "relay_bandwidth"):
@@ -154,7 +128,7 @@ def exit_(**parameters: Any) -> None:
 @click.option("--hops", type=_Hops(), default=3, show_default=True, help="The length of the circuit that is built.")
 @click.option("--wait", type=Seconds(LONGEST_WAIT), default=30.0, show_default=True,
               help="How many seconds to try before giving up.")
-@_node_options
+@node_options
 def status(**parameters: Any) -> int:
     """Say which relays and exits this machine finds, and how long a circuit takes to build.
 
@@ -167,7 +141,7 @@ def status(**parameters: Any) -> int:
     from .. import tunnel as library
 
     logging.basicConfig(level=logging.ERROR)
-    node, as_json, others = _split(parameters)
+    node, as_json, others = split(parameters)
     report = asyncio.run(library.report_status(node, others["hops"], others["wait"]))
     if as_json:
         print(json.dumps(report))

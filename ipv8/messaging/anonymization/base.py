@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from ... import clock, entropy
 from ...community import Community
+from ...keyvault import ml_kem
 from ...message_table import MessageTable
 from ..address import TunnelledAddress
 from ..cache import Cache
@@ -24,7 +25,6 @@ from .crypto import CryptoEndpoint, PythonCryptoEndpoint, TunnelCrypto
 from .endpoint import TunnelEndpoint
 from .exit_policy import Destinations, Resolver, is_local_endpoint
 from .guards import GuardFile
-from .hybrid import is_available as is_hybrid_available
 from .path import PathChooser
 from .payload import NO_CRYPTO_PACKETS, DataPayload, ExtraIntroductionPayload, Flags
 from .renewal import PEER_FLAG_HYBRID, KeyRenewal
@@ -160,7 +160,7 @@ class TunnelBase(Community):
         flags = set(self.settings.peer_flags)
         if PEER_FLAG_RELAY in flags and self.settings.single_pass:
             flags.add(PEER_FLAG_BUILD)
-        if (flags and self.settings.hybrid_keys and is_hybrid_available()
+        if (flags and self.settings.hybrid_keys and ml_kem.is_available()
                 and isinstance(self.crypto_endpoint, PythonCryptoEndpoint)):
             flags.add(PEER_FLAG_HYBRID)
         return self.serializer.pack_serializable(ExtraIntroductionPayload(flags))

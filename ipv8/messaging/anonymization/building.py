@@ -13,6 +13,7 @@ from .build import BLOCK_SIZE, MAX_BUILT_HOPS, Answer, PlannedHop, make_block, o
 from .caches import RetryRequestCache
 from .crypto import CryptoException, scatter_counters
 from .exit_policy import is_reachable_address
+from .path import by_trust
 from .payload import CreatedPayload, CreatePayload, ExtendedPayload, ExtendPayload
 from .removal import TunnelRemoval
 from .tunnel import (
@@ -72,7 +73,8 @@ class CircuitBuilder(TunnelRemoval):
         else:
             wanted = ((PEER_FLAG_RELAY,), (PEER_FLAG_EXIT_BT,))
         for flags in wanted:
-            exits = self.path.usable(peer for peer in self.get_candidates(*flags) if has_network_address(peer.address))
+            compatible = self.compatible_candidates()
+            exits = self.path.usable(peer for peer in self.get_candidates(*flags) if peer in compatible)
             if exits:
                 return entropy.choice(exits)
         return None
@@ -121,8 +123,10 @@ class CircuitBuilder(TunnelRemoval):
         return [] if last is None else [last]
 
     def compatible_candidates(self) -> dict[Peer, Collection[int]]:
-        """The candidates that can be hops, with what they offer."""
-        return {peer: self.candidates[peer] for peer in self.get_candidates() if has_network_address(peer.address)}
+        """The candidates that can be hops, with what they offer. Trust decides too, if it is preferred."""
+        compatible = {peer: self.candidates[peer] for peer in self.get_candidates()
+                      if has_network_address(peer.address)}
+        return by_trust(compatible, self.trust) if self.prefer_trusted and self.trust is not None else compatible
 
     def _told_address(self, peer: Peer) -> Address:
         """Where another node reaches ``peer``, as far as this node can tell; otherwise no address.

@@ -8,22 +8,18 @@ offer or answer anything.
 
 from __future__ import annotations
 
-from functools import cache
 from hashlib import sha256
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ...keyvault.ml_kem import CIPHERTEXT_SIZE, PUBLIC_KEY_SIZE, PrivateKey, encapsulate, make_key
 from .handshake import KEYS_SIZE, cut_keys
 from .session_keys import CryptoException, SessionKeys
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["DONE", "HOP_MESSAGE", "HOP_MESSAGES", "OFFER", "REPLY", "Offer", "Part", "Parts", "is_available",
-           "read_part", "reply_to"]
+__all__ = ["DONE", "HOP_MESSAGE", "HOP_MESSAGES", "OFFER", "REPLY", "Offer", "Part", "Parts", "read_part", "reply_to"]
 
 HOP_MESSAGE = 0x80
 """The first byte of a message for one hop, which may be in the middle of a circuit, is at least this. That of an
@@ -40,26 +36,12 @@ HOP_MESSAGES = frozenset({OFFER, REPLY, DONE})
 
 LABEL = b"ipv8 tunnel hybrid 1"
 
-PUBLIC_KEY_SIZE = 1184
-CIPHERTEXT_SIZE = 1088
 PARTS = 2
 
 _HEADER = Struct(">BB8s")
 """The id of the message, the number of the part, and the first bytes of the hash of the public key."""
 
 NAME_SIZE = 8
-
-
-@cache
-def is_available() -> bool:
-    """Whether the installed ``cryptography`` and its OpenSSL have ML-KEM-768."""
-    try:
-        from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
-
-        MLKEM768PrivateKey.generate()
-    except Exception:  # noqa: BLE001 - an import error, or whatever the library says of what it was built without
-        return False
-    return True
 
 
 class Part(NamedTuple):
@@ -118,17 +100,12 @@ class Offer:
     """The side that built the circuit.
 
     :param keys: the session keys of a hop.
-    :param private_key: an ML-KEM-768 key, by default a new one.
+    :param kem: an ML-KEM-768 key and its public key, by default new ones.
     """
 
-    def __init__(self, keys: SessionKeys, private_key: Any = None) -> None:
-        if private_key is None:
-            from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
-
-            private_key = MLKEM768PrivateKey.generate()
+    def __init__(self, keys: SessionKeys, kem: tuple[PrivateKey, bytes] | None = None) -> None:
         self._keys = keys
-        self._private_key = private_key
-        self._public_key: bytes = private_key.public_key().public_bytes_raw()
+        self._private_key, self._public_key = kem or make_key()
         name = sha256(self._public_key).digest()[:NAME_SIZE]
         self._received = Parts(name)
         #: What to send, until there is an answer.
@@ -145,23 +122,17 @@ class Offer:
 
 
 def reply_to(keys: SessionKeys, name: bytes, public_key: bytes,
-             encapsulate: Callable[[bytes], tuple[bytes, bytes]] | None = None) -> tuple[SessionKeys, list[bytes]]:
+             encapsulated: tuple[bytes, bytes] | None = None) -> tuple[SessionKeys, list[bytes]]:
     """The other side: the new session keys, and what to send.
 
     :param name: which offer the public key is of.
-    :param encapsulate: makes a secret and its encrypted form for a public key; by default with ML-KEM-768.
+    :param encapsulated: a secret and its ciphertext for the public key, by default new ones.
     :raises CryptoException: if this is not the public key of that offer, or no key.
     """
     if sha256(public_key).digest()[:NAME_SIZE] != name:
         raise CryptoException("the parts are not of one offer")
     try:
-        shared, ciphertext = (encapsulate or _encapsulate)(public_key)
+        shared, ciphertext = encapsulated or encapsulate(public_key)
     except ValueError as e:
         raise CryptoException(str(e)) from None
     return _combine(keys, shared, public_key, ciphertext), _split(REPLY, name, ciphertext)
-
-
-def _encapsulate(public_key: bytes) -> tuple[bytes, bytes]:
-    from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
-
-    return MLKEM768PublicKey.from_public_bytes(public_key).encapsulate()

@@ -8,10 +8,11 @@ while.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
 from ...limits import ExpiringDict
+from ...reputation import is_refused, score_of
 from ..inet import is_global, network_of
 from .guards import MAX_SECOND_LIFETIME, MIN_SECOND_LIFETIME, SECOND_GUARDS, GuardSet
 from .tunnel import CIRCUIT_TYPE_DATA, HIDDEN_TYPES, PEER_FLAG_EXIT_BT, PEER_FLAG_EXIT_IPV8, PEER_FLAG_RELAY
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ...peer import Peer
     from .tunnel import Circuit
 
-__all__ = ["BackOff", "PathChooser"]
+__all__ = ["BackOff", "PathChooser", "by_trust"]
 
 NETWORK_BITS = (16, 32)
 """Prefix lengths of networks that have at most one node of a circuit, for IPv4 and IPv6."""
@@ -44,6 +45,9 @@ MAX_SILENT = 3
 It lets circuits be built and drops what they carry, or so it seems: other nodes of the circuits may be to blame. So the
 number is not lower, and the pauses are the usual ones: nobody shall be able to talk an origin out of its guards.
 """
+
+ENOUGH_TRUSTED = 16
+"""Trusted nodes from which on circuits go through no others, where trust is preferred."""
 
 EXITS_TO_SPARE = 2
 """Nodes that are exits may be at other positions of a circuit if there are this many others, or nobody else is."""
@@ -194,6 +198,19 @@ class PathChooser:
         chosen = plain + others
         entropy.shuffle(chosen)
         return chosen
+
+
+def by_trust(candidates: Mapping[Peer, Collection[int]], trust: Any) -> dict[Peer, Collection[int]]:
+    """The nodes without those that are refused; only those with a score, if these are many and among them are exits.
+
+    Circuits that go through few nodes only would tell whom this node trusts, and each of these would see much.
+
+    :param trust: a graph, or a function, as in :mod:`ipv8.reputation`.
+    """
+    accepted = {peer: flags for peer, flags in candidates.items() if not is_refused(trust, peer.key_bin)}
+    trusted = {peer: flags for peer, flags in accepted.items() if score_of(trust, peer.key_bin)}
+    exits = sum(_is_exit(flags) for flags in trusted.values())
+    return trusted if len(trusted) >= ENOUGH_TRUSTED and exits > EXITS_TO_SPARE else accepted
 
 
 def _offering(candidates: Mapping[Peer, Collection[int]], flag: int) -> list[tuple[Peer, list[int]]]:

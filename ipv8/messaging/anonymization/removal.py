@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import clock
 from ...lazy_community import lazy_wrapper
+from ...reputation import RELAY
 from ...util import succeed
 from .base import TunnelBase
 from .caches import RetryRequestCache
@@ -78,8 +79,15 @@ class TunnelRemoval(TunnelBase):
         if destroy:
             self.destroy_circuit(circuit, reason=int(destroy))
         circuit.close(additional_info)
+        self._report_relaying(circuit)
         await self._wait(remove_now)
         self._pop(self.circuits, circuit_id, circuit)
+
+    def _report_relaying(self, circuit: Circuit) -> None:
+        """Report which nodes relayed what came by a circuit that has ended."""
+        if self.contribution_reporter is not None and circuit.bytes_down:
+            for hop in circuit.hops:
+                self.contribution_reporter.contributed(hop.peer.key_bin, RELAY, circuit.bytes_down)
 
     def remove_relay(self, circuit_id: int, additional_info: str = "", remove_now: bool = False,
                      destroy: bool | int = False) -> Future[RelayRoute | None]:

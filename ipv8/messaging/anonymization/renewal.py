@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ...keyvault import ml_kem
 from ...limits import BoundedDict
 from ...requestcache import NumberCacheWithName
 from ..interfaces.network_stats import DropCounter
@@ -111,7 +112,7 @@ class KeyRenewal:
 
     def start(self, circuit: Circuit) -> None:
         """Offer a key to each hop of a circuit that knows about this; nobody waits for that."""
-        if (not self.owner.settings.hybrid_keys or not hybrid.is_available()
+        if (not self.owner.settings.hybrid_keys or not ml_kem.is_available()
                 or not isinstance(self.owner.crypto_endpoint, PythonCryptoEndpoint)):
             return
         for number, hop in enumerate(circuit.hops):
@@ -135,7 +136,7 @@ class KeyRenewal:
             part = hybrid.read_part(message)
             if hop is not None:
                 self._on_reply(circuit_id, hop, part)
-            elif part.msg_id == hybrid.OFFER and hybrid.is_available() and self.owner.settings.hybrid_keys:
+            elif part.msg_id == hybrid.OFFER and ml_kem.is_available() and self.owner.settings.hybrid_keys:
                 self._on_offer(circuit_id, part)
             else:
                 self.owner.drops.count(DropCounter.NOT_ADMITTED)

@@ -91,7 +91,7 @@ class Entry(list["EndpointListener"]):
 class _Common:
     """What the gates of one endpoint have in common."""
 
-    __slots__ = ("burst", "gates", "main", "objects", "route", "source_filter", "trace")
+    __slots__ = ("burst", "gates", "has_sessions", "main", "objects", "route", "source_filter", "trace")
 
     def __init__(self, main: Gate) -> None:
         self.main = main
@@ -101,6 +101,7 @@ class _Common:
         self.route = SOCKET
         self.source_filter: SourceFilter | None = None
         self.trace: TraceFunction | None = None
+        self.has_sessions = False
 
 
 class Gate:
@@ -376,6 +377,15 @@ class Gate:
                 self.drops.count(reason)
 
         return receive_if_admitted
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether encrypted sessions run on the endpoint."""
+        return self._common.has_sessions
+
+    @has_sessions.setter
+    def has_sessions(self, value: bool) -> None:
+        self._common.has_sessions = value
 
     def shared(self, kind: type[S]) -> S:
         """The one object of the class ``kind`` that belongs to the endpoint; it is made without arguments."""

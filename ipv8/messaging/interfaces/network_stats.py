@@ -94,6 +94,7 @@ class DropCounter(dict[str, int]):
     UNDECODABLE: Final = "undecodable"
     UNSOLICITED: Final = "unsolicited"  # answers a question that was not asked
     BAD_TARGET: Final = "bad_target"  # names an address to send to, to which no packet may go
+    NOT_CONFIDENTIAL: Final = "not_confidential"  # in clear, although its handler wants an encrypted session
     REPLAYED: Final = "replayed"  # was received before
     NO_ROUTE: Final = "no_route"  # for somebody whom this node, or its carrier, does not know, or too big to be carried
 
@@ -115,6 +116,7 @@ class DropCounter(dict[str, int]):
     SEND_TOO_BIG: Final = "send_too_big"  # more bytes than a datagram can have
     SEND_FAILED: Final = "send_failed"  # refused by the operating system: unreachable, not permitted
     SEND_QUEUE_FULL: Final = "send_queue_full"
+    PLAINTEXT_BLOCKED: Final = "plaintext_blocked"  # there is no session, and the overlay sends nothing in clear
     SEND_CLOSED: Final = "send_closed"  # the endpoint is not open
 
     def __missing__(self, reason: str) -> int:

@@ -69,6 +69,13 @@ class StatisticsEndpoint(WrappingEndpoint, EndpointListener):  # type: ignore[mi
         if stats is not None and len(data) > _ID_AT:
             _stat(stats, data[_ID_AT]).add_received_stat(clock.time(), len(data))
 
+    def count_inside(self, prefix: bytes, identifier: int, num_bytes: int, is_sent: bool) -> None:
+        """Count a message that travels in an encrypted session, if the statistics of its overlay are enabled."""
+        stats = self.statistics.get(prefix)
+        if stats is not None:
+            stat = _stat(stats, identifier)
+            (stat.add_sent_stat if is_sent else stat.add_received_stat)(clock.time(), num_bytes)
+
     def enable_community_statistics(self, community_prefix: bytes, enabled: bool) -> None:
         """Begin to count the traffic of an overlay, or stop and forget what was counted."""
         if enabled:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["LIBRARIES", "MAX_DATAGRAM", "Certificate", "Connected", "Disconnected", "QuicConnection", "QuicEvent",
            "QuicSettings", "StreamData", "StreamReset", "StreamStop", "available_library", "is_first_packet"]
 
-LIBRARIES = ("qh3", "aioquic")
+LIBRARIES: tuple[str, ...] = ("qh3", "aioquic")
 """The libraries that can be used, the preferred one first."""
 MAX_DATAGRAM = 1200
 """Bytes of a packet at most, which is the size that RFC 9000 section 14 asks of every path."""
@@ -238,7 +238,8 @@ class QuicConnection:
         self._kinds = library.kinds
         self._connection = library.connection_class(configuration=configuration, **arguments)
         self._events: deque[QuicEvent] = deque()
-        self._first_destination = b""
+        #: The connection ids to which the first packets of the other side are sent.
+        self._first_ids = {self._connection.host_cid}
 
     @classmethod
     def connect(cls, settings: QuicSettings, now: float, library: str | None = None) -> QuicConnection:
@@ -267,13 +268,13 @@ class QuicConnection:
         chosen = _library(library)
         connection = cls(chosen, chosen.configure(settings, certificate),
                          original_destination_connection_id=destination)
-        connection._first_destination = destination
+        connection._first_ids.add(destination)
         return connection
 
     def is_of_another(self, packet: bytes) -> bool:
-        """Whether a packet for this server is the first one of another connection."""
+        """Whether a packet is the first one of a client to which this connection does not belong."""
         destination = _original_destination(packet)
-        return destination is not None and destination not in {self._first_destination, self._connection.host_cid}
+        return destination is not None and destination not in self._first_ids
 
     def receive(self, packet: bytes, now: float) -> None:
         """Process a packet of the other side."""

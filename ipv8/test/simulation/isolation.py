@@ -14,6 +14,7 @@ from ...keyvault.crypto import default_eccrypto
 from ...messaging.anonymization import exit_socket
 from ...messaging.interfaces.dispatcher.endpoint import guess_interface
 from ...messaging.interfaces.lan_addresses.interfaces import get_providers
+from ...sessions import SessionService
 from .exits import SimulatedProtocol
 from .host import HostAddresses, current_host
 from .loop import VirtualClock
@@ -111,5 +112,6 @@ def isolated(loop: VirtualTimeLoop, seed: str, names: Mapping[str, list[str]],
         stack.enter_context(_attribute(socket, "getaddrinfo", _look_up(names)))
         stack.enter_context(_attribute(default_eccrypto, "_verified", OrderedDict()))
         stack.enter_context(_attribute(exit_socket, "TunnelProtocol", SimulatedProtocol))
+        stack.enter_context(_attribute(SessionService, "repeatable_keys", True))
         stack.enter_context(_installed_loop(loop))
         yield

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ipv8.keyvault import ml_kem
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.anonymization import build, hybrid
 from ipv8.messaging.anonymization.handshake import accept, complete, derive_keys
@@ -61,12 +62,10 @@ def test_answers() -> None:
         assert candidates == []
 
 
-@pytest.mark.skipif(not hybrid.is_available(), reason="cryptography has no ML-KEM-768")
+@pytest.mark.skipif(not ml_kem.is_available(), reason="cryptography has no ML-KEM-768")
 def test_hybrid_keys() -> None:
-    from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
-
-    private_key = MLKEM768PrivateKey.from_seed_bytes(bytes.fromhex(HYBRID["ml_kem_seed"]))
-    offer = hybrid.Offer(derive_keys(bytes.fromhex(HYBRID["shared_secret"])), private_key)
+    kem = ml_kem.make_key(bytes.fromhex(HYBRID["ml_kem_seed"]))
+    offer = hybrid.Offer(derive_keys(bytes.fromhex(HYBRID["shared_secret"])), kem)
     assert [message.hex() for message in offer.messages] == HYBRID["offer"]
     first, second = (hybrid.read_part(bytes.fromhex(message)) for message in HYBRID["reply"])
     assert offer.receive(first) is None
@@ -79,6 +78,6 @@ def test_the_other_side_of_hybrid_keys() -> None:
     first, second = (hybrid.read_part(bytes.fromhex(message)) for message in HYBRID["offer"])
     ciphertext = b"".join(hybrid.read_part(bytes.fromhex(message)).content for message in HYBRID["reply"])
     keys, reply = hybrid.reply_to(derive_keys(bytes.fromhex(HYBRID["shared_secret"])), first.name,
-                                  first.content + second.content, lambda _: (bytes(32), ciphertext))
+                                  first.content + second.content, (bytes(32), ciphertext))
     assert [message.hex() for message in reply] == HYBRID["reply"]
     assert keys.key_forward.hex() != HYBRID["keys"]["key_forward"], "the secret counts"

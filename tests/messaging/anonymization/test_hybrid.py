@@ -8,51 +8,47 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from ipv8.keyvault import ml_kem
 from ipv8.messaging.anonymization import hybrid
 from ipv8.messaging.anonymization.hybrid import OFFER, REPLY, Offer, Parts, read_part, reply_to
 from ipv8.messaging.anonymization.session_keys import BACKWARD, FORWARD, CryptoException, SessionKeys
 from tests.messaging.anonymization.helpers import numbered_keys
 
-needs_ml_kem = pytest.mark.skipif(not hybrid.is_available(), reason="cryptography has no ML-KEM-768")
+needs_ml_kem = pytest.mark.skipif(not ml_kem.is_available(), reason="cryptography has no ML-KEM-768")
 
 
-class PublicKey:
-    def public_bytes_raw(self) -> bytes:
-        return bytes(range(148)) * 8
+PUBLIC_KEY = bytes(range(148)) * 8
+CIPHERTEXT = bytes(range(136)) * 8
 
 
 class PrivateKey:
     """A key encapsulation of the right sizes, for where there is no real one."""
 
-    def public_key(self) -> PublicKey:
-        return PublicKey()
-
     def decapsulate(self, ciphertext: bytes) -> bytes:
         return ciphertext[:32]
 
 
-def encapsulate(_: bytes) -> tuple[bytes, bytes]:
-    ciphertext = bytes(range(136)) * 8
-    return ciphertext[:32], ciphertext
+KEM = (PrivateKey(), PUBLIC_KEY)
+ENCAPSULATED = (CIPHERTEXT[:32], CIPHERTEXT)
 
 
-def agree(ours: SessionKeys, theirs: SessionKeys, private_key: Any = None, encapsulating: Any = None) -> Any:
+def agree(ours: SessionKeys, theirs: SessionKeys, kem: Any = None, encapsulated: Any = None) -> Any:
     """The new keys of both sides."""
-    offer = Offer(ours, private_key)
+    offer = Offer(ours, kem)
     parts = Parts(read_part(offer.messages[0]).name)
     public_key = [parts.add(read_part(message)) for message in offer.messages][-1]
     assert public_key is not None
-    newer, reply = reply_to(theirs, parts.name, public_key, encapsulating)
+    newer, reply = reply_to(theirs, parts.name, public_key, encapsulated)
     results = [offer.receive(read_part(message)) for message in reply]
     assert results[0] is None
     return results[1], newer
 
 
 def test_agreement() -> None:
-    newer, theirs = agree(numbered_keys(1), numbered_keys(1), PrivateKey(), encapsulate)
+    newer, theirs = agree(numbered_keys(1), numbered_keys(1), KEM, ENCAPSULATED)
     for name in ("key_forward", "key_backward", "salt_forward", "salt_backward"):
         assert getattr(newer, name) == getattr(theirs, name) != getattr(numbered_keys(1), name)
-    other, _ = agree(numbered_keys(2), numbered_keys(2), PrivateKey(), encapsulate)
+    other, _ = agree(numbered_keys(2), numbered_keys(2), KEM, ENCAPSULATED)
     assert other.key_forward != newer.key_forward, "the old keys count"
 
 
@@ -66,7 +62,7 @@ def test_agreement_with_ml_kem() -> None:
 
 @needs_ml_kem
 def test_bytes_that_are_no_key() -> None:
-    wrong = b"\xff" * hybrid.PUBLIC_KEY_SIZE
+    wrong = b"\xff" * ml_kem.PUBLIC_KEY_SIZE
     offer = Offer(numbered_keys(1))
     with pytest.raises(CryptoException, match="not of one offer"):
         reply_to(numbered_keys(1), read_part(offer.messages[0]).name, wrong)
@@ -75,18 +71,18 @@ def test_bytes_that_are_no_key() -> None:
 
 
 def test_parts_in_any_order_and_again() -> None:
-    offer = Offer(numbered_keys(1), PrivateKey())
+    offer = Offer(numbered_keys(1), KEM)
     first, second = (read_part(message) for message in offer.messages)
     parts = Parts(first.name)
     assert parts.add(second) is None
     assert parts.add(second._replace(content=b"other")) is None
-    assert parts.add(first) == PublicKey().public_bytes_raw()
+    assert parts.add(first) == PUBLIC_KEY
 
 
 def test_replies_to_other_offers() -> None:
-    offer = Offer(numbered_keys(1), PrivateKey())
+    offer = Offer(numbered_keys(1), KEM)
     name = read_part(offer.messages[0]).name
-    _, reply = reply_to(numbered_keys(1), name, PublicKey().public_bytes_raw(), encapsulate)
+    _, reply = reply_to(numbered_keys(1), name, PUBLIC_KEY, ENCAPSULATED)
     for part in map(read_part, reply):
         assert offer.receive(part._replace(name=bytes(8))) is None
         assert offer.receive(part._replace(msg_id=OFFER)) is None
@@ -105,7 +101,7 @@ def test_any_bytes(data: bytes, msg_id: int) -> None:
 
 
 def test_parts_cut_off_and_lengthened() -> None:
-    for message in Offer(numbered_keys(1), PrivateKey()).messages:
+    for message in Offer(numbered_keys(1), KEM).messages:
         for stop in range(len(message)):
             with pytest.raises(CryptoException):
                 read_part(message[:stop])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ipv8.keyvault import ml_kem
 from ipv8.messaging.anonymization import hybrid
 from ipv8.messaging.anonymization.community import TunnelCommunity
 from ipv8.messaging.anonymization.hybrid import OFFER, REPLY
@@ -13,7 +14,7 @@ from ipv8.messaging.anonymization.renewal import MAX_OFFERS_SENT, REPEAT_SECONDS
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.test.messaging.anonymization.base import TestTunnelBase
 
-pytestmark = pytest.mark.skipif(not hybrid.is_available(), reason="cryptography has no ML-KEM-768")
+pytestmark = pytest.mark.skipif(not ml_kem.is_available(), reason="cryptography has no ML-KEM-768")
 
 
 class TestRenewal(TestTunnelBase[TunnelCommunity]):
@@ -94,7 +95,7 @@ class TestRenewal(TestTunnelBase[TunnelCommunity]):
         origin, joiner = self.overlay(0), self.overlay(3)
         circuit_id = circuit.circuit_id
         before = dict(origin.drops)
-        reply = hybrid._split(REPLY, bytes(8), bytes(hybrid.CIPHERTEXT_SIZE))
+        reply = hybrid._split(REPLY, bytes(8), bytes(ml_kem.CIPHERTEXT_SIZE))
         for message in reply:
             origin.on_hop_message(circuit_id, 0, message)
             origin.on_hop_message(circuit_id, 5, message)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from .... import clock
 from ....limits import TokenBuckets
-from ....stream_io import StreamConnection, StreamLimits, StreamMemory
+from ....stream_io import StreamConnection
+from ....stream_limits import StreamLimits, StreamMemory
 from ....streams import CODE_INTERNAL, CODE_REFUSED, Stream
 from ...address import DomainAddress
 from ...interfaces.network_stats import DropCounter
@@ -47,7 +48,7 @@ ANSWER_TIMEOUT = 60.0
 MAX_REQUEST = 512
 """Bytes of a request."""
 MAX_EXIT_STREAMS = 1024
-"""TCP connections of all circuits that end here; one circuit has at most ``stream_io.MAX_STREAMS``."""
+"""TCP connections of all circuits that end here; one circuit has at most ``stream_limits.MAX_STREAMS``."""
 HANDSHAKES_PER_SECOND, HANDSHAKES_AT_ONCE = 20, 50
 """QUIC connections that an exit begins for all circuits together."""
 CIRCUIT_HANDSHAKES_PER_SECOND, CIRCUIT_HANDSHAKES_AT_ONCE = 0.1, 3

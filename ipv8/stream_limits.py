@@ -1,0 +1,81 @@
+"""What the streams of a connection, and those of all connections together, may let wait.
+
+:mod:`ipv8.stream_io` keeps to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .stream_io import StreamConnection
+
+__all__ = ["StreamLimits", "StreamMemory"]
+
+FIRST_WINDOW = 262_144
+"""Bytes of a stream that may be written and not yet read at the other end, at first."""
+MAX_WINDOW = 8_388_608
+"""The same when the reader is fast and the way is long; also the most that a stream holds for a reader."""
+MAX_CONNECTION_BYTES = 16_777_216
+"""Bytes of all streams of a connection that wait for readers of this node, and that wait for those of the other end."""
+MAX_MEMORY = 67_108_864
+"""The same for all connections that share a memory."""
+SHARE_OF_FREE = 4
+"""A connection may let a part of the memory wait that is one of this many parts of what is free."""
+LEAST_SHARE = 16_384
+"""Bytes that a connection may let wait although the memory is in use."""
+MAX_STREAMS = 64
+"""Streams of a connection that the other side has opened and that have not ended."""
+
+
+class StreamLimits(NamedTuple):
+    """Limits of one connection.
+
+    :param streams: streams that the other side may have open.
+    :param first_window: bytes of a stream that wait for the reader at the other end, at first.
+    :param max_window: the same at most.
+    :param connection_bytes: the same for all streams together.
+    :param idle_timeout: seconds; the one that the connection was made with.
+    """
+
+    streams: int = MAX_STREAMS
+    first_window: int = FIRST_WINDOW
+    max_window: int = MAX_WINDOW
+    connection_bytes: int = MAX_CONNECTION_BYTES
+    idle_timeout: float = 120.0
+
+
+class StreamMemory:
+    """The bytes that connections hold, together.
+
+    What waits for readers here cannot be refused without an end of its stream. So when there is too much, the stream
+    that holds the most, of the connection that holds the most, is reset. What waits for readers elsewhere makes writers
+    wait, and those of a connection that holds much wait first.
+
+    :param capacity: bytes.
+    """
+
+    def __init__(self, capacity: int = MAX_MEMORY) -> None:
+        self.capacity = capacity
+        self.received = 0
+        self.sent = 0
+        self._connections: set[StreamConnection] = set()
+
+    def add(self, connection: StreamConnection) -> None:
+        """Count what ``connection`` holds."""
+        self._connections.add(connection)
+
+    def remove(self, connection: StreamConnection) -> None:
+        """Do not count ``connection`` any more."""
+        self._connections.discard(connection)
+
+    def share(self) -> int:
+        """Bytes that one connection may have sent that nobody has read."""
+        return max(LEAST_SHARE, (self.capacity - self.sent) // SHARE_OF_FREE)
+
+    def shrink(self) -> None:
+        """End streams until what they hold fits."""
+        while self.received > self.capacity:
+            largest = max(self._connections, key=lambda connection: connection.received)
+            if not largest.drop_largest():
+                return
