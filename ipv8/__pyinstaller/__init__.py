@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["get_hook_dirs", "hidden_imports"]
+__all__ = ["data_files", "get_hook_dirs", "hidden_imports"]
 
 HERE = Path(__file__).resolve().parent
 
-LEFT_OUT = ("ipv8.__main__", "ipv8.__pyinstaller", "ipv8.cli", "ipv8.test")
+LEFT_OUT = ("ipv8.REST", "ipv8.__main__", "ipv8.__pyinstaller", "ipv8.cli", "ipv8.test")
 """Programs, and what only tests need. PyInstaller adds them if the application imports them."""
 
 
 def get_hook_dirs() -> list[str]:
     """The directories with hooks."""
     return [os.fspath(HERE)]
+
+
+def data_files() -> list[tuple[str, str]]:
+    """The files that are no modules, each directory with its place in the application."""
+    static = HERE.parent / "REST" / "static"
+    return [(os.fspath(static), os.fspath(Path(HERE.parent.name) / "REST" / "static"))]
 
 
 def hidden_imports() -> list[str]:

@@ -5,4 +5,6 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-hiddenimports = runpy.run_path(str(Path(__file__).with_name("__init__.py")))["hidden_imports"]()
+_known = runpy.run_path(str(Path(__file__).with_name("__init__.py")))
+datas = _known["data_files"]()
+hiddenimports = _known["hidden_imports"]()

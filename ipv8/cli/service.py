@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..configuration import get_default_configuration
 from ..service import IPv8
+from .rest import RestOptions, start_rest_api
 from .serving import print_event, serve_until_stopped
 from .status import status_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
     from ..overlay import Overlay
+    from ..REST.rest_manager import RESTManager
 
 __all__ = ["IPV8Service", "addresses_of", "main", "run_program", "serve", "serve_arguments"]
 
@@ -24,7 +26,7 @@ __all__ = ["IPV8Service", "addresses_of", "main", "run_program", "serve", "serve
 class IPV8Service:
     """A node that a program starts and stops.
 
-    ``ipv8`` is the node while it runs. ``restapi`` is for its HTTP interface, which this release does not have.
+    ``ipv8`` is the node while it runs, and ``restapi`` is its HTTP interface while it has one.
 
     :param configuration: by default, the default configuration.
     :param extra_communities: overlay classes by the names that they have in the configuration.
@@ -35,26 +37,27 @@ class IPV8Service:
         self.configuration = configuration
         self.extra_communities = extra_communities
         self.ipv8: IPv8 | None = None
-        self.restapi: None = None
+        self.restapi: RESTManager | None = None
 
     async def start_ipv8(self, statistics: bool = False, no_rest_api: bool = False, api_key: str | None = None,
-                         cert_file: str | None = None) -> None:
-        """Start the node.
+                         cert_file: str | None = None, api_port: int | None = None,
+                         api_address: str = "127.0.0.1") -> None:
+        """Start the node, and its HTTP interface.
 
         :param statistics: count messages.
-        :param no_rest_api: do not warn that this release has no HTTP interface.
-        :param api_key: an option of the HTTP interface, without effect.
-        :param cert_file: likewise.
+        :param no_rest_api: do not start the HTTP interface.
+        :param api_key: the key of the HTTP interface.
+        :param cert_file: a PEM file with certificate and private key, for HTTPS.
+        :param api_port: its TCP port; by default the first free one from 8085 on.
+        :param api_address: the address it listens on.
         """
         ipv8 = IPv8(get_default_configuration() if self.configuration is None else self.configuration,
                     enable_statistics=statistics, extra_communities=self.extra_communities)
-        if not no_rest_api or api_key or cert_file:
-            logging.getLogger(type(self).__name__).warning(
-                "This release of the library has no REST API: the node runs without it. Start it with --no-rest-api to "
-                "avoid this message.")
         try:
             await ipv8.start()
             ipv8.require_open()
+            if not no_rest_api:
+                self.restapi = await start_rest_api(ipv8, RestOptions(api_port, api_address, api_key, cert_file))
         except BaseException:
             await ipv8.stop()
             raise
@@ -63,8 +66,13 @@ class IPV8Service:
     async def stop_ipv8(self) -> None:
         """Stop the node if it runs."""
         ipv8, self.ipv8 = self.ipv8, None
-        if ipv8 is not None:
-            await ipv8.stop()
+        restapi, self.restapi = self.restapi, None
+        try:
+            if restapi is not None:
+                await restapi.stop()
+        finally:
+            if ipv8 is not None:
+                await ipv8.stop()
 
 
 def addresses_of(ipv8: IPv8) -> list[tuple[str, int]]:
@@ -99,17 +107,19 @@ def _event(ipv8: IPv8) -> dict[str, Any]:
 
 
 async def serve(service: IPV8Service, statistics: bool = False, no_rest_api: bool = False, api_key: str | None = None,
-                cert_file: str | None = None, as_json: bool = False) -> None:
+                cert_file: str | None = None, as_json: bool = False, **api: Any) -> None:
     """Run a node until SIGINT or SIGTERM.
 
     :param as_json: whether to print what happens, as lines of JSON. It is logged in any case.
+    :param api: where the HTTP interface listens, see :meth:`IPV8Service.start_ipv8`.
     """
     async def start() -> None:
-        await service.start_ipv8(statistics, no_rest_api, api_key, cert_file)
+        await service.start_ipv8(statistics, no_rest_api, api_key, cert_file, **api)
         assert service.ipv8 is not None, "start_ipv8() sets or raises"
         logging.getLogger(type(service).__name__).info("%s", _describe(service.ipv8))
         if as_json:
-            print_event("started", **_event(service.ipv8))
+            print_event("started", **_event(service.ipv8),
+                        rest_api=None if service.restapi is None else service.restapi.url)
 
     await serve_until_stopped(start, service.stop_ipv8)
     if as_json:

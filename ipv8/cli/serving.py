@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from typing import TYPE_CHECKING, Any
 
 from ..util import run_forever
@@ -11,7 +12,7 @@ from ..util import run_forever
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["print_event", "serve_until_stopped"]
+__all__ = ["print_event", "serve_until_stopped", "tls_context"]
 
 
 async def serve_until_stopped(start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
@@ -31,6 +32,21 @@ async def serve_until_stopped(start: Callable[[], Awaitable[None]], stop: Callab
         starting.cancel()
         await asyncio.gather(stopping, starting, return_exceptions=True)
         await stop()
+
+
+def tls_context(cert_file: str) -> ssl.SSLContext:
+    """What a server needs to speak HTTPS.
+
+    :param cert_file: a PEM file with certificate and private key.
+    :raises ValueError: if the file has something else.
+    :raises OSError: if it cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(cert_file)
+    except ssl.SSLError as e:
+        raise ValueError(f"{cert_file} does not hold a certificate and its private key, both in PEM") from e
+    return context
 
 
 def print_event(name: str, **details: Any) -> None:

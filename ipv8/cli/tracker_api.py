@@ -11,8 +11,9 @@ If the tracker has an API key, both need it, in the header ``X-Api-Key`` or in t
 from __future__ import annotations
 
 import hmac
-import ssl
 from typing import TYPE_CHECKING
+
+from .serving import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -93,13 +94,7 @@ async def start_site(server: EndpointServer, port: int, api_key: str | None, cer
     _require_aiohttp()
     from aiohttp import web
 
-    context = None
-    if cert_file:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(cert_file)
-        except ssl.SSLError as e:
-            raise ValueError(f"{cert_file} does not hold a certificate and its private key, both in PEM") from e
+    context = tls_context(cert_file) if cert_file else None
     runner = web.AppRunner(create_application(server, api_key), access_log=None)
     await runner.setup()
     host = "0.0.0.0" if api_key else "127.0.0.1"  # noqa: S104 - a tracker is public, and this is protected by the key

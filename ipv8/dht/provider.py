@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ..messaging.address import Address
     from .discovery import DHTDiscoveryCommunity
 
-__all__ = ["PEER_SOURCE_DHT", "DHTCommunityProvider", "DHTIntroPointPayload", "IntroductionPoint"]
+__all__ = ["PEER_SOURCE_DHT", "DHTCommunityProvider", "DHTIntroPointPayload", "IntroductionPoint",
+           "read_introduction_point"]
 
 KEY_PREFIX = b"LibNaCLPK:"
 """The first bytes of serialized curve25519 keys, which payloads leave out."""
@@ -32,6 +33,16 @@ class DHTIntroPointPayload(VariablePayload):
     last_seen: int
     intro_pk: bytes
     seeder_pk: bytes
+
+
+def read_introduction_point(data: bytes) -> IntroductionPoint | None:
+    """The introduction point that a value describes; ``None`` for other values, which anybody may store."""
+    try:
+        payload, _ = default_serializer.unpack_serializable(DHTIntroPointPayload, data)
+        return IntroductionPoint(Peer(KEY_PREFIX + payload.intro_pk, payload.address),
+                                 KEY_PREFIX + payload.seeder_pk, PEER_SOURCE_DHT, payload.last_seen)
+    except Exception:  # noqa: BLE001 - values of others may be wrong in any way
+        return None
 
 
 class DHTCommunityProvider:
@@ -59,18 +70,8 @@ class DHTCommunityProvider:
         except DHTError as e:
             self.logger.info("The introduction points of %s were not found: %s", info_hash.hex(), e)
             return None
-        points = [self._decode(data) for data, _ in values]
+        points = [read_introduction_point(data) for data, _ in values]
         return info_hash, [point for point in points if point is not None]
-
-    @staticmethod
-    def _decode(data: bytes) -> IntroductionPoint | None:
-        """The introduction point that a value describes; ``None`` for other values, which anybody may store."""
-        try:
-            payload, _ = default_serializer.unpack_serializable(DHTIntroPointPayload, data)
-            return IntroductionPoint(Peer(KEY_PREFIX + payload.intro_pk, payload.address),
-                                     KEY_PREFIX + payload.seeder_pk, PEER_SOURCE_DHT, payload.last_seen)
-        except Exception:  # noqa: BLE001 - values of others may be wrong in any way
-            return None
 
     async def announce(self, info_hash: bytes, intro_point: IntroductionPoint) -> None:
         """Store an introduction point, so that others find it."""

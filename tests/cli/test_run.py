@@ -87,7 +87,8 @@ def test_default(served: list[Any], home: Path) -> None:
     assert configured(served) == expected
     assert path.parent.is_dir()
     assert os.name != "posix" or path.parent.stat().st_mode & 0o077 == 0
-    assert served[0][1:] == (False, {"no_rest_api": True, "as_json": False})
+    assert served[0][1:] == (False, {"no_rest_api": False, "as_json": False, "api_key": None, "cert_file": None,
+                                     "api_port": None, "api_address": "127.0.0.1"})
 
 
 def test_the_platform_says_where_the_key_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,12 +108,13 @@ def test_directory_that_cannot_be_made(home: Path, capsys: pytest.CaptureFixture
 
 def test_options(served: list[Any]) -> None:
     main(["run", "--listen-address", "127.0.0.1", "--port", "9000", "--key-file", "my.pem", "--log-level", "debug",
-          "-s", "-a", "--json"])
+          "-s", "--api-port", "9001", "--api-address", "0.0.0.0", "--api-key", "secret", "--json"])
     configuration = configured(served)
     assert configuration["interfaces"] == [{"interface": "UDPIPv4", "ip": "127.0.0.1", "port": 9000}]
     assert configuration["keys"] == [{"alias": "anonymous id", "generation": "curve25519", "file": "my.pem"}]
     assert configuration["logger"] == {"level": "DEBUG"}
-    assert served[0][1:] == (True, {"no_rest_api": True, "as_json": True})
+    assert served[0][1:] == (True, {"no_rest_api": False, "as_json": True, "api_key": "secret", "cert_file": None,
+                                    "api_port": 9001, "api_address": "0.0.0.0"})
 
 
 def test_peers_are_remembered_on_request(served: list[Any]) -> None:
@@ -282,6 +284,7 @@ def test_a_node_is_run(home: Path, caplog: pytest.LogCaptureFixture, capsys: pyt
     match = re.fullmatch(pattern, told)
     assert match
     started, stopped = map(json.loads, capsys.readouterr().out.splitlines())
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", started.pop("rest_api"))
     assert started == {
         "event": "started", "addresses": [{"host": "127.0.0.1", "port": int(match[1])}],
         "keys": [{"alias": "me", "mid": mid, "public_key": public_key.key_to_bin().hex(), "file": str(key_file)}],

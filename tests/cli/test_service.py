@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
-from ipv8.cli import service as service_module
+from ipv8.cli import rest, service as service_module
 from ipv8.cli.service import IPV8Service, main
 from ipv8.configuration import ConfigBuilder
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def configuration() -> dict[str, Any]:
@@ -36,13 +41,54 @@ async def test_start_and_stop(caplog: pytest.LogCaptureFixture) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"no_rest_api": True, "api_key": "x"}, {"no_rest_api": True, "cert_file": "x"}])
-async def test_rest_api_is_missed_aloud(options: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+async def test_rest_api() -> None:
     service = IPV8Service(configuration())
-    await service.start_ipv8(**options)
-    assert "has no REST API" in caplog.text
+    await service.start_ipv8(api_key="secret", api_port=0)
+    assert service.restapi is not None
+    async with aiohttp.ClientSession(service.restapi.url) as client:
+        assert (await client.get("/overlays")).status == 401
+        response = await client.get("/overlays", headers={"X-Api-Key": "secret"})
+        assert await response.json() == {"overlays": []}
     await service.stop_ipv8()
+    assert service.restapi is None
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_next_port_is_taken_if_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(rest, "DEFAULT_PORT", port)
+        service = IPV8Service(configuration())
+        await service.start_ipv8()
+        assert service.restapi is not None
+        assert service.restapi.port in range(port + 1, port + 10)
+        await service.stop_ipv8()
+        with pytest.raises(OSError, match=f"TCP port {port} .* cannot be used"):
+            await service.start_ipv8(api_port=port)
+    assert service.ipv8 is None
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_certificate_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    service = IPV8Service(configuration())
+    with pytest.raises(ValueError, match="does not hold a certificate"):
+        await service.start_ipv8(cert_file=str(tmp_path / "empty.pem"))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_packages_of_the_rest_api_may_be_missing(monkeypatch: pytest.MonkeyPatch,
+                                                       caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.delitem(sys.modules, "ipv8.REST.rest_manager", raising=False)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    caplog.set_level("INFO", "RESTManager")
+    service = IPV8Service(configuration())
+    await service.start_ipv8()
+    assert 'needs pip install "ipv8[rest]"' in caplog.text
+    assert service.ipv8 is not None
+    await service.stop_ipv8()
+    with pytest.raises(ModuleNotFoundError, match="--no-rest-api"):
+        await service.start_ipv8(api_port=0)
 
 
 async def test_node_that_cannot_start_is_stopped() -> None:

@@ -396,7 +396,7 @@ class TrustChainBlock:
             if name == "transaction":
                 yield name, self._readable_transaction()
             elif isinstance(value, bytes):
-                yield name, value.decode() if name in {"type", "insert_time"} else value.hex()
+                yield name, value.decode(errors="backslashreplace") if name in {"type", "insert_time"} else value.hex()
             else:
                 yield name, value
 

@@ -34,20 +34,32 @@ __all__ = ["run"]
               help="Use the statements of 'ipv8 trust' in this file; without --config, those in the default file.")
 @click.option("--log-level", type=LOG_LEVEL, help="CRITICAL, ERROR, WARNING, INFO (default) or DEBUG.")
 @click.option("-s", "--statistics", is_flag=True, help="Count the messages of each overlay.")
-@click.option("-a", "--no-rest-api", is_flag=True, help="Accepted for compatibility.")
+@click.option("-a", "--no-rest-api", is_flag=True, help="Do not start the HTTP interface.")
+@click.option("--api-port", type=PORT, help="The TCP port of the HTTP interface; by default the first free one from "
+                                            "8085 on.")
+@click.option("--api-address", type=IPV4, default="127.0.0.1", show_default=True,
+              help="The IPv4 address that the HTTP interface listens on. For others than those of this machine, it has "
+                   "a key: without --api-key, one is made and kept in the file rest.key in the working directory.")
+@click.option("-k", "--api-key", type=TEXT, envvar="IPV8_API_KEY", show_envvar=True,
+              help="The key that HTTP clients need. Other users of this machine see arguments: better set the "
+                   "environment variable.")
+@click.option("-c", "--cert-file", type=FilePath("certificate and private key", exists=True),
+              help="Certificate and private key (PEM): speak HTTPS.")
 @json_option
 def run(overlays: tuple[str, ...], config: str | None, print_config: bool, bootstrap: tuple[tuple[str, int], ...],
         listen_address: str | None, port: int | None, key_file: str | None, peers: str | None, trust: str | None,
-        log_level: str | None, statistics: bool, no_rest_api: bool, as_json: bool) -> None:
+        log_level: str | None, statistics: bool, no_rest_api: bool, api_port: int | None, api_address: str,
+        api_key: str | None, cert_file: str | None, as_json: bool) -> None:
     """Run a node until Ctrl+C or SIGTERM.
 
     Without arguments the node runs the overlays of the library. With MODULE:CLASS it runs these overlays instead, each
     with a random walk; with --config as well, it runs them together with those of the configuration.
 
+    Programs of this machine see and steer it by HTTP: the log says where.
+
     The log goes to the error output. With --json, a line is printed when the node has started, with its addresses,
     keys and overlays, and one when it has stopped. The exit status is 0 after a clean stop.
     """
-    del no_rest_api  # there is none to be left out
     import asyncio
     import json
     import os
@@ -61,4 +73,5 @@ def run(overlays: tuple[str, ...], config: str | None, print_config: bool, boots
         print(json.dumps(configuration, indent=2, default=os.fspath))
         return
     node = service.IPV8Service(configuration, classes)
-    asyncio.run(service.serve(node, statistics, no_rest_api=True, as_json=as_json))
+    asyncio.run(service.serve(node, statistics, no_rest_api=no_rest_api, api_key=api_key, cert_file=cert_file,
+                              api_port=api_port, api_address=api_address, as_json=as_json))

@@ -1,0 +1,96 @@
+"""What all HTTP endpoints have in common: an application of ``aiohttp`` with routes, and the node that it shows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["DEFAULT_HEADERS", "HTTP_BAD_REQUEST", "HTTP_CONFLICT", "HTTP_INTERNAL_SERVER_ERROR", "HTTP_NOT_FOUND",
+           "HTTP_PRECONDITION_FAILED", "HTTP_UNAUTHORIZED", "LEGACY", "BaseEndpoint", "Response", "T", "changes_state",
+           "makes_pseudonyms"]
+
+HTTP_BAD_REQUEST = 400
+HTTP_UNAUTHORIZED = 401
+HTTP_NOT_FOUND = 404
+HTTP_CONFLICT = 409
+HTTP_PRECONDITION_FAILED = 412
+HTTP_INTERNAL_SERVER_ERROR = 500
+
+LEGACY: ContextVar[bool] = ContextVar("legacy_errors", default=False)
+"""Whether a request is to be answered as other implementations do."""
+
+DEFAULT_HEADERS: dict[str, str] = {}
+
+T = TypeVar("T")
+HandlerT = TypeVar("HandlerT", bound="Callable[..., Any]")
+
+
+def changes_state(handler: HandlerT) -> HandlerT:
+    """Mark a handler of GET that changes something, so that pages of other sites cannot make a browser call it."""
+    handler.__changes_state__ = "always"  # type: ignore[attr-defined]  # functions have attributes
+    return handler
+
+
+def makes_pseudonyms(handler: HandlerT) -> HandlerT:
+    """Mark a handler of GET that makes the pseudonym it names, if there is none."""
+    handler.__changes_state__ = "maybe"  # type: ignore[attr-defined]  # functions have attributes
+    return handler
+
+
+class BaseEndpoint(Generic[T]):
+    """An application with routes, and others below it.
+
+    Programs that combine this class with an endpoint class of their own call both constructors. So this one does not
+    call that of the next class.
+
+    :param middlewares: of the application.
+    """
+
+    def __init__(self, middlewares: Iterable[Any] = ()) -> None:
+        self._logger = logging.getLogger(type(self).__name__)
+        self.app = web.Application(middlewares=tuple(middlewares))
+        #: The node, once it is known.
+        self.session: T | None = None
+        #: The endpoints below this one, by the beginning of their paths.
+        self.endpoints: dict[str, Any] = {}
+        self.setup_routes()
+
+    def setup_routes(self) -> None:
+        """Add routes to ``app``, and endpoints by :meth:`add_endpoint`. The constructor calls this at its end."""
+
+    def initialize(self, session: T) -> None:
+        """Show this node, here and in the endpoints below. Requests may come before that."""
+        self.session = session
+        for endpoint in self.endpoints.values():
+            endpoint.initialize(session)
+
+    def add_endpoint(self, prefix: str, endpoint: Any) -> None:
+        """Put an endpoint below this one.
+
+        :param prefix: the beginning of its paths, as in ``"/dht"``.
+        :param endpoint: anything that has an ``app`` and a method ``initialize``.
+        """
+        self.endpoints[prefix] = endpoint
+        self.app.add_subapp(prefix, endpoint.app)
+
+
+class Response(web.Response):
+    """A response; dictionaries and lists are sent as JSON.
+
+    :raises TypeError: if they hold something that JSON cannot have.
+    """
+
+    def __init__(self, body: Any = None, headers: Any = None, content_type: str | None = None, status: int = 200,
+                 **kwargs: Any) -> None:
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body).encode()
+            content_type = "application/json"
+        super().__init__(body=body, headers=headers or DEFAULT_HEADERS, content_type=content_type, status=status,
+                         **kwargs)

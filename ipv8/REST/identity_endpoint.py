@@ -1,0 +1,398 @@
+"""``/identity``: the pseudonyms of the node, and their attributes."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from marshmallow import Schema
+from marshmallow.fields import Dict, Float, List, Nested, String
+
+from ..attestation.communication_manager import CommunicationManager
+from ..service import IPv8
+from ..util import strip_sha1_padding
+from .apidocs import docs, json_schema, response_schema
+from .base_endpoint import HTTP_BAD_REQUEST, LEGACY, BaseEndpoint, Response, changes_state, makes_pseudonyms
+from .parameters import BadRequest, NotFound, json_object, missing, text, unbase64
+from .schema import DefaultResponseSchema, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from aiohttp.web import Request
+
+    from ..attestation.communication_manager import CommunicationChannel
+    from ..peer import Peer
+
+__all__ = ["CredentialListResponseSchema", "CredentialSchema", "IdentityEndpoint", "PseudonymListResponseSchema",
+           "ez_b64_decode", "ez_b64_encode"]
+
+LONGEST_METADATA = 8192
+"""Characters of the description of an attribute that is asked for."""
+
+
+def ez_b64_encode(s: bytes) -> str:
+    """The base64 of some bytes, as text."""
+    return base64.b64encode(s).decode()
+
+
+def ez_b64_decode(s: str) -> bytes:
+    """The bytes of some base64."""
+    return base64.b64decode(s)
+
+
+class PseudonymListResponseSchema(Schema):
+    """The names of pseudonyms."""
+
+    names = List(String())
+
+
+class CredentialSchema(Schema):
+    """An attribute, and who attests it."""
+
+    name = String()
+    hash = String()
+    metadata = Dict(keys=String())
+    attesters = List(String())
+
+
+class CredentialListResponseSchema(Schema):
+    """Attributes."""
+
+    names = List(Nested(CredentialSchema))
+
+
+PUBLIC_KEY = schema(PublicKeyResponse={"public_key": String})
+SCHEMAS = schema(SchemaListResponse={"schemas": [String]})
+PEERS = schema(PeerListResponse={"peers": [String]})
+NAMED = schema(AllowVerification={"name*": (String, "the name of the attribute")})
+DISALLOWED = schema(DisallowVerification={"name*": (String, "the name of the attribute")})
+REQUEST = schema(AttestationRequest={
+    "name*": (String, "the name of the attribute"), "schema*": (String, "the format of the attestation"),
+    "metadata": (Dict, "what else is to be attested")})
+ATTESTATION = schema(Attestation={"name*": (String, "the name of the attribute"),
+                                  "value*": (String, "its value, as base64")})
+VERIFICATION = schema(VerificationRequest={
+    "hash*": (String, "of the attribute, as base64"), "value*": (String, "that it should have, as base64"),
+    "schema*": (String, "the format of the attestation")})
+ATTESTATION_REQUESTS = schema(AttestationRequestsResponse={"requests": [schema(OutstandingAttestationRequest={
+    "peer": String, "attribute_name": String, "metadata": (String, "JSON")})]})
+VERIFICATION_REQUESTS = schema(VerificationRequestsResponse={"requests": [schema(OutstandingVerificationRequest={
+    "peer": String, "attribute_name": String})]})
+OUTPUTS = schema(VerificationOutputResponse={"outputs": [schema(VerificationOutput={
+    "hash": String, "reference": String, "match": Float})]})
+WRONG = {400: {"description": "An argument is missing or impossible."}}
+UNKNOWN = {**WRONG, 404: {"schema": DefaultResponseSchema, "description": "Nobody asked for that."}}
+
+def loading(empty: str | None = None) -> Callable[[Any], Any]:
+    """Let a handler get the pseudonym that the path names, which is made if there is none.
+
+    :param empty: what the response has a list of, for a node without pseudonyms; by default that is an error.
+    """
+    def decorate(handler: Any) -> Any:
+        @functools.wraps(handler)
+        async def handle(self: IdentityEndpoint, request: Request) -> Response:
+            if self.communication_manager is None:
+                return Response({empty: []}) if empty is not None else _refuse("communication manager is not loaded")
+            return await handler(self, request, await self._load(request))  # type: ignore[no-any-return]
+
+        return makes_pseudonyms(handle)
+
+    return decorate
+
+
+def deciding(*names: str) -> Callable[[Any], Any]:
+    """Let a handler get the pseudonym that the path names, and a body that has all of these names."""
+    def decorate(handler: Any) -> Any:
+        @functools.wraps(handler)
+        async def handle(self: IdentityEndpoint, request: Request) -> Response:
+            if self.communication_manager is None:
+                return _refuse("communication manager is not loaded")
+            body = await json_object(request)
+            if missing(body, names):
+                return Response({"error": "incorrect parameters"}, status=HTTP_BAD_REQUEST)
+            for name in names:
+                text(body, name)
+            return await handler(self, request, await self._load(request), body)  # type: ignore[no-any-return]
+
+        return handle
+
+    return decorate
+
+
+class IdentityEndpoint(BaseEndpoint[IPv8]):
+    """Pseudonyms: what they are asked for, what they ask for, and what they have.
+
+    :param middlewares: of the application.
+    """
+
+    def __init__(self, middlewares: Iterable[Any] = ()) -> None:
+        self.communication_manager: CommunicationManager | None = None
+        super().__init__(middlewares)
+        self.app.on_shutdown.append(self.on_shutdown)
+
+    def setup_routes(self) -> None:
+        """Add the routes."""
+        self.app.add_routes([
+            web.get("", self.list_pseudonyms),
+            web.get("/{pseudonym_name}/schemas", self.list_schemas),
+            web.get("/{pseudonym_name}/public_key", self.get_pseudonym_public_key),
+            web.get("/{pseudonym_name}/unload", self.unload_pseudonym, allow_head=False),
+            web.post("/{pseudonym_name}/unload", self.post_unload),
+            web.get("/{pseudonym_name}/remove", self.remove_pseudonym, allow_head=False),
+            web.delete("/{pseudonym_name}", self.delete_pseudonym),
+            web.get("/{pseudonym_name}/credentials", self.list_pseudonym_credentials),
+            web.get("/{pseudonym_name}/credentials/{subject_key}", self.list_subject_credentials),
+            web.get("/{pseudonym_name}/peers", self.list_pseudonym_peers),
+            web.put("/{pseudonym_name}/allow/{verifier_key}", self.allow_pseudonym_verification),
+            web.put("/{pseudonym_name}/disallow/{verifier_key}", self.disallow_pseudonym_verification),
+            web.put("/{pseudonym_name}/request/{authority_key}", self.create_pseudonym_credential),
+            web.put("/{pseudonym_name}/attest/{subject_key}", self.attest_pseudonym_credential),
+            web.put("/{pseudonym_name}/verify/{subject_key}", self.verify_pseudonym_credential),
+            web.get("/{pseudonym_name}/outstanding/attestations", self.list_pseudonym_outstanding_attestations),
+            web.get("/{pseudonym_name}/outstanding/verifications", self.list_pseudonym_outstanding_verifications),
+            web.get("/{pseudonym_name}/verifications", self.list_pseudonym_verification_output),
+        ])
+
+    def initialize(self, session: IPv8) -> None:
+        """Use pseudonyms of this node, unless others are used already."""
+        super().initialize(session)
+        if self.communication_manager is None:
+            self.communication_manager = CommunicationManager(session)
+
+    async def on_shutdown(self, _: web.Application) -> None:
+        """Unload all pseudonyms."""
+        if self.communication_manager is not None:
+            await self.communication_manager.shutdown()
+
+    async def _load(self, request: Request) -> CommunicationChannel:
+        assert self.communication_manager is not None, "the caller has looked"
+        try:
+            return await self.communication_manager.load(request.match_info["pseudonym_name"],
+                                                         request.headers.get("X-Rendezvous"))
+        except (PermissionError, ValueError) as e:  # an impossible name, or a key that cannot be read
+            raise BadRequest(str(e)) from e
+
+    def _peer(self, channel: CommunicationChannel, request: Request, name: str) -> Peer | None:
+        """The peer whose key the path has; ``None`` if it is not known."""
+        wanted = unbase64(request.match_info[name], name)
+        return next((peer for peer in channel.peers if peer.public_key.key_to_bin() == wanted), None)
+
+    # Pseudonyms
+
+    @docs(tags=["Identity"], summary="The names of all pseudonyms.")
+    @response_schema(PseudonymListResponseSchema)
+    async def list_pseudonyms(self, request: Request) -> Response:
+        """All names, whatever the request."""
+        del request
+        manager = self.communication_manager
+        return Response({"names": [] if manager is None else manager.list_names()})
+
+    @docs(tags=["Identity"], summary="The formats that attestations may have.", responses=WRONG)
+    @response_schema(SCHEMAS)
+    @loading("schemas")
+    async def list_schemas(self, _: Request, channel: CommunicationChannel) -> Response:
+        """All formats."""
+        return Response({"schemas": channel.schemas})
+
+    @docs(tags=["Identity"], summary="The public key of a pseudonym.", responses=WRONG)
+    @response_schema(PUBLIC_KEY)
+    @loading()
+    async def get_pseudonym_public_key(self, _: Request, channel: CommunicationChannel) -> Response:
+        """The public key."""
+        return Response({"public_key": ez_b64_encode(channel.public_key_bin)})
+
+    @docs(tags=["Identity"], summary="Stop the overlays of a pseudonym.", responses=WRONG)
+    @response_schema(DefaultResponseSchema)
+    @changes_state
+    async def unload_pseudonym(self, request: Request) -> Response:
+        """Unload a pseudonym. That of an unknown one succeeds."""
+        if self.communication_manager is None:
+            return _refuse("communication manager is not loaded")
+        await self.communication_manager.unload(request.match_info["pseudonym_name"])
+        return Response({"success": True})
+
+    @docs(tags=["Identity"], summary="Stop the overlays of a pseudonym.", responses=WRONG)
+    @response_schema(DefaultResponseSchema)
+    async def post_unload(self, request: Request) -> Response:
+        """As :meth:`unload_pseudonym`."""
+        return await self.unload_pseudonym(request)
+
+    @docs(tags=["Identity"], summary="Delete a pseudonym with its key and its attributes.", responses=WRONG)
+    @response_schema(DefaultResponseSchema)
+    @changes_state
+    async def remove_pseudonym(self, request: Request) -> Response:
+        """Delete a pseudonym. That of an unknown one succeeds."""
+        if self.communication_manager is None:
+            return _refuse("communication manager is not loaded")
+        name = request.match_info["pseudonym_name"]
+        if LEGACY.get() and name not in self.communication_manager.list_loaded():
+            return Response({"success": True})  # others do not remove it then
+        try:
+            await self.communication_manager.remove(name)
+        except (PermissionError, ValueError) as e:
+            raise BadRequest(str(e)) from e
+        return Response({"success": True})
+
+    @docs(tags=["Identity"], summary="Delete a pseudonym with its key and its attributes.", responses=WRONG)
+    @response_schema(DefaultResponseSchema)
+    async def delete_pseudonym(self, request: Request) -> Response:
+        """As :meth:`remove_pseudonym`."""
+        return await self.remove_pseudonym(request)
+
+    # What there is
+
+    @docs(tags=["Identity"], summary="The attributes of a pseudonym.", responses=WRONG)
+    @response_schema(CredentialListResponseSchema)
+    @loading("names")
+    async def list_pseudonym_credentials(self, _: Request, channel: CommunicationChannel) -> Response:
+        """Our attributes."""
+        return Response({"names": _credentials(channel.get_my_attributes())})
+
+    @docs(tags=["Identity"], summary="The attributes of a peer that are known.", responses=WRONG)
+    @response_schema(CredentialListResponseSchema)
+    @loading("names")
+    async def list_subject_credentials(self, request: Request, channel: CommunicationChannel) -> Response:
+        """The attributes of a peer."""
+        subject = self._peer(channel, request, "subject_key")
+        if subject is None:
+            return _unknown("failed to find subject")
+        return Response({"names": _credentials(channel.get_attributes(subject))})
+
+    @docs(tags=["Identity"], summary="The peers of a pseudonym, by their public keys.", responses=WRONG)
+    @response_schema(PEERS)
+    @loading("peers")
+    async def list_pseudonym_peers(self, _: Request, channel: CommunicationChannel) -> Response:
+        """The peers."""
+        return Response({"peers": [ez_b64_encode(peer.public_key.key_to_bin()) for peer in channel.peers]})
+
+    @docs(tags=["Identity"], summary="The requests for attestations that wait.", responses=WRONG)
+    @response_schema(ATTESTATION_REQUESTS)
+    @loading("requests")
+    async def list_pseudonym_outstanding_attestations(self, _: Request, channel: CommunicationChannel) -> Response:
+        """What peers want to have attested."""
+        return Response({"requests": [
+            {"peer": ez_b64_encode(peer.public_key.key_to_bin()), "attribute_name": name, "metadata": metadata}
+            for (peer, name), (_, metadata) in tuple(channel.attestation_requests.items())]})
+
+    @docs(tags=["Identity"], summary="The requests for verifications that wait.", responses=WRONG)
+    @response_schema(VERIFICATION_REQUESTS)
+    @loading("requests")
+    async def list_pseudonym_outstanding_verifications(self, _: Request, channel: CommunicationChannel) -> Response:
+        """What peers want to verify."""
+        return Response({"requests": [
+            {"peer": ez_b64_encode(peer.public_key.key_to_bin()), "attribute_name": name}
+            for peer, name in tuple(channel.verify_requests)]})
+
+    @docs(tags=["Identity"], summary="The results of verifications.", responses=WRONG)
+    @response_schema(OUTPUTS)
+    @loading("outputs")
+    async def list_pseudonym_verification_output(self, _: Request, channel: CommunicationChannel) -> Response:
+        """What was verified, and how certain it is."""
+        outputs = []
+        for attribute_hash, results in tuple(channel.verification_output.items()):
+            reference, match = results[0] if results else (b"", None)
+            if match is not None:
+                outputs.append({"hash": ez_b64_encode(attribute_hash), "reference": ez_b64_encode(reference),
+                                "match": match})
+        return Response({"outputs": outputs})
+
+    # What to do
+
+    @docs(tags=["Identity"], summary="Let a peer verify an attribute.", responses=UNKNOWN)
+    @json_schema(NAMED)
+    @response_schema(DefaultResponseSchema)
+    @deciding("name")
+    async def allow_pseudonym_verification(self, request: Request, channel: CommunicationChannel,
+                                           body: dict[str, Any]) -> Response:
+        """Allow a verification that was asked for."""
+        return self._decide(request, channel, "verifier", lambda peer: channel.allow_verification(peer, body["name"]))
+
+    @docs(tags=["Identity"], summary="Do not let a peer verify an attribute.", responses=UNKNOWN)
+    @json_schema(DISALLOWED)
+    @response_schema(DefaultResponseSchema)
+    @deciding("name")
+    async def disallow_pseudonym_verification(self, request: Request, channel: CommunicationChannel,
+                                              body: dict[str, Any]) -> Response:
+        """Refuse a verification that was asked for."""
+        return self._decide(request, channel, "verifier",
+                            lambda peer: channel.disallow_verification(peer, body["name"]))
+
+    @docs(tags=["Identity"], summary="Attest an attribute of a peer.", responses=UNKNOWN)
+    @json_schema(ATTESTATION)
+    @response_schema(DefaultResponseSchema)
+    @deciding("name", "value")
+    async def attest_pseudonym_credential(self, request: Request, channel: CommunicationChannel,
+                                          body: dict[str, Any]) -> Response:
+        """Attest what was asked for."""
+        value = unbase64(body["value"], "value")
+        return self._decide(request, channel, "subject", lambda peer: channel.attest(peer, body["name"], value))
+
+    def _decide(self, request: Request, channel: CommunicationChannel, role: str,
+                decide: Callable[[Peer], None]) -> Response:
+        """Decide what a peer has asked for."""
+        peer = self._peer(channel, request, f"{role}_key")
+        if peer is None:
+            return _unknown(f"failed to find {role}")
+        try:
+            decide(peer)
+        except KeyError as e:
+            raise NotFound("this peer has not asked for an attribute of this name") from e
+        return Response({"success": True})
+
+    @docs(tags=["Identity"], summary="Ask a peer to attest an attribute.", responses=WRONG)
+    @json_schema(REQUEST)
+    @response_schema(DefaultResponseSchema)
+    @deciding("name", "schema")
+    async def create_pseudonym_credential(self, request: Request, channel: CommunicationChannel,
+                                          body: dict[str, Any]) -> Response:
+        """Ask for an attestation."""
+        metadata = body.get("metadata", {})
+        if not isinstance(metadata, dict):
+            raise BadRequest("metadata must be a JSON object") from TypeError("metadata")
+        if len(json.dumps(metadata)) > LONGEST_METADATA:
+            raise BadRequest(f"metadata must have at most {LONGEST_METADATA} characters") from ValueError("metadata")
+        _check_schema(channel, body["schema"])
+        authority = self._peer(channel, request, "authority_key")
+        if authority is None:
+            return _unknown("failed to find authority")
+        channel.request_attestation(authority, body["name"], body["schema"], metadata)
+        return Response({"success": True})
+
+    @docs(tags=["Identity"], summary="Verify an attribute of a peer.", responses=WRONG)
+    @json_schema(VERIFICATION)
+    @response_schema(DefaultResponseSchema)
+    @deciding("hash", "value", "schema")
+    async def verify_pseudonym_credential(self, request: Request, channel: CommunicationChannel,
+                                          body: dict[str, Any]) -> Response:
+        """Begin a verification."""
+        attribute_hash, value = unbase64(body["hash"], "hash"), unbase64(body["value"], "value")
+        _check_schema(channel, body["schema"])
+        subject = self._peer(channel, request, "subject_key")
+        if subject is None:
+            return _unknown("failed to find subject")
+        channel.verify(subject, attribute_hash, [value], body["schema"])
+        return Response({"success": True})
+
+
+def _check_schema(channel: CommunicationChannel, name: str) -> None:
+    if name not in channel.schemas:
+        raise BadRequest(f"there is no schema of this name; there are {', '.join(channel.schemas)}") from KeyError(name)
+
+
+def _credentials(attributes: dict[bytes, tuple[str, dict[str, Any], list[bytes]]]) -> list[dict[str, Any]]:
+    return [{"name": name, "hash": ez_b64_encode(strip_sha1_padding(attribute_hash)), "metadata": metadata,
+             "attesters": [ez_b64_encode(attester) for attester in attesters]}
+            for attribute_hash, (name, metadata, attesters) in attributes.items()]
+
+
+def _refuse(error: str) -> Response:
+    return Response({"success": False, "error": error})
+
+
+def _unknown(error: str) -> Response:
+    """Nobody with this key is known. The status is 200, as clients look at ``success``."""
+    return Response({"success": False, "error": error}, headers={"X-IPv8-Status": "404"})

@@ -1,0 +1,138 @@
+"""``/trustchain``: the blocks that the node knows (doc/trustchain.md)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from marshmallow.fields import Integer, Raw, String
+
+from ..attestation.trustchain.community import TrustChainCommunity
+from ..service import IPv8
+from .apidocs import docs, response_schema
+from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, Response
+from .parameters import hexadecimal, limited
+from .schema import schema
+
+if TYPE_CHECKING:
+    from aiohttp.web import Request
+
+    from ..attestation.trustchain.block import TrustChainBlock
+
+__all__ = ["TrustchainEndpoint"]
+
+MAX_BLOCKS = 1000
+"""Blocks that one response has."""
+
+LAST_OFFSET = 1_000_000_000
+
+HASH_BYTES = 32
+
+BLOCK_FIELDS = {
+    "transaction": Raw(metadata={"description": "what was signed"}), "type": String, "public_key": String,
+    "sequence_number": Integer, "link_public_key": String, "link_sequence_number": Integer, "previous_hash": String,
+    "signature": String, "hash": String, "timestamp": (Integer, "milliseconds since the Unix epoch"),
+    "insert_time": Raw(allow_none=True, metadata={"description": "when it was stored"})}
+BLOCK = schema(Block={**BLOCK_FIELDS, "linked": schema(LinkedBlock=BLOCK_FIELDS)})
+HOW_MANY = {"in": "query", "name": "limit", "type": "integer", "description": "how many, 1 to 1000"}
+NOTHING = {404: {"description": "There is no TrustChain, or no such block."},
+           400: {"description": "An argument is impossible."}}
+
+
+class TrustchainEndpoint(BaseEndpoint[IPv8]):
+    """Shows blocks and their authors."""
+
+    def __init__(self) -> None:
+        self.trustchain: TrustChainCommunity | None = None
+        super().__init__()
+
+    def setup_routes(self) -> None:
+        """Add the routes."""
+        self.app.add_routes([
+            web.get("/recent", self.get_recent_blocks),
+            web.get("/blocks/{block_hash}", self.get_block),
+            web.get("/users", self.get_users),
+            web.get("/users/{pub_key}/blocks", self.get_blocks_for_user),
+        ])
+
+    def initialize(self, session: IPv8) -> None:
+        """Show the TrustChain of this node."""
+        super().initialize(session)
+        self.trustchain = session.get_overlay(TrustChainCommunity)
+
+    @docs(tags=["TrustChain"], summary="The newest blocks, by their timestamps.", responses=NOTHING, parameters=[
+        HOW_MANY, {"in": "query", "name": "offset", "type": "integer", "description": "how many are skipped"}])
+    @response_schema(schema(RecentBlocksResponse={"blocks": [BLOCK]}))
+    async def get_recent_blocks(self, request: Request) -> Response:
+        """The newest blocks first."""
+        if self.trustchain is None:
+            return _not_found("Trustchain community not found")
+        blocks = self.trustchain.persistence.get_recent_blocks(limited(request, "limit", 10, 1, MAX_BLOCKS),
+                                                               limited(request, "offset", 0, 0, LAST_OFFSET))
+        return Response({"blocks": [_describe(block) for block in blocks]})
+
+    @docs(tags=["TrustChain"], summary="A block, with its partner if that is known.", responses=NOTHING)
+    @response_schema(schema(BlockResponse={"block": BLOCK}))
+    async def get_block(self, request: Request) -> Response:
+        """The block with a hash."""
+        if self.trustchain is None:
+            return _not_found("Trustchain community not found")
+        block = self.trustchain.persistence.get_block_with_hash(hexadecimal(request, "block_hash", HASH_BYTES))
+        if block is None:
+            return _not_found("the block with the provided hash could not be found")
+        return Response({"block": self._with_partner(block)})
+
+    @docs(tags=["TrustChain"], summary="The authors with the longest chains.", responses=NOTHING, parameters=[HOW_MANY])
+    @response_schema(schema(TrustChainUsersResponse={"users": [schema(TrustChainUser={
+        "public_key": String, "blocks": (Integer, "the highest sequence number")})]}))
+    async def get_users(self, request: Request) -> Response:
+        """The authors, that with the longest chain first."""
+        if self.trustchain is None:
+            return _not_found("Trustchain community not found")
+        users = self.trustchain.persistence.get_users(limited(request, "limit", 100, 1, MAX_BLOCKS))
+        return Response({"users": [{"public_key": _as_text(user["public_key"]), "blocks": user["blocks"]}
+                                   for user in users]})
+
+    @docs(tags=["TrustChain"], summary="The newest blocks of an author.", responses=NOTHING, parameters=[HOW_MANY])
+    @response_schema(schema(UserBlocksResponse={"blocks": [BLOCK]}))
+    async def get_blocks_for_user(self, request: Request) -> Response:
+        """The blocks of an author, the highest sequence number first."""
+        if self.trustchain is None:
+            return _not_found("Trustchain community not found")
+        if not request.match_info["pub_key"]:
+            return _not_found("a public key is missing")
+        blocks = self.trustchain.persistence.get_latest_blocks(hexadecimal(request, "pub_key", None),
+                                                               limited(request, "limit", 100, 1, MAX_BLOCKS))
+        return Response({"blocks": [self._with_partner(block) for block in blocks]})
+
+    def _with_partner(self, block: TrustChainBlock) -> dict[str, Any]:
+        assert self.trustchain is not None, "asked for a block of it"
+        described = _describe(block)
+        linked = self.trustchain.persistence.get_linked(block)
+        if linked is not None:
+            described["linked"] = _describe(linked)
+        return described
+
+
+def _as_text(value: Any) -> Any:
+    """What JSON can have in the place of bytes."""
+    if isinstance(value, (bytes, bytearray)):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(_as_text(name)): _as_text(entry) for name, entry in value.items()}
+    return [_as_text(entry) for entry in value] if isinstance(value, (list, tuple, set, frozenset)) else value
+
+
+def _describe(block: TrustChainBlock) -> dict[str, Any]:
+    described: dict[str, Any] = _as_text(dict(block))
+    return described
+
+
+def _not_found(error: str) -> Response:
+    return Response({"error": error}, status=HTTP_NOT_FOUND)

@@ -1,0 +1,466 @@
+"""Handlers that are called directly, as programs do in their tests, and as the server does before the node is known."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipv8.attestation.trustchain.block import TrustChainBlock
+from ipv8.attestation.trustchain.community import TrustChainCommunity
+from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+from ipv8.dht.discovery import DHTDiscoveryCommunity
+from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.anonymization.tunnel import Circuit, Hop
+from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+from ipv8.messaging.interfaces.wrapping import WrappingEndpoint
+from ipv8.peer import Peer
+from ipv8.REST.asyncio_endpoint import AsyncioEndpoint, DequeLogHandler, DriftMeasurementStrategy
+from ipv8.REST.base_endpoint import BaseEndpoint, Response
+from ipv8.REST.dht_endpoint import DHTEndpoint
+from ipv8.REST.identity_endpoint import IdentityEndpoint, ez_b64_decode, ez_b64_encode
+from ipv8.REST.isolation_endpoint import MAX_ADDED_SERVERS, IsolationEndpoint
+from ipv8.REST.network_endpoint import NetworkEndpoint
+from ipv8.REST.noblock_dht_endpoint import NoBlockDHTEndpoint
+from ipv8.REST.overlays_endpoint import OverlaysEndpoint
+from ipv8.REST.root_endpoint import RootEndpoint
+from ipv8.REST.sessions_endpoint import SessionsEndpoint
+from ipv8.REST.trust_endpoint import TrustEndpoint
+from ipv8.REST.trustchain_endpoint import TrustchainEndpoint
+from ipv8.REST.tunnel_endpoint import TunnelEndpoint
+from ipv8.taskmanager import TaskManager
+from ipv8.test.mocking.community import MockCommunity
+from ipv8.test.REST.rest_base import BodyCapture, MockRequest, response_to_bytes, response_to_json
+from ipv8.trust.graph import TrustGraph
+from tests.REST.world import World, peer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+KEY = "00" * 20
+
+
+async def call(handler: Any, query: Any = None, **match_info: str) -> tuple[int, Any]:
+    response = await handler(MockRequest("/", query=query, match_info=match_info))
+    return response.status, await response_to_json(response)
+
+
+# -- before the node is known ----------------------------------------------------------------------------------------
+
+DRIFT, MISSING = "Core drift disabled.", {"success": False, "error": "DHT community not found"}
+LOADED = {"success": False, "error": "communication manager is not loaded"}
+
+
+@pytest.mark.parametrize(("endpoint", "handler", "query", "status", "content"), [
+    (NetworkEndpoint, "retrieve_peers", {}, 200, {"peers": {}}),
+    (OverlaysEndpoint, "get_overlays", {}, 200, {"overlays": []}),
+    (OverlaysEndpoint, "get_statistics", {}, 200, {"statistics": []}),
+    (OverlaysEndpoint, "enable_statistics", {}, 412, {"success": False, "error": "IPv8 is not running"}),
+    (AsyncioEndpoint, "retrieve_drift", {}, 404, {"success": False, "error": DRIFT}),
+    (AsyncioEndpoint, "enable_measurements", {"enable": True}, 200,
+     {"success": False, "error": "Session not initialized."}),
+    (DHTEndpoint, "get_statistics", {}, 404, MISSING), (DHTEndpoint, "get_stored_values", {}, 404, MISSING),
+    (DHTEndpoint, "get_values", {}, 404, MISSING), (DHTEndpoint, "put_value", {}, 404, MISSING),
+    (DHTEndpoint, "get_peer", {}, 404, MISSING), (DHTEndpoint, "get_buckets", {}, 200, {"buckets": []}),
+    (DHTEndpoint, "refresh_bucket", {}, 400, {"success": False, "error": "DHT community is not loaded"}),
+    (NoBlockDHTEndpoint, "handle_get", {}, 404, {"error": "DHT community not found"}),
+    (TunnelEndpoint, "get_settings", {}, 200, {"settings": {}}),
+    (TunnelEndpoint, "get_circuits", {}, 200, {"circuits": []}),
+    (TunnelEndpoint, "get_relays", {}, 200, {"relays": []}), (TunnelEndpoint, "get_exits", {}, 200, {"exits": []}),
+    (TunnelEndpoint, "get_swarms", {}, 200, {"swarms": []}), (TunnelEndpoint, "get_peers", {}, 200, {"peers": []}),
+    (TunnelEndpoint, "get_swarm_size", {}, 200, {"swarms": []}),
+    (TunnelEndpoint, "get_dht_peers", {}, 200, []), (TunnelEndpoint, "get_pex_peers", {}, 200, []),
+    (TunnelEndpoint, "speed_test_new_circuit", {}, 404, {"error": "TunnelCommunity is not initialized"}),
+    (IdentityEndpoint, "list_pseudonyms", {}, 200, {"names": []}),
+    (IdentityEndpoint, "list_schemas", {}, 200, {"schemas": []}),
+    (IdentityEndpoint, "get_pseudonym_public_key", {}, 200, LOADED),
+    (IdentityEndpoint, "unload_pseudonym", {}, 200, LOADED), (IdentityEndpoint, "remove_pseudonym", {}, 200, LOADED),
+    (IdentityEndpoint, "list_pseudonym_credentials", {}, 200, {"names": []}),
+    (IdentityEndpoint, "list_pseudonym_peers", {}, 200, {"peers": []}),
+    (IdentityEndpoint, "list_pseudonym_outstanding_attestations", {}, 200, {"requests": []}),
+    (IdentityEndpoint, "list_pseudonym_verification_output", {}, 200, {"outputs": []}),
+    (IdentityEndpoint, "allow_pseudonym_verification", {}, 200, LOADED),
+    (SessionsEndpoint, "get_sessions", {}, 200, {"enabled": False, "sessions": []}),
+    (TrustchainEndpoint, "get_recent_blocks", {}, 404, {"error": "Trustchain community not found"}),
+])
+async def test_without_a_node(endpoint: Any, handler: str, query: Any, status: int, content: Any) -> None:
+    assert await call(getattr(endpoint(), handler), query, key=KEY, mid=KEY) == (status, content)
+
+
+# -- base ------------------------------------------------------------------------------------------------------------
+
+async def test_two_bases() -> None:
+    made = []
+
+    class Theirs(TaskManager):
+        def __init__(self) -> None:
+            super().__init__()
+            self.app: Any = object()
+            made.append(self)
+
+    class Both(RootEndpoint, Theirs):
+        def __init__(self) -> None:
+            Theirs.__init__(self)
+            RootEndpoint.__init__(self)
+
+    both: Any = Both()
+    assert made == [both]
+    assert list(both.endpoints)[:8] == ["/asyncio", "/dht", "/identity", "/isolation", "/network", "/noblockdht",
+                                        "/overlays", "/tunnel"]
+    assert both.app.router.resources()
+    await both.shutdown_task_manager()
+
+
+async def test_initialize_reaches_all(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Any] = []
+    child = SimpleNamespace(app=BaseEndpoint[Any]().app, initialize=seen.append)
+    root = BaseEndpoint[Any]()
+    root.add_endpoint("/child", child)
+    root.initialize("node")
+    assert (root.session, seen, root.endpoints) == ("node", ["node"], {"/child": child})
+    assert not caplog.records
+
+
+async def test_response() -> None:
+    response = Response({"é": [1]}, status=201)
+    assert response.headers["Content-Type"] == "application/json"
+    assert await response_to_bytes(response) == b'{"\\u00e9": [1]}'
+    assert await response_to_bytes(Response(b"raw", content_type="text/plain")) == b"raw"
+    with pytest.raises(TypeError):
+        Response({"a": b"bytes"})
+
+
+# -- asyncio ---------------------------------------------------------------------------------------------------------
+
+async def test_drift(world: World, manual_clock: Any) -> None:
+    endpoint = AsyncioEndpoint()
+    endpoint.initialize(world)  # type: ignore[arg-type]
+    assert await call(endpoint.enable_measurements, {"enable": True}) == (200, {"success": True})
+    assert endpoint.enable()
+    ((strategy, target),) = world.strategies
+    assert isinstance(strategy, DriftMeasurementStrategy)
+    assert target == -1
+    manual_clock.advance(0.75)
+    strategy.take_step()
+    _, content = await call(endpoint.retrieve_drift)
+    assert content == {"measurements": [{"timestamp": manual_clock.time(), "drift": 0.25}]}
+    assert await call(endpoint.enable_measurements, {"enable": False}) == (200, {"success": True})
+    assert (world.strategies, endpoint.strategy) == ([], None)
+
+
+async def test_debug() -> None:
+    endpoint, loop = AsyncioEndpoint(), asyncio.get_running_loop()
+    assert await call(endpoint.set_asyncio_debug, {"enable": True, "slow_callback_duration": 0.5}) == (
+        200, {"success": True})
+    logging.getLogger("asyncio").warning("slow")
+    assert await call(endpoint.get_asyncio_debug) == (
+        200, {"messages": [{"message": "slow"}], "enable": True, "slow_callback_duration": 0.5})
+    await endpoint.on_shutdown(endpoint.app)
+    assert not any(isinstance(handler, DequeLogHandler) for handler in logging.getLogger("asyncio").handlers)
+    endpoint.set_debug(False, 0.1)
+    assert not loop.get_debug()
+
+
+async def test_tasks() -> None:
+    manager = TaskManager()
+    manager.register_task("work", lambda: None, interval=5.0)
+    _, content = await call(AsyncioEndpoint().get_asyncio_tasks)
+    (task,) = (task for task in content["tasks"] if task["name"] == "work")
+    assert (task["taskmanager"], task["interval"], task["running"]) == ("TaskManager", 5.0, False)
+    assert sum(task["running"] for task in content["tasks"]) == 1
+    await manager.shutdown_task_manager()
+
+
+# -- overlays --------------------------------------------------------------------------------------------------------
+
+async def test_statistics_of_wrapped_endpoints(world: World) -> None:
+    endpoint, counter = OverlaysEndpoint(), world.endpoint
+    world.endpoint = WrappingEndpoint(counter)
+    endpoint.initialize(world)  # type: ignore[arg-type]
+    assert endpoint.statistics_supported
+    prefix = world.overlays[0].get_prefix()
+    assert await call(endpoint.enable_statistics, {"enable": "false", "all": True}) == (200, {"success": True})
+    assert prefix not in counter.statistics
+    endpoint.enable_overlay_statistics(True, "DiscoveryCommunity")
+    assert list(counter.statistics) == [prefix]
+    counter.add_sent_stat(prefix, 246, 10, 5.0)
+    _, content = await call(endpoint.get_statistics)
+    assert content["statistics"][0]["DiscoveryCommunity"]["246:on_old_introduction_request"]["bytes_up"] == 10
+    assert content["statistics"][1:] == [{"HiddenTunnelCommunity": {}}, {"DHTDiscoveryCommunity": {}}]
+
+
+async def test_node_that_does_not_count(world: World) -> None:
+    endpoint = OverlaysEndpoint()
+    world.endpoint = world.endpoint.endpoint
+    endpoint.initialize(world)  # type: ignore[arg-type]
+    assert await call(endpoint.enable_statistics, {"enable": True, "all": True}) == (
+        412, {"success": False, "error": "StatisticsEndpoint is not enabled."})
+    endpoint.enable_overlay_statistics(True, None, True)
+    assert (await call(endpoint.get_overlays))[1]["overlays"][0]["statistics"] == {}
+
+
+async def test_statistics_of_a_mock() -> None:
+    overlay = MockCommunity()
+    counter = StatisticsEndpoint(overlay.endpoint)
+    endpoint = OverlaysEndpoint()
+    endpoint.session = SimpleNamespace(overlays=[overlay], endpoint=counter, network=overlay.network,  # type: ignore[assignment]
+                                       strategies=[])
+    endpoint.statistics_supported = True
+    await call(endpoint.enable_statistics, {"enable": True, "overlay_name": "MockCommunity"})
+    counter.add_sent_stat(overlay.get_prefix(), 1, 1337, 7.0)
+    _, content = await call(endpoint.get_overlays)
+    assert content["overlays"][0]["statistics"] == {"bytes_down": 0, "bytes_up": 1337, "diff_time": 0.0, "num_down": 0,
+                                                    "num_up": 1}
+    await overlay.unload()
+
+
+# -- isolation -------------------------------------------------------------------------------------------------------
+
+async def test_servers_are_added(world: World) -> None:
+    endpoint = IsolationEndpoint()
+    endpoint.session = world  # type: ignore[assignment]
+    known = DispersyBootstrapper([], [])
+    world.overlays[0].bootstrappers.append(known)
+    body = {"ip": "127.0.0.1", "port": 5, "bootstrapnode": True}
+    for _ in range(2):
+        assert await call(endpoint.handle_post, body) == (200, {"success": True})
+    assert known.ip_addresses == [("127.0.0.1", 5)]
+    assert world.network.blacklist.count(("127.0.0.1", 5)) == 1
+    assert world.endpoint.endpoint.sent[0] == ("127.0.0.1", 5)
+    for port in range(10, 9 + MAX_ADDED_SERVERS):
+        assert (await call(endpoint.handle_post, {**body, "port": port}))[0] == 200
+    assert (await call(endpoint.handle_post, {**body, "port": 9999}))[0] == 400
+
+
+# -- DHT -------------------------------------------------------------------------------------------------------------
+
+async def test_search_does_not_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    going_on = asyncio.Event()
+
+    async def connect_peer(mid: bytes) -> list[Any]:
+        asked.append(mid)
+        await going_on.wait()
+        return []
+
+    endpoint = NoBlockDHTEndpoint()
+    endpoint.dht = dht = world.get_overlay(DHTDiscoveryCommunity)
+    monkeypatch.setattr(dht, "connect_peer", connect_peer)
+    for _ in range(2):
+        assert await call(endpoint.handle_get, mid=KEY) == (200, {"success": True})
+    await asyncio.sleep(0)
+    assert asked == [bytes(20)]
+    statuses = [(await call(endpoint.handle_post, mid=f"{n:040x}"))[0] for n in range(1, 20)]
+    assert statuses == [200] * 15 + [429] * 4
+    going_on.set()
+
+
+async def test_both_families_of_a_stored_key(world: World) -> None:
+    endpoint = DHTEndpoint()
+    endpoint.dht = dht = world.get_overlay(DHTDiscoveryCommunity)
+    value = dht.serialize_value(b"value", sign=False)
+    for address in (("10.0.0.4", 1), ("2001:db8::4", 1, 0, 0)):
+        node: Any = Peer(peer(4).key, dht.my_estimated_wan if len(address) == 2 else None)
+        if len(address) == 4:
+            from ipv8.messaging.address import UDPv6Address
+            node.address = UDPv6Address("2001:db8::4", 1)
+        dht.get_storage(node).put(bytes(20), value)
+    _, content = await call(endpoint.get_stored_values)
+    assert [entry["endpoint"] for entry in content[KEY]] == ["UDPIPv4", "UDPIPv6"]
+
+
+# -- tunnels ---------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def tested(world: World) -> tuple[TunnelEndpoint, list[Any]]:
+    """Tunnels with a circuit whose speed can be measured."""
+    calls: list[Any] = []
+
+    def run_speedtest(*arguments: Any) -> None:
+        calls.append(arguments)
+        callback = arguments[5]
+        callback({1: [1000, 1 << 20, 2000, 1 << 20], 2: [2000, 1 << 20, 3000, 1 << 20]}, False)
+        callback({1: [1000, 1 << 20, 2000, 1 << 20], 2: [2000, 1 << 20, 3000, 1 << 20]}, True)
+
+    endpoint = TunnelEndpoint()
+    endpoint.tunnels = world.overlays[1]
+    endpoint.tunnels.crypto_endpoint.run_speedtest = run_speedtest  # type: ignore[union-attr]
+    circuit = Circuit(11, 1)
+    circuit.add_hop(Hop(peer(2), flags=[8]))
+    world.overlays[1].circuits[11] = circuit
+    return endpoint, calls
+
+
+@pytest.mark.parametrize(("form", "start", "end"), [("", "speed", "\n"), ("sse", "data", "\n\n")])
+async def test_speed_test(tested: Any, form: str, start: str, end: str) -> None:
+    endpoint, calls = tested
+    writer = BodyCapture()
+    request = MockRequest("/", query={"request_size": "10", "test_time_ms": "100", "format": form},
+                          match_info={"circuit_id": "11"}, payload_writer=writer)
+    response = await endpoint.speed_test_existing_circuit(request)
+    assert response.headers["Content-Type"] == "text/event-stream"
+    assert writer.getvalue().decode() == (f'{start}: {{"up": 2.0, "down": 2.0}}{end}'
+                                          f'{start}: {{"up": 0.0, "down": 0.0}}{end}')
+    assert calls[0][:5] == (11, 100, 10, 1024, 100)
+    assert calls[0][6] == 500
+
+
+@pytest.mark.parametrize(("query", "error"), [
+    ({"request_size": "2001"}, "invalid request or response size specified"),
+    ({"response_size": "-1"}, "invalid request or response size specified"),
+    ({"test_time_ms": "0"}, "invalid test time specified"), ({"test_time_ms": "1e3"}, "invalid test time specified")])
+async def test_impossible_speed_tests(tested: Any, query: Any, error: str) -> None:
+    assert await call(tested[0].speed_test_existing_circuit, query, circuit_id="11") == (400, {"error": error})
+
+
+async def test_endpoint_without_speed_tests(tested: Any, world: World) -> None:
+    del world.overlays[1].crypto_endpoint.run_speedtest
+    assert await call(tested[0].speed_test_existing_circuit, circuit_id="11") == (
+        400, {"error": "endpoint does not support speed tests"})
+
+
+# -- sessions --------------------------------------------------------------------------------------------------------
+
+async def test_sessions(world: World) -> None:
+    counters = dict.fromkeys(("bytes_up", "bytes_down", "datagrams_up", "datagrams_down", "malformed", "moves",
+                              "rekeys"), 1)
+    session = SimpleNamespace(peer=peer(2), address=peer(2).address, initiator=True, hybrid=True, cipher="AES-256-GCM",
+                              is_open=True, opened_at=5.0, stats=SimpleNamespace(round_trip=None, **counters))
+    world.sessions = SimpleNamespace(sessions=lambda: [session])
+    endpoint = SessionsEndpoint()
+    endpoint.initialize(world)  # type: ignore[arg-type]
+    assert await call(endpoint.get_sessions) == (200, {"enabled": True, "sessions": [
+        {"mid": peer(2).mid.hex(), "public_key": peer(2).public_key.key_to_bin().hex(),
+         "address": {"ip": "10.0.0.2", "port": 1002}, "initiator": True, "hybrid": True, "cipher": "AES-256-GCM",
+         "is_open": True, "opened_at": 5.0, "round_trip": None, **counters}]})
+
+
+# -- trust -----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def trust() -> TrustEndpoint:
+    endpoint = TrustEndpoint()
+    endpoint.graph = graph = TrustGraph(b"root", walks=200, rng=1)
+    graph.add(b"root", b"friend", 2.0)
+    graph.add(b"friend", b"other", 1.0)
+    return endpoint
+
+
+async def test_trust(trust: TrustEndpoint) -> None:
+    graph: Any = trust.graph
+    key = b"friend".hex()
+    assert await call(trust.get_score, pub_key=key) == (200, {
+        "public_key": key, "score": graph.score(b"friend"), "rank": 1, "confidence": list(graph.confidence(b"friend")),
+        "fraud": False})
+    assert (await call(trust.get_score, pub_key="00"))[1]["score"] == 0
+    _, content = await call(trust.get_top, {"limit": "1"})
+    assert content == {"peers": [{"public_key": key, "mid": hashlib.sha1(b"friend").hexdigest(),
+                                  "score": graph.score(b"friend")}]}
+    _, content = await call(trust.get_explanation, pub_key=b"other".hex())
+    assert content["paths"] == [{"nodes": [name.hex() for name in (b"root", b"friend", b"other")], "share": 1.0}]
+    assert len((await call(trust.get_graph, {"depth": "1"}))[1]["nodes"]) == 2
+    assert (await call(trust.get_statistics))[1]["nodes"] == 3
+    assert await call(trust.block, pub_key=key) == (200, {"success": True})
+    assert (await call(trust.get_score, pub_key=key))[1]["score"] == 0
+    assert await call(trust.unblock, pub_key=key) == (200, {"success": True})
+    assert (await call(trust.get_score, pub_key=key))[1]["score"] > 0
+
+
+@pytest.mark.parametrize(("handler", "query", "key"), [
+    ("get_score", {}, "zz"), ("get_score", {"name": "no"}, "00"), ("get_top", {"limit": "0"}, ""),
+    ("get_graph", {"depth": "x"}, ""), ("block", {}, b"root".hex()), ("get_explanation", {"paths": "99"}, "00")])
+async def test_impossible_questions_about_trust(trust: TrustEndpoint, handler: str, query: Any, key: str) -> None:
+    from ipv8.REST.parameters import BadRequest
+
+    with pytest.raises(BadRequest):
+        await call(getattr(trust, handler), query, pub_key=key)
+
+
+async def test_graph_of_an_overlay(world: World, trust: TrustEndpoint) -> None:
+    endpoint = TrustEndpoint()
+    endpoint.initialize(world)  # type: ignore[arg-type]
+    assert (await call(endpoint.get_statistics))[0] == 404
+    world.overlays[0].trust = trust.graph
+    assert (await call(endpoint.get_statistics))[0] == 200
+
+
+# -- TrustChain ------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+async def chain(world: World) -> AsyncIterator[TrustchainEndpoint]:
+    community = TrustChainCommunity(TrustChainCommunity.settings_class(
+        my_peer=world.my_peer, endpoint=world.endpoint, network=world.network, working_directory=":memory:"))
+    endpoint = TrustchainEndpoint()
+    endpoint.trustchain = community
+    key: Any = world.my_peer.key
+    other = default_eccrypto.generate_key("curve25519")
+    for number in range(1, 4):
+        block = TrustChainBlock.create(b"test", {"n": number, "x": float("nan")}, community.persistence,
+                                       key.pub().key_to_bin(), link_pk=other.pub().key_to_bin())
+        block.sign(key)
+        community.persistence.add_block(block)
+    yield endpoint
+    await community.unload()
+
+
+async def test_trustchain(chain: TrustchainEndpoint, world: World) -> None:
+    key = world.my_peer.public_key.key_to_bin().hex()
+    assert await call(chain.get_users) == (200, {"users": [{"public_key": key, "blocks": 3}]})
+    _, content = await call(chain.get_blocks_for_user, {"limit": "2"}, pub_key=key)
+    assert [block["sequence_number"] for block in content["blocks"]] == [3, 2]
+    block = content["blocks"][0]
+    assert (block["type"], block["public_key"], block["transaction"]) == ("test", key, {"n": 3, "x": "nan"})
+    assert await call(chain.get_block, block_hash=block["hash"]) == (200, {"block": block})
+    assert await call(chain.get_block, block_hash="00" * 32) == (
+        404, {"error": "the block with the provided hash could not be found"})
+    _, content = await call(chain.get_recent_blocks, {"limit": "1", "offset": "1"})
+    assert len(content["blocks"]) == 1
+
+
+# -- identity --------------------------------------------------------------------------------------------------------
+
+async def test_requests_that_wait(world: World) -> None:
+    endpoint = IdentityEndpoint()
+    endpoint.communication_manager = world.manager
+    channel = await world.manager.load("alice")
+    other = peer(5)
+    channel.identity_overlay.network.add_verified_peer(other)
+    channel.identity_overlay.network.discover_services(other, [channel.identity_overlay.community_id])
+    key = ez_b64_encode(other.public_key.key_to_bin())
+    assert ez_b64_decode(key) == other.public_key.key_to_bin()
+    waiting = channel.on_request_attestation(other, "age", {"a": "b"})
+    assert await call(endpoint.list_pseudonym_outstanding_attestations, pseudonym_name="alice") == (
+        200, {"requests": [{"peer": key, "attribute_name": "age", "metadata": '{"a": "b"}'}]})
+    attest: Any = endpoint.attest_pseudonym_credential
+    body = {"name": "age", "value": ez_b64_encode(b"18")}
+    assert await call(attest, body, pseudonym_name="alice", subject_key=key) == (200, {"success": True})
+    assert await waiting == b"18"
+    from ipv8.REST.parameters import NotFound
+
+    with pytest.raises(NotFound):
+        await call(attest, body, pseudonym_name="alice", subject_key=key)
+    assert await call(attest, body, pseudonym_name="alice", subject_key="AAAA") == (
+        200, {"success": False, "error": "failed to find subject"})
+    channel.verification_output[b"h" * 20] = [(b"18", 0.99), (b"19", None)]
+    channel.verification_output[b"i" * 20] = [(b"18", None)]
+    assert await call(endpoint.list_pseudonym_verification_output, pseudonym_name="alice") == (200, {"outputs": [
+        {"hash": ez_b64_encode(b"h" * 20), "reference": ez_b64_encode(b"18"), "match": 0.99}]})
+
+
+async def test_removed_pseudonym_is_made_again(world: World, tmp_path: Path) -> None:
+    endpoint = IdentityEndpoint()
+    endpoint.communication_manager = world.manager
+    _, first = await call(endpoint.get_pseudonym_public_key, pseudonym_name="bob")
+    overlays = len(world.overlays)
+    assert await call(endpoint.remove_pseudonym, pseudonym_name="bob") == (200, {"success": True})
+    assert len(world.overlays) == overlays - 1
+    assert not (tmp_path / "pseudonyms" / "bob").exists()
+    _, second = await call(endpoint.get_pseudonym_public_key, pseudonym_name="bob")
+    assert first != second
+    await endpoint.on_shutdown(endpoint.app)
+    assert world.manager.list_loaded() == []
