@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from interop.driver import NodeFailureError
 
 if TYPE_CHECKING:
     from interop.conftest import StartNode
@@ -68,6 +71,18 @@ async def test_strangers_are_asked_for_an_introduction(start: StartNode) -> None
     await authority.ask("will attest", value=b"a value".hex())
     found = await subject.ask("request", **authority.where, name="attribute", id_format="id_metadata_huge")
     for _ in range(4):  # more than is sent to unproven addresses
-        certainties = await authority.ask("verify", address=subject.address, hash=found, values=[b"a value".hex()],
-                                          id_format="id_metadata_huge")
+        certainties = await verify_again(authority, address=subject.address, hash=found, values=[b"a value".hex()],
+                                         id_format="id_metadata_huge")
         assert certainties == [1.0]
+
+
+async def verify_again(node: NodeProcess, **details: Any) -> Any:
+    """The outcome of a verification that is not the first one between two nodes.
+
+    Answers of the former one may still fill the buffer of the socket of the verifier. It does not ask again for the
+    chunks that are lost then, so its program has to.
+    """
+    for _ in range(2):
+        with suppress(NodeFailureError):
+            return await node.ask("verify", **details)
+    return await node.ask("verify", **details)
