@@ -21,10 +21,12 @@ from benchmarks.library import ROOT as ROOT, Library
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["REQUIREMENT", "SOCKS_SUITE", "EnvironmentUnavailableError", "ours", "socks_clients", "theirs",
+__all__ = ["REQUIREMENTS", "SOCKS_SUITE", "EnvironmentUnavailableError", "ours", "socks_clients", "theirs",
            "theirs_with_trustchain"]
 
-REQUIREMENT = "pyipv8>=3.2"
+REQUIREMENTS = ("pyipv8>=3.2", "marshmallow<4")
+"""The library, and the releases of its own requirements with which its HTTP interface can be imported."""
+
 VENV = ROOT / ".venvs" / "pyipv8"
 INSTALL_SECONDS = 240
 
@@ -66,7 +68,7 @@ def theirs() -> Library:
         except FileNotFoundError as e:
             message = f"PYIPV8_VENV does not name a virtual environment: {e}"
             raise EnvironmentUnavailableError(message) from e
-    return _installed(sys.executable, VENV, (REQUIREMENT,), "PYIPV8_VENV")
+    return _installed(sys.executable, VENV, REQUIREMENTS, "PYIPV8_VENV")
 
 
 @cache
