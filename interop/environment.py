@@ -1,8 +1,8 @@
 """The libraries that the tests start nodes with: the one of this tree and installed releases of ``pyipv8``.
 
 ``pyipv8`` is installed into a virtual environment below ``.venvs`` when it is needed for the first time. The variable
-``PYIPV8_VENV`` names another virtual environment to use. With ``IPV8_SKIP_INTEROP=1`` the tests are skipped where
-``pyipv8`` cannot be installed.
+``PYIPV8_VENV`` names another virtual environment to use, with the same packages. With ``IPV8_SKIP_INTEROP=1`` the tests
+are skipped where ``pyipv8`` cannot be installed.
 """
 
 from __future__ import annotations
