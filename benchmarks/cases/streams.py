@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.library import Library
 from benchmarks.measure import Figure
 from ipv8.community import Community, CommunitySettings
 from ipv8.keyvault.crypto import default_eccrypto
@@ -81,7 +82,7 @@ def _processor_time(pid: int) -> float:
 
 async def _transfer(library: str) -> tuple[float, float]:
     """MB/s, and milliseconds of processor time for a MB at both ends."""
-    receiver = await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.cases.streams", library,
+    receiver = await asyncio.create_subprocess_exec(*Library.running().command("benchmarks.cases.streams", library),
                                                     stdout=asyncio.subprocess.PIPE)
     assert receiver.stdout is not None
     port, key = (await receiver.stdout.readline()).split()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import __main__ as program, runner
 from benchmarks.measure import Figure
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +72,10 @@ def test_it_is_run_in_the_environment_of_the_project(monkeypatch: pytest.MonkeyP
     with pytest.raises(ElsewhereError):
         program.main([])
     assert not measured
+
+
+def test_cases_start_processes_that_find_the_library() -> None:
+    """A case runs in another directory, isolated, with the library that is measured: so must its own processes."""
+    for path in Path(program.__file__).parent.glob("**/*.py"):
+        if path.name != "library.py":
+            assert "sys.executable" not in path.read_text(encoding="utf-8"), f"{path.name}: use Library.command"
