@@ -53,6 +53,10 @@ _CONTROL = Struct("@Niii")
 CONTROL_ROOM = _CONTROL.size + 4
 """Bytes of it with its padding."""
 
+_rooms: Any = memoryview((ctypes.c_size_t * MAX_BATCH)(*[CONTROL_ROOM] * MAX_BATCH)).cast("B")
+ROOMS = _rooms.cast("N")
+"""The sizes of the room for controls, as the system call expects them."""
+
 NAMES = {AF_INET: _name_slices(8), AF_INET6: _name_slices(28)}
 """By address family, where the meaningful bytes of the senders' addresses are in the memory of a socket."""
 
@@ -92,7 +96,8 @@ class _Buffers:
 
     def __init__(self) -> None:
         controls_at = MAX_BATCH * (STEP + NAME_ROOM)
-        vectors_at = controls_at + MAX_BATCH * CONTROL_ROOM
+        # All that is written at once begins with a page, so that it takes as few of them as possible.
+        vectors_at = -(-(controls_at + MAX_BATCH * CONTROL_ROOM) // mmap.PAGESIZE) * mmap.PAGESIZE
         messages_at = vectors_at + MAX_BATCH * ctypes.sizeof(_Vector)
         # A private map: a forked process gets memory of its own, when either process writes to it.
         self.memory = mmap.mmap(-1, messages_at + MAX_BATCH * ctypes.sizeof(_Message),
@@ -114,8 +119,6 @@ class _Buffers:
         word = ctypes.sizeof(ctypes.c_size_t)
         # The system replaces the size of the room for controls by the size of what it has written: 0 for one datagram.
         self.controls = raw.cast("N")[_Message.control_size.offset // word::ctypes.sizeof(_Message) // word]
-        rooms: Any = memoryview((ctypes.c_size_t * MAX_BATCH)(*[CONTROL_ROOM] * MAX_BATCH)).cast("B")
-        self.rooms = rooms.cast("N")
         self._controls_at = controls_at
 
     def steps(self, count: int) -> list[int]:
@@ -124,7 +127,7 @@ class _Buffers:
         After that, the buffers can be used again.
         """
         written = self.controls[:count].tolist()
-        self.controls[:count] = self.rooms[:count]
+        self.controls[:count] = ROOMS[:count]
         if not any(written):
             return []
         return [self._step(number) if size else 0 for number, size in enumerate(written)]
