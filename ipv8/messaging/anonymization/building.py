@@ -99,11 +99,11 @@ class CircuitBuilder(TunnelRemoval):
         elif exit_flags:
             required_exit = self.select_exit(exit_flags=exit_flags)
             if required_exit is None:
-                self.logger.info("No circuit: no node is known that offers %s", exit_flags)
+                self.logger.debug("No circuit: no node is known that offers %s", exit_flags)
                 return None
         first_hops = self._first_hops(goal_hops, ctype, required_exit)
         if not first_hops:
-            self.logger.info("No circuit of %d hops: no node is known that can be the first one", goal_hops)
+            self.logger.debug("No circuit: no node is known that can be the first one (hops: %d)", goal_hops)
             return None
         circuit_id = self._generate_circuit_id()
         circuit = Circuit(circuit_id, goal_hops, ctype, required_exit, info_hash)

@@ -62,6 +62,7 @@ class TunnelCommunity(CircuitServing):
         self.pool = CircuitPool(self)
         #: TCP connections through circuits.
         self.streams = CircuitStreams(self)
+        self._too_few: set[int] = set()  # lengths of circuits
         self._test_budget = TokenBuckets(*TEST_BYTES, capacity=MAX_TESTED_CIRCUITS)
         self.add_cell_handler(DataPayload, self.on_data)
         self.add_cell_handler(PingPayload, self.on_ping)
@@ -108,8 +109,12 @@ class TunnelCommunity(CircuitServing):
             missing = needed - len(self.find_circuits(state=None, hops=length))
             for _ in range(missing):
                 if self.create_circuit(length) is None:
-                    self.logger.info("Fewer circuits of %d hops than wanted can be built", length)
+                    if length not in self._too_few:  # this is tried again every few seconds
+                        self.logger.info("Fewer circuits than wanted can be built now (hops: %d)", length)
+                    self._too_few.add(length)
                     break
+            else:
+                self._too_few.discard(length)
         self.pool.refill()
         self.do_remove()
 

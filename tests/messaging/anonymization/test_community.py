@@ -236,6 +236,24 @@ class TestBuilding(TunnelTest):
         self.overlay(0).do_circuits()
         assert len(self.overlay(0).circuits) == 2
 
+    async def test_a_shortage_is_told_once(self) -> None:
+        overlay = self.overlay(0)
+        self.settings(0).max_circuits = 1
+        with self.assertLogs(overlay.logger, "INFO") as logs:
+            overlay.build_tunnels(1)
+            overlay.do_circuits()
+            await self.introduce_nodes()
+            overlay.do_circuits()
+            await self.deliver_messages()
+            assert overlay.tunnels_ready(1) == 1.0
+            for circuit_id in list(overlay.circuits):
+                await overlay.remove_circuit(circuit_id)
+            for peer in list(overlay.candidates):
+                overlay.network.remove_peer(peer)
+            overlay.candidates.clear()
+            overlay.do_circuits()
+        assert len([line for line in logs.output if "Fewer circuits" in line]) == 2
+
 
 class TestRemoval(TunnelTest):
     async def test_from_each_end_and_the_middle(self) -> None:
