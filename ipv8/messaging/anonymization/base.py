@@ -28,7 +28,7 @@ from .guards import GuardFile
 from .path import PathChooser
 from .payload import NO_CRYPTO_PACKETS, DataPayload, ExtraIntroductionPayload, Flags
 from .renewal import PEER_FLAG_HYBRID, KeyRenewal
-from .settings import TunnelSettings
+from .settings import TunnelSettings, own_setting
 from .tunnel import PEER_FLAG_BUILD, PEER_FLAG_RELAY
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class TunnelBase(Community):
         self.exit_policy = Destinations(self._exits_to_private, self._own_hosts)
         self.resolver = Resolver(self.exit_policy, self)
         self.path = PathChooser(self.my_peer.public_key.key_to_bin())
-        self.path.allow_same_network = settings.allow_same_network
-        self.guard_file = GuardFile(settings.guards_file, {"first": self.path.guards,
+        self.path.allow_same_network = own_setting(settings, "allow_same_network")
+        self.guard_file = GuardFile(own_setting(settings, "guards_file"), {"first": self.path.guards,
                                                            "second": self.path.second_guards})
         self.guard_file.load()
 
@@ -122,14 +122,14 @@ class TunnelBase(Community):
         self.exit_sockets: dict[int, TunnelExitSocket] = self.crypto_endpoint.exit_sockets
         self.crypto_endpoint.setup_tunnels(self, settings)  # type: ignore[arg-type]  # the community is a subclass
         if isinstance(self.endpoint, TunnelEndpoint):
-            self.endpoint.set_tunnel_community(self, settings.anonymous_hops)  # type: ignore[arg-type]  # as above
+            self.endpoint.set_tunnel_community(self, own_setting(settings, "anonymous_hops"))  # type: ignore[arg-type]  # as above
             self.endpoint.set_anonymity(self._prefix, False)
         #: Agrees on further keys with the hops of circuits that are ready.
         self.renewal = KeyRenewal(self)
         self.add_message_handler(CellPayload.msg_id, self.on_cell)
 
     def _exits_to_private(self) -> bool:
-        chosen = self.settings.exit_to_private
+        chosen = own_setting(self.settings, "exit_to_private")
         return is_local_endpoint(self.endpoint) if chosen is None else chosen
 
     def _own_hosts(self) -> Iterator[str]:
@@ -158,10 +158,10 @@ class TunnelBase(Community):
 
     def _own_flags(self) -> bytes:
         flags = set(self.settings.peer_flags)
-        if PEER_FLAG_RELAY in flags and self.settings.single_pass:
+        if PEER_FLAG_RELAY in flags and own_setting(self.settings, "single_pass"):
             flags.add(PEER_FLAG_BUILD)
-        if (flags and self.settings.hybrid_keys and ml_kem.is_available()
-                and isinstance(self.crypto_endpoint, PythonCryptoEndpoint)):
+        if (flags and own_setting(self.settings, "hybrid_keys") and ml_kem.is_available()
+                and isinstance(getattr(self, "crypto_endpoint", None), PythonCryptoEndpoint)):  # mocks have none
             flags.add(PEER_FLAG_HYBRID)
         return self.serializer.pack_serializable(ExtraIntroductionPayload(flags))
 
@@ -285,7 +285,7 @@ class TunnelBase(Community):
         """Send a message in a cell to a neighbour, encrypted as its circuit id demands."""
         msg_id = payload.msg_id
         message = message_of(self.serializer.pack_serializable(payload), msg_id)
-        if msg_id in PADDED_MESSAGES and self.settings.pad_control:
+        if msg_id in PADDED_MESSAGES and own_setting(self.settings, "pad_control"):
             message = pad(message)
         cell = CellPayload(payload.circuit_id, message, msg_id in NO_CRYPTO_PACKETS)
         self.crypto_endpoint.send_cell(target_addr, cell)

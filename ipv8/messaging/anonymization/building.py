@@ -16,6 +16,7 @@ from .exit_policy import is_reachable_address
 from .path import by_trust
 from .payload import CreatedPayload, CreatePayload, ExtendedPayload, ExtendPayload
 from .removal import TunnelRemoval
+from .settings import own_setting
 from .tunnel import (
     CIRCUIT_STATE_CLOSING,
     CIRCUIT_STATE_EXTENDING,
@@ -236,7 +237,7 @@ class CircuitBuilder(TunnelRemoval):
         in this.
         """
         circuit.planned = []
-        if not self.settings.single_pass or not _takes_part(hop):
+        if not own_setting(self.settings, "single_pass") or not _takes_part(hop):
             return b""
         candidates = self.compatible_candidates()
         path = [*(other.peer for other in circuit.hops), hop.peer]

@@ -18,7 +18,7 @@ from .exit_policy import DataChecker
 from .payload import DataPayload, PingPayload, PongPayload, TestRequestPayload, TestResponsePayload
 from .pool import CircuitPool
 from .serving import CircuitServing
-from .settings import TunnelSettings
+from .settings import TunnelSettings, own_setting
 from .socks5.streams import CircuitStreams
 from .tunnel import (
     CIRCUIT_STATE_EXTENDING,
@@ -159,7 +159,7 @@ class TunnelCommunity(CircuitServing):
     def on_circuit_ready(self, circuit: Circuit) -> None:
         """Prove to the last hop that the circuit is in use, so that it is not evicted there, and agree on more keys."""
         self._ping(circuit)
-        if self.settings.hybrid_keys:
+        if own_setting(self.settings, "hybrid_keys"):
             self.renewal.start(circuit)
 
     # Data

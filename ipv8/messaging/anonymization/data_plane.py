@@ -169,10 +169,10 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
         return self._exit_bandwidth.take(self._max_exit(), size, clock.monotonic())
 
     def _max_relay(self) -> float:
-        return 0 if self.settings is None else self.settings.max_relay_bandwidth
+        return getattr(self.settings, "max_relay_bandwidth", 0)
 
     def _max_exit(self) -> float:
-        return 0 if self.settings is None else self.settings.max_exit_bandwidth
+        return getattr(self.settings, "max_exit_bandwidth", 0)
 
     def _handle_relayed(self, circuit_id: int, cells: Sequence[Cell]) -> None:
         """Pass on cells of one circuit, which may have been removed in the meantime."""
@@ -402,7 +402,7 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
     def _pads_data(self, circuit: Circuit | None, circuit_id: int) -> bool:
         """Whether data messages are padded: as the settings say, to nodes that know that; and at an exit as asked."""
         if circuit is not None:
-            return (self.settings is not None and self.settings.pad_data and circuit.hs_session_keys is None
+            return (getattr(self.settings, "pad_data", False) and circuit.hs_session_keys is None
                     and PEER_FLAG_BUILD in circuit.exit_flags)
         exit_socket = self.exit_sockets.get(circuit_id)
         return exit_socket is not None and exit_socket.pads_data

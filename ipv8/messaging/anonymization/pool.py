@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ... import clock
 from ...limits import ExpiringDict
+from .settings import own_setting
 from .tunnel import CIRCUIT_STATE_CLOSING, CIRCUIT_STATE_READY, DESTROY_REASON_UNNEEDED
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class CircuitPool:
             for circuit in self._spare.pop(kind):
                 self.give_back(circuit)
         for kind in wanted:
-            for _ in range(self._community.settings.ready_circuits - len(self._usable(kind))):
+            for _ in range(own_setting(self._community.settings, "ready_circuits") - len(self._usable(kind))):
                 further = self._begin(kind)
                 if further is None:
                     break

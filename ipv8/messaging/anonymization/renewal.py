@@ -16,6 +16,7 @@ from .cells import CellPayload
 from .crypto import scatter_counters
 from .data_plane import PythonCryptoEndpoint
 from .session_keys import CryptoException, SessionKeys
+from .settings import own_setting
 from .tunnel import CIRCUIT_STATE_READY
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class KeyRenewal:
 
     def start(self, circuit: Circuit) -> None:
         """Offer a key to each hop of a circuit that knows about this; nobody waits for that."""
-        if (not self.owner.settings.hybrid_keys or not ml_kem.is_available()
+        if (not own_setting(self.owner.settings, "hybrid_keys") or not ml_kem.is_available()
                 or not isinstance(self.owner.crypto_endpoint, PythonCryptoEndpoint)):
             return
         for number, hop in enumerate(circuit.hops):
@@ -136,7 +137,8 @@ class KeyRenewal:
             part = hybrid.read_part(message)
             if hop is not None:
                 self._on_reply(circuit_id, hop, part)
-            elif part.msg_id == hybrid.OFFER and ml_kem.is_available() and self.owner.settings.hybrid_keys:
+            elif (part.msg_id == hybrid.OFFER and ml_kem.is_available()
+                    and own_setting(self.owner.settings, "hybrid_keys")):
                 self._on_offer(circuit_id, part)
             else:
                 self.owner.drops.count(DropCounter.NOT_ADMITTED)

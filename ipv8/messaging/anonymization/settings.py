@@ -18,6 +18,11 @@ DEFAULT_FLAGS = (PEER_FLAG_RELAY, PEER_FLAG_SPEED_TEST)
 DEFAULT_MAX_RELAY_EARLY = 8
 
 
+def own_setting(settings: Any, name: str) -> Any:
+    """A setting that only this library has, by its default for settings of other classes, which tests may have."""
+    return getattr(settings, name, getattr(TunnelSettings, name))
+
+
 class TunnelSettings(CommunitySettings):
     """What a tunnel community is built from. Programs may set further attributes."""
 

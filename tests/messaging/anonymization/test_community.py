@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ipv8.keyvault.crypto import default_eccrypto
@@ -21,6 +22,7 @@ from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.peer import Peer
 from ipv8.test.messaging.anonymization.base import TestTunnelBase
+from ipv8.test.mocking.community import MockCommunity
 from ipv8.test.mocking.endpoint import MockLink
 
 ZERO = ("0.0.0.0", 0)
@@ -906,3 +908,20 @@ class TestHostile(TunnelTest):
                 self.overlay(0).serializer.pack_serializable(payload))
             self.overlay(0).on_packet_from_circuit(self.circuit.hop.address, packet, self.circuit.circuit_id)
         assert self.drops(0)[DropCounter.UNSOLICITED] == 2
+
+
+class Mixed(TunnelCommunity, MockCommunity):
+    """An overlay of tests, which is no tunnel community inside, with the settings that other libraries have."""
+
+    def __init__(self) -> None:
+        MockCommunity.__init__(self)
+        self.settings: Any = SimpleNamespace(peer_flags={1, 2})
+
+
+async def test_an_overlay_of_tests_walks(monkeypatch: Any) -> None:
+    overlay = Mixed()
+    addressees: list[Any] = []
+    monkeypatch.setattr(overlay.endpoint, "send", lambda address, _packet: addressees.append(address))
+    overlay.walk_to(UDPv4Address("127.0.0.1", 5))
+    assert addressees == [("127.0.0.1", 5)]
+    await MockCommunity.unload(overlay)
