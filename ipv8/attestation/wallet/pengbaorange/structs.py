@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 from ....reexports import reexports
@@ -23,9 +24,6 @@ __all__ = ["PengBaoAttestation", "PengBaoCommitment", "PengBaoCommitmentPrivate"
 PLAINTEXT_SIZE = 255
 """Bytes of the private numbers at most: their number is one byte."""
 
-NUMBERS = 6
-"""The private numbers."""
-
 
 def _serialize_fp2value(value: FP2Value) -> bytes:
     """The two integers of a value."""
@@ -40,25 +38,26 @@ def _unserialize_fp2value(mod: int, value: bytes) -> tuple[FP2Value, bytes]:
     return FP2Value(mod, a, b), rest
 
 
+@dataclass(repr=False, eq=False)
 class PengBaoCommitment:
     """The commitments: to the number, to its distances from the ends of the range, and to products of these."""
 
-    NAMES: ClassVar[tuple[str, ...]] = ("c", "c1", "c2", "ca", "ca1", "ca2", "ca3", "caa")
+    c: FP2Value
+    c1: FP2Value
+    c2: FP2Value
+    ca: FP2Value
+    ca1: FP2Value
+    ca2: FP2Value
+    ca3: FP2Value
+    caa: FP2Value
 
-    def __init__(self, c: FP2Value, c1: FP2Value, c2: FP2Value, ca: FP2Value, ca1: FP2Value, ca2: FP2Value,
-                 ca3: FP2Value, caa: FP2Value) -> None:
-        self.c = c
-        self.c1 = c1
-        self.c2 = c2
-        self.ca = ca
-        self.ca1 = ca1
-        self.ca2 = ca2
-        self.ca3 = ca3
-        self.caa = caa
+    def values(self) -> list[FP2Value]:
+        """The commitments, in the order in which they are sent."""
+        return [getattr(self, field.name) for field in fields(self)]
 
     def serialize(self) -> bytes:
         """The modulus, and the commitments."""
-        return ipack(self.c.mod) + b"".join(_serialize_fp2value(getattr(self, name)) for name in self.NAMES)
+        return ipack(self.c.mod) + b"".join(map(_serialize_fp2value, self.values()))
 
     @classmethod
     def unserialize(cls, s: bytes) -> tuple[Self, bytes]:
@@ -67,24 +66,24 @@ class PengBaoCommitment:
         if not modulus:
             raise ValueError("a modulus must not be zero")
         values = []
-        for _ in cls.NAMES:
+        for _ in fields(cls):
             value, rest = _unserialize_fp2value(modulus, rest)
             values.append(value)
         return cls(*values), rest
 
 
+@dataclass(repr=False, eq=False)  # the numbers are secret
 class PengBaoCommitmentPrivate:
     """What the commitments hold, with which the subject answers challenges."""
 
     MSGSPACE: ClassVar[list[int]] = list(range(256))
 
-    def __init__(self, m1: int, m2: int, m3: int, r1: int, r2: int, r3: int) -> None:
-        self.m1 = m1
-        self.m2 = m2
-        self.m3 = m3
-        self.r1 = r1
-        self.r2 = r2
-        self.r3 = r3
+    m1: int
+    m2: int
+    m3: int
+    r1: int
+    r2: int
+    r3: int
 
     def generate_response(self, s: int, t: int) -> tuple[int, int, int, int]:
         """The answer to a challenge of two numbers."""
@@ -93,13 +92,13 @@ class PengBaoCommitmentPrivate:
 
     def serialize(self) -> bytes:
         """The six numbers."""
-        return pack_all((self.m1, self.m2, self.m3, self.r1, self.r2, self.r3))
+        return pack_all(astuple(self))
 
     @classmethod
     def unserialize(cls, s: bytes) -> tuple[Self, bytes]:
         """The numbers at the start, and what is behind them."""
         numbers = []
-        for _ in range(NUMBERS):
+        for _ in fields(cls):
             number, s = iunpack(s)
             numbers.append(number)
         return cls(*numbers), s
@@ -149,17 +148,16 @@ class PengBaoCommitmentPrivate:
         return finish(cls.decode_steps(SK, s))
 
 
+@dataclass(repr=False, eq=False)
 class PengBaoPublicData:
     """What everybody sees of an attestation: commitments, and proofs about them."""
 
-    def __init__(self, PK: BonehPublicKey, bitspace: int, commitment: PengBaoCommitment,  # noqa: N803 - a public name
-                 el: EL, sqr1: SQR, sqr2: SQR) -> None:
-        self.PK = PK
-        self.bitspace = bitspace
-        self.commitment = commitment
-        self.el = el
-        self.sqr1 = sqr1
-        self.sqr2 = sqr2
+    PK: BonehPublicKey
+    bitspace: int
+    commitment: PengBaoCommitment
+    el: EL
+    sqr1: SQR
+    sqr2: SQR
 
     def check(self, a: int, b: int, s: int, t: int, x: int, y: int, u: int, v: int) -> bool:
         """Whether the proofs and a response show that the number is in ``a`` … ``b``.
@@ -170,7 +168,7 @@ class PengBaoPublicData:
         """
         commitment, key = self.commitment, self.PK
         g, h, c, c1, c2 = key.g, key.h, commitment.c, commitment.c1, commitment.c2
-        if not (x > 0 and y > 0) or any(getattr(commitment, name).mod != key.p for name in commitment.NAMES) or (
+        if not (x > 0 and y > 0) or any(value.mod != key.p for value in commitment.values()) or (
                 key.p != self.sqr1.F.mod or key.p != self.sqr2.F.mod):
             return False
         group = group_of(key)
