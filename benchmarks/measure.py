@@ -6,13 +6,15 @@ import gc
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice, repeat
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Figure", "microseconds", "microseconds_in_turn", "microseconds_over", "microseconds_side_by_side"]
+__all__ = ["Figure", "microseconds", "microseconds_in_turn", "microseconds_over", "microseconds_side_by_side",
+           "resident_memory"]
 
 ROUNDS = 5
 ROUND_SECONDS = 0.04
@@ -93,3 +95,13 @@ def _timed(function: Callable[..., object], calls: Iterable[tuple[Any, ...]]) ->
         return perf_counter() - start
     finally:
         gc.enable()
+
+
+def resident_memory() -> float:
+    """The resident memory of this process in KiB."""
+    gc.collect()
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return float(line.split()[1])
+    message = "no VmRSS in /proc/self/status: this case needs Linux"
+    raise OSError(message)

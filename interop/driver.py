@@ -10,9 +10,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
     from benchmarks.library import Library
 
-__all__ = ["NodeFailureError", "NodeProcess"]
+__all__ = ["NodeFailureError", "NodeProcess", "acquainted"]
 
 EVENT_SECONDS = 20.0
 STOP_SECONDS = 10.0
@@ -129,3 +131,17 @@ class NodeProcess:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             self.errors += line.decode()
+
+
+async def acquainted(start: Callable[..., Awaitable[NodeProcess]], program: str, kinds: Iterable[str],
+                     ) -> list[NodeProcess]:
+    """New nodes of these kinds that obey commands, and know each other.
+
+    :param start: the fixture ``start``.
+    """
+    nodes = [await start(kind, program=program) for kind in kinds]
+    for node in nodes:
+        for other in nodes:
+            if other is not node:
+                await node.ask("know", **other.where)
+    return nodes

@@ -61,14 +61,19 @@ def theirs() -> Library:
 
     :raises EnvironmentUnavailableError: if it cannot be installed.
     """
-    existing = os.environ.get("PYIPV8_VENV")
-    if existing:
-        try:
-            return Library.of_venv(Path(existing))
-        except FileNotFoundError as e:
-            message = f"PYIPV8_VENV does not name a virtual environment: {e}"
-            raise EnvironmentUnavailableError(message) from e
-    return _installed(sys.executable, VENV, REQUIREMENTS, "PYIPV8_VENV")
+    return _named("PYIPV8_VENV") or _installed(sys.executable, VENV, REQUIREMENTS, "PYIPV8_VENV")
+
+
+def _named(variable: str) -> Library | None:
+    """The library of the virtual environment that an environment variable names, if it is set."""
+    existing = os.environ.get(variable)
+    if not existing:
+        return None
+    try:
+        return Library.of_venv(Path(existing))
+    except FileNotFoundError as e:
+        message = f"{variable} does not name a virtual environment: {e}"
+        raise EnvironmentUnavailableError(message) from e
 
 
 @cache
@@ -80,13 +85,9 @@ def theirs_with_trustchain() -> Library:
 
     :raises EnvironmentUnavailableError: if that fails.
     """
-    existing = os.environ.get("PYIPV8_24_VENV")
-    if existing:
-        try:
-            return Library.of_venv(Path(existing))
-        except FileNotFoundError as e:
-            message = f"PYIPV8_24_VENV does not name a virtual environment: {e}"
-            raise EnvironmentUnavailableError(message) from e
+    named = _named("PYIPV8_24_VENV")
+    if named is not None:
+        return named
     python = _python_3_8()
     if python is None:
         message = (f"{TRUSTCHAIN_REQUIREMENTS[0]} needs Python 3.8, which was not found. Install it, or give the "

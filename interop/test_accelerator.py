@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from interop.test_hidden_services import ask, until
-from interop.test_tunnels import NATIVE, OURS, PURE, describe, exchange, name_of, start_all
+from interop.test_tunnels import NATIVE, OURS, PURE, check_circuit, name_of
 
 if TYPE_CHECKING:
     from interop.conftest import StartNode
@@ -31,14 +30,5 @@ def name(kinds: tuple[Kind, ...]) -> str:
 
 @pytest.mark.parametrize("kinds", CIRCUITS, ids=name)
 async def test_circuits(start: StartNode, kinds: tuple[Kind, ...]) -> None:
-    """As with the other endpoints: each node only knows the next one."""
-    origin, *hops = nodes = await start_all(start, kinds)
-    for node, following in zip(nodes, hops, strict=False):
-        await ask(node, "know", nodes=[describe(following, *([1] if following is not hops[-1] else [1, 2, 4, 8]))])
-    path = await ask(origin, "circuit", hops=len(hops), exit=describe(hops[-1]))
-    assert path == [hop.mid for hop in hops]
-    assert await ask(origin, "speed test") == 200
-    await exchange(origin)
-    await ask(origin, "destroy")
-    for node in nodes:
-        assert await until(node, [0, 0, 0], "tables") == [0, 0, 0]
+    """As with the other endpoints."""
+    await check_circuit(start, kinds)

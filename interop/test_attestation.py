@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop.driver import NodeFailureError
+from interop.driver import NodeFailureError, acquainted
 
 if TYPE_CHECKING:
     from interop.conftest import StartNode
@@ -28,21 +28,11 @@ AGE = "2a"
 both_ways = pytest.mark.parametrize(("here", "there"), [("ours", "theirs"), ("theirs", "ours")])
 
 
-async def acquainted(start: StartNode, *kinds: str) -> list[NodeProcess]:
-    """Nodes that know each other."""
-    nodes = [await start(kind, program="attestation_node") for kind in kinds]
-    for node in nodes:
-        for other in nodes:
-            if other is not node:
-                await node.ask("know", **other.where)
-    return nodes
-
-
 @pytest.mark.parametrize("id_format", FORMATS)
 @both_ways
 async def test_request_attest_and_verify(start: StartNode, here: str, there: str, id_format: str) -> None:
     """The subject is on one side, the authority and verifier on the other."""
-    subject, authority = await acquainted(start, here, there)
+    subject, authority = await acquainted(start, "attestation_node", (here, there))
     right, wrong = FORMATS[id_format]
     await authority.ask("will attest", value=AGE if "range" in id_format else right)
     found = await subject.ask("request", **authority.where, name="attribute", id_format=id_format)
@@ -56,7 +46,7 @@ async def test_request_attest_and_verify(start: StartNode, here: str, there: str
 @both_ways
 async def test_three_nodes_of_both_kinds(start: StartNode, here: str, there: str) -> None:
     """The verifier is neither the authority nor of its kind."""
-    subject, authority, verifier = await acquainted(start, here, there, here)
+    subject, authority, verifier = await acquainted(start, "attestation_node", (here, there, here))
     await authority.ask("will attest", value=b"a value".hex())
     found = await subject.ask("request", **authority.where, name="attribute", id_format="id_metadata")
     certainties = await verifier.ask("verify", address=subject.address, hash=found, values=[b"a value".hex()],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop.driver import NodeProcess
+from interop.driver import NodeProcess, acquainted
 
 if TYPE_CHECKING:
     from interop.conftest import StartNode
@@ -29,15 +29,7 @@ Acquaint = Callable[..., Awaitable[list[NodeProcess]]]
 @pytest.fixture
 def acquaint(start: StartNode) -> Acquaint:
     """Start nodes that know each other."""
-    async def acquainted(*kinds: str) -> list[NodeProcess]:
-        nodes = [await start(kind, program="identity_node") for kind in kinds]
-        for node in nodes:
-            for other in nodes:
-                if other is not node:
-                    await node.ask("know", **other.where)
-        return nodes
-
-    return acquainted
+    return lambda *kinds: acquainted(start, "identity_node", kinds)
 
 
 async def until(node: NodeProcess, expected: Any, do: str, **details: Any) -> Any:

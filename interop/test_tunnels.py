@@ -87,9 +87,8 @@ async def exchange(origin: NodeProcess, count: int = PACKETS) -> None:
         sink.close()
 
 
-@pytest.mark.parametrize("kinds", CIRCUITS, ids=name_of)
-async def test_circuits(start: StartNode, kinds: tuple[Kind, ...]) -> None:
-    """Each node only knows the next one, so that it is known who is where."""
+async def check_circuit(start: StartNode, kinds: tuple[Kind, ...]) -> None:
+    """A circuit through new nodes, each of which only knows the next one, so that it is known who is where."""
     origin, *hops = nodes = await start_all(start, kinds)
     for node, following in zip(nodes, hops, strict=False):
         await ask(node, "know", nodes=[describe(following, *([1] if following is not hops[-1] else [1, 2, 4, 8]))])
@@ -100,6 +99,12 @@ async def test_circuits(start: StartNode, kinds: tuple[Kind, ...]) -> None:
     await ask(origin, "destroy")
     for node in nodes:
         assert await until(node, [0, 0, 0], "tables") == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kinds", CIRCUITS, ids=name_of)
+async def test_circuits(start: StartNode, kinds: tuple[Kind, ...]) -> None:
+    """Nodes of both libraries, with each of their endpoints, in each position."""
+    await check_circuit(start, kinds)
 
 
 @pytest.mark.parametrize("kinds", [

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from os import urandom
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Figure
+from benchmarks.measure import Figure, resident_memory
 from benchmarks.messages import MeasuredCommunity
 from ipv8.configuration import ConfigBuilder, Strategy, WalkerDefinition
 from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
@@ -29,9 +27,9 @@ def measure() -> Iterator[Figure]:
 
 async def _measure() -> list[Figure]:
     nodes = [await _start(0)]
-    first = _resident()
+    first = resident_memory()
     nodes.extend([await _start(number) for number in range(1, NODES + 1)])
-    last = _resident()
+    last = resident_memory()
     for node in nodes:
         await node.stop()
     return [Figure("process with one node", first / 1024, "MiB"),
@@ -49,13 +47,3 @@ async def _start(number: int) -> IPv8:
         node.network.add_verified_peer(peer)
         node.network.discover_services(peer, [MeasuredCommunity.community_id])
     return node
-
-
-def _resident() -> float:
-    """The resident memory of this process in KiB."""
-    gc.collect()
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return float(line.split()[1])
-    message = "no VmRSS in /proc/self/status: this case needs Linux"
-    raise OSError(message)

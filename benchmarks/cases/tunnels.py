@@ -7,7 +7,6 @@ installed, the same is measured with its endpoint in all nodes.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -15,12 +14,11 @@ import tempfile
 import time
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.library import Library
-from benchmarks.measure import Figure
+from benchmarks.measure import Figure, resident_memory
 from benchmarks.tunnel_node import Node, open_endpoint
 from ipv8.messaging.anonymization.tunnel import BACKWARD, FORWARD, Hop, RelayRoute
 from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
@@ -183,7 +181,7 @@ async def _idle() -> list[Figure]:
     node = Node(await open_endpoint("python"), RELAY)
     overlay = node.overlay
     tasks = len(overlay.get_tasks())
-    before = _resident()
+    before = resident_memory()
     now = time.perf_counter()
     for number in range(IDLE):
         keys = overlay.crypto.generate_session_keys(os.urandom(64))
@@ -192,7 +190,7 @@ async def _idle() -> list[Figure]:
         overlay.relay_from_to[2 * number + 1] = RelayRoute(2 * number, Hop(peers[0], keys), BACKWARD)
         keys.encrypt_str(b"ping", BACKWARD)
     assert time.perf_counter() - now < 10
-    added = (_resident() - before) / IDLE
+    added = (resident_memory() - before) / IDLE
     more_tasks = len(overlay.get_tasks()) - tasks
     times = []
     for _ in range(5):
@@ -205,13 +203,3 @@ async def _idle() -> list[Figure]:
     return [Figure("idle relayed circuit: memory", added, "KiB"),
             Figure(f"{IDLE} idle circuits: tasks", more_tasks, "tasks"),
             Figure(f"{IDLE} idle circuits: one look at all of them, each 5 s", median(times) * 1e3, "ms")]
-
-
-def _resident() -> float:
-    """The resident memory of this process in KiB."""
-    gc.collect()
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return float(line.split()[1])
-    message = "no VmRSS in /proc/self/status: this case needs Linux"
-    raise OSError(message)

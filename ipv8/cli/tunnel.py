@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..configuration import Strategy, WalkerDefinition, default_bootstrap_defs
 from ..messaging.session.quic import available_library
 from ..runner import bootstrappers_of
-from ..service import IPv8
 from .overlay_node import NodeOptions, builder_for
-from .service import addresses_of
+from .service import IPV8Service, addresses_of
 from .serving import print_event, serve_until_stopped
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def _configuration(node: NodeOptions, settings: dict[str, Any]) -> dict[str, Any
     return builder.finalize()
 
 
-class Server:
+class Server(IPV8Service):
     """A node with tunnels that runs until it is stopped.
 
     :param node: how it takes part.
@@ -98,28 +97,18 @@ class Server:
     """
 
     def __init__(self, node: NodeOptions, settings: dict[str, Any]) -> None:
-        self._configuration = _configuration(node, settings)
-        self.ipv8: IPv8 | None = None
+        super().__init__(_configuration(node, settings))
 
     async def start(self) -> None:
         """Start the node.
 
         :raises OSError: if it cannot listen where it should.
         """
-        ipv8 = IPv8(self._configuration)
-        try:
-            await ipv8.start()
-            ipv8.require_open()
-        except BaseException:
-            await ipv8.stop()
-            raise
-        self.ipv8 = ipv8
+        await self.start_ipv8(no_rest_api=True)
 
     async def stop(self) -> None:
         """Stop the node if it runs."""
-        ipv8, self.ipv8 = self.ipv8, None
-        if ipv8 is not None:
-            await ipv8.stop()
+        await self.stop_ipv8()
 
     @property
     def tunnels(self) -> HiddenTunnelCommunity:
