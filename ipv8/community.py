@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from . import clock, entropy
+from .anonymous_overlay import AnonymousOverlay
 from .contact.host import socket_address
 from .contact.keeper import PeerKeeper
 from .contact.nat import PeerPath
@@ -22,10 +23,8 @@ from .messaging.interfaces.network_stats import DropCounter
 from .messaging.interfaces.routes import Route
 from .messaging.payload_relay import RelayPayload
 from .messaging.readers import Refusal
-from .peer import Peer
 from .reexports import reexports
 from .requestcache import RequestCache
-from .secure_overlay import SecureOverlay
 from .util import Computed
 from .verification import HEADER_SIZE, MESSAGE_ID_OFFSET, try_verify
 
@@ -34,10 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from .asking import BoundRequest
-    from .keyvault.keys import Key
     from .message_table import Handler
     from .messaging.address import Address
-    from .messaging.interfaces.hidden import HiddenService
     from .messaging.serialization import Payload
 
 __all__ = ["DEFAULT_MAX_PEERS", "Community", "CommunitySettings"]
@@ -91,7 +88,7 @@ def _one_of_equal(message_ids: frozenset[int]) -> frozenset[int]:
     return message_ids
 
 
-class Community(IntroductionProtocol, SecureOverlay[CommunitySettings]):
+class Community(IntroductionProtocol, AnonymousOverlay[CommunitySettings]):
     """An overlay of all peers that use the same 20-byte ``community_id``.
 
     Subclasses define ``community_id`` and handle messages, either declared with :func:`ipv8.declaration.message` or
@@ -189,12 +186,6 @@ class Community(IntroductionProtocol, SecureOverlay[CommunitySettings]):
             self.register_shutdown_task(self._request_cache.shutdown)
         self._request_cache = cache
 
-    def _set_anonymity(self) -> None:
-        """Ask the endpoint to send the packets of this overlay through tunnels."""
-        if self.endpoint.set_anonymity(self._prefix, True) is False:
-            self.logger.warning("%s asks for anonymity, but its endpoint has no tunnels: it is not anonymous",
-                                type(self).__name__)
-
     def _register_handlers(self) -> None:
         """Fill the message table."""
         for payload_class, handler in self.introduction_handlers().items():
@@ -221,46 +212,6 @@ class Community(IntroductionProtocol, SecureOverlay[CommunitySettings]):
     def get_prefix(self) -> bytes:
         """The 22 bytes that every packet of this overlay starts with."""
         return self._prefix
-
-    # Hidden services
-
-    async def serve_hidden(self, hops: int = 3, introduction_points: int = 3, timeout: float = 60.0) -> HiddenService:
-        """Let others reach this overlay without knowing where it is, by the public key of ``my_peer``.
-
-        Whoever knows both the key and where it is used otherwise knows where the service is. So the overlay should have
-        a key of its own, which must be of the curve ``curve25519``, and be anonymous.
-
-        :param hops: of the circuits that are built for the service.
-        :param introduction_points: how many nodes are asked to introduce clients.
-        :param timeout: seconds until one of them must have agreed.
-        :raises RuntimeError: if there is no tunnel overlay on the endpoint.
-        :raises TimeoutError: if no node has agreed in time.
-        """
-        key: Any = self.my_peer.key
-        if not hasattr(key, "signature") or key.curve_name() != "curve25519":
-            raise RuntimeError("a hidden service needs the private key of my_peer, of the curve curve25519")
-        provider = self.endpoint.routes.hidden.provider
-        return await provider.serve(self.endpoint, self._prefix, key, hops, introduction_points, timeout)
-
-    async def connect_hidden(self, service_key: Key | bytes, hops: int = 3, timeout: float = 60.0) -> Peer:
-        """Connect to a node that serves this overlay by :meth:`serve_hidden`.
-
-        Messages to the returned peer go through the connection. Neither side learns where the other one is. Messages
-        that are signed tell the service the key of this node.
-
-        :param service_key: the public key of the service.
-        :param hops: of the circuits that are built for the connection.
-        :param timeout: seconds until the service must have answered.
-        :raises RuntimeError: if there is no tunnel overlay on the endpoint.
-        :raises ValueError: if ``service_key`` is no public key of the curve ``curve25519``.
-        :raises TimeoutError: if the service has not answered in time.
-        """
-        service = Peer(service_key)
-        if service.public_key.curve_name() != "curve25519":
-            raise ValueError("the key of a hidden service is of the curve curve25519")
-        provider = self.endpoint.routes.hidden.provider
-        service.add_address(await provider.connect(self.endpoint, self._prefix, service.key_bin, hops, timeout))
-        return service
 
     async def unload(self) -> None:
         """Say goodbye if this is the last overlay of its key, give up all requests, stop listening and end all tasks.
@@ -550,6 +501,7 @@ if TYPE_CHECKING:  # programs import these from here
         GlobalTimeDistributionPayload as GlobalTimeDistributionPayload,
     )
     from .overlay import Settings as Settings
+    from .peer import Peer as Peer
 else:
     __getattr__, __dir__ = reexports(__name__, {
         ".lazy_community": "EZPackOverlay lazy_wrapper lazy_wrapper_unsigned",
@@ -560,5 +512,5 @@ else:
             "NewIntroductionResponsePayload NewPuncturePayload NewPunctureRequestPayload PuncturePayload "
             "PunctureRequestPayload",
         ".messaging.payload_headers": "BinMemberAuthenticationPayload GlobalTimeDistributionPayload",
-        ".overlay": "Settings",
+        ".overlay": "Settings", ".peer": "Peer",
     })
