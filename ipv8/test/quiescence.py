@@ -68,34 +68,63 @@ def is_background_task(task: Task[Any]) -> bool:
     return task.get_name().endswith(BACKGROUND_TASKS)
 
 
+class _Deadline:
+    """The time until which a loop is waited for.
+
+    It is put off by what single callbacks take beyond :data:`POLL_INTERVAL`, so that the callbacks which wait behind a
+    slow one get their time. At most ``timeout / POLL_INTERVAL`` slow callbacks are waited for.
+
+    :param loop: the running loop.
+    :param timeout: in seconds from now.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, timeout: float) -> None:
+        self._loop = loop
+        #: The time without slow callbacks: timers that are due until then count.
+        self.timers = loop.time() + timeout
+        self._put_off = 0.0
+
+    def left(self) -> float:
+        """How many seconds are left; none if that is not positive."""
+        return self.timers + self._put_off - self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the loop run for a while."""
+        begin = self._loop.time()
+        await asyncio.sleep(seconds)
+        self._put_off += max(0.0, self._loop.time() - begin - seconds - POLL_INTERVAL)
+
+
 async def until_quiet(timeout: float, executors: ExecutorWatch | None = None,
                       threads: ThreadWatch | None = None) -> None:
     """Return when the running loop will be quiet until ``timeout`` seconds after the call, or after that time.
+
+    The time is longer if callbacks block the loop.
 
     :param executors: knows the calls in executors, to wait for them; without it they are ignored.
     :param threads: knows the calls by other threads. With it, there must have been none for :data:`POLL_INTERVAL`;
         without it, other threads are ignored.
     """
     loop: Any = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
+    deadline = _Deadline(loop, timeout)
     if not hasattr(loop, "_ready") or not hasattr(loop, "_scheduled"):
         await _until_tasks_end(deadline, threads)
         return
-    while loop.time() < deadline:
+    while deadline.left() > 0:
         if loop._ready:
-            await asyncio.sleep(0)
+            await deadline.sleep(0)
         elif _has_sockets(loop):
             await _until_tasks_end(deadline, threads)
             return
         else:
-            pause = _next_timer(loop, deadline) - loop.time()
+            pause = _next_timer(loop, deadline.timers) - loop.time()
             if executors is not None and executors.is_busy():
                 pause = min(pause, EXECUTOR_INTERVAL)
-            elif pause > deadline - loop.time():
+            elif pause == float("inf"):
                 if threads is None or not await _is_called(loop, threads, deadline):
                     return
                 continue
-            await asyncio.sleep(max(pause, 0))
+            await deadline.sleep(max(pause, 0))
 
 
 async def drain() -> None:
@@ -125,15 +154,15 @@ def _next_timer(loop: Any, deadline: float) -> float:
     return min((timer.when() for timer in due), default=float("inf"))
 
 
-async def _is_called(loop: Any, threads: ThreadWatch, deadline: float) -> bool:
+async def _is_called(loop: Any, threads: ThreadWatch, deadline: _Deadline) -> bool:
     """Whether another thread calls ``loop`` within :data:`POLL_INTERVAL`."""
     before = threads.calls
-    await asyncio.sleep(min(POLL_INTERVAL, max(deadline - loop.time(), 0)))
+    await deadline.sleep(min(POLL_INTERVAL, max(deadline.left(), 0)))
     return bool(loop._ready) or threads.calls != before
 
 
-async def _until_tasks_end(deadline: float, threads: ThreadWatch | None) -> None:
-    """Return at ``deadline``, or when two looks in a row find nothing that is pending before it.
+async def _until_tasks_end(deadline: _Deadline, threads: ThreadWatch | None) -> None:
+    """Return at the deadline, or when two looks in a row find nothing that is pending before it.
 
     What counts are tasks, without the caller's and background tasks, and timers, where the loop shows them. If
     ``threads`` is given, no other thread may have called the loop between the two looks.
@@ -141,10 +170,11 @@ async def _until_tasks_end(deadline: float, threads: ThreadWatch | None) -> None
     loop = asyncio.get_running_loop()
     quiet = 0
     calls = None
-    while quiet < 2 and loop.time() < deadline:
-        await asyncio.sleep(POLL_INTERVAL)
+    while quiet < 2 and deadline.left() > 0:
+        await deadline.sleep(POLL_INTERVAL)
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        busy = any(not is_background_task(task) for task in others) or _next_timer(loop, deadline) <= deadline
+        busy = (any(not is_background_task(task) for task in others)
+                or _next_timer(loop, deadline.timers) <= deadline.timers)
         if threads is not None and threads.calls != calls:
             busy, calls = busy or calls is not None, threads.calls
         quiet = 0 if busy else quiet + 1

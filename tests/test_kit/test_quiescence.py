@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -249,3 +250,40 @@ async def test_draining_ends() -> None:
     await drain()
     busy = False
     await drain()
+
+
+def test_what_waits_behind_a_slow_callback_gets_its_time() -> None:
+    """A pause of the garbage collector or of the machine must not leave messages undelivered."""
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        done: list[int] = []
+
+        def again(count: int) -> None:
+            done.append(count)
+            if count:
+                loop.call_soon(again, count - 1)
+
+        loop.call_soon(time.sleep, 0.2)
+        loop.call_soon(again, 20)
+        await until_quiet(0.1)
+        return done
+
+    assert asyncio.run(main())[-1] == 0
+
+
+def test_slow_callbacks_without_end() -> None:
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        calls = 0
+
+        def again() -> None:
+            nonlocal calls
+            calls += 1
+            time.sleep(2 * POLL_INTERVAL)
+            loop.call_soon(again)
+
+        loop.call_soon(again)
+        await until_quiet(5 * POLL_INTERVAL)
+        return calls
+
+    assert 5 <= asyncio.run(main()) <= 7
