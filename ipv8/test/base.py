@@ -256,8 +256,9 @@ class TestBase(unittest.IsolatedAsyncioTestCase, Generic[OT]):
     async def deliver_messages(self, timeout: float = .1) -> None:
         """Wait until all messages are delivered and handled, at most ``timeout`` seconds.
 
-        Time in which a slow callback blocks the event loop does not count. This waits for timers that are due within the timeout, and for calls in executors. Unless all nodes have mock
-        endpoints, it also waits until other threads have not called the event loop for 10 ms.
+        Time in which a slow callback blocks the event loop does not count. This waits for timers that are due within
+        the timeout, and for calls in executors. Unless all nodes have mock endpoints, it also waits until other threads
+        have not called the event loop for 10 ms.
         """
         await until_quiet(timeout, self._executors, None if self._has_only_mocks() else self._threads)
 
