@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from importlib import import_module
 from time import perf_counter, process_time
@@ -23,6 +24,7 @@ from ipv8.peerdiscovery.network import Network
 NOWHERE = ("0.0.0.0", 0)
 BATCH = 16
 LOST_SECONDS = 0.2
+LOOK_SECONDS = 0.005
 
 
 async def open_endpoint(kind: str) -> Any:
@@ -53,6 +55,7 @@ class Node:
         self.overlay = TunnelCommunity(settings)
         self.peers: list[Peer] = []
         self.circuits: list[Any] = []
+        self.acknowledged = asyncio.Event()
 
     def key(self) -> dict[str, Any]:
         """Where the node is."""
@@ -77,11 +80,26 @@ class Node:
         self.circuits.append(circuit)
         return (perf_counter() - start) * 1e3
 
+    def listen(self) -> int:
+        """The port of a socket to which the sink sends something when packets have arrived."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.bind(("127.0.0.1", 0))
+
+        def acknowledge() -> None:
+            sock.recv(1)
+            self.acknowledged.set()
+
+        asyncio.get_running_loop().add_reader(sock, acknowledge)
+        port: int = sock.getsockname()[1]
+        return port
+
     async def send(self, number: int, count: int, size: int, port: int, counter_file: str, window: int) -> int:
         """Send packets to a sink on loopback, with at most ``window`` on their way; how many of them arrived.
 
         What has not arrived while nothing arrived for a while counts as lost.
         """
+        loop = asyncio.get_running_loop()
         counter = shared_counter(counter_file)
         before = counter.value
         circuit = self.circuits[number]
@@ -101,16 +119,20 @@ class Node:
                 sent += BATCH
                 await asyncio.sleep(0)
             else:
-                await asyncio.sleep(0.0002)
+                self.acknowledged.clear()
+                timer = loop.call_later(LOOK_SECONDS, self.acknowledged.set)
+                await self.acknowledged.wait()
+                timer.cancel()
         return seen
 
-    def burst(self, number: int, count: int, size: int, port: int) -> None:
-        """Send packets without a pause."""
+    async def burst(self, number: int, count: int, size: int, port: int) -> None:
+        """Send packets without a pause. In the end, none of them waits for others."""
         circuit = self.circuits[number]
         destination = UDPv4Address("127.0.0.1", port)
         for _ in range(count):
             self.overlay.send_data(circuit.hop.address, circuit.circuit_id, destination, NOWHERE,
                                    b"d" + bytes(size - 2) + b"e")
+        await asyncio.sleep(0.001)
 
     async def handle(self, name: str, *arguments: Any) -> Any:
         """Do what a command says."""

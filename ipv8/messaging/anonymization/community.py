@@ -173,13 +173,17 @@ class TunnelCommunity(CircuitServing):
         hop = None if circuit is None else circuit.hop
         if circuit is not None and hop is not None and payload.org_address and sock_addr == hop.address:
             circuit.beat_heart()
-            self._on_own_data(circuit, payload.org_address, payload.data)
+            self.on_own_data(circuit, payload.org_address, payload.data)
         elif payload.dest_address == ("0.0.0.0", 0):  # noqa: S104 - stands for "no address" on the wire
             self.drops.count(DropCounter.BAD_TARGET)
         else:
             self.exit_data(circuit_id, sock_addr, payload.dest_address, payload.data)
 
-    def _on_own_data(self, circuit: Circuit, origin: Address, data: bytes) -> None:
+    def on_own_data(self, circuit: Circuit, origin: Address, data: bytes) -> None:
+        """Hand on data that came out of a circuit of this node.
+
+        :param origin: where the exit had them from.
+        """
         if circuit.ctype in END_TO_END or not DataChecker.could_be_ipv8(data):
             self._on_foreign_data(circuit, origin, data)
         elif data.startswith(self._prefix):

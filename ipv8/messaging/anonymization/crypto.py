@@ -135,6 +135,9 @@ class CryptoEndpoint(ABC):
     def send_cell(self, target_addr: Address, cell: CellPayload) -> None:
         """Encrypt a cell, as its circuit id demands, and send it."""
 
+    def flush(self) -> None:  # noqa: B027 - with most endpoints no cells wait
+        """Send the cells that wait for others, if any do."""
+
 
 if TYPE_CHECKING:  # programs import these from here
     from ...keyvault.keys import PublicKey as PublicKey

@@ -10,10 +10,12 @@ from ... import clock
 from ..interfaces.endpoint import EndpointListener
 from ..interfaces.network_stats import DropCounter
 from ..packers import IPV4_ADDRESSES
+from .admission import admits, own_circuit
 from .cells import (
     CELL_HEADER,
     CELL_ID,
     HEADER_SIZE,
+    ID_OFFSET,
     IS_EARLY_AT,
     IS_PLAIN_AT,
     PADDED,
@@ -21,18 +23,18 @@ from .cells import (
     CellPayload,
     circuit_id_of,
     pad_message,
-    peel,
     unpad_message,
     wrap,
 )
-from .crypto import CryptoEndpoint
 from .exit_socket import TunnelExitSocket
 from .hybrid import HOP_MESSAGE, HOP_MESSAGES
 from .onion import layer_change, layer_of, onion_of
+from .outbox import Outbox
 from .payload import NO_CRYPTO_PACKETS
 from .scheduler import Bandwidth, Lane
-from .session_keys import BACKWARD, FORWARD, CryptoException
+from .session_keys import FORWARD, CryptoException
 from .socks5.endpoint import Socks5Provider
+from .table_crypto import TableCrypto
 from .tunnel import PEER_FLAG_BUILD
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from ..interfaces.endpoint import Endpoint
     from ..interfaces.routes import Route
     from .community import TunnelCommunity, TunnelSettings
-    from .tunnel import Circuit, Hop, RelayRoute
+    from .tunnel import Circuit, RelayRoute
 
 __all__ = ["PythonCryptoEndpoint"]
 
@@ -60,6 +62,7 @@ DATA_TO_IPV4 = b"\x01\x01"
 IPV4 = b"\x01"
 
 PADDED_ID = bytes((PADDED,))
+HOP_MESSAGE_IDS = frozenset(bytes((number,)) for number in HOP_MESSAGES)
 
 DATA_AT = 15
 """Where the data are, behind two IPv4 addresses."""
@@ -77,7 +80,7 @@ def _size_of(cell: Cell) -> int:
     return len(cell[1])
 
 
-class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
+class PythonCryptoEndpoint(Socks5Provider, TableCrypto, EndpointListener):
     """Sends and receives cells by an endpoint, and does all of the work in Python.
 
     A cell is only accepted from the neighbour on the link of its circuit id. Its host must be the same in any case. Its
@@ -87,24 +90,30 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
     :param endpoint: carries the packets of the tunnel community.
     """
 
+    drops: DropCounter
+
     def __init__(self, endpoint: Endpoint) -> None:
-        CryptoEndpoint.__init__(self)
+        TableCrypto.__init__(self)
         EndpointListener.__init__(self, endpoint)
         self.tunnel_community: TunnelCommunity | None = None
-        self.drops: DropCounter = DropCounter()
         failed = partial(self.endpoint._on_listener_error, self)
         self._relay_lane: Lane[Cell] = Lane(self._handle_relayed, _size_of, self._max_relay, self._later, failed,
                                             self._after_burst)
         self._exit_lane: Lane[Cell] = Lane(self._handle_exiting, _size_of, self._max_exit, self._later, failed,
                                            self._after_burst)
         self._exit_bandwidth = Bandwidth()
+        self._outbox = Outbox(endpoint)
         self._has_own_methods = False
+        self._cell_start = bytes(ID_OFFSET)
+        if type(self).on_packet is PythonCryptoEndpoint.on_packet:
+            self._queue_packets = self._queue_cells
 
     def setup_tunnels(self, tunnel_community: TunnelCommunity, settings: TunnelSettings) -> None:
         """Handle the packets of a tunnel community from now on, cells and others. May be called again."""
         self.tunnel_community = tunnel_community
         self.settings = settings
         self.prefix = tunnel_community.get_prefix()
+        self._cell_start = self.prefix + bytes((CELL_ID,))
         self.drops = tunnel_community.drops
         from .community import TunnelCommunity as Own  # which imports this module
 
@@ -134,6 +143,37 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
         elif self.tunnel_community is not None:
             self.tunnel_community.on_packet(packet)
 
+    def _queue_cells(self, packets: Sequence[Cell]) -> Sequence[Cell]:
+        """Keep the cells that were received for others, to handle them soon; all other packets, in their order."""
+        start = self._cell_start
+        if "on_packet" in vars(self) or not (packets[0][1].startswith(start) or packets[-1][1].startswith(start)):
+            return packets
+        circuits: dict[bytes, list[Cell]] = {}  # by all bytes up to the circuit id
+        for packet in packets:
+            begin = packet[1][:IS_PLAIN_AT]
+            cells = circuits.get(begin)
+            if cells is None:
+                circuits[begin] = [packet]
+            else:
+                cells.append(packet)
+        others = set()
+        for begin, cells in circuits.items():
+            circuit_id = int.from_bytes(begin[ID_OFFSET:], "big")
+            if not begin.startswith(start) or len(begin) < IS_PLAIN_AT:
+                others.add(begin)
+            elif circuit_id in self.relays:
+                self._put(self._relay_lane, circuit_id, cells)
+            elif circuit_id in self.exit_sockets:
+                self._put(self._exit_lane, circuit_id, cells)
+            else:
+                others.add(begin)
+        return [packet for packet in packets if packet[1][:IS_PLAIN_AT] in others] if others else ()
+
+    def _put(self, lane: Lane[Cell], circuit_id: int, cells: Sequence[Cell]) -> None:
+        dropped = len(cells) - lane.put(circuit_id, cells)
+        if dropped:
+            self.drops.count(DropCounter.RELAY_FULL, dropped)
+
     def process_cell(self, source_address: Address, data: bytes) -> None:
         """Pass a cell on, or decrypt and handle it. What must not be here is counted and dropped.
 
@@ -147,14 +187,11 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
             return
         circuit_id = circuit_id_of(data)
         if circuit_id in self.relays:
-            is_kept = self._relay_lane.put(circuit_id, cell)
+            self._put(self._relay_lane, circuit_id, (cell,))
         elif circuit_id in self.exit_sockets:
-            is_kept = self._exit_lane.put(circuit_id, cell)
+            self._put(self._exit_lane, circuit_id, (cell,))
         else:
             self._handle_own(cell[0], circuit_id, data)
-            return
-        if not is_kept:
-            self.drops.count(DropCounter.RELAY_FULL)
 
     def _after_burst(self, function: Callable[[], None]) -> None:
         if not self.endpoint.gate.burst.call_after(function):
@@ -184,23 +221,31 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
 
     def _handle_exiting(self, circuit_id: int, cells: Sequence[Cell]) -> None:
         """Handle cells of a circuit that ends here, or did when they came."""
-        holding = self.exit_sockets.get(circuit_id)
-        if not isinstance(holding, TunnelExitSocket):
-            holding = None
-        if holding is not None:
-            holding.hold()
+        exit_socket = self.exit_sockets.get(circuit_id)
+        if not isinstance(exit_socket, TunnelExitSocket):
+            for cell in cells:
+                self._handle_one(circuit_id, cell)
+            return
+        takes_data = self._takes_data()
+        exit_socket.hold()
         try:
-            for source, data in cells:
-                exit_socket = self.exit_sockets.get(circuit_id)
-                if circuit_id in self.relays:
-                    self._pass_on(self.relays[circuit_id], [(source, data)])
-                elif exit_socket is not None:
-                    self._handle_at_exit(exit_socket, source, circuit_id, data)
+            for cell in cells:
+                if self.exit_sockets.get(circuit_id) is exit_socket:
+                    self._handle_at_exit(exit_socket, circuit_id, cell, takes_data)
                 else:
-                    self._handle_own(source, circuit_id, data)
+                    self._handle_one(circuit_id, cell)
         finally:
-            if holding is not None:
-                holding.release()
+            exit_socket.release()
+
+    def _handle_one(self, circuit_id: int, cell: Cell) -> None:
+        """Handle a cell of a circuit that is not, or may not be, what it was when the cell came."""
+        exit_socket = self.exit_sockets.get(circuit_id)
+        if circuit_id in self.relays:
+            self._pass_on(self.relays[circuit_id], [cell])
+        elif exit_socket is not None:
+            self._handle_at_exit(exit_socket, circuit_id, cell, self._takes_data())
+        else:
+            self._handle_own(cell[0], circuit_id, cell[1])
 
     def _handle_own(self, source: Address, circuit_id: int, data: bytes) -> None:
         """Handle a cell that is in clear, or one of a circuit of this node."""
@@ -212,7 +257,8 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
             self.drops.count(DropCounter.UNKNOWN_CIRCUIT)
             return
         hop = circuit.hop
-        if hop is None or source != hop.address:
+        neighbour = None if hop is None else hop.peer.address
+        if neighbour is None or (source is not neighbour and source != neighbour):
             self.drops.count(DropCounter.WRONG_NEIGHBOUR)
             return
         message = data[HEADER_SIZE:]
@@ -231,39 +277,53 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
         circuit.bytes_down += len(data)
         if opened < len(layers) or (message and message[0] in HOP_MESSAGES):
             self._hand_over_of_hop(circuit_id, opened - 1, message)
-        elif message[:1] == PADDED_ID:
-            self._hand_over(source, circuit_id, unpad_message(message), data)
+            return
+        if message[:1] == PADDED_ID:
+            message = unpad_message(message)
+        community = self.tunnel_community
+        if (message.startswith(DATA_TO_IPV4) and message[8:9] == IPV4 and len(message) >= DATA_AT
+                and community is not None and self._takes_data() and admits(DATA, own_circuit(circuit.ctype))):
+            community.cell_table.run(DATA, source, community.on_own_data, circuit, IPV4_ADDRESSES[message[9:DATA_AT]],
+                                     message[DATA_AT:])
         else:
             self._hand_over(source, circuit_id, message, data)
 
-    def _handle_at_exit(self, exit_socket: TunnelExitSocket, source: Address, circuit_id: int, data: bytes) -> None:
-        """Handle a cell of a circuit that ends here."""
+    def _handle_at_exit(self, exit_socket: TunnelExitSocket, circuit_id: int, cell: Cell, takes_data: bool) -> None:
+        """Handle a cell of a circuit that ends here.
+
+        :param takes_data: see :meth:`_takes_data`.
+        """
+        source, data = cell
+        if len(data) <= HEADER_SIZE:
+            self.drops.count(DropCounter.SHORT)
+            return
         message = data[HEADER_SIZE:]
         if not data[IS_PLAIN_AT]:
-            peer = exit_socket.hop.peer
-            expected = peer.address
-            if source != expected and source[0] != expected[0]:
+            hop = exit_socket.hop
+            expected = hop.peer.address
+            is_other_port = source is not expected and source != expected
+            if is_other_port and source[0] != expected[0]:
                 self.drops.count(DropCounter.WRONG_NEIGHBOUR)
                 return
             try:
-                message = layer_of(exit_socket.hop.keys, FORWARD).open(message)
+                message = layer_of(hop.keys, FORWARD).open(message)
             except CryptoException as e:
                 self.drops.count(e.reason)
                 return
             exit_socket.proven = True
-            if source != expected:
-                peer.address = source
-            if message and message[0] in HOP_MESSAGES:
-                self._hand_over_of_hop(circuit_id, None, message)
-                return
-            if message[:1] == PADDED_ID:
+            if is_other_port:
+                hop.peer.address = source
+            first = message[:1]
+            if first == PADDED_ID:
                 message = unpad_message(message)
                 exit_socket.pads_data = True
-            if message.startswith(DATA_TO_IPV4) and message[8:9] == IPV4 and len(message) >= DATA_AT:
-                community = self.tunnel_community
+            elif first in HOP_MESSAGE_IDS:
+                self._hand_over_of_hop(circuit_id, None, message)
+                return
+            if takes_data and message.startswith(DATA_TO_IPV4) and message[8:9] == IPV4 and len(message) >= DATA_AT:
                 destination = IPV4_ADDRESSES[message[2:8]]
-                if community is not None and destination != NOWHERE and self._takes_data():
-                    community.exit_data(circuit_id, source, destination, message[DATA_AT:])
+                if destination != NOWHERE and self.tunnel_community is not None:
+                    self.tunnel_community.exit_data(circuit_id, source, destination, message[DATA_AT:])
                     return
         self._hand_over(source, circuit_id, message, data)
 
@@ -309,66 +369,75 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
 
     # Passing on
 
-    def _pass_on(self, route: RelayRoute, cells: Sequence[Cell]) -> None:
+    def _pass_on(self, route: RelayRoute, cells: Sequence[Cell]) -> None:  # noqa: PLR0915 - methods would cost each cell calls
         """Pass on cells that came by one link."""
         back = self.relays.get(route.circuit_id)
         if back is None:
             self.drops.count(DropCounter.UNKNOWN_CIRCUIT, len(cells))
             return
-        neighbour = back.hop.peer
-        expected = neighbour.address
-        is_forward = route.direction == FORWARD
-        header = self.prefix + b"\0" + CELL_HEADER.pack(route.circuit_id, False, False)
-        packets = []
-        own = []
-        arrived = 0
         try:
             change = layer_change(route, back)
-            for source, data in cells:
-                is_other_port = source != expected
-                # Nobody can prove that a cell came backward from the neighbour.
-                if is_other_port and not (is_forward and source[0] == expected[0]):
-                    self.drops.count(DropCounter.WRONG_NEIGHBOUR)
-                    continue
-                flags = data[IS_PLAIN_AT:HEADER_SIZE]
-                early = flags != IN_CRYPTO and self._may_be_early(route, flags)
-                if early is None:
-                    self.drops.count(DropCounter.NOT_ADMITTED)
-                    continue
-                try:
-                    message = change(data[HEADER_SIZE:])
-                except CryptoException as e:
-                    self.drops.count(e.reason)
-                    continue
-                if is_other_port:
-                    expected = neighbour.address = source
-                if is_forward and message and message[0] >= HOP_MESSAGE and not route.rendezvous_relay:
-                    own.append(message)
-                elif early:
-                    route.relay_early_count += 1
-                    packets.append(header[:-1] + b"\1" + message)
-                else:
-                    packets.append(header + message)
-                arrived += len(data)
         except CryptoException as e:
             self.drops.count(e.reason, len(cells))
             return
+        neighbour = back.hop.peer
+        expected = neighbour.address
+        is_forward = route.direction == FORWARD
+        may_be_own = is_forward and not route.rendezvous_relay
+        header = self._cell_start + CELL_HEADER.pack(route.circuit_id, False, False)
+        packets = []
+        own = []
+        arrived = 0
+        for source, data in cells:
+            is_early: bool | None = False
+            # Nearly always it is the same object. Nobody can prove that a cell came backward from the neighbour.
+            is_other_port = source is not expected and source != expected
+            if is_other_port and not (is_forward and source[0] == expected[0]):
+                self.drops.count(DropCounter.WRONG_NEIGHBOUR)
+                continue
+            size = len(data)
+            if size <= HEADER_SIZE:
+                self.drops.count(DropCounter.SHORT)
+                continue
+            if data[IS_PLAIN_AT:HEADER_SIZE] != IN_CRYPTO:
+                is_early = self._may_be_early(route, data)
+                if is_early is None:
+                    self.drops.count(DropCounter.NOT_ADMITTED)
+                    continue
+            try:
+                message = change(data[HEADER_SIZE:])
+            except CryptoException as e:
+                self.drops.count(e.reason)
+                continue
+            if is_other_port:
+                neighbour.address = source
+            expected = source
+            arrived += size
+            if may_be_own and message and message[0] >= HOP_MESSAGE:
+                own.append(message)
+            elif is_early:
+                route.relay_early_count += 1
+                packets.append(header[:-1] + b"\1" + message)
+            else:
+                packets.append(header + message)
+        back.bytes_down += arrived
         if packets:
             back.active = clock.monotonic()
-            back.bytes_down += arrived
             route.bytes_up += sum(map(len, packets))
             self.endpoint.send_many(route.hop.address, packets)
         for message in own:
             self._hand_over_of_hop(back.circuit_id, None, message)
 
-    def _may_be_early(self, route: RelayRoute, flags: bytes) -> bool | None:
-        """Whether a cell keeps its flag ``relay_early``; ``None`` if it must not be passed on.
+    def _may_be_early(self, route: RelayRoute, data: bytes) -> bool | None:
+        """Whether a cell that has one keeps its flag ``relay_early``; ``None`` if the cell must not be passed on.
 
         Nobody may set the flag backward, where it would tell who has built the circuit.
         """
-        if flags[0] or (flags[1] and route.direction == FORWARD and route.relay_early_count >= self.max_relay_early):
+        is_early = data[IS_EARLY_AT] != 0
+        if data[IS_PLAIN_AT] or (is_early and route.direction == FORWARD
+                                 and route.relay_early_count >= self.max_relay_early):
             return None
-        return bool(flags[1]) and route.direction == FORWARD and not route.rendezvous_relay
+        return is_early and route.direction == FORWARD and not route.rendezvous_relay
 
     def relay_cell(self, cell: CellPayload) -> None:
         """Pass on a cell that came from the right neighbour."""
@@ -385,19 +454,27 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
         """Encrypt a cell, as its circuit id demands, and send it; what must not be sent is counted and dropped."""
         circuit_id = cell.circuit_id
         circuit = self.circuits.get(circuit_id)
+        counted: Circuit | RelayRoute | None = circuit
         if circuit is not None:
-            cell.relay_early = cell.message[0] == EXTEND or circuit.relay_early_count < self.max_relay_early
-            if cell.relay_early:
+            if circuit.relay_early_count < self.max_relay_early or cell.message[0] == EXTEND:
+                cell.relay_early = True
                 circuit.relay_early_count += 1
+            else:
+                cell.relay_early = False
+        else:
+            counted = self.relays.get(circuit_id)
         if cell.message[0] == DATA and self._pads_data(circuit, circuit_id):
             cell.message = pad_message(cell.message)
         if not cell.plaintext and self.outgoing_crypto(cell) is None:
             return
         packet = cell.to_bin(self.prefix)
-        self.endpoint.send(target_addr, packet)
-        counted = circuit or self.relays.get(circuit_id)
+        self._outbox.send(target_addr, packet)
         if counted is not None:
             counted.bytes_up += len(packet)
+
+    def flush(self) -> None:
+        """Send the cells that wait for others."""
+        self._outbox.flush()
 
     def _pads_data(self, circuit: Circuit | None, circuit_id: int) -> bool:
         """Whether data messages are padded: as the settings say, to nodes that know that; and at an exit as asked."""
@@ -422,70 +499,5 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
         if hop is not None:
             circuit.relay_early_count += 1  # relays of other releases count all cells, and then drop early ones
             packet = CellPayload(circuit.circuit_id, sealed).to_bin(self.prefix)
-            self.endpoint.send(hop.address, packet)
+            self._outbox.send(hop.address, packet)
             circuit.bytes_up += len(packet)
-
-    def outgoing_crypto(self, cell: CellPayload) -> CellPayload | None:
-        """Encrypt the message of a cell that is sent; ``None``, and it is counted, if the cell must not be sent."""
-        if cell.plaintext:
-            return cell
-        try:
-            cell.message = self._seal(cell.circuit_id, cell.message)
-        except CryptoException as e:
-            self.drops.count(e.reason)
-            return None
-        return cell
-
-    def _seal(self, circuit_id: int, message: bytes) -> bytes:
-        circuit = self.circuits.get(circuit_id)
-        if circuit is not None:
-            outgoing = onion_of(circuit).outgoing
-            if not outgoing:
-                raise CryptoException("the circuit has no hop yet", DropCounter.NO_KEYS)
-            return wrap(message, outgoing)
-        exit_socket = self.exit_sockets.get(circuit_id)
-        if exit_socket is not None:
-            return bytes(layer_of(exit_socket.hop.keys, BACKWARD).seal(message))
-        route = self.relays.get(circuit_id)
-        if route is None:
-            raise CryptoException("no such circuit", DropCounter.UNKNOWN_CIRCUIT)
-        if route.rendezvous_relay:
-            return bytes(layer_of(route.hop.keys, BACKWARD).seal(message))
-        back = self.relays.get(route.circuit_id)
-        if back is None:
-            raise CryptoException("no such circuit", DropCounter.UNKNOWN_CIRCUIT)
-        return bytes(layer_of(back.hop.keys, back.direction).seal(message))
-
-    def incoming_crypto(self, cell: CellPayload) -> CellPayload | None:
-        """Decrypt the message of a cell from the neighbour; ``None``, and it is counted, if that cannot be done."""
-        if cell.plaintext:
-            return cell
-        circuit_id = cell.circuit_id
-        try:
-            if circuit_id in self.exit_sockets:
-                cell.message = layer_of(self.exit_sockets[circuit_id].hop.keys, FORWARD).open(cell.message)
-            elif circuit_id in self.circuits:
-                cell.message = peel(cell.message, onion_of(self.circuits[circuit_id]).incoming)
-            else:
-                raise CryptoException("no such circuit", DropCounter.UNKNOWN_CIRCUIT)
-        except CryptoException as e:
-            self.drops.count(e.reason)
-            return None
-        return cell
-
-    def encrypt_cell(self, cell: CellPayload, direction: int, *hops: Hop) -> None:
-        """Encrypt a cell for ``hops``, the first one outermost.
-
-        :raises CryptoException: if keys are missing.
-        """
-        if not cell.plaintext:
-            cell.message = wrap(cell.message, [layer_of(hop.keys, direction) for hop in hops])
-
-    def decrypt_cell(self, cell: CellPayload, direction: int, *hops: Hop) -> None:
-        """Decrypt a cell of ``hops``, the first one outermost.
-
-        :raises CryptoException: if keys are missing or a layer does not open.
-        """
-        if not cell.plaintext:
-            cell.message = peel(cell.message, [layer_of(hop.keys, direction) for hop in hops])
-

@@ -115,6 +115,13 @@ class TunnelEndpoint(WrappingEndpoint):
             if circuit is not None:
                 circuit.ready.add_done_callback(lambda _: self.flush())
 
+    def send_many(self, socket_address: Address, packets: Sequence[bytes]) -> None:
+        """Send several packets to the same address, in order."""
+        if any(self.settings.values()) and any(self.settings.get(packet[:22], False) for packet in packets):
+            super().send_many(socket_address, packets)
+        else:
+            self.endpoint.send_many(socket_address, packets)
+
     def flush(self) -> None:
         """Send what waits, if there is a circuit."""
         community = self.tunnel_community

@@ -94,8 +94,8 @@ class DataChecker:
     @staticmethod
     def could_be_bt(data: bytes) -> bool:
         """Whether it could be BitTorrent traffic."""
-        return (DataChecker.could_be_utp(data) or DataChecker.could_be_udp_tracker(data)
-                or DataChecker.could_be_dht(data))
+        return (DataChecker.could_be_dht(data) or DataChecker.could_be_utp(data)
+                or DataChecker.could_be_udp_tracker(data))
 
     @staticmethod
     def could_be_ipv8(data: bytes) -> bool:

@@ -40,6 +40,8 @@ EXIT_RECEIVE_BUFFER = 1 << 20
 ZERO = ("0.0.0.0", 0)  # noqa: S104 - stands for "no address" on the wire
 _OF_TASK_MANAGERS = frozenset({"_checker", "_counter", "_logger", "_pending_tasks", "_replacements", "_shutdown",
                                "_shutdown_tasks", "_task_lock", "_timers"})
+PREFIX_START = b"\0"
+"""The first byte of the prefix of each overlay."""
 ID_AT = 22
 """Where the message id of a packet of an overlay is."""
 
@@ -172,11 +174,11 @@ class TunnelExitSocket(RoutingObject, TaskManager):
         if not self.is_allowed(data) or not self._own_message_in(data, EXITED_OWN_MESSAGES):
             self._drop(DropCounter.EXIT_REFUSED)
             return
-        if isinstance(destination, DomainAddress):
-            self._send_to_name(data, destination)
-            return
         now = clock.monotonic()
-        if destination != self._permitted or now >= self._ask_again:
+        if destination is not self._permitted or now >= self._ask_again:  # mostly it is the same object
+            if isinstance(destination, DomainAddress):
+                self._send_to_name(data, destination)
+                return
             self._send_held()
             if self._destinations.refuses(destination) is not None:
                 self._drop(DropCounter.BAD_TARGET)
@@ -309,7 +311,9 @@ class TunnelExitSocket(RoutingObject, TaskManager):
 
         Otherwise anybody could build circuits in the name of the exit.
         """
-        return data[:ID_AT] != self.overlay.get_prefix() or (len(data) > ID_AT and data[ID_AT] in allowed)
+        if data[:1] != PREFIX_START or data[:ID_AT] != self.overlay.get_prefix():
+            return True
+        return len(data) > ID_AT and data[ID_AT] in allowed
 
     # Closing
 

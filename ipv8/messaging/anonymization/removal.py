@@ -165,6 +165,7 @@ class TunnelRemoval(TunnelBase):
         """
         address: Any = getattr(target, "address", target)
         packet = self.ezr_pack(DestroyPayload.msg_id, DestroyPayload(circuit_id, reason))
+        self.crypto_endpoint.flush()  # the data of the circuit come first
         self.send_packet(address, packet)
 
     def destroy_circuit(self, circuit: Circuit, reason: int = 0) -> None:

@@ -26,14 +26,11 @@ TOTAL_QUEUE_LIMIT = 4096
 TURN = 16
 """Cells of one circuit that are handled before the next circuit has its turn."""
 
+FEW = 4
+"""Cells of a circuit that go before all turns, once in each round of turns."""
+
 ITEMS_AT_ONCE = 64
 """Items that are handled before other callbacks of the event loop run."""
-
-FULL_BURST = 48
-"""If so many items came in since the last round, more are probably waiting at the socket."""
-
-MAX_POSTPONED = 8
-"""How often in a row reading comes first."""
 
 LATE_SECONDS = 1.0
 """How late a call may be that continues after a limit, before it counts as cancelled."""
@@ -56,58 +53,83 @@ T = TypeVar("T")
 class FairQueue(Generic[T]):
     """Items of many circuits, which take turns.
 
+    The first few items of a circuit that had none go before all turns, but only once in each round. So a circuit that
+    sends little does not wait for those that send a lot, and does not delay them by more than that.
+
     :param limit: how many items of one circuit are kept.
     :param total: how many items of all circuits are kept.
     """
 
-    __slots__ = ("_limit", "_queues", "_total", "_turns", "size")
+    __slots__ = ("_first", "_limit", "_queues", "_round", "_total", "_turns", "_were_first", "size")
 
     def __init__(self, limit: int = QUEUE_LIMIT, total: int = TOTAL_QUEUE_LIMIT) -> None:
         self._limit = limit
         self._total = total
         self._queues: dict[int, deque[T]] = {}
         self._turns: deque[int] = deque()
+        self._round = 0  # turns until the next round
+        self._first: deque[int] = deque()  # circuits that go before all turns
+        self._were_first: set[int] = set()  # circuits that did so in this round
         #: How many items are kept.
         self.size = 0
 
-    def put(self, circuit_id: int, item: T) -> bool:
-        """Keep an item of a circuit; ``False``, and it is not kept, if there are too many."""
+    def put(self, circuit_id: int, items: Sequence[T]) -> int:
+        """Keep items of a circuit; how many of them are kept, which are the first ones."""
         queue = self._queues.get(circuit_id)
+        room = min(self._total - self.size, self._limit - (0 if queue is None else len(queue)))
+        if room < len(items):
+            items = items[:max(room, 0)]
+        if not items:
+            return 0
         if queue is None:
-            if self.size >= self._total:
-                return False
-            self._queues[circuit_id] = deque((item,))
-            self._turns.append(circuit_id)
-        elif len(queue) >= self._limit or self.size >= self._total:
-            return False
+            self._queues[circuit_id] = deque(items)
+            if len(items) > FEW or circuit_id in self._were_first:
+                self._turns.append(circuit_id)
+            else:
+                self._were_first.add(circuit_id)
+                self._first.append(circuit_id)
         else:
-            queue.append(item)
-        self.size += 1
-        return True
+            queue.extend(items)
+        self.size += len(items)
+        return len(items)
 
     def take(self, most: int = TURN) -> tuple[int, Sequence[T]]:
         """The circuit whose turn it is, and its oldest items; it has its next turn after all others.
 
-        :param most: how many items are taken. If it is ``TURN`` and no other circuits wait, it is four times as many.
+        :param most: how many items are taken at most. If it is ``TURN`` and no other circuits wait, it is four times as
+            many.
         :raises IndexError: if there are no items.
         """
         turns = self._turns
-        circuit_id = turns.popleft()
-        if not turns and most == TURN:
-            most *= 4
+        if self._first:
+            circuit_id = self._first.popleft()
+            most = min(most, FEW)
+        else:
+            if self._round <= 0:
+                self._round = len(turns)
+                self._were_first.clear()
+            self._round -= 1
+            circuit_id = turns.popleft()
+            if not turns and most == TURN:
+                most *= 4
         queue = self._queues[circuit_id]
         if len(queue) <= most:
             del self._queues[circuit_id]
-            self.size -= len(queue)
-            return circuit_id, queue
-        turns.append(circuit_id)
-        self.size -= most
-        return circuit_id, [queue.popleft() for _ in range(most)]
+            items: Sequence[T] = queue
+        else:
+            turns.append(circuit_id)
+            items = [queue.popleft() for _ in range(most)]
+        self.size -= len(items)
+        if not self.size:
+            self._were_first.clear()
+        return circuit_id, items
 
     def clear(self) -> None:
         """Forget all items."""
         self._queues.clear()
         self._turns.clear()
+        self._first.clear()
+        self._were_first.clear()
         self.size = 0
 
 
@@ -166,9 +188,6 @@ def _burst(rate: float) -> float:
 class Lane(Generic[T]):
     """Handles items of many circuits soon, in a fair order, and no faster than its limit.
 
-    If many items came in at once, those that still wait at the socket are taken in first. So an item of a circuit that
-    sends little does not wait for all items of the others that came before.
-
     :param handle: called with a circuit id and some of its items.
     :param size_of: the bytes of an item.
     :param rate: the present limit in bytes a second; 0 for none.
@@ -177,8 +196,8 @@ class Lane(Generic[T]):
     :param failed: called with what ``handle`` raises, which is a bug on this side.
     """
 
-    __slots__ = ("_bandwidth", "_failed", "_handle", "_later", "_postponed", "_rate", "_resume_at", "_size_of",
-                 "_soon", "_waited", "is_serving", "queue")
+    __slots__ = ("_bandwidth", "_failed", "_handle", "_later", "_rate", "_resume_at", "_size_of", "_soon", "is_serving",
+                 "queue")
 
     def __init__(self, handle: Callable[[int, Sequence[T]], None], size_of: Callable[[T], int],
                  rate: Callable[[], float], later: Callable[[float, Callable[[], None]], object],
@@ -195,20 +214,17 @@ class Lane(Generic[T]):
         self._failed = failed
         self._soon = soon
         self._bandwidth = Bandwidth()
-        self._waited = 0  # how many items waited after the last round
-        self._postponed = 0
         self._resume_at = 0.0
 
-    def put(self, circuit_id: int, item: T) -> bool:
-        """Handle an item soon; ``False`` if too many wait."""
-        if not self.queue.put(circuit_id, item):
-            if self._resume_at and clock.monotonic() > self._resume_at + LATE_SECONDS:
-                self._resume()  # the task was cancelled
-            return False
+    def put(self, circuit_id: int, items: Sequence[T]) -> int:
+        """Handle items soon; how many of them, fewer than all if too many wait."""
+        kept = self.queue.put(circuit_id, items)
         if not self.is_serving:
             self.is_serving = True
             self._soon(self.serve)
-        return True
+        elif kept < len(items) and self._resume_at and clock.monotonic() > self._resume_at + LATE_SECONDS:
+            self._resume()  # the task was cancelled
+        return kept
 
     def _call_soon(self) -> None:
         self.is_serving = True
@@ -219,14 +235,8 @@ class Lane(Generic[T]):
         self._call_soon()
 
     def serve(self) -> None:
-        """Handle some of the items that wait, unless more are coming in at once."""
+        """Handle some of the items that wait."""
         queue = self.queue
-        if queue.size - self._waited >= FULL_BURST and self._postponed < MAX_POSTPONED:
-            self._postponed += 1
-            self._waited = queue.size
-            self._call_soon()
-            return
-        self._postponed = 0
         self.is_serving = False
         rate = self._rate()
         budget = ITEMS_AT_ONCE
@@ -247,6 +257,5 @@ class Lane(Generic[T]):
                 self._handle(circuit_id, items)
             except Exception as e:  # noqa: BLE001 - the other circuits go on
                 self._failed(e)
-        self._waited = queue.size
         if queue.size and not self.is_serving:
             self._call_soon()

@@ -35,6 +35,8 @@ LAST_COUNTER = (1 << 63) - 1
 REPLAY_WINDOW = 1024
 """How many counters below the highest one are told apart. What is older is refused as a replay."""
 
+from_bytes = int.from_bytes
+
 _WINDOW_MASK = (1 << REPLAY_WINDOW) - 1
 
 RESTART_LIMIT = 64
@@ -68,14 +70,16 @@ class Layer:
     :param counter: the counter that was used last.
     """
 
-    __slots__ = ("_bits", "_decrypt", "_encrypt", "_highest", "_key", "_tags", "counter", "salt")
+    __slots__ = ("_decrypt", "_encrypt", "_highest", "_key", "_missed", "_tags", "counter", "salt")
 
     def __init__(self, key: bytes, salt: bytes, counter: int = 1) -> None:
         self.key = key
         self.salt = salt
         self.counter = counter
         self._highest = -1
-        self._bits = 0  # bit n: whether the counter n below the highest one was received
+        # Bit n: whether the counter n below the highest one was not received. It is 0 as long as nothing is lost, and
+        # then costs nothing.
+        self._missed = _WINDOW_MASK
         self._tags: dict[int, set[bytes]] | None = None
 
     @property
@@ -119,7 +123,7 @@ class Layer:
         if len(sealed) < LAYER_OVERHEAD:
             raise CryptoException("too short")
         explicit = sealed[:COUNTER_SIZE]
-        (counter,) = _COUNTER.unpack(explicit)
+        counter = from_bytes(explicit, "big")
         behind = self._highest - counter
         if behind >= 0 and self._is_repeated(counter, behind, sealed):
             raise CryptoException("received before, or too old", REPLAYED)
@@ -127,11 +131,10 @@ class Layer:
             content = self._decrypt(self.salt + explicit, sealed[COUNTER_SIZE:], None)
         except InvalidTag:
             raise CryptoException("encrypted with other keys, or changed") from None
+        if behind != -1 or self._missed:
+            self._note_received(behind)
         if behind < 0:
-            self._bits = (self._bits << -behind | 1) & _WINDOW_MASK if behind > -REPLAY_WINDOW else 1
             self._highest = counter
-        else:
-            self._bits |= 1 << behind
         if self._highest <= RESTART_LIMIT:
             self._remember(counter, sealed)
         return content
@@ -148,10 +151,19 @@ class Layer:
         except InvalidTag:
             raise CryptoException("encrypted with other keys, or changed") from None
 
+    def _note_received(self, behind: int) -> None:
+        """Note which counters were received, for the counter ``behind`` places below the highest one before."""
+        if behind >= 0:
+            self._missed &= ~(1 << behind)
+        elif behind > -REPLAY_WINDOW:
+            self._missed = (self._missed << -behind | (1 << -behind) - 2) & _WINDOW_MASK
+        else:
+            self._missed = _WINDOW_MASK - 1
+
     def _is_repeated(self, counter: int, behind: int, sealed: bytes) -> bool:
         if behind >= REPLAY_WINDOW:
             return True
-        if not self._bits >> behind & 1:
+        if self._missed >> behind & 1:
             return False
         if self._highest > RESTART_LIMIT or self._tags is None:
             return True

@@ -18,9 +18,10 @@ from .routes import PREFIX_LENGTH, SOCKET, RouteTable
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from ..address import Address
+    from .gate import Packet
     from .routes import Route
     from .trace import TraceFunction
     from .udp.filter import SourceFilter
@@ -111,6 +112,8 @@ class Endpoint(ABC):
     """The endpoints by name that this one consists of."""
     keeps_ways_open: bool = True
     """Whether peers behind this endpoint are asked for signs of life, so that NATs keep the ways to them open."""
+    _sends_bursts: bool = False
+    """Whether ``send_many`` takes less time than one ``send`` for each packet."""
     bytes_up: int = 0
     """Bytes that were sent."""
     bytes_down: int = 0
@@ -297,6 +300,10 @@ class EndpointListener(ABC):
 
     drops: Mapping[str, int] = MappingProxyType({})
     """How many packets the listener did not handle, by reason, if it counts them."""
+
+    _queue_packets: Callable[[Sequence[Packet]], Sequence[Packet]] | None = None
+    """If set, it may be called with the packets that a socket had, also with those of other listeners; at least one. It
+    keeps some of its own for later, and returns the others in their order. They are delivered to ``on_packet``."""
 
     def __init__(self, endpoint: Endpoint, main_thread: bool = True) -> None:
         self._use_main_thread = main_thread

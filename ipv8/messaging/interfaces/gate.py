@@ -124,6 +124,8 @@ class Gate:
         self.entries: dict[bytes, Entry] = {}
         #: The listeners of all packets.
         self.listeners: list[EndpointListener] = []
+        #: The only listeners of their prefixes that keep packets of sockets for later.
+        self.queues: list[EndpointListener] = []
         self._accepted: dict[bytes, tuple[Route, Route]] = {}
         self._common = _Common(self)
         self._common.gates.add(self)
@@ -202,6 +204,8 @@ class Gate:
         self.listeners = general
         self.entries = {prefix: Entry(group, general, *self._accepted.get(prefix, default))
                         for prefix, group in own.items()}
+        self.queues = [entry[0] for entry in self.entries.values()
+                       if len(entry) == 1 and entry.usual is SOCKET and entry[0]._queue_packets is not None]
 
     # Packets
 
@@ -254,6 +258,22 @@ class Gate:
                 listener.on_packet(packet)
             except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
                 self.owner._on_listener_error(listener, e)
+
+    def receive_queued(self, packets: Sequence[Packet]) -> Sequence[Packet]:
+        """Let listeners keep packets of a socket for later; the others, which still have to be delivered.
+
+        They are all others while there is a filter or a trace, or if packets of a prefix have several listeners.
+        """
+        if "receive" in vars(self):
+            return packets
+        for listener in self.queues:
+            if packets and listener._queue_packets is not None:
+                try:
+                    packets = listener._queue_packets(packets)
+                except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next packets are delivered
+                    self.owner._on_listener_error(listener, e)
+                    return ()
+        return packets
 
     def deliver_to(self, listener: EndpointListener, packet: Packet) -> None:
         """Deliver a packet of a socket to one listener that is still wanted."""

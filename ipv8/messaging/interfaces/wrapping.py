@@ -111,6 +111,11 @@ class WrappingEndpoint(Endpoint):
         return self.endpoint.keeps_ways_open
 
     @property
+    def _sends_bursts(self) -> bool:  # type: ignore[override]  # others assign it
+        """Whether the other endpoint sends several packets in less time than each of them."""
+        return self.endpoint._sends_bursts
+
+    @property
     def interfaces(self) -> Mapping[str, Endpoint]:  # type: ignore[override]  # others assign it
         """The other endpoint's."""
         return self.endpoint.interfaces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -35,6 +35,9 @@ from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.routes import Route
 from ipv8.peer import Peer
 from tests.messaging.anonymization.helpers import PREFIX, VECTORS, numbered_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ORIGIN, RELAY, EXIT, STRANGER = (UDPv4Address(f"10.0.0.{number}", 1000 + number) for number in range(1, 5))
 KEY = default_eccrypto.generate_key("curve25519").pub()
@@ -105,6 +108,9 @@ class Community:
 class Node:
     """A data plane with its surroundings."""
 
+    #: Whether packets arrive as those of a socket do.
+    together = False
+
     def __init__(self, max_relay_early: int = 8) -> None:
         self.endpoint = Recorder()
         self.community = Community()
@@ -118,8 +124,11 @@ class Node:
         return dict(self.community.drops)
 
     async def receive(self, source: Any, *packets: bytes) -> None:
-        for packet in packets:
-            self.plane.on_packet((source, packet))
+        arrived: Sequence[tuple[Any, bytes]] = [(source, packet) for packet in packets]
+        if arrived and self.together and self.plane._queue_packets is not None:
+            arrived = self.plane._queue_packets(arrived)
+        for packet in arrived:
+            self.plane.on_packet(packet)
         for _ in range(20):
             await asyncio.sleep(0)
 
@@ -130,6 +139,12 @@ class Node:
     def handled(self) -> list[bytes]:
         """The messages that the community got, without prefix and circuit id."""
         return [data[22:23] + data[27:] for _, data, _ in self.community.handled]
+
+
+@pytest.fixture(autouse=True, params=["one by one", "together"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tests with both ways by which packets arrive."""
+    monkeypatch.setattr(Node, "together", request.param == "together")
 
 
 def hop(address: Any, keys: Any = None) -> Hop:
@@ -290,7 +305,7 @@ async def test_one_circuit_cannot_fill_the_queue_of_another() -> None:
     bulk = cell(1, numbered_keys(1).forward.seal(b"x"))
     small = cell(3, numbered_keys(5).forward.seal(b"small"))
     await node.receive(ORIGIN, *[bulk] * (QUEUE_LIMIT + 9), small)
-    assert [packet for _, packet in node.take()] == [cell(2, b"x"), cell(4, b"small")]
+    assert {packet for _, packet in node.take()} == {cell(2, b"x"), cell(4, b"small")}
     assert node.drops[DropCounter.RELAY_FULL] == 9, "dropped before anything was decrypted"
 
 
@@ -575,6 +590,43 @@ async def test_other_packets_go_to_the_community() -> None:
     assert not alone.accepts_route(Route.RELAY)
     assert node.plane.accepts_route(Route.RELAY)
     assert isinstance(alone, CryptoEndpoint)
+
+
+async def test_of_what_arrived_together_only_cells_for_others_wait() -> None:
+    node = Node()
+    relayed(node)
+    joined(node)
+    node.plane.exit_sockets[7] = node.plane.exit_sockets.pop(1)
+    own_circuit(node, 3, 1)
+    forward, exiting = (cell(number, numbered_keys(1).forward.seal(PING)) for number in (1, 7))
+    others = [PREFIX + b"\xf6introduction", cell(3, numbered_keys(1).backward.seal(PING)), b"\0\2" + bytes(26),
+              PREFIX + bytes(4), PREFIX, b"", cell(4, b"unknown"), PREFIX + b"\0\0\0\0\1\0"]
+    packets = [(ORIGIN, packet) for packet in (forward, *others[:4], exiting, *others[4:])]
+    assert node.plane._queue_packets is not None
+    left = node.plane._queue_packets(packets)
+    assert left == [(ORIGIN, packet) for packet in others[:-1]]
+    assert node.take() == []
+    assert node.community.handled == []
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert node.take() == [(EXIT, cell(2, PING))]
+    assert node.handled() == [PING]
+    assert node.drops == {DropCounter.SHORT: 1}
+
+
+async def test_a_program_that_replaces_on_packet_gets_all_packets() -> None:
+    node = Node()
+    relayed(node)
+    assert node.plane._queue_packets is not None
+    packets = [(ORIGIN, cell(1, numbered_keys(1).forward.seal(PING)))] * 2
+    node.plane.on_packet = print  # type: ignore[method-assign,assignment]
+    assert node.plane._queue_packets(packets) == packets
+
+    class Own(PythonCryptoEndpoint):
+        def on_packet(self, packet: Any, warn_unknown: bool = True) -> None:
+            pass
+
+    assert Own(Recorder())._queue_packets is None
 
 
 async def test_setup_again_leaves_one_listener() -> None:

@@ -11,10 +11,9 @@ from hypothesis import given, strategies as st
 
 from ipv8 import clock
 from ipv8.messaging.anonymization.scheduler import (
-    FULL_BURST,
+    FEW,
     ITEMS_AT_ONCE,
     LATE_SECONDS,
-    MAX_POSTPONED,
     QUEUE_LIMIT,
     TURN,
     Bandwidth,
@@ -29,28 +28,59 @@ if TYPE_CHECKING:
 
 def test_circuits_take_turns() -> None:
     queue: FairQueue[int] = FairQueue()
-    for number in range(40):
-        queue.put(1, number)
-    queue.put(2, 100)
-    queue.put(3, 200)
+    for circuit_id, count in ((1, 40), (2, 20), (3, 10)):
+        queue.put(circuit_id, range(count))
     order = []
     while queue.size:
         circuit_id, items = queue.take()
         order.append((circuit_id, len(items)))
-    assert order == [(1, TURN), (2, 1), (3, 1), (1, 24)]
+    assert order == [(1, TURN), (2, TURN), (3, 10), (1, TURN), (2, 4), (1, 8)]
     with pytest.raises(IndexError):
         queue.take()
 
 
+def test_who_waits_alone_has_longer_turns() -> None:
+    queue: FairQueue[int] = FairQueue()
+    queue.put(1, range(5 * TURN))
+    assert [len(queue.take()[1]) for _ in range(2)] == [4 * TURN, TURN]
+
+
+def test_few_items_go_first_once_in_a_round() -> None:
+    queue: FairQueue[int] = FairQueue()
+    for bulk in (1, 2):
+        queue.put(bulk, range(10 * TURN))
+    order = []
+    for _ in range(12):
+        queue.put(3, [0])
+        order.append(queue.take()[0])
+    # Without a limit, the third circuit would always be first.
+    assert order == [3, 1, 2, 3, 3, 1, 2, 3, 3, 1, 2, 3]
+
+
+def test_more_than_a_few_items_take_turns() -> None:
+    queue: FairQueue[int] = FairQueue()
+    queue.put(1, range(10 * TURN))
+    for number in range(2 * FEW):
+        queue.put(2, [number])
+    assert [(circuit_id, len(items)) for circuit_id, items in (queue.take() for _ in range(3))] == [
+        (2, FEW), (1, TURN), (2, FEW)]
+
+
 def test_full_queues() -> None:
     queue: FairQueue[int] = FairQueue(limit=3, total=5)
-    assert [queue.put(1, number) for number in range(4)] == [True, True, True, False]
-    assert [queue.put(2, number) for number in range(3)] == [True, True, False]
-    assert not queue.put(3, 0)
+    assert [queue.put(1, [number]) for number in range(4)] == [1, 1, 1, 0]
+    assert [queue.put(2, [number]) for number in range(3)] == [1, 1, 0]
+    assert not queue.put(3, [0])
     assert queue.size == 5
     queue.clear()
     assert queue.size == 0
-    assert queue.put(3, 0)
+    assert queue.put(3, [0, 1, 2, 3]) == 3
+    assert queue.put(3, [4]) == 0
+    assert queue.put(4, [5, 6, 7]) == 2
+    assert queue.put(5, [8]) == queue.put(6, []) == 0
+    assert [(circuit_id, list(items)) for circuit_id, items in (queue.take(), queue.take())] == [
+        (3, [0, 1, 2]), (4, [5, 6])]
+    assert queue.size == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=200), st.integers(1, 5))
@@ -60,7 +90,7 @@ def test_nothing_is_lost_or_overtaken(actions: list[tuple[int, bool]], turn: int
     taken: dict[int, list[int]] = {}
     for number, (circuit_id, is_put) in enumerate(actions):
         if is_put:
-            queue.put(circuit_id, number)
+            queue.put(circuit_id, [number])
             put.setdefault(circuit_id, []).append(number)
         elif queue.size:
             whose, items = queue.take(turn)
@@ -132,7 +162,7 @@ class Scene:
 
 async def test_items_are_handled_soon() -> None:
     scene = Scene()
-    assert scene.lane.put(1, b"x")
+    assert scene.lane.put(1, [b"x"])
     assert scene.handled == []
     await asyncio.sleep(0)
     assert scene.handled == [1]
@@ -142,37 +172,35 @@ async def test_items_are_handled_soon() -> None:
 async def test_a_little_traffic_does_not_wait_for_a_lot() -> None:
     scene = Scene()
     for _ in range(480):
-        scene.lane.put(1, b"bulk")
-    scene.lane.put(2, b"small")
+        scene.lane.put(1, [b"bulk"])
+    scene.lane.put(2, [b"small"])
     while scene.lane.is_serving:  # noqa: ASYNC110 - no event tells it
         await asyncio.sleep(0)
-    assert scene.handled.index(2) <= TURN
+    assert scene.handled.index(2) <= FEW
     assert Counter(scene.handled) == {1: 480, 2: 1}
 
 
-async def test_reading_comes_first_in_a_burst_but_not_for_ever() -> None:
+async def test_other_callbacks_run_between_many_items() -> None:
     scene = Scene()
-    for _ in range(MAX_POSTPONED):
-        for _ in range(FULL_BURST):
-            scene.lane.put(1, b"bulk")
-        await asyncio.sleep(0)
-        assert scene.handled == []
-    for _ in range(FULL_BURST):
-        scene.lane.put(1, b"bulk")
+    scene.lane.put(1, [b"bulk"] * (2 * ITEMS_AT_ONCE))
     await asyncio.sleep(0)
     assert len(scene.handled) == ITEMS_AT_ONCE
+    await asyncio.sleep(0)
+    assert len(scene.handled) == 2 * ITEMS_AT_ONCE
+    assert not scene.lane.is_serving
 
 
 async def test_too_many_items() -> None:
     scene = Scene()
-    assert [scene.lane.put(1, b"x") for _ in range(QUEUE_LIMIT + 1)] == [True] * QUEUE_LIMIT + [False]
+    assert [scene.lane.put(1, [b"x"]) for _ in range(QUEUE_LIMIT + 1)] == [1] * QUEUE_LIMIT + [0]
+    assert scene.lane.put(2, [b"x"] * (QUEUE_LIMIT + 1)) == QUEUE_LIMIT
 
 
 async def test_a_limited_lane_waits() -> None:
     with clock.use(ManualClock()) as manual:
         scene = Scene(rate=100_000)
         for _ in range(20):
-            scene.lane.put(1, bytes(1000))
+            scene.lane.put(1, [bytes(1000)])
         await asyncio.sleep(0)
         assert 0 < len(scene.handled) <= 4
         elapsed = 0.0
@@ -189,15 +217,15 @@ async def test_a_limited_lane_waits() -> None:
 async def test_a_limited_lane_goes_on_after_its_task_was_cancelled() -> None:
     with clock.use(ManualClock()) as manual:
         scene = Scene(rate=100_000)
-        while scene.lane.put(1, bytes(1000)):
+        while scene.lane.put(1, [bytes(1000)]):
             pass
         await asyncio.sleep(0)
         before = len(scene.handled)
         scene.later.clear()
-        while scene.lane.put(1, bytes(1000)):
+        while scene.lane.put(1, [bytes(1000)]):
             pass
         manual.advance(2 * LATE_SECONDS)
-        scene.lane.put(1, bytes(1000))
+        scene.lane.put(1, [bytes(1000)])
         await asyncio.sleep(0)
         assert len(scene.handled) > before
 
@@ -212,7 +240,7 @@ async def test_a_handler_that_raises() -> None:
 
     scene.lane._handle = handle
     for circuit_id in (1, 2):
-        scene.lane.put(circuit_id, b"x")
+        scene.lane.put(circuit_id, [b"x"])
     await asyncio.sleep(0)
     assert scene.handled == [1, 2]
     assert [str(failure) for failure in scene.failures] == ["a bug"]

@@ -172,6 +172,27 @@ def test_each_counter_is_accepted_once(order: list[int]) -> None:
         seen.add(number)
 
 
+@given(st.lists(st.one_of(st.just(1), st.integers(-8, 8), st.sampled_from((-REPLAY_WINDOW, 1 - REPLAY_WINDOW,
+                                                                            REPLAY_WINDOW - 1, REPLAY_WINDOW, 5000))),
+                max_size=60))
+def test_steps_of_any_size(steps: list[int]) -> None:
+    sender, receiver = pair()
+    highest = position = 10_000
+    receiver.open(sender.seal_at(position, b""))
+    seen = {position}
+    for step in steps:
+        position = max(RESTART_LIMIT + 1, position + step)
+        sealed = sender.seal_at(position, b"x")
+        if position in seen or position <= highest - REPLAY_WINDOW:
+            with pytest.raises(CryptoException) as caught:
+                receiver.open(sealed)
+            assert caught.value.reason == "replayed"
+        else:
+            assert receiver.open(sealed) == b"x"
+            seen.add(position)
+        highest = max(highest, position)
+
+
 class ForeignKeys:
     """Session keys as another library has them: with its own errors."""
 

@@ -10,6 +10,7 @@ import pytest
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.anonymization.community import TunnelCommunity, TunnelSettings
+from ipv8.messaging.anonymization.scheduler import TURN
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.peer import Peer
@@ -134,3 +135,50 @@ async def test_a_program_that_replaces_a_method_sees_all_data(net: Net) -> None:
     net.send(circuit, net.address(0), b"dhelloe")
     await net.sinks[0][1].take(1)
     assert seen.qsize() == 1
+
+
+async def test_a_program_that_replaces_a_method_sees_all_data_that_come_back(net: Net) -> None:
+    circuit = await net.circuit(2)
+    origin = net.nodes[0]
+    seen: asyncio.Queue[Any] = asyncio.Queue()
+    origin.decode_map_private[1] = lambda *arguments: seen.put_nowait(arguments)
+    net.send(circuit, net.address(0), b"dhelloe")
+    [(_, exit_address)] = await net.sinks[0][1].take(1)
+    net.sinks[0][0].sendto(b"danswer1e", exit_address)
+    source, message, circuit_id = await asyncio.wait_for(seen.get(), 10)
+    assert (source, circuit_id) == (circuit.hop.address, circuit.circuit_id)
+    assert message.endswith(b"danswer1e")
+
+
+async def test_data_leave_before_the_circuit_is_closed(net: Net) -> None:
+    circuit = await net.circuit(1)
+    origin = net.nodes[0]
+    sent: list[int] = []
+    origin.endpoint.send = lambda _, packet: sent.append(packet[22])  # type: ignore[method-assign,assignment]
+    for _ in range(3):
+        net.send(circuit, net.address(0), b"dhelloe")
+    await origin.remove_circuit(circuit.circuit_id, remove_now=True, destroy=1)
+    assert sent == [0, 0, 0, 8]
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+async def test_a_small_cell_goes_before_many_that_arrived_with_it(net: Net, is_watched: bool) -> None:
+    bulk, small = await net.circuit(1), await net.circuit(1)
+    endpoint: Any = net.nodes[1].endpoint
+    for circuit in (bulk, small):
+        net.send(circuit, net.address(0), b"dhelloe")
+        await net.sinks[0][1].take(1)
+    endpoint._transport.pause_reading()
+    for number in range(200):
+        net.send(bulk, net.address(0), b"d%03de" % number)
+    net.send(small, net.address(0), b"dsmalle")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    if is_watched:  # then each packet is delivered by itself
+        endpoint.trace = lambda _: None
+    endpoint._transport.resume_reading()
+    received = [data for data, _ in await net.sinks[0][1].take(201)]
+    assert sorted(received) == sorted([b"dsmalle", *(b"d%03de" % number for number in range(200))])
+    assert [data for data in received if data != b"dsmalle"] == sorted(received)[:-1]
+    if not is_watched:
+        assert received.index(b"dsmalle") < TURN

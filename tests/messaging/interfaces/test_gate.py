@@ -249,6 +249,56 @@ class TestFilter:
         assert endpoint.gate.burst.take() == packets[:2]
 
 
+class TestQueues:
+    """Listeners that keep packets for later."""
+
+    OWN, FOREIGN = (SOURCE, PREFIX + b"\x01own"), (SOURCE, OTHER + b"\x01foreign")
+
+    @pytest.fixture
+    def own(self, endpoint: Endpoint, collect: type[Collector]) -> Collector:
+        made = collect(endpoint)
+        made._queue_packets = lambda packets: [packet for packet in packets if packet != self.OWN]
+        endpoint.add_prefix_listener(made, PREFIX)
+        return made
+
+    def test_others_are_left(self, endpoint: Endpoint, own: Collector) -> None:
+        assert endpoint.gate.receive_queued([self.OWN, self.FOREIGN, self.OWN, PACKET]) == [self.FOREIGN, PACKET]
+        assert own.packets == []
+
+    def test_one_that_fails(self, collect: type[Collector]) -> None:
+        def fail(_: Any) -> Any:
+            raise RuntimeError("a bug")
+
+        endpoint = UDPEndpoint()
+        own = collect(endpoint)
+        own._queue_packets = fail
+        endpoint.add_prefix_listener(own, PREFIX)
+        assert endpoint.gate.receive_queued([self.OWN]) == ()
+        assert endpoint.drops == {DropCounter.LISTENER_ERROR: 1}
+
+    def test_not_if_others_want_the_same_packets(self, endpoint: Endpoint, own: Collector,
+                                                 collect: type[Collector]) -> None:
+        endpoint.add_listener(collect(endpoint))
+        assert endpoint.gate.receive_queued([self.OWN]) == [self.OWN]
+
+    def test_not_what_came_by_the_wrong_route(self, endpoint: Endpoint, own: Collector) -> None:
+        endpoint.accept_routes(PREFIX, Route.CIRCUIT)
+        assert endpoint.gate.receive_queued([self.OWN]) == [self.OWN]
+
+    def test_not_while_each_packet_is_looked_at(self, endpoint: Endpoint, own: Collector) -> None:
+        endpoint.source_filter = SourceFilter(rate=1, burst=2)
+        assert endpoint.gate.receive_queued([self.OWN]) == [self.OWN]
+        endpoint.source_filter = None
+        endpoint.trace = lambda _: None
+        assert endpoint.gate.receive_queued([self.OWN]) == [self.OWN]
+        endpoint.trace = None
+        assert endpoint.gate.receive_queued([self.OWN]) == []
+
+    def test_not_after_it_was_removed(self, endpoint: Endpoint, own: Collector) -> None:
+        endpoint.remove_listener(own)
+        assert endpoint.gate.receive_queued([self.OWN]) == [self.OWN]
+
+
 class Kept:
     """What a higher floor keeps for an endpoint."""
 

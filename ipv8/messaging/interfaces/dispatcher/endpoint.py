@@ -112,6 +112,11 @@ class DispatcherEndpoint(Endpoint):
         """Bytes of the largest packet that any interface can send."""
         return max((endpoint.max_packet_size for endpoint in self.interfaces.values()), default=LARGEST_DATAGRAM)
 
+    @property
+    def _sends_bursts(self) -> bool:  # type: ignore[override]  # others assign it
+        """Whether any interface sends several packets in less time than each of them."""
+        return any(isinstance(endpoint, Endpoint) and endpoint._sends_bursts for endpoint in self.interfaces.values())
+
     def reset_byte_counters(self) -> None:
         """Count sent and received bytes from 0 again."""
         for endpoint in self.interfaces.values():

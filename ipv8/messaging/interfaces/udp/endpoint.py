@@ -148,7 +148,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
             return False
         try:
             direct = DrainingTransport(loop, sock, self._sources.__getitem__, self._on_packets, self._count_arrived,
-                                       self._count_sent, self.drops, self._max_datagrams)
+                                       self._count_sent, self.drops, self._max_datagrams, self._on_drained)
         except NotImplementedError:
             return await self._open_without_readers(loop, sock)
         self._start(direct, direct.transmit)
@@ -317,15 +317,25 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         if not self._intercepts():
             self.bytes_down += num_bytes
 
-    def _on_packets(self, packets: list[Packet]) -> None:
-        self.gate.announce(packets)
-        deliver: Callable[[Packet, Route], None] = self.gate.receive
+    def _on_packets(self, packets: Sequence[Packet]) -> bool:
+        """Deliver packets; whether they only were put into queues, so that more may be read before they are handled."""
+        gate = self.gate
+        deliver: Callable[[Packet, Route], None] = gate.receive
+        gate.burst.is_running = True
         if self._intercepts():
             deliver = self._hand_to_override
         elif type(self).notify_listeners is not Endpoint.notify_listeners or "notify_listeners" in vars(self):
             deliver = self._notify
-        self.gate.burst.is_running = True
+        else:
+            packets = gate.receive_queued(packets)
+            if not packets:
+                return True
+        gate.announce(packets)
         self._deliver(iter(packets), deliver, self._transport)
+        return False
+
+    def _on_drained(self) -> None:
+        self.gate.burst.finish()
 
     def _hand_to_override(self, packet: Packet, _: Route) -> None:
         self.datagram_received(packet[1], packet[0])
@@ -405,6 +415,12 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
             self.error_received(e)
         except (TypeError, ValueError, OverflowError) as e:
             self._drop_malformed(e)
+
+    @property
+    def _sends_bursts(self) -> bool:  # type: ignore[override]  # others assign it
+        """Whether the operating system takes several packets by one call."""
+        transport = self._transport
+        return isinstance(transport, DrainingTransport) and transport.sends_bursts
 
     def _count_sent(self, num_bytes: int) -> None:
         self.bytes_up += num_bytes

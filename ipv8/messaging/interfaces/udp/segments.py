@@ -69,6 +69,11 @@ class SegmentWriter:
         self._sock = sock
         self._largest = MAX_BYTES if _can_segment(sock) else 0  # larger datagrams would be split on their way
 
+    @property
+    def is_supported(self) -> bool:
+        """Whether the system has done this, or was not yet asked."""
+        return self._largest > 0
+
     def runs(self, packets: Sequence[bytes]) -> Iterator[list[bytes]]:
         """Divide packets into those that fit one call of :meth:`send`; a list of one must be sent as usual."""
         for size, group in groupby(packets, len):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-__all__ = ["MAX_DATAGRAMS_PER_WAKEUP", "RECEIVE_SIZE", "SEND_QUEUE_BYTES", "SEND_QUEUE_PACKETS", "DrainingTransport"]
+__all__ = ["MAX_BATCHES_PER_WAKEUP", "MAX_DATAGRAMS_PER_WAKEUP", "RECEIVE_SIZE", "SEND_QUEUE_BYTES",
+           "SEND_QUEUE_PACKETS", "DrainingTransport"]
 
 MAX_DATAGRAMS_PER_WAKEUP = 64
 """How many datagrams are read before other callbacks of the event loop run."""
@@ -28,6 +29,9 @@ RECEIVE_SIZE = 65536
 
 ANCILLARY_SIZE = 64
 """Bytes of what the system says about a datagram."""
+
+MAX_BATCHES_PER_WAKEUP = 8
+"""Batches of datagrams that are read in a row, if those before only had to be put into a queue."""
 
 SEND_QUEUE_PACKETS = 4096
 """Packets that wait while the socket's send buffer is full; beyond that, the oldest is dropped."""
@@ -46,19 +50,22 @@ class DrainingTransport(asyncio.DatagramTransport):
     :param loop: must offer ``add_reader``; if that raises ``NotImplementedError``, the socket is not changed.
     :param address_of: makes an address of a source in the form in which ``recvfrom`` returns it; ``None`` if the source
         must be forged.
-    :param received: called with a non-empty list of ``(address, data)`` in the order of arrival.
+    :param received: called with a non-empty list of ``(address, data)`` in the order of arrival. If it returns
+        ``True``, those packets wait for others: what else is at the socket is read at once, within limits.
     :param arrived: called with the number of bytes of all that arrived, whatever its source.
     :param sent: called with the number of bytes of each packet that is sent after it had to wait.
     :param drops: where packets of forged sources are counted, and those that could not be sent.
     :param max_datagrams: the longest list that ``received`` gets, where the system does not coalesce datagrams.
+    :param drained: called when nothing else is read although ``received`` has returned ``True``.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket,
-                 address_of: Callable[[Any], Any], received: Callable[[list[tuple[Any, bytes]]], None],
+                 address_of: Callable[[Any], Any], received: Callable[[list[tuple[Any, bytes]]], bool | None],
                  arrived: Callable[[int], None], sent: Callable[[int], None],
-                 drops: DropCounter, max_datagrams: int = MAX_DATAGRAMS_PER_WAKEUP) -> None:
+                 drops: DropCounter, max_datagrams: int = MAX_DATAGRAMS_PER_WAKEUP,
+                 drained: Callable[[], object] = lambda: None) -> None:
         super().__init__()
-        from .batch import batch_reader  # with ctypes, which programs that open no socket need not wait for
+        from .batch import MAX_BATCH, batch_reader  # with ctypes, which programs that open no socket need not wait for
 
         loop.add_reader(sock, self._on_readable)
         ask_for_coalescing(sock)
@@ -72,6 +79,9 @@ class DrainingTransport(asyncio.DatagramTransport):
         self._sent = sent
         self._drops = drops
         self._max_datagrams = max_datagrams
+        self._full = min(max_datagrams, MAX_BATCH)  # of a batch, where the system does not coalesce datagrams
+        self._most = MAX_BATCHES_PER_WAKEUP * self._full
+        self._drained = drained
         self._queue: deque[tuple[bytes, Any]] = deque()
         self._queued_bytes = 0
         self._closed = False
@@ -87,17 +97,26 @@ class DrainingTransport(asyncio.DatagramTransport):
             self._loop.add_reader(self._sock, self._on_readable)
 
     def _on_readable(self) -> None:
-        if self._closed:
-            return
-        # Nothing was read because of an error, or because nothing is there: only recvfrom tells which.
-        packets, count, size = self._read_batch()
-        if not count:
-            packets, count, size = self._read_one_by_one()
-        self._arrived(size)
-        if len(packets) != count:
-            self._drops.count(DropCounter.BAD_SOURCE, count - len(packets))
-        if packets:
-            self._received(packets)
+        total = 0
+        is_waited_for = False
+        while not self._closed and total < self._most:
+            packets, count, size = self._read_batch()
+            if not count and (not is_waited_for or self._read_batch is _read_nothing):
+                # Nothing was read because of an error, or because nothing is there, or because datagrams are not read
+                # in batches: only recvfrom tells which.
+                packets, count, size = self._read_one_by_one()
+            self._arrived(size)
+            if len(packets) != count:
+                self._drops.count(DropCounter.BAD_SOURCE, count - len(packets))
+            if packets:
+                is_waited_for = self._received(packets) is True
+            if not is_waited_for:
+                return
+            total += count
+            if count < self._full:
+                break
+        if is_waited_for:
+            self._drained()
 
     def _read_one_by_one(self) -> tuple[list[tuple[Any, bytes]], int, int]:
         packets: list[tuple[Any, bytes]] = []
@@ -124,6 +143,11 @@ class DrainingTransport(asyncio.DatagramTransport):
         data, ancillary, _, source = self._sock.recvmsg(RECEIVE_SIZE, ANCILLARY_SIZE)
         step = segment_size(ancillary)
         return [data[start:start + step] for start in range(0, len(data), step)] if step else [data], source
+
+    @property
+    def sends_bursts(self) -> bool:
+        """Whether :meth:`transmit_many` takes less time than :meth:`transmit` for each packet."""
+        return self._segments.is_supported
 
     def transmit_many(self, packets: Sequence[bytes], address: Any) -> int:
         """Send several packets to the same address, in order; see ``transmit``."""

@@ -209,3 +209,53 @@ async def test_an_error_leaves_what_was_read(monkeypatch: pytest.MonkeyPatch) ->
     assert scene.received == [b"data"]
     assert scene.drops == {DropCounter.RECEIVE_FAILED: 1}
     scene.transport.close()
+
+
+async def test_packets_that_wait_for_others_do_not_end_the_reading(reading_scene: Scene,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = reading_scene
+    monkeypatch.setattr(scene.transport, "_most", 4 * 3)
+    log: list[Any] = []
+    are_handled_after = 0
+
+    def received(packets: list[tuple[Any, bytes]]) -> bool:
+        log.append([len(data) for _, data in packets])
+        return sum(map(len, log)) != are_handled_after
+
+    def read(count: int) -> list[Any]:
+        log.clear()
+        for number in range(count):
+            scene.transport.transmit(bytes(number), scene.sock.getsockname())
+        scene.transport._on_readable()
+        return log
+
+    scene.transport._received = received
+    scene.transport._drained = lambda: log.append("drained")
+    scene.full.room = 100
+    assert read(7) == [[0, 1, 2], [3, 4, 5], [6], "drained"]
+    assert read(6) == [[0, 1, 2], [3, 4, 5], "drained"]
+    assert read(14) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11], "drained"], "enough at once"
+    assert read(0) == [[12, 13], "drained"]
+    are_handled_after = 6
+    assert read(7) == [[0, 1, 2], [3, 4, 5]], "the last ones are handled, and those before with them"
+    assert read(0) == [[6], "drained"]
+    are_handled_after = 3
+    assert read(3) == [[0, 1, 2]]
+    assert not scene.drops
+
+
+async def test_closing_while_packets_wait_for_others(scene: Scene, me: tuple[str, int]) -> None:
+    log: list[str] = []
+
+    def received(_: Any) -> bool:
+        scene.transport.close()
+        return True
+
+    scene.transport._received = received
+    scene.transport._drained = lambda: log.append("drained")
+    scene.full.room = 3
+    for number in range(3):
+        scene.transport.transmit(bytes(number), me)
+    scene.transport._on_readable()
+    assert log == ["drained"]
+    assert not scene.drops
