@@ -109,6 +109,32 @@ class _Source:
         self.reason = ""
 
 
+class _Keeper:
+    """Has what was fetched written to the disk, from time to time and while more is fetched."""
+
+    def __init__(self) -> None:
+        self._running: asyncio.Future[None] | None = None
+        self._began = float("-inf")
+
+    def keep(self, file: PartialFile, now: float) -> None:
+        """Begin with that, if the last time is over and long enough ago.
+
+        :raises OSError: if something could not be written the last time.
+        """
+        if self._running is not None and self._running.done():
+            self._running.result()
+            self._running = None
+        if self._running is None and now >= self._began + NOTE_INTERVAL:
+            self._began = now
+            self._running = asyncio.ensure_future(_in_thread(file.keep))
+
+    async def stop(self) -> None:
+        """Wait for the end of what was begun. What could not be written is found again when the file is finished."""
+        if self._running is not None:
+            with suppress(OSError):
+                await self._running
+
+
 class Fetch:
     """One call of :meth:`ipv8.blobs.BlobStore.fetch`, which explains the parameters.
 
@@ -165,7 +191,14 @@ class Fetch:
 
     async def _wait_for(self, tasks: Iterable[asyncio.Future[None]], condition: Callable[[], bool]) -> None:
         """Wait until a condition holds, and meanwhile report, take notes, and give up streams without progress."""
-        noted = float("-inf")
+        keeper = _Keeper()
+        try:
+            await self._wait_and_keep(tasks, condition, keeper)
+        finally:
+            await keeper.stop()
+
+    async def _wait_and_keep(self, tasks: Iterable[asyncio.Future[None]], condition: Callable[[], bool],
+                             keeper: _Keeper) -> None:
         while not condition():
             self._changed.clear()
             with suppress(asyncio.TimeoutError):
@@ -179,9 +212,8 @@ class Fetch:
             self._end_stalled(now)
             if self._ready.is_set():
                 self._report(now)
-                if now >= noted + NOTE_INTERVAL and self._file is not None:
-                    noted = now
-                    await _in_thread(self._file.note)
+                if self._file is not None:
+                    keeper.keep(self._file, now)
             if all(task.done() for task in tasks) and not condition():
                 raise BlobError("no peer has sent the blob: " + "; ".join(
                     f"{source.peer.mid.hex()}: {source.reason}" for source in self._sources))

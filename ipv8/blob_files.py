@@ -202,10 +202,24 @@ class PartialFile:
         """Whether the file is open."""
         return self._file is not None
 
+    def keep(self) -> None:
+        """Have the chunks that are there written to the disk, and then note them.
+
+        Thus little is left to be written at the end, when the fetch waits for it.
+        """
+        with self._lock:
+            assert self._file is not None
+            notes, descriptor = self._blob + bytes(self._have), self._file.fileno()
+        os.fsync(descriptor)
+        self._write_notes(notes)
+
     def note(self) -> None:
         """Write down which chunks are there."""
         with self._lock:
             notes = self._blob + bytes(self._have)
+        self._write_notes(notes)
+
+    def _write_notes(self, notes: bytes) -> None:
         self._new_notes.unlink(missing_ok=True)  # of a call that was killed
         with os.fdopen(os.open(self._new_notes, _OPEN_NEW, _MODE), "wb") as file:
             file.write(notes)

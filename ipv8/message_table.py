@@ -150,6 +150,8 @@ class MessageTable:
         except Exception as e:  # noqa: BLE001 - as in receive
             self._on_error(msg_id, source_address, e)
             return
+        if outcome is None:
+            return
         if isinstance(outcome, Refusal):
             self._refuse(msg_id, source_address, outcome)
         elif iscoroutine(outcome):

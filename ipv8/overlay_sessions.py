@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Mapping, Sequence
 
-    from .message_table import MessageTable
+    from .message_table import Handler, MessageTable
     from .messaging.address import Address
     from .messaging.interfaces.endpoint import Endpoint
     from .messaging.serialization import Payload, Serializer
     from .messaging.session.channel import Channel
-    from .messaging.session.events import Received
     from .messaging.session.handshake import OwnKey
     from .peer import Peer
     from .peerdiscovery.network import Network
@@ -51,6 +50,14 @@ COUNTED_PEERS = 4096
 
 MISSING_TIME = 60.0
 """Seconds for which a peer is believed that it does not have this overlay."""
+
+HEARD_STEP = 0.01
+"""Seconds after a message in which further ones do not change when their sender was last heard."""
+
+_NUMBER = 1 + wire.OVERLAY_TAG_SIZE
+"""Where the number of a message is in its frame."""
+
+_PACKET = bytes((Frame.PACKET,))
 
 
 class SessionUser(Protocol):
@@ -109,12 +116,41 @@ class _ClosedEndpoint(WrappingEndpoint):
             super().send(socket_address, packet, *args)
 
 
+class _Receiver:
+    """What is called with a message in a session whose handler needs no signature, while that handler is the same."""
+
+    __slots__ = ("_deliver", "_handler", "_number", "_part", "_table")
+
+    def __init__(self, part: OverlaySessions, table: MessageTable, number: int, deliver: Callable[..., Any]) -> None:
+        self._part, self._table, self._number = part, table, number
+        self._handler = table.handlers[number]
+        self._deliver = deliver
+
+    def receive(self, channel: Channel, address: Address, frame: bytes) -> bool:
+        """Handle a message; ``False`` if it has another handler now."""
+        table, number, part = self._table, self._number, self._part
+        if table.handlers[number] is not self._handler:
+            return False
+        overlay = part.overlay
+        session: Session = channel.session or part.service.session_of(channel)
+        peer = overlay.network.get_verified_by_public_key_bin(channel.remote_bin) or session.peer
+        if part.service.machine.now >= peer.last_heard + HEARD_STEP:
+            peer.heard_now()
+        if part.statistics is not None:
+            part.statistics.count_inside(part.prefix, number, len(frame), is_sent=False)
+        outer, overlay.delivery = overlay.delivery, session
+        try:
+            table.run(number, address, self._deliver, overlay, peer, address, frame, wire.MESSAGE_CONTENT)
+        finally:
+            overlay.delivery = outer
+        return True
+
+
 class OverlaySessions:
     """The part that sessions play in one overlay."""
 
-    __slots__ = ("_after", "_after_counts", "_capable", "_heads", "_missing", "_need_signature",
-                 "_statistics", "blocked",
-                 "encryption", "overlay", "own", "prefix", "service", "tag")
+    __slots__ = ("_after", "_after_counts", "_heads", "_missing", "_need_signature", "blocked", "encryption",
+                 "overlay", "own", "prefix", "service", "statistics", "tag")
 
     def __init__(self, service: SessionService, overlay: SessionUser, own: OwnKey, encryption: str) -> None:
         if encryption not in POLICIES[1:]:
@@ -127,9 +163,8 @@ class OverlaySessions:
         self._after_counts: BoundedDict[bytes, int] = BoundedDict(COUNTED_PEERS)
         self._missing: BoundedDict[bytes, float] = BoundedDict(COUNTED_PEERS)
         self._need_signature: BoundedDict[bytes, frozenset[int]] = BoundedDict(COUNTED_PEERS)
-        self._heads: dict[tuple[int, int], bytes] = {}
-        self._capable: dict[int, tuple[Any, bool]] = {}
-        self._statistics: StatisticsEndpoint | None = None
+        self._heads: dict[tuple[int, bool], tuple[MessageTable, Handler | None, bytes]] = {}
+        self.statistics: StatisticsEndpoint | None = None
         #: Messages that were not sent, as the policy does not let them be sent in clear.
         self.blocked = 0
 
@@ -138,7 +173,7 @@ class OverlaySessions:
         clear = Route(0) if self.encryption == "require" else DEFAULT_ROUTES
         self.overlay._overlay_sessions = self
         if isinstance(self.overlay.endpoint, StatisticsEndpoint):
-            self._statistics = self.overlay.endpoint
+            self.statistics = self.overlay.endpoint
         if self.encryption == "require":
             self.overlay.endpoint = _ClosedEndpoint(self.overlay.endpoint, self)
         self.overlay.endpoint.accept_routes(self.prefix, clear | Route.SESSION, DEFAULT_ROUTES | Route.SESSION)
@@ -167,12 +202,11 @@ class OverlaySessions:
         if number >= FIRST_PLAIN_MESSAGE:
             return False
         remote = peer.key_bin
-        service = self.service
-        channel = service.machine.selected(self.own, remote)
-        if channel is None or not service.machine.can_carry(channel):
+        channel = self.service.machine.carrier(self.own, remote)
+        if channel is None:
             return self._send_later(peer, lambda: self._frame(remote, payloads, number, signed),
                                     lambda: self.overlay._ez_send_in_clear(peer.address, number, payloads, signed))
-        if self._is_missing(remote):
+        if self._missing and self._is_missing(remote):
             return self._refuse_clear()
         self._send_on(channel, self._frame(remote, payloads, number, signed))
         return True
@@ -197,8 +231,8 @@ class OverlaySessions:
         if packet[MESSAGE_ID_OFFSET] >= FIRST_PLAIN_MESSAGE:
             return False
         frame = self._frame_of_packet(packet)
-        channel = self.service.machine.selected(self.own, peer.key_bin)
-        if channel is None or not self.service.machine.can_carry(channel):
+        channel = self.service.machine.carrier(self.own, peer.key_bin)
+        if channel is None:
             return self._send_later(peer, lambda: frame, lambda: self.overlay.endpoint.send(peer.address, packet))
         self._send_on(channel, frame)
         return True
@@ -230,28 +264,34 @@ class OverlaySessions:
 
     def _frame(self, remote: bytes, payloads: Sequence[Payload], number: int, signed: bool) -> bytes:
         """The frame of a message."""
-        if signed and (not self._is_capable(number) or number in self._need_signature.get(remote, ())):
-            return bytes((Frame.PACKET,)) + self.overlay.ezr_pack(number, *payloads)
-        kind = Frame.MESSAGE if signed else Frame.UNSIGNED
-        head = self._heads.get((kind, number))
-        if head is None:
-            head = self._heads[kind, number] = bytes((kind,)) + self.tag + bytes((number,))
-        return head + self.overlay.serializer.pack_serializable_list(payloads)
+        overlay = self.overlay
+        table, handler, head = self._heads.get((number, signed)) or self._learn(number, signed)
+        if table.handlers[number] is not handler:
+            head = self._learn(number, signed)[2]
+        if signed and (head == _PACKET or (self._need_signature and number in self._need_signature.get(remote, ()))):
+            return _PACKET + overlay.ezr_pack(number, *payloads)
+        return head + overlay.serializer.pack_serializable_list(payloads)
 
-    def _is_capable(self, number: int) -> bool:
-        """Whether the handler of a message can do without a signature of its own."""
-        handler = self.overlay.message_table.handlers[number]
-        known = self._capable.get(number)
-        if known is None or known[0] is not handler:
-            reception = self.overlay.message_table.reception(number)
-            known = self._capable[number] = handler, reception is not None and reception.deliver is not None
-        return known[1]
+    def _learn(self, number: int, signed: bool) -> tuple[MessageTable, Handler | None, bytes]:
+        """The first bytes of the frames of a message, and the handler for which that is so.
+
+        A message that is to be signed goes without a signature if its handler, which the other side has too, can do
+        without one.
+        """
+        table = self.overlay.message_table
+        reception = table.reception(number)
+        head = bytes((Frame.MESSAGE if signed else Frame.UNSIGNED,)) + self.tag + bytes((number,))
+        if signed and (reception is None or reception.deliver is None):
+            head = _PACKET
+        known = self._heads[number, signed] = table, table.handlers[number], head
+        return known
 
     def _send_on(self, channel: Channel, frame: bytes) -> None:
-        self._check_size(frame)
-        if self._statistics is not None:
+        if len(frame) > wire.LARGEST_FRAME:
+            raise DataTooBigException(len(frame), wire.LARGEST_FRAME)
+        if self.statistics is not None:
             number = frame[1 + (MESSAGE_ID_OFFSET if frame[0] == Frame.PACKET else wire.OVERLAY_TAG_SIZE)]
-            self._statistics.count_inside(self.prefix, number, len(frame), is_sent=True)
+            self.statistics.count_inside(self.prefix, number, len(frame), is_sent=True)
         self.service.endpoint.send(channel.roaming.address, channel.seal(frame))
 
     def _send_later(self, peer: Peer, make_frame: Callable[[], bytes], send_in_clear: Callable[[], None]) -> bool:
@@ -269,7 +309,8 @@ class OverlaySessions:
             if count < self._after:
                 return False
         frame = make_frame()
-        self._check_size(frame)
+        if len(frame) > wire.LARGEST_FRAME:
+            raise DataTooBigException(len(frame), wire.LARGEST_FRAME)
 
         def give_back() -> None:
             if not self._refuse_clear():
@@ -280,11 +321,6 @@ class OverlaySessions:
         machine.open(self.own, remote, peer.address, now)
         self.service.settle()
         return True
-
-    @staticmethod
-    def _check_size(frame: bytes) -> None:
-        if len(frame) > wire.LARGEST_FRAME:
-            raise DataTooBigException(len(frame), wire.LARGEST_FRAME)
 
     def _is_missing(self, remote: bytes) -> bool:
         """Whether the other side said a short time ago that it does not have this overlay."""
@@ -297,55 +333,51 @@ class OverlaySessions:
 
     # Receiving
 
-    def receive(self, event: Received) -> None:
+    def receive(self, channel: Channel, address: Address, frame: bytes) -> None:
         """Take a frame with the tag of this overlay."""
-        kind, content, channel = event.kind, event.content, event.channel
+        kind = frame[0]
         if kind == Frame.PACKET:
-            self._receive_packet(event)
+            self._receive_packet(channel, address, frame[1:])
         elif kind == Frame.NO_OVERLAY:
             self._missing[channel.remote_bin] = clock.monotonic() + MISSING_TIME
         elif kind == Frame.DATAGRAM:
             self._run(channel, self.overlay._on_session_datagram, self.peer_of(self.service.session_of(channel)),
-                      content[wire.OVERLAY_TAG_SIZE :])
-        elif len(content) < wire.MESSAGE_HEADER or content[wire.OVERLAY_TAG_SIZE] >= FIRST_PLAIN_MESSAGE:
+                      frame[1 + wire.OVERLAY_TAG_SIZE :])
+        elif len(frame) < wire.MESSAGE_CONTENT or frame[_NUMBER] >= FIRST_PLAIN_MESSAGE:
             self.service.drops["frame"] += 1
         elif kind == Frame.NEED_SIGNATURE:
-            number = content[wire.OVERLAY_TAG_SIZE]
             known = self._need_signature.get(channel.remote_bin, frozenset())
-            self._need_signature[channel.remote_bin] = known | {number}
+            self._need_signature[channel.remote_bin] = known | {frame[_NUMBER]}
         else:
-            self._receive_message(kind, channel, event.address, content)
+            self._receive_message(channel, address, frame)
 
-    def _receive_message(self, kind: int, channel: Channel, address: Address, content: bytes) -> None:
-        number = content[wire.OVERLAY_TAG_SIZE]
+    def _receive_message(self, channel: Channel, address: Address, frame: bytes) -> None:
+        kind, number = frame[0], frame[_NUMBER]
         table = self.overlay.message_table
         reception = table.reception(number)
-        data = self.prefix + content[wire.OVERLAY_TAG_SIZE :]
         if reception is not None and reception.deliver is not None:
             if kind == Frame.MESSAGE:
-                peer = self.peer_of(self.service.session_of(channel))
-                peer.heard_now()
-                if self._statistics is not None:
-                    self._statistics.count_inside(self.prefix, number, 1 + len(content), is_sent=False)
-                self._run(channel, table.run, number, address, reception.deliver, self.overlay, peer, address, data,
-                          HEADER_SIZE)
+                receiver = _Receiver(self, table, number, reception.deliver)
+                self.own.receivers[frame[: wire.MESSAGE_CONTENT]] = receiver
+                receiver.receive(channel, address, frame)
             else:
                 self.overlay.drops.count(DropCounter.BAD_SIGNATURE)
         elif kind == Frame.UNSIGNED or table.handlers[number] is None or (
                 reception is not None and not reception.signed):
+            data = self.prefix + frame[_NUMBER:]
             self._run(channel, self.overlay.endpoint.gate.receive, (address, data), Route.SESSION)
-        elif channel.may_tell(content[: wire.MESSAGE_HEADER]):
-            channel.transmit(bytes((Frame.NEED_SIGNATURE,)) + content[: wire.MESSAGE_HEADER])
+        elif channel.may_tell(frame[1 : wire.MESSAGE_CONTENT]):
+            channel.transmit(bytes((Frame.NEED_SIGNATURE,)) + frame[1 : wire.MESSAGE_CONTENT])
 
-    def _receive_packet(self, event: Received) -> None:
+    def _receive_packet(self, channel: Channel, address: Address, packet: bytes) -> None:
         """Take a packet of this overlay, which has its own signature; its author must be the other side."""
-        packet, remote = event.content, event.channel.remote_bin
+        remote = channel.remote_bin
         number = packet[MESSAGE_ID_OFFSET] if len(packet) > MESSAGE_ID_OFFSET else FIRST_PLAIN_MESSAGE
         author = len(remote).to_bytes(2, "big") + remote
         if number >= FIRST_PLAIN_MESSAGE or packet[HEADER_SIZE : KEY_OFFSET + len(remote)] != author:
             self.service.drops["frame"] += 1
             return
-        self._run(event.channel, self.overlay.endpoint.gate.receive, (event.address, packet), Route.SESSION)
+        self._run(channel, self.overlay.endpoint.gate.receive, (address, packet), Route.SESSION)
 
     def _run(self, channel: Channel, call: Callable[..., Any], *arguments: Any) -> None:
         """Call something while the overlay knows by which session it is called."""

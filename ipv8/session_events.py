@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import clock
 from .keyvault.crypto import default_eccrypto
 from .messaging.session import wire
 from .messaging.session.events import Answered, Closed, Failed, Moved, Opened, Received
-from .messaging.session.wire import SERVICE_PREFIX, Frame
+from .messaging.session.wire import MESSAGE_CONTENT, SERVICE_PREFIX, Frame
 from .peer import Peer
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .messaging.session.openings import Target
     from .overlay_sessions import OverlaySessions
     from .sessions import Session, SessionObserver, SessionService
+
+QUIC: Final = Frame.QUIC
 
 __all__ = ["SessionError", "SessionEvents", "SessionRefused", "SessionTimeout"]
 
@@ -50,6 +52,15 @@ class SessionEvents:
         self._waiting: defaultdict[tuple[bytes, Target], set[asyncio.Future[Session]]] = defaultdict(set)
         self._pings: dict[bytes, asyncio.Future[float]] = {}
         self._by_address: defaultdict[Address, list[Channel]] = defaultdict(list)
+
+    def add(self, part: OverlaySessions) -> None:
+        """Give frames to an overlay."""
+        self.parts[part.own.public_bin, part.tag] = part
+
+    def remove(self, part: OverlaySessions) -> None:
+        """Give no frames to an overlay any more."""
+        del self.parts[part.own.public_bin, part.tag]
+        part.own.receivers.clear()  # those of the other overlays are made again
 
     def parts_of(self, own: OwnKey) -> list[OverlaySessions]:
         """The overlays of one key of this node."""
@@ -104,7 +115,7 @@ class SessionEvents:
         """Do what the events ask for, in their order."""
         for event in events:
             if isinstance(event, Received):
-                self._on_frame(event)
+                self.on_frame(event.channel, event.address, event.frame)
             elif isinstance(event, Opened):
                 self._on_opened(event.channel)
             elif isinstance(event, Closed):
@@ -121,21 +132,31 @@ class SessionEvents:
                 for give_back in event.contexts:
                     give_back()
 
-    def _on_frame(self, event: Received) -> None:
-        content, kind = event.content, event.kind
-        if kind == Frame.QUIC:
-            self._service.streams.receive(event.channel, content)
+    def on_frame(self, channel: Channel, address: Address, frame: bytes) -> None:
+        """Give a frame to whom it concerns.
+
+        :param frame: its type and its content.
+        """
+        kind = frame[0]
+        if kind == QUIC:
+            self._service.streams.receive(channel, frame[1:])
             return
-        tag = wire.tag_of(content[: len(SERVICE_PREFIX)]) if kind == Frame.PACKET else content[: wire.OVERLAY_TAG_SIZE]
-        part = self.parts.get((event.channel.own.public_bin, tag))
+        receiver = channel.own.receivers.get(frame[:MESSAGE_CONTENT])
+        if receiver is not None and receiver.receive(channel, address, frame):
+            return
+        if kind == Frame.PACKET:
+            tag = wire.tag_of(frame[1 : 1 + len(SERVICE_PREFIX)])
+        else:
+            tag = frame[1 : 1 + wire.OVERLAY_TAG_SIZE]
+        part = self.parts.get((channel.own.public_bin, tag))
         if part is not None:
-            part.receive(event)
+            part.receive(channel, address, frame)
         elif len(tag) < wire.OVERLAY_TAG_SIZE or kind in {Frame.NO_OVERLAY, Frame.NEED_SIGNATURE}:
             self._service.drops["frame"] += 1
         else:
             self._service.drops["overlay"] += 1
-            if event.channel.may_tell(tag):
-                event.channel.transmit(bytes((Frame.NO_OVERLAY,)) + tag)
+            if channel.may_tell(tag):
+                channel.transmit(bytes((Frame.NO_OVERLAY,)) + tag)
 
     def _on_opened(self, channel: Channel) -> None:
         session = self._service.session_of(channel)

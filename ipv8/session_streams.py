@@ -21,6 +21,7 @@ from .messaging.session.wire import Flag, Frame, Reason
 from .session_events import SessionRefused
 from .stream_io import StreamConnection
 from .stream_limits import StreamLimits, StreamMemory
+from .stream_statistics import StreamCounters, StreamStatistics
 from .streams import CODE_CANCELLED, CODE_INTERNAL, CODE_TOO_MANY, CODE_UNKNOWN, Stream, StreamLost, StreamReset
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class SessionStreams:
     def __init__(self, service: SessionService) -> None:
         self._service = service
         self.memory = StreamMemory()
+        self.counters = StreamCounters()
         #: How many streams were ``"opened"`` here, ``"accepted"`` and ``"refused"``.
         self.counts: Counter[str] = Counter()
         #: How many streams others have opened whose handlers run.
@@ -141,6 +143,14 @@ class SessionStreams:
     def connections(self) -> list[StreamConnection]:
         """The connections of all sessions."""
         return [line.connection for line in self._lines.values()]
+
+    def statistics(self) -> StreamStatistics:
+        """What there is now, and what was since the node was started."""
+        connections, counters = self.connections, self.counters
+        return StreamStatistics(
+            len(connections), sum(len(connection.streams) for connection in connections), self.counts["opened"],
+            self.counts["accepted"], self.counts["refused"], counters.packets_up, counters.packets_down,
+            counters.bytes_up, counters.bytes_down, counters.stalls, self.memory.received, self.memory.sent)
 
     # Opening
 
@@ -212,7 +222,8 @@ class SessionStreams:
         connection = StreamConnection(
             quic, partial(self._send, channel), self._service, send_many=partial(self._send_many, channel),
             on_stream=partial(self._on_stream, channel), on_closed=lambda: self._on_connection_closed(line),
-            on_change=lambda: self._on_change(line), both_open=True, limits=_LIMITS, memory=self.memory)
+            on_change=lambda: self._on_change(line), both_open=True, limits=_LIMITS, memory=self.memory,
+            counters=self.counters)
         line = _Line(channel, connection)
         former = self._lines.get(channel)
         self._lines[channel] = line
@@ -251,8 +262,7 @@ class SessionStreams:
     def _send_many(self, channel: Channel, packets: list[bytes]) -> None:
         """Send a burst of packets of a connection."""
         if self._can_send(channel):
-            seal = channel.seal
-            self._service.endpoint.send_many(channel.address, [seal(_QUIC + packet) for packet in packets])
+            self._service.endpoint.send_many(channel.address, channel.seal_many(Frame.QUIC, packets))
 
     def receive(self, channel: Channel, packet: bytes) -> None:
         """Take a packet that came in a session."""
@@ -262,7 +272,7 @@ class SessionStreams:
         if line is None:
             self._service.drops["stream"] += 1
         else:
-            line.connection.receive(packet)
+            line.connection.receive(packet, self._service.machine.now)
 
     def _accept(self, channel: Channel, former: _Line | None, packet: bytes) -> _Line | None:
         """Begin the connection whose first packet this is, if it is one and may be begun."""

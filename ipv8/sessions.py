@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from . import clock
 from .keyvault import ml_kem
-from .messaging.address import plain_address
+from .messaging.address import UDPv4Address, plain_address
 from .messaging.interfaces.endpoint import Endpoint, EndpointClosedException, EndpointListener
 from .messaging.interfaces.udp import forks
 from .messaging.session.handshake import OwnKey
@@ -260,7 +260,7 @@ class SessionService(EndpointListener, TaskManager):
             return
         if not self._events.parts:
             self.endpoint.add_prefix_listener(self, SERVICE_PREFIX)
-        self._events.parts[place] = part
+        self._events.add(part)
         part.attach()
 
     def unregister(self, overlay: SessionUser) -> None:
@@ -269,7 +269,7 @@ class SessionService(EndpointListener, TaskManager):
         if part is None:
             return
         self.streams.leave(part)
-        del self._events.parts[part.own.public_bin, part.tag]
+        self._events.remove(part)
         part.detach()
         if all(other.own is not part.own for other in self._events.parts.values()):
             for channel in self.machine.channels():
@@ -397,11 +397,15 @@ class SessionService(EndpointListener, TaskManager):
     def on_packet(self, packet: tuple[Address, bytes]) -> None:
         """Take a datagram of a session."""
         address, datagram = packet
-        self._judge.address = address = plain_address(address)
-        machine = self.machine
-        events = machine.receive(datagram, address, clock.monotonic())
-        if events:
-            self._events.act(events)
+        if type(address) is not UDPv4Address:
+            address = plain_address(address)
+        self._judge.address = address
+        machine, events = self.machine, self._events
+        taken = machine.take(datagram, address, clock.monotonic())
+        if taken is not None:
+            events.on_frame(taken[0], address, taken[1])
+        elif machine.events:
+            events.act(machine.take_events())
         if machine.is_busy:
             self.settle()
 

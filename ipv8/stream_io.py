@@ -23,6 +23,7 @@ from .messaging.session.quic import (
     StreamStop,
 )
 from .stream_limits import StreamLimits, StreamMemory
+from .stream_statistics import StreamCounters
 from .streams import CODE_INTERNAL, CODE_NONE, CODE_REFUSED, CODE_TOO_MANY, Stream, StreamLost, StreamReset
 
 if TYPE_CHECKING:
@@ -32,10 +33,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Stream", "StreamConnection", "StreamLimits", "StreamLost", "StreamMemory", "StreamReset"]
 
-BURST = 16
-"""Packets that are sent before other work gets its turn."""
+BURST = 48
+"""Packets that are sent by one call."""
+BURST_TIME = 0.001
+"""Seconds for which packets are sent before other work gets its turn."""
 SHORTEST_TIMER = 0.001
 """Seconds until a deadline that has passed."""
+LOOK_INTERVAL = 0.001
+"""Seconds between two looks for what received packets make the library send, where nothing waits to be sent.
+
+The libraries acknowledge what arrives after the same time.
+"""
 KEEP_ALIVE_PART = 3
 """A connection with streams is silent for one of this many parts of its idle timeout at most."""
 
@@ -70,15 +78,17 @@ class StreamConnection:
     :param on_closed: called once, when the connection has ended.
     :param limits: the limits of the connection.
     :param memory: the memory that it shares with others; by default it has one of its own.
+    :param counters: where it counts what goes through it; by default it has some of its own.
     """
 
     def __init__(self, connection: QuicConnection, send: Callable[[bytes], None], tasks: Timers, *,
                  on_stream: Callable[[Stream], None] | None = None, on_closed: Callable[[], None] | None = None,
                  send_many: Callable[[list[bytes]], None] | None = None, both_open: bool = False,
                  on_change: Callable[[], None] | None = None, limits: StreamLimits | None = None,
-                 memory: StreamMemory | None = None) -> None:
+                 memory: StreamMemory | None = None, counters: StreamCounters | None = None) -> None:
         self.limits = limits or StreamLimits()
         self.memory = memory or StreamMemory()
+        self.counters = counters or StreamCounters()
         self.streams: dict[int, Stream] = {}
         self.received = 0
         self.sent = 0
@@ -92,6 +102,9 @@ class StreamConnection:
         self._on_change = on_change
         self._may_open = connection.is_client or both_open
         self._outgoing: deque[bytes] = deque()
+        #: Whether something was given to the library since packets were last taken from it, and when that was.
+        self._has_news = True
+        self._looked_at = clock.monotonic()
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._flush_timer: Timer | None = None
@@ -187,11 +200,18 @@ class StreamConnection:
         """Whether a packet is the first one of a client to which this connection does not belong."""
         return self._quic.is_of_another(packet)
 
-    def receive(self, packet: bytes) -> None:
-        """Process a packet of the other side."""
-        now = self._last_heard = clock.monotonic()
+    def receive(self, packet: bytes, now: float | None = None) -> None:
+        """Process a packet of the other side.
+
+        :param now: the time by the monotonic clock, if the caller knows it.
+        """
+        if now is None:
+            now = clock.monotonic()
+        self._last_heard = now
+        self.counters.packets_down += 1
         self._quic.receive(packet, now)
-        self._soon()
+        if self._flush_timer is None and not self._has_ended:
+            self._flush_timer = self._tasks.start_timer(0, self._flush)
 
     def close(self, code: int = CODE_NONE, reason: str = "") -> None:
         """End the connection and all its streams.
@@ -199,14 +219,14 @@ class StreamConnection:
         :param reason: for the errors of the streams; the other side gets it too.
         """
         if not self.is_closed:
-            for packet in self._quic.close(clock.monotonic(), code, reason):
-                self._send_packet(packet)
+            self._send_burst(self._quic.close(clock.monotonic(), code, reason))
         self._handle()
 
     # Packets and time
 
     def flush(self) -> None:
         """Send what is to be sent, a burst at a time."""
+        self._has_news = True
         if self._flush_timer is None:
             self._flush()
 
@@ -215,23 +235,56 @@ class StreamConnection:
         self._handle()
         if self.is_closed:
             return
-        outgoing = self._outgoing
-        outgoing.extend(self._quic.datagrams(clock.monotonic()))
-        burst = [outgoing.popleft() for _ in range(min(BURST, len(outgoing)))]
-        if self._send_many is not None and len(burst) > 1:
-            self._send_many(burst)
-        else:
-            for packet in burst:
-                self._send_packet(packet)
-        if outgoing:
-            self._flush_timer = self._tasks.start_timer(0, self._flush)
-        self._handle()
-        if not self.is_closed:
-            self._set_timer()
-
-    def _set_timer(self) -> None:
-        deadline = self._quic.deadline()
         now = clock.monotonic()
+        outgoing = self._outgoing
+        if not outgoing:
+            if not self._may_send(now):
+                self._set_timer(now, self._looked_at + LOOK_INTERVAL)
+                return
+            self._has_news, self._looked_at = False, now
+            outgoing.extend(self._quic.datagrams(now))
+        is_sending = bool(outgoing)
+        while outgoing:
+            self._send_burst([outgoing.popleft() for _ in range(min(BURST, len(outgoing)))])
+            if clock.monotonic() >= now + BURST_TIME:
+                break
+        if outgoing:  # nothing is due before they are sent
+            self._flush_timer = self._tasks.start_timer(0, self._flush)
+            return
+        self._handle()
+        if self.is_closed:
+            return
+        deadline = self._quic.deadline()
+        if is_sending and deadline is not None and deadline < now + SHORTEST_TIMER:
+            # The library spreads packets over less time than a timer takes.
+            self._soon()
+        else:
+            self._set_timer(now)
+
+    def _send_burst(self, packets: list[bytes]) -> None:
+        self.counters.packets_up += len(packets)
+        if self._send_many is not None and len(packets) > 1:
+            self._send_many(packets)
+        else:
+            for packet in packets:
+                self._send_packet(packet)
+
+    def _may_send(self, now: float) -> bool:
+        """Whether the library may have packets to send.
+
+        It may if something was given to it, or if what was given to it may be waiting for packets that have arrived.
+        Otherwise there are only acknowledgements, which need not leave at once.
+        """
+        if self._has_news or self.sent > 0 or now >= self._looked_at + LOOK_INTERVAL or not self._quic.is_connected:
+            return True
+        deadline = self._quic.deadline()
+        return deadline is not None and deadline <= now
+
+    def _set_timer(self, now: float, latest: float | None = None) -> None:
+        """Wait for the next deadline, but not longer than until ``latest``."""
+        if self._timer is not None and self._timer_at <= now + SHORTEST_TIMER:
+            return  # it looks again then
+        deadline = latest if latest is not None else self._quic.deadline()
         if self.streams and self._quic.is_connected:
             alive = max(self._last_heard, self._last_pinged) + self.limits.idle_timeout / KEEP_ALIVE_PART
             deadline = alive if deadline is None else min(alive, deadline)
@@ -258,7 +311,7 @@ class StreamConnection:
         self._handle()
         self.flush()
         if self._timer is None and not self.is_closed:
-            self._set_timer()
+            self._set_timer(now)
 
     # Events
 
@@ -298,6 +351,7 @@ class StreamConnection:
         data = event.data[:-1] if event.ended else event.data
         self.received += len(data)
         self.memory.received += len(data)
+        self.counters.bytes_down += len(data)
         stream.feed(data, event.ended)
         if self.received > self.limits.connection_bytes:
             self.drop_largest()
@@ -389,6 +443,7 @@ class StreamConnection:
             raise StreamLost("the connection has ended")
         self.sent += len(data)
         self.memory.sent += len(data)
+        self.counters.bytes_up += len(data)
         self._quic.send(stream.id, data)
         self._soon()
 
@@ -398,7 +453,8 @@ class StreamConnection:
         self._soon()
 
     def _soon(self) -> None:
-        """Send packets when what is running now has done all it does."""
+        """Send what was given to the library when what is running now has done all it does."""
+        self._has_news = True
         if self._flush_timer is None and not self._has_ended:
             self._flush_timer = self._tasks.start_timer(0, self._flush)
 

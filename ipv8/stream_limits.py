@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from .stream_io import StreamConnection
 
-__all__ = ["StreamLimits", "StreamMemory"]
+__all__ = ["StreamLimits", "StreamMemory", "WriteWindow"]
 
 FIRST_WINDOW = 262_144
 """Bytes of a stream that may be written and not yet read at the other end, at first."""
@@ -26,6 +26,12 @@ LEAST_SHARE = 16_384
 """Bytes that a connection may let wait although the memory is in use."""
 MAX_STREAMS = 64
 """Streams of a connection that the other side has opened and that have not ended."""
+FASTER = 1.25
+"""A window stays doubled if that makes the reader faster by this factor."""
+SHORTEST_MEASUREMENT = 0.1
+"""Seconds for which it is measured at least how fast bytes are read."""
+PROBE_INTERVAL = 10.0
+"""Seconds until it is tried again whether a larger window makes the reader faster."""
 
 
 class StreamLimits(NamedTuple):
@@ -43,6 +49,63 @@ class StreamLimits(NamedTuple):
     max_window: int = MAX_WINDOW
     connection_bytes: int = MAX_CONNECTION_BYTES
     idle_timeout: float = 120.0
+
+
+class WriteWindow:
+    """How many bytes of a stream may be written and not yet read at the other end.
+
+    While the writer waits for the reader, the window is doubled as long as bytes are read faster for that. Otherwise
+    the bytes would only wait longer, and the QUIC libraries take more time the more packets are on their way.
+
+    ``size`` is the window.
+    """
+
+    __slots__ = ("_from", "_is_limited", "_kept", "_largest", "_probe_at", "_rate", "_since", "size")
+
+    def __init__(self, limits: StreamLimits) -> None:
+        self.size = self._kept = limits.first_window
+        self._largest = limits.max_window
+        #: Bytes a second that were read before the window was last doubled.
+        self._rate = 0.0
+        self._probe_at = 0.0
+        #: Since when it is measured, and the number of bytes that had been read then. There is no time as long as
+        #: bytes are read that were written with another window.
+        self._since: float | None = None
+        self._from = 0
+        self._is_limited = False
+
+    def on_wait(self) -> None:
+        """Note that the writer waits, because as much as allowed is not read."""
+        self._is_limited = True
+
+    def on_read(self, read: int, written: int, now: float) -> None:
+        """Note how many bytes of the stream were read by now, and how many were written."""
+        if self._since is None:
+            if read >= self._from:
+                self._begin(read, now)
+        elif read - self._from >= self.size and now >= self._since + SHORTEST_MEASUREMENT:
+            former = self.size
+            if self._is_limited:
+                self._judge((read - self._from) / (now - self._since), now)
+            if self.size == former:
+                self._begin(read, now)
+            else:
+                self._since, self._from = None, written
+
+    def _begin(self, read: int, now: float) -> None:
+        """Measure from now on."""
+        self._since, self._from, self._is_limited = now, read, False
+
+    def _judge(self, rate: float, now: float) -> None:
+        """Choose the window, now that so many bytes a second were read with the present one."""
+        if rate >= FASTER * self._rate:
+            self._rate, self._probe_at = rate, now + PROBE_INTERVAL
+            self.size = self._kept = min(2 * self.size, self._largest)
+        elif self.size > self._kept:
+            self.size, self._probe_at = self._kept, now + PROBE_INTERVAL
+        elif now >= self._probe_at:
+            self._rate = rate
+            self.size = min(2 * self.size, self._largest)
 
 
 class StreamMemory:

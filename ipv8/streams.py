@@ -9,6 +9,9 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from . import clock
+from .stream_limits import WriteWindow
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from .stream_io import StreamConnection
 
 __all__ = ["Stream", "StreamLost", "StreamReset"]
+
+TURN_BYTES = 131_072
+"""Bytes that are written before other work gets its turn. Packets are full if there is more to send."""
 
 REPORT_BYTES = 65_536
 """A reader reports after so many bytes."""
@@ -74,8 +80,8 @@ class Stream:
         self._sent = 0
         self._read_there = 0
         self._finished = False
-        self._window = connection.limits.first_window
-        self._was_limited = False
+        self._window = WriteWindow(connection.limits)
+        self._written_in_turn = 0
         self._stopped: StreamReset | None = None
         #: Whether the other end will never read all that was written.
         self._was_dropped = False
@@ -161,14 +167,19 @@ class Stream:
         while offset < len(data):
             room = self._room()
             if room <= 0:
-                self._was_limited = self.unread >= self._window
+                self._connection.counters.stalls += 1
+                if self.unread >= self._window.size:
+                    self._window.on_wait()
                 self._writable.clear()
                 await self._writable.wait()
                 continue
             chunk = data[offset:offset + room]
             offset += len(chunk)
             self._send(chunk)
-            await asyncio.sleep(0)  # a burst of packets leaves before the next bytes
+            self._written_in_turn += len(chunk)
+            if self._written_in_turn >= TURN_BYTES:
+                self._written_in_turn = 0
+                await asyncio.sleep(0)  # these bytes leave before the next ones
         if not data:
             self._room()
 
@@ -177,7 +188,7 @@ class Stream:
         self._require_writable()
         if self._finished:
             raise RuntimeError("the stream was ended here: nothing can be written any more")
-        return min(self._window - self.unread, self._connection.room())
+        return min(self._window.size - self.unread, self._connection.room())
 
     def _require_writable(self) -> None:
         error = self._error or self._stopped
@@ -276,9 +287,7 @@ class Stream:
             return True
         self._read_there = consumed
         self._connection.on_read_there(progress)
-        if self._was_limited:  # as a slow start: the window grows by what was read
-            self._window = min(self._connection.limits.max_window, self._window + progress)
-            self._was_limited = False
+        self._window.on_read(consumed, self._sent, clock.monotonic())
         self._writable.set()
         self._connection.retire(self)
         return True

@@ -419,6 +419,38 @@ async def test_a_full_disk_is_no_fault_of_a_peer(network: BlobNetwork, here: Blo
         await here.blobs.fetch(blob, tmp_path / "copy", [there.peer])
 
 
+async def test_what_cannot_be_kept_ends_the_fetch(network: BlobNetwork, here: BlobOverlay, tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out while the fetch runs, and not only at its end."""
+    there, blob = await sharing(network)
+    replace_chunks(there, lambda chunk, data: data if chunk < 2 else None)
+    monkeypatch.setattr(blob_fetching, "NOTE_INTERVAL", 0.01)
+    monkeypatch.setattr(blob_fetching, "RETRY_DELAYS", (60.0,) * 4)
+
+    def keep(_: PartialFile) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(PartialFile, "keep", keep)
+    with pytest.raises(OSError, match="the disk is broken"):
+        await here.blobs.fetch(blob, tmp_path / "copy", [there.peer])
+
+
+def test_chunks_are_noted_after_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chunks = [CONTENT[start:start + CHUNK_SIZE] for start in range(0, len(CONTENT), CHUNK_SIZE)]
+    manifest = Manifest.of(len(CONTENT), map(hash_of, chunks))
+    file = PartialFile(tmp_path / "copy", manifest.id, manifest)
+    assert file.open() == []
+    notes = tmp_path / "copy.part.have"
+    at_sync: list[bytes] = []
+    monkeypatch.setattr(os, "fsync", lambda _: at_sync.append(notes.read_bytes()[32:]))
+    for chunk, noted in ((0, b"\x01"), (2, b"\x05")):
+        assert file.store(chunk, chunks[chunk])
+        file.keep()
+        assert notes.read_bytes() == manifest.id + noted
+    assert at_sync == [b"\x00", b"\x01"]
+    file.close()
+
+
 # Mistakes of the caller
 
 async def test_mistakes(network: BlobNetwork, here: BlobOverlay, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -90,19 +91,24 @@ class TestBlobs(TestBase[Community]):
         here, first, second = await self.make(Files, Files, Files)
         blob = await first.blobs.share(CONTENT)
         await second.blobs.share(CONTENT)
-        stopped = False
+        stopped = asyncio.Event()
 
-        async def read(*_: Any) -> bytes | None:
-            nonlocal stopped
-            if not stopped:
-                stopped = True
+        async def stop(*_: Any) -> bytes | None:
+            if not stopped.is_set():
+                stopped.set()
                 first.register_anonymous_task("stop", first.unload)
             return None
 
-        store: Any = first.blobs
-        store._read = read
+        async def read_later(*arguments: Any) -> bytes | None:
+            await stopped.wait()  # so that not all comes from this one
+            data: bytes | None = await read(*arguments)
+            return data
+
+        stores: list[Any] = [first.blobs, second.blobs]
+        read = stores[1]._read
+        stores[0]._read, stores[1]._read = stop, read_later
         await here.blobs.fetch(blob, self.directory / "copy", [self.peer(1), self.peer(2)])
-        assert stopped
+        assert stopped.is_set()
         assert (self.directory / "copy").read_bytes() == CONTENT
 
     async def test_a_peer_that_shares_nothing(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,15 @@ from ipv8.messaging.session.quic import QuicConnection
 from ipv8.messaging.session.wire import MAX_QUIC_DATAGRAM, SERVICE_PREFIX, Flag, Frame
 from ipv8.sessions import SessionRefused, SessionService, SessionSettings, SessionTimeout
 from ipv8.stream_limits import FIRST_WINDOW
-from ipv8.streams import CODE_CANCELLED, CODE_INTERNAL, CODE_TOO_MANY, CODE_UNKNOWN, StreamLost, StreamReset
+from ipv8.streams import (
+    CODE_CANCELLED,
+    CODE_INTERNAL,
+    CODE_TOO_MANY,
+    CODE_UNKNOWN,
+    REPORT_BYTES,
+    StreamLost,
+    StreamReset,
+)
 from ipv8.test.mocking.endpoint import MockLink
 from ipv8.test.mocking.ipv8 import MockIPv8
 from tests.stream_link import in_virtual_time
@@ -123,6 +132,33 @@ def test_bytes_both_ways_and_half_close(virtually: Any, library: str) -> None:
             await asyncio.sleep(2)
             assert [connection.streams for connection in pair.connections()] == [{}, {}]
             assert talking.session._channel.streams == 0
+
+    virtually(main)
+
+
+def test_statistics(virtually: Any, library: str) -> None:
+    async def main() -> None:
+        async with Pair() as pair:
+            async with pair.first.open_stream(pair.there, "echo") as talking:
+                await talking.write(bytes(100_000))
+                assert await talking.read_exactly(100_000) == bytes(100_000)
+                await asyncio.sleep(1)
+                here, there = (node.overlay._session_service.streams.statistics() for node in pair.nodes)
+                assert here[:5] == (1, 1, 1, 0, 0)
+                assert there[:5] == (1, 1, 0, 1, 0)
+                assert (here.bytes_up, here.bytes_down) == (100_000 + len("echo") + 9, 100_000)
+                assert (there.bytes_down, there.bytes_up) == (here.bytes_up, here.bytes_down)
+                assert (here.packets_up, here.packets_down) == (there.packets_down, there.packets_up)
+                assert here.packets_up > 200_000 / MAX_QUIC_DATAGRAM / 2
+                assert (here.stalls, here.waiting_here) == (0, 0)
+                assert 0 < here.waiting_there < REPORT_BYTES
+            with suppress(StreamReset):
+                async with pair.first.open_stream(pair.there, "nobody serves this") as refused:
+                    await refused.read(1)
+            await asyncio.sleep(1)
+            here, there = (node.overlay._session_service.streams.statistics() for node in pair.nodes)
+            assert (here.streams, there.streams, there.refused) == (0, 0, 1)
+            assert (here.waiting_there, there.waiting_there) == (0, 0)
 
     virtually(main)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ipv8 import Community, Peer, confidential, message
+from ipv8 import Community, CommunitySettings, Peer, confidential, message
 from ipv8.asking import request
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned, lazy_wrapper_wd
 from ipv8.messaging.interfaces.endpoint import DataTooBigException
@@ -93,6 +93,10 @@ class Plain(Notes):
 
 class Strict(Notes):
     encryption = "require"
+
+
+class Other(Notes):
+    community_id = b"another with session"
 
 
 class Watching(SessionObserver):
@@ -207,6 +211,45 @@ async def test_other_side_asks_for_signatures(case: SessionCase) -> None:
     await case.deliver_messages()
     assert [(kind, text) for kind, _, text, _ in second.got] == [("whole", "signed")]
     assert not case.clear_messages()
+
+
+async def test_handlers_are_replaced_while_there_is_a_session(case: SessionCase) -> None:
+    first, second = await case.make(Notes, Notes)
+    peer = peer_of(first, second)
+    await first.secure(peer)
+    first.ez_send(peer, Text("one"))
+    await case.deliver_messages()
+    former = second.decode_map[1]
+    second.decode_map[1] = second.decode_map[3]
+    first.ez_send(peer, Text("lost"))
+    await case.deliver_messages()
+    first.ez_send(peer, Text("signed"))
+    await case.deliver_messages()
+    second.decode_map[1] = former
+    first.decode_map[1] = first.decode_map[3]  # the sender signs what it would want to be signed
+    case.wire.clear()
+    first.ez_send(peer, Text("two"))
+    await case.deliver_messages()
+    assert [(kind, text) for kind, _, text, _ in second.got] == [("text", "one"), ("whole", "signed"), ("text", "two")]
+    assert len(case.wire) == 1
+    assert len(case.wire[0]) > 64 + len(first.my_peer.key_bin)
+
+
+async def test_an_overlay_that_is_unloaded_gets_nothing_more(case: SessionCase) -> None:
+    first, second = await case.make(Notes, Notes)
+    other = Other(CommunitySettings(my_peer=second.my_peer, endpoint=second.endpoint, network=second.network))
+    peer = peer_of(first, second)
+    await first.secure(peer)
+    first.ez_send(peer, Text("one"))
+    await case.deliver_messages()
+    await second.unload()
+    first.ez_send(peer, Text("two"))
+    await case.deliver_messages()
+    assert [text for _, _, text, _ in second.got] == ["one"]
+    service = SessionService.find(other.endpoint)
+    assert service is not None
+    assert service.drops["overlay"] == 1
+    await other.unload()
 
 
 async def test_requests_are_answered_in_the_session(case: SessionCase) -> None:

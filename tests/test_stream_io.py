@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.stream_limits import FIRST_WINDOW, StreamLimits, StreamMemory
-from ipv8.streams import CODE_CANCELLED, CODE_REFUSED, CODE_TOO_MANY, REPORT_BYTES, StreamLost, StreamReset
+from ipv8.streams import (
+    CODE_CANCELLED,
+    CODE_REFUSED,
+    CODE_TOO_MANY,
+    REPORT_BYTES,
+    TURN_BYTES,
+    StreamLost,
+    StreamReset,
+)
 from tests.stream_link import Link, in_virtual_time
 
 if TYPE_CHECKING:
@@ -89,6 +97,29 @@ def test_a_writer_waits_for_the_reader(virtually: Any, pair: tuple[str, str]) ->
             assert stream.unread > FIRST_WINDOW - REPORT_BYTES  # it went on
             await other.read_exactly(3 * FIRST_WINDOW - REPORT_BYTES)
             await writing
+
+    virtually(main)
+
+
+def test_a_writer_that_need_not_wait_lets_others_run(virtually: Any) -> None:
+    async def main() -> None:
+        async with Link(delay=0.01) as link:
+            stream = link.client.open()
+            turns = 0
+
+            async def count() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            counting = asyncio.ensure_future(count())
+            for _ in range(FIRST_WINDOW // 1024):
+                await stream.write(bytes(1024))
+            assert turns == FIRST_WINDOW // TURN_BYTES
+            assert link.client.counters.bytes_up == FIRST_WINDOW
+            assert not link.client.counters.stalls
+            counting.cancel()
 
     virtually(main)
 

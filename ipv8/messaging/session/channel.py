@@ -6,7 +6,7 @@ that sending and receiving need no clock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.exceptions import InvalidTag
 
@@ -92,6 +92,10 @@ TELLINGS_PER_SECOND: Final = 8
 HINT_INTERVAL: Final = 30.0
 """Seconds between two handshakes that are begun because of an UNKNOWN."""
 
+COUNTER_START: Final = DATA_HEADER - COUNTER.size
+"""Where the counter of a DATA is."""
+
+ELICITING: Final = Frame.ELICITING
 APPLICATION: Final = frozenset({Frame.MESSAGE, Frame.UNSIGNED, Frame.PACKET, Frame.DATAGRAM, Frame.QUIC})
 FOR_OVERLAYS: Final = APPLICATION | {Frame.NEED_SIGNATURE, Frame.NO_OVERLAY}
 """Frames that carry something for an overlay, and all that concern one."""
@@ -140,7 +144,7 @@ class Channel:
         self.window = ReplayWindow()
         self.stats = ChannelStats()
         #: What the driver keeps with it.
-        self.session: object = None
+        self.session: Any = None
         #: How many streams are open on it.
         self.streams = 0
         #: When FINISH was sent or received.
@@ -207,17 +211,39 @@ class Channel:
         counter = self.counter
         self.counter = counter + 1
         kind = plaintext[0] & (MORE - 1)
-        if kind in Frame.ELICITING and self.asked_at is None:
-            self.asked_at = self.machine.now
         if kind:
             self.busy = True
+            if self.asked_at is None and kind in ELICITING:
+                self.asked_at = self.machine.now
         self._owes = False
         padding = self.machine.settings.padding
-        datagram = self.epoch.seal(counter, plaintext if padding == 1 else padded(plaintext, padding))
+        if padding != 1:
+            plaintext = padded(plaintext, padding)
+        datagram = self.epoch.seal(counter, plaintext)
         stats = self.stats
         stats.datagrams_up += 1
         stats.bytes_up += len(datagram)
         return datagram
+
+    def seal_many(self, kind: int, contents: list[bytes]) -> list[bytes]:
+        """The datagrams with one frame each, as :meth:`seal` makes them one by one.
+
+        :param kind: the type of the frames, which is an eliciting one.
+        :param contents: what is in them.
+        """
+        head = bytes((kind,))
+        if self.machine.settings.padding != 1:
+            return [self.seal(head + content) for content in contents]
+        if self.asked_at is None:
+            self.asked_at = self.machine.now
+        self._owes, self.busy = False, True
+        counter = self.counter
+        self.counter = counter + len(contents)
+        datagrams = self.epoch.seal_many(counter, head, contents)
+        stats = self.stats
+        stats.datagrams_up += len(datagrams)
+        stats.bytes_up += sum(map(len, datagrams))
+        return datagrams
 
     def transmit(self, plaintext: bytes, address: Address | None = None) -> None:
         """Seal frames and hand the datagram to the machine, which has it sent."""
@@ -241,28 +267,37 @@ class Channel:
 
     # Receiving
 
-    def receive(self, epoch: Epoch, datagram: bytes, address: Address, now: float) -> None:
-        """Take a DATA of this session."""
-        (counter,) = COUNTER.unpack_from(datagram, DATA_HEADER - COUNTER.size)
+    def receive(self, epoch: Epoch, datagram: bytes, address: Address, now: float) -> bytes | None:
+        """Take a DATA of this session.
+
+        :returns: the frame, if the datagram has only one and that is for an overlay. All else that happens is told by
+            the events of the machine.
+        """
+        packed = datagram[COUNTER_START:DATA_HEADER]
+        (counter,) = COUNTER.unpack(packed)
         window, roaming = self.window, self.roaming
-        is_new = window.is_new(counter)
-        if not is_new and not roaming.is_evidence(counter, address, now):
+        is_next = counter == window.top + 1 < COUNTER_LIMIT  # then it is new, and the window need not be asked
+        is_new = is_next or window.is_new(counter)
+        is_evidence = roaming.is_probing and roaming.is_evidence(counter, address, now)
+        if not is_new and not is_evidence:
             self.machine.drops["replay"] += 1
-            return
+            return None
         try:
-            plaintext = epoch.open(NONCE_START + datagram[DATA_HEADER - COUNTER.size : DATA_HEADER],
-                                   datagram[DATA_HEADER:], None)
+            plaintext = epoch.open(NONCE_START + packed, datagram[DATA_HEADER:], None)
         except InvalidTag:
             epoch.forged += 1
             self.machine.drops["forged"] += 1
-            return
-        if roaming.is_evidence(counter, address, now):
+            return None
+        if is_evidence:
             self._stay(now)
         if not is_new:
             self.machine.drops["replay"] += 1
-            return
-        is_top = counter > window.top
-        window.take(counter)
+            return None
+        is_top = is_next or counter > window.top
+        if is_next and not window.missing:
+            window.top = counter
+        else:
+            window.take(counter)
         self.heard, self.asked_at = True, None
         stats = self.stats
         stats.datagrams_down += 1
@@ -270,18 +305,18 @@ class Channel:
         if epoch.number > self._confirmed:
             self._confirm(epoch, now)
         if address == roaming.address:
-            roaming.heard_directly(address, now)
+            if roaming.is_direct:
+                roaming.direct_at = now
         elif is_top:
             roaming.consider(self, counter, address, len(datagram), now)
+        if plaintext[0] in APPLICATION:
+            self._owes = self.busy = True
+            return plaintext
         self.take(plaintext, address, now)
+        return None
 
     def take(self, plaintext: bytes, address: Address, now: float) -> None:
         """Take the frames of an authentic datagram, in order. A malformed one is counted and ends the datagram."""
-        kind = plaintext[0]
-        if kind in APPLICATION:
-            self._owes = self.busy = True
-            self.machine.events.append(Received(self, address, kind, plaintext[1:]))
-            return
         try:
             for kind, content in frames(plaintext):
                 if kind not in Frame.ALL:
@@ -295,10 +330,10 @@ class Channel:
             self.machine.drops["frame"] += 1
 
     def _take_frame(self, kind: int, content: bytes, address: Address, now: float) -> None:
-        if kind in Frame.ELICITING:
+        if kind in ELICITING:
             self._owes = self.busy = True
         if kind in FOR_OVERLAYS:
-            self.machine.events.append(Received(self, address, kind, content))
+            self.machine.events.append(Received(self, address, bytes((kind,)) + content))
         elif kind == Frame.PING:
             if len(content) != 8:
                 raise MalformedError("a PING of another size")

@@ -56,8 +56,8 @@ class Received(NamedTuple):
     address: Address
     """Where the datagram came from."""
 
-    kind: int
-    content: bytes
+    frame: bytes
+    """The type and the content; the bit that says that another frame follows is not set."""
 
 
 class Unsent(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .keys import AES, CHACHA20, Secrets, epoch_secrets
 from .noise import DH_SIZE, Answer, Introduction, KeyPair, Transcript, third
@@ -54,7 +54,7 @@ class OwnKey:
     :param flags: what this node can do, see :class:`Flag`.
     """
 
-    __slots__ = ("flags", "key", "mac_key", "public_bin", "static")
+    __slots__ = ("flags", "key", "mac_key", "public_bin", "receivers", "static")
 
     def __init__(self, key: PrivateKey, static: KeyPair, flags: int) -> None:
         self.key = key
@@ -62,6 +62,8 @@ class OwnKey:
         self.flags = flags
         self.public_bin = key.pub().key_to_bin()
         self.mac_key = mac_key(self.public_bin)
+        #: What the driver calls for a frame, by the first bytes of the frame.
+        self.receivers: dict[bytes, Any] = {}
 
     def identify(self, initiator: bool, index: bytes, transcript: Transcript) -> bytes:
         """The identity of this key, signed for a handshake in this state."""

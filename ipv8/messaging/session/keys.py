@@ -95,6 +95,13 @@ class Epoch:
         self.sent += 1
         return self.header + packed + self._encrypt(NONCE_START + packed, plaintext, None)
 
+    def seal_many(self, counter: int, head: bytes, contents: list[bytes]) -> list[bytes]:
+        """The DATA with frames that begin with ``head``, one in each; their counters begin with ``counter``."""
+        header, encrypt, pack = self.header, self._encrypt, COUNTER.pack
+        self.sent += len(contents)
+        return [header + (packed := pack(number)) + encrypt(NONCE_START + packed, head + content, None)
+                for number, content in enumerate(contents, counter)]
+
 
 COUNTER_OFFSET: Final = DATA_HEADER - COUNTER.size
 

@@ -14,9 +14,10 @@ from ..inet import HOST_BITS, network_of
 from . import handshake, wire
 from .answering import Answering
 from .channel import TICK, Channel
+from .events import Received
 from .keys import Epoch
 from .openings import Openings
-from .wire import BODY, INDEX_SIZE, Datagram, Frame, Reason
+from .wire import BODY, INDEX_SIZE, MIN_DATA, TYPE_OFFSET, Datagram, Frame, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,10 @@ UNKNOWN_TIME: Final = 180.0
 
 UNKNOWNS_PER_SECOND = 10
 """Hints of this kind, to one address once."""
+
+
+DATA: Final = Datagram.DATA
+INDEX_END: Final = BODY + INDEX_SIZE
 
 
 class MachineSettings(NamedTuple):
@@ -144,25 +149,38 @@ class Machine:
         self.own_keys.setdefault(own.public_bin, own)
 
     def receive(self, datagram: bytes, address: Address, now: float) -> list[Event]:
-        """Take a datagram with the prefix of the service."""
-        self.now = now
-        kind = datagram[BODY - 1] if len(datagram) > BODY else 0
-        if kind == Datagram.DATA:
-            if len(datagram) < wire.MIN_DATA:
-                self.drops["short"] += 1
-            else:
-                epoch = self.epochs.get(datagram[BODY : BODY + INDEX_SIZE])
-                if epoch is None:
-                    self._on_foreign(datagram, address)
-                else:
-                    epoch.channel.receive(epoch, datagram, address, now)
-        else:
-            handler = self._handlers.get(kind)
-            if handler is None:
-                self.drops["short"] += 1
-            else:
-                handler(datagram, address)
+        """Take a datagram with the prefix of the service, and return what has happened."""
+        taken = self.take(datagram, address, now)
+        if taken is not None:
+            self.events.append(Received(taken[0], address, taken[1]))
         return self.take_events()
+
+    def take(self, datagram: bytes, address: Address, now: float) -> tuple[Channel, bytes] | None:
+        """Take a datagram with the prefix of the service, without an event for what happens most often.
+
+        :returns: the session and the frame, if a frame for an overlay came and nothing else has happened. Otherwise
+            :meth:`take_events` tells.
+        """
+        self.now = now
+        if len(datagram) >= MIN_DATA and datagram[TYPE_OFFSET] == DATA:
+            epoch = self.epochs.get(datagram[BODY:INDEX_END])
+            if epoch is None:
+                self._on_foreign(datagram, address)
+                return None
+            channel = epoch.channel
+            frame = channel.receive(epoch, datagram, address, now)
+            if frame is None:
+                return None
+            if not self.events:
+                return channel, frame
+            self.events.append(Received(channel, address, frame))
+            return None
+        handler = self._handlers.get(datagram[TYPE_OFFSET]) if len(datagram) > BODY else None
+        if handler is None:
+            self.drops["short"] += 1
+        else:
+            handler(datagram, address)
+        return None
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""
@@ -276,7 +294,9 @@ class Machine:
             channel.take(frames, address, self.now)
         for data, source in entry.early:
             if channel.is_open:
-                channel.receive(channel.epoch, data, source, self.now)
+                frame = channel.receive(channel.epoch, data, source, self.now)
+                if frame is not None:
+                    self.events.append(Received(channel, source, frame))
         self.ready(channel, self.now)
 
     def _on_cookie(self, datagram: bytes, _: Address) -> None:
@@ -396,6 +416,15 @@ class Machine:
         if channel.state == Channel.READY:
             self.openings.give_up(channel.own, channel.remote_bin, now)
         self._send_held(channel, channel.remote_bin)
+
+    def carrier(self, own: OwnKey, remote: bytes) -> Channel | None:
+        """The session on which frames of overlays to this key are sent; ``None`` if there is none yet."""
+        pair = self._pairs.get((own.public_bin, remote), ())
+        # Usually there is one session, and something was heard in the last second.
+        channel = pair[0] if len(pair) == 1 and pair[0].heard else self.selected(own, remote)
+        if channel is None or channel.hybrid or self.settings.hybrid != "require":
+            return channel
+        return None
 
     def can_carry(self, channel: Channel) -> bool:
         """Whether frames of overlays may be sent on this session: not before it is hybrid, where that is required."""

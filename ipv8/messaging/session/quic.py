@@ -11,7 +11,6 @@ system's.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -131,10 +130,17 @@ def available_library() -> str | None:
 
 
 def _stalls() -> bool:
-    """Whether the installed ``qh3`` does not acknowledge packets while its congestion window is full.
+    """Whether the installed ``qh3`` is of the second generation, whose releases until 2.1.0 cannot be relied on.
 
-    Two ends of such releases stop when both send much and packets are lost; with any other release at one end they do
-    not.
+    - They do not acknowledge packets while the congestion window is full and frames of streams are waiting (RFC 9002
+      section 7 wants acknowledgements to be sent). When both ends send on several streams and packets are lost, each
+      of them waits for the other one. Acknowledgements stand behind the waiting frames, of which each probe sends one,
+      and the time to the next probe is doubled each time. So it takes minutes.
+    - When packets of a handshake are lost several times, a server may have to send a probe under keys that it does not
+      have yet, which raises an error.
+    - They do not enlarge the window of a stream, so it carries less than 256 KiB in a round trip.
+
+    None of this depends on how they are called. With any other release at one end, the first of these does not happen.
     """
     try:
         return int(version("qh3").partition(".")[0]) >= 2
@@ -151,7 +157,9 @@ class _Library:
         self.connection_class: Callable[..., Any] = connection.QuicConnection
         self.configuration_class: Callable[..., Any] = import_module(f"{name}.quic.configuration").QuicConfiguration
         self.errors = (connection.QuicConnectionError, RuntimeError, ValueError, AssertionError)
-        self.kinds = {getattr(import_module(f"{name}.quic.events"), kind): make for kind, make in _EVENTS.items()}
+        events = import_module(f"{name}.quic.events")
+        self.data_kind: type[Any] = events.StreamDataReceived
+        self.kinds = {getattr(events, kind): make for kind, make in _EVENTS.items()}
         logger = logging.getLogger("quic")
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.ERROR)  # what the other side does wrong is counted, and no warning
@@ -186,11 +194,17 @@ class _Library:
 
 _EVENTS: dict[str, Callable[[Any], QuicEvent]] = {
     "HandshakeCompleted": lambda _: Connected(),
-    "StreamDataReceived": lambda event: StreamData(event.stream_id, event.data, event.end_stream),
     "StreamReset": lambda event: StreamReset(event.stream_id, event.error_code),
     "StopSendingReceived": lambda event: StreamStop(event.stream_id, event.error_code),
     "ConnectionTerminated": lambda event: Disconnected(event.error_code, event.reason_phrase),
 }
+
+
+def _joined(run: list[Any]) -> StreamData:
+    """The bytes of successive events of a library."""
+    last = run[-1]
+    data: bytes = last.data if len(run) == 1 else b"".join([event.data for event in run])
+    return StreamData(last.stream_id, data, last.end_stream)
 
 
 @cache
@@ -225,19 +239,21 @@ class QuicConnection:
     the :meth:`deadline` at which it calls :meth:`tick`. Nothing raises for what the other side does: a packet that the
     library cannot stand ends the connection.
 
-    ``is_client`` says which side it is, ``is_connected`` whether the handshake has ended, and ``is_closed`` whether the
-    connection has ended. ``library`` is the name of the library.
+    ``is_client`` says which side it is, and ``library`` is the name of the library.
     """
 
     def __init__(self, library: _Library, configuration: Any, **arguments: Any) -> None:
         self.library = library.name
         self.is_client: bool = configuration.is_client
-        self.is_connected = False
-        self.is_closed = False
+        self._is_connected = False
+        self._is_closed = False
         self._errors = library.errors
         self._kinds = library.kinds
+        self._data_kind = library.data_kind
         self._connection = library.connection_class(configuration=configuration, **arguments)
-        self._events: deque[QuicEvent] = deque()
+        self._events: list[QuicEvent] = []
+        #: Whether the library may have events that were not taken.
+        self._may_have_events = False
         #: The connection ids to which the first packets of the other side are sent.
         self._first_ids = {self._connection.host_cid}
 
@@ -271,6 +287,20 @@ class QuicConnection:
         connection._first_ids.add(destination)
         return connection
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the handshake has ended."""
+        if self._may_have_events:
+            self._collect()
+        return self._is_connected
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection has ended."""
+        if self._may_have_events:
+            self._collect()
+        return self._is_closed
+
     def is_of_another(self, packet: bytes) -> bool:
         """Whether a packet is the first one of a client to which this connection does not belong."""
         destination = _original_destination(packet)
@@ -278,17 +308,19 @@ class QuicConnection:
 
     def receive(self, packet: bytes, now: float) -> None:
         """Process a packet of the other side."""
-        if self.is_closed or not packet or (packet[0] & _LONG_HEADER and (
+        if self._is_closed or not packet or (packet[0] & _LONG_HEADER and (
                 packet[1:5] != _VERSION or packet[0] & _PACKET_TYPE == _RETRY)):
             return
-        self._guard(self._connection.receive_datagram, packet, _PATH, now)
-        self._collect()
+        self._may_have_events = True
+        try:
+            self._connection.receive_datagram(packet, _PATH, now)
+        except Exception as e:  # noqa: BLE001 - whatever a library does with a packet that nobody thought of
+            self._fail(e)
 
     def tick(self, now: float) -> None:
         """Do what is due at the deadline."""
         if not self.is_closed:
             self._guard(self._connection.handle_timer, now)
-            self._collect()
 
     def deadline(self) -> float | None:
         """When to call :meth:`tick`; it may be in the past. ``None`` if there is nothing to wait for."""
@@ -300,13 +332,15 @@ class QuicConnection:
     def datagrams(self, now: float) -> list[bytes]:
         """The packets to send now."""
         packets = self._guard(self._connection.datagrams_to_send, now) or ()
-        self._collect()
         return [packet for packet, _ in packets]
 
     def events(self) -> list[QuicEvent]:
         """What has happened since the last call, in order."""
-        events = list(self._events)
-        self._events.clear()
+        if self._may_have_events:
+            self._collect()
+        events = self._events
+        if events:
+            self._events = []
         return events
 
     def open_stream(self) -> int:
@@ -361,29 +395,42 @@ class QuicConnection:
 
     def _guard(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Make a call whose failure leaves the library in an unknown state."""
+        self._may_have_events = True
         try:
             return call(*arguments)
-        except Exception as e:  # noqa: BLE001 - whatever a library does with a packet that nobody thought of
-            self._end(1, f"{type(e).__name__} of the library")
+        except Exception as e:  # noqa: BLE001 - as in receive
+            self._fail(e)
         return None
 
+    def _fail(self, error: Exception) -> None:
+        """End the connection, as the library has raised an error. What it told before is not taken any more."""
+        self._end(1, f"{type(error).__name__} of the library")
+
     def _collect(self) -> None:
-        """Take the events of the library."""
-        while not self.is_closed:
-            event = self._connection.next_event()
-            if event is None:
-                return
+        """Take the events of the library. What came of a stream in several packets becomes one event."""
+        self._may_have_events = False
+        run: list[Any] = []  # events with data of one stream
+        while not self._is_closed and (event := self._connection.next_event()) is not None:
+            if type(event) is self._data_kind:
+                if run and (run[-1].stream_id != event.stream_id or run[-1].end_stream):
+                    self._events.append(_joined(run))
+                    run = []
+                run.append(event)
+                continue
             make = self._kinds.get(type(event))
             if make is None:
                 continue
+            if run:
+                self._events.append(_joined(run))
+                run = []
             known = make(event)
-            if type(known) is Connected:
-                self.is_connected = True
-            elif type(known) is Disconnected:
-                self.is_closed = True
+            self._is_connected = self._is_connected or type(known) is Connected
+            self._is_closed = type(known) is Disconnected
             self._events.append(known)
+        if run:
+            self._events.append(_joined(run))
 
     def _end(self, code: int, reason: str) -> None:
-        if not self.is_closed:
-            self.is_closed = True
+        if not self._is_closed:
+            self._is_closed = True
             self._events.append(Disconnected(code, reason))

@@ -41,7 +41,6 @@ class Roaming:
 
     __slots__ = (
         "_candidate",
-        "_direct_at",
         "_moved_at",
         "_noted",
         "_previous",
@@ -50,7 +49,10 @@ class Roaming:
         "_refused_until",
         "_token",
         "address",
+        "direct_at",
         "former",
+        "is_direct",
+        "is_probing",
     )
 
     def __init__(self, address: Address, now: float) -> None:
@@ -65,7 +67,11 @@ class Roaming:
         self._previous: Address | None = None
         self._refused: Address | None = None
         self._refused_until = 0.0
-        self._direct_at = now if has_network_address(address) else -DIRECT_TIME
+        #: Whether :meth:`is_evidence` may be true.
+        self.is_probing = False
+        #: Whether the address names a place on a network, and when a datagram last came from such an address in use.
+        self.is_direct = has_network_address(address)
+        self.direct_at = now if self.is_direct else -DIRECT_TIME
 
     def is_evidence(self, counter: int, address: Address, now: float) -> bool:
         """Whether an authentic datagram with this counter from there, even a repeated one, tells where the peer is."""
@@ -78,8 +84,9 @@ class Roaming:
         left = self.address if self.address != self._previous else None
         self._refused, self._refused_until = self._candidate, now + REFUSED_TIME
         if left is not None and self._previous is not None:
-            self.address, self.former = self._previous, left
+            self._use(self._previous)
         self._candidate = self._previous = None
+        self.is_probing = False
         self._token = b""
         return left
 
@@ -92,10 +99,9 @@ class Roaming:
         """Whether the address changed so recently that the change may have been a mistake."""
         return now < self._moved_at + RECENT_TIME
 
-    def heard_directly(self, address: Address, now: float) -> None:
-        """Note that an authentic datagram came from the address in use."""
-        if has_network_address(address):
-            self._direct_at = now
+    def _use(self, address: Address) -> None:
+        self.former, self.address = self.address, address
+        self.is_direct = has_network_address(address)
 
     def consider(self, channel: Channel, counter: int, address: Address, size: int, now: float) -> None:
         """Probe ``address``, from which an authentic datagram with a new highest counter came, if it is to be."""
@@ -103,10 +109,11 @@ class Roaming:
             return
         if address == self._refused and now < self._refused_until:
             return
-        if not has_network_address(address) and now < self._direct_at + DIRECT_TIME:
+        if not has_network_address(address) and now < self.direct_at + DIRECT_TIME:
             return
         self._probed_at, self._noted = now, counter
         self._candidate, self._previous = address, self.address
+        self.is_probing = True
         # Each address gets a token of its own: a copy of what one of them answers proves nothing of the other.
         self._token = channel.machine.random(8)
         channel.transmit(bytes((Frame.PING,)) + self._token, address)
@@ -117,5 +124,6 @@ class Roaming:
         if not self._token or token != self._token or address != self._candidate:
             return None
         self._token = b""
-        self.former, self.address, self._moved_at = self.address, address, now
+        self._use(address)
+        self._moved_at = now
         return self.former

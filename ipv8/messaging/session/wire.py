@@ -91,6 +91,9 @@ LARGEST_PROGRAM_DATAGRAM: Final = MAX_FRAMES - 1 - OVERLAY_TAG_SIZE
 MESSAGE_HEADER: Final = OVERLAY_TAG_SIZE + 1
 """Tag of an overlay, and number of a message."""
 
+MESSAGE_CONTENT: Final = 1 + MESSAGE_HEADER
+"""Where the payloads of a message are in its frame, behind the type, the tag and the number."""
+
 MORE: Final = 0x80
 """The bit of a frame's type that says that its length follows, and behind it another frame."""
 

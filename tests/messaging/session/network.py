@@ -121,7 +121,7 @@ class Node:
 
     def heard(self) -> list[bytes]:
         """The contents of all messages that came."""
-        return [event.content[9:] for event in self.events if isinstance(event, Received)]
+        return [event.frame[10:] for event in self.events if isinstance(event, Received)]
 
     def told(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]

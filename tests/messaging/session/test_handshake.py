@@ -10,7 +10,7 @@ from ipv8.keyvault import ml_kem
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.session import keys, wire
 from ipv8.messaging.session.handshake import HalfOpen, Opening, OwnKey
-from ipv8.messaging.session.keys import Epoch, RekeyOffer, RekeyReply, Secrets
+from ipv8.messaging.session.keys import Epoch, RekeyOffer, RekeyReply, Secrets, nonce_of
 from ipv8.messaging.session.noise import KeyPair, NoiseError, Transcript
 
 needs_kem = pytest.mark.skipif(not ml_kem.is_available(), reason="cryptography has no ML-KEM-768; install 47 or later")
@@ -235,6 +235,17 @@ def test_rekeys(vectors: Any) -> None:
         check_datagrams(first, *former)
         known[vector["name"]] = rekeyed(vector, *former)
         check_datagrams([last], *known[vector["name"]])
+
+
+def test_many_frames_are_sealed_as_each_of_them(vectors: Any) -> None:
+    one, _ = epochs(vectors, "dual keys")
+    many, other = epochs(vectors, "dual keys")
+    contents = [b"first", b"", bytes(1200)]
+    datagrams = many.seal_many(7, b"\x20", contents)
+    assert datagrams == [one.seal(number, b"\x20" + content) for number, content in enumerate(contents, 7)]
+    assert one.sent == many.sent == 3
+    for datagram, content in zip(datagrams, contents, strict=True):
+        assert other.open(nonce_of(datagram), datagram[wire.DATA_HEADER:], None) == b"\x20" + content
 
 
 @needs_kem

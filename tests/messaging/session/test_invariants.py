@@ -209,7 +209,7 @@ class Sessions(RuleBasedStateMachine):
             heard = node.heard()
             assert len(heard) == len(set(heard)), "I2: a message is delivered twice"
             for event in node.told(Received):
-                sender = int(event.content[9:].split()[0])
+                sender = int(event.frame[10:].split()[0])
                 public = self.nodes[sender - 1].public
                 assert event.channel.remote_bin == public, "I2: a message is delivered from another key"
 
@@ -353,4 +353,4 @@ def prefer_older_sessions(patch: pytest.MonkeyPatch) -> None:
 def test_each_rule_is_needed(monkeypatch: pytest.MonkeyPatch, broken: Any, message: str) -> None:
     broken(monkeypatch)
     with pytest.raises(AssertionError, match=message):
-        run_state_machine_as_test(Sessions, settings=settings(SETTINGS, max_examples=300, phases=[Phase.generate]))
+        run_state_machine_as_test(Sessions, settings=settings(SETTINGS, max_examples=3000, phases=[Phase.generate]))

@@ -12,7 +12,18 @@ from ipv8.messaging.session import answering, channel as channels, machine as ma
 from ipv8.messaging.session.handshake import OwnKey
 from ipv8.messaging.session.noise import KeyPair
 from ipv8.messaging.session.wire import Datagram, Frame
-from tests.messaging.session.network import Closed, Failed, Moved, Network, Node, Opened, Unsent, private_key
+from tests.messaging.session.network import (
+    TAG,
+    Closed,
+    Failed,
+    Moved,
+    Network,
+    Node,
+    Opened,
+    Received,
+    Unsent,
+    private_key,
+)
 
 if TYPE_CHECKING:
     from ipv8.messaging.session.channel import Channel
@@ -363,6 +374,27 @@ def test_counters_that_leap_stop_at_the_last_one() -> None:
     assert other.window.top == (1 << 48) - 1
     network.run(1.5)
     assert not mine.is_open
+
+
+def test_what_is_taken_is_told_once() -> None:
+    """A frame for an overlay is returned, unless something else has happened too; then both are events."""
+    network, first, second, here, there = opened()
+    frame = bytes((Frame.DATAGRAM,)) + TAG + b"one"
+    now = network.now
+    assert second.machine.take(here.seal(frame), first.address, now) == (there, frame)
+    assert second.machine.take_events() == []
+    datagrams = here.seal_many(Frame.QUIC, [b"a", b"b"])
+    assert [second.machine.take(datagram, first.address, now) for datagram in datagrams] == [
+        (there, b"\x20a"), (there, b"\x20b")]
+    assert second.machine.take(datagrams[0], first.address, now) is None
+    assert second.machine.drops["replay"] == 1
+    assert second.machine.take(here.seal(wire.join_frames([frame, bytes(3)])), first.address, now) is None
+    assert second.machine.take_events() == [Received(there, first.address, frame)]
+    closing = here.seal(bytes((wire.Frame.CLOSE, 0)))
+    last = here.seal(frame)
+    assert second.machine.receive(last, first.address, now) == [Received(there, first.address, frame)]
+    assert second.machine.take(closing, first.address, now) is None
+    assert [type(event) for event in second.machine.take_events()] == [Closed]
 
 
 def test_malformed_frames_are_counted_and_the_session_goes_on() -> None:

@@ -107,6 +107,22 @@ def test_data_both_ways(pair: tuple[str, str]) -> None:
     assert joined(sides.take("client"), stream) == (b"answer", True)
 
 
+def test_data_of_several_packets_is_one_event(pair: tuple[str, str]) -> None:
+    sides = Sides(*pair)
+    stream = sides.client.open_stream()
+    sides.client.send(stream, b"x" * 5000)
+    sides.exchange()
+    sides.take("server")
+    sides.client.send(stream, b"y" * 2500)
+    for packet in sides.client.datagrams(sides.now):
+        sides.server.receive(packet, sides.now)
+    sides.client.send(stream, b"z", end=True)
+    for packet in sides.client.datagrams(sides.now):
+        sides.server.receive(packet, sides.now)
+    assert sides.server.events() == [StreamData(stream, b"y" * 2500 + b"z", True)]
+    assert sides.server.events() == []
+
+
 def test_data_before_the_handshake(pair: tuple[str, str]) -> None:
     client = QuicConnection.connect(SETTINGS, 0.0, pair[0])
     stream = client.open_stream()
