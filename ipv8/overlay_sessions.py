@@ -249,9 +249,13 @@ class OverlaySessions:
 
     def _send_on(self, channel: Channel, frame: bytes) -> None:
         self._check_size(frame)
-        if self._statistics is not None:
+        meter = self.service.endpoint.gate.meter
+        if meter is not None or self._statistics is not None:
             number = frame[1 + (MESSAGE_ID_OFFSET if frame[0] == Frame.PACKET else wire.OVERLAY_TAG_SIZE)]
-            self._statistics.count_inside(self.prefix, number, len(frame), is_sent=True)
+            if self._statistics is not None:
+                self._statistics.count_inside(self.prefix, number, len(frame), is_sent=True)
+            if meter is not None:
+                meter.count_inside(self.prefix + bytes((number,)), len(frame))
         self.service.endpoint.send(channel.roaming.address, channel.seal(frame))
 
     def _send_later(self, peer: Peer, make_frame: Callable[[], bytes], send_in_clear: Callable[[], None]) -> bool:
@@ -327,8 +331,13 @@ class OverlaySessions:
                 peer.heard_now()
                 if self._statistics is not None:
                     self._statistics.count_inside(self.prefix, number, 1 + len(content), is_sent=False)
-                self._run(channel, table.run, number, address, reception.deliver, self.overlay, peer, address, data,
-                          HEADER_SIZE)
+                arguments = (channel, table.run, number, address, reception.deliver, self.overlay, peer, address, data,
+                             HEADER_SIZE)
+                meter = self.service.endpoint.gate.meter
+                if meter is None:
+                    self._run(*arguments)
+                else:
+                    meter.measure(data[: HEADER_SIZE], 1 + len(content), self._run, *arguments)
             else:
                 self.overlay.drops.count(DropCounter.BAD_SIGNATURE)
         elif kind == Frame.UNSIGNED or table.handlers[number] is None or (

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import clock
+from ...fill import Fill
 from ..interfaces.endpoint import EndpointListener
 from ..interfaces.network_stats import DropCounter
 from ..packers import IPV4_ADDRESSES
@@ -36,7 +37,7 @@ from .socks5.endpoint import Socks5Provider
 from .tunnel import PEER_FLAG_BUILD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..address import Address
     from ..interfaces.endpoint import Endpoint
@@ -488,4 +489,10 @@ class PythonCryptoEndpoint(Socks5Provider, CryptoEndpoint, EndpointListener):
         """
         if not cell.plaintext:
             cell.message = peel(cell.message, [layer_of(hop.keys, direction) for hop in hops])
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        if self.settings is not None:
+            yield Fill("relays and exits", len(self.relays) + len(self.exit_sockets), self.settings.max_joined_circuits,
+                       rule="further circuits are refused, those without a proof make room")
 

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
+from ...fill import Fill
 from ...limits import ExpiringDict
 from ...reexports import reexports
 from ..interfaces.network_stats import DropCounter
@@ -14,7 +15,7 @@ from ..interfaces.wrapping import WrappingEndpoint
 from .tunnel import CIRCUIT_STATE_READY, PEER_FLAG_EXIT_IPV8
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..address import Address
     from .community import TunnelCommunity
@@ -91,6 +92,7 @@ class TunnelEndpoint(WrappingEndpoint):
         if kind in self.routes:
             # Only the routes that are circuits themselves; a peer that carries packets would see who sends them.
             if self.routes.route_to(address) is Route.CIRCUIT:
+                self._count_inside(packet)
                 self.routes[kind](address, packet)
             else:
                 self.endpoint.drops.count(DropCounter.SEND_NO_ROUTE)
@@ -137,8 +139,14 @@ class TunnelEndpoint(WrappingEndpoint):
         used = self._used.get(address)
         circuit = next((known for known in circuits if known.circuit_id == used), None) or entropy.choice(circuits)
         self._used[address] = circuit.circuit_id
+        self._count_inside(packet)
         if self.tunnel_community is not None and circuit.hop is not None:
             self.tunnel_community.send_data(circuit.hop.address, circuit.circuit_id, address, ZERO, packet)
+
+    def _count_inside(self, packet: bytes) -> None:
+        meter = self.gate.meter
+        if meter is not None:
+            meter.count_inside(packet[:self.prefixlen + 1], len(packet))
 
     def notify_listeners(self, packet: tuple[Address, bytes], from_tunnel: bool = False) -> None:
         """Deliver a packet that a socket brought or, with ``from_tunnel``, one that came out of a circuit.
@@ -158,6 +166,10 @@ class TunnelEndpoint(WrappingEndpoint):
                     listener.on_packet(packet)
                 except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
                     self.endpoint._on_listener_error(listener, e)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("send_queue", len(self.send_queue), QUEUE_LENGTH, "queue", rule="the oldest goes first")
 
 
 if TYPE_CHECKING:  # programs import these from here

@@ -9,6 +9,7 @@ from ipv8.messaging.anonymization import endpoint as module
 from ipv8.messaging.anonymization.community import TunnelCommunity, TunnelSettings
 from ipv8.messaging.anonymization.endpoint import TunnelEndpoint
 from ipv8.messaging.interfaces.endpoint import EndpointListener
+from ipv8.messaging.interfaces.meter import TrafficMeter
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.routes import Route
 from ipv8.messaging.payload import IntroductionRequestPayload
@@ -84,6 +85,22 @@ class TestTunnelEndpoint(TestTunnelBase[Any]):
         self.endpoint(2).send(self.exit_address(), self.packet(b"welcome"))
         await self.deliver_messages()
         assert self.talk.heard == [(self.address(2), b"welcome")]
+
+    async def test_a_meter_counts_what_travels_in_circuits(self) -> None:
+        await self.prepare()
+        self.tunnel.gate.meter = meter = TrafficMeter()
+        self.talk.endpoint.send(self.address(2), self.packet(b"hello"))
+        await self.deliver_messages()
+        self.endpoint(2).send(self.exit_address(), self.packet(b"welcome"))
+        await self.deliver_messages()
+        self.tunnel.gate.meter = None
+        count = meter.counts[self.packet(b"")]
+        assert (count.packets_up, count.packets_down) == (1, 1)
+        assert (count.bytes_up, count.bytes_down) == (23 + len(b"hello"), 23 + len(b"welcome"))
+        assert (meter.inside.packets_up, meter.inside.packets_down) == (1, 1)
+        assert meter.totals().packets_up >= 1
+        self.talk.endpoint.send(self.address(2), self.packet(b"hello"))
+        assert count.packets_up == 1
 
     async def test_what_a_socket_brings_ends_at_the_gate(self) -> None:
         await self.prepare()
