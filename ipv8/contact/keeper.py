@@ -52,6 +52,9 @@ class PeerKeeper(PeerObserver):
     anywhere.
     """
 
+    #: That goodbyes are signed.
+    signed_messages = frozenset({GoodbyePayload.msg_id})
+
     @classmethod
     def of(cls, endpoint: Endpoint, network: Network) -> PeerKeeper | None:
         """The keeper for ``endpoint`` and ``network``; ``None`` if ways are not kept open there."""

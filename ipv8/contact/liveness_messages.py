@@ -8,7 +8,7 @@ bytes and rules are in doc/protocol/liveness.md.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from .. import clock
 from ..lazy_community import try_decode
@@ -26,7 +26,6 @@ from .liveness import Departures
 if TYPE_CHECKING:
     from ..messaging.address import Address
     from ..messaging.serialization import Payload
-    from ..overlay import Overlay
     from ..peerdiscovery.network import Network
     from .keeper import PeerKeeper
 
@@ -77,9 +76,6 @@ class LivenessListener(EndpointListener):
     :param endpoint: the endpoint of one of the keepers.
     """
 
-    #: That goodbyes are signed.
-    signed_messages = frozenset({GoodbyePayload.msg_id})
-
     def __init__(self, endpoint: Endpoint, keepers: Keepers) -> None:
         super().__init__(endpoint)
         self.logger = logging.getLogger(type(self).__name__)
@@ -108,7 +104,7 @@ class LivenessListener(EndpointListener):
 
     def _decode(self, payload_class: type[Payload], data: bytes, start: int = HEADER_SIZE) -> Any:
         """The payload, or a ``Refusal``."""
-        decoded = try_decode(cast("Overlay[Any]", self), (payload_class,), data, start)
+        decoded = try_decode(self, (payload_class,), data, start)
         return decoded if isinstance(decoded, Refusal) else decoded[0]
 
     def on_ping(self, source_address: Address, data: bytes) -> Refusal | None:
@@ -142,7 +138,7 @@ class LivenessListener(EndpointListener):
         """Remove a peer that says that it leaves."""
         signer: Any = NotAdmittedError()
         for keeper in self._all():  # the first one that knows the author verifies, others are not asked
-            signer = try_verify(cast("Overlay[Any]", keeper), source_address, data, _is_for_us)
+            signer = try_verify(keeper, source_address, data, _is_for_us)
             if not isinstance(signer, NotAdmittedError):
                 break
         if isinstance(signer, NotAdmittedError):

@@ -24,6 +24,7 @@ from ipv8.peerdiscovery.community import DiscoveryCommunity
 from ipv8.peerdiscovery.network import Network
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 from ipv8.test.simulation import NAT, Simulation
+from ipv8.verification import AHEAD_MINIMUM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -325,6 +326,22 @@ async def test_a_recorded_goodbye_removes_nobody(pair: tuple[Any, Any]) -> None:
     alice.endpoint.notify_listeners((UDPv4Address("9.9.9.9", 9), packet))
     assert len(alice.get_peers()) == 1
     assert drops_of(alice) == {DropCounter.REPLAYED: 1}
+
+
+async def test_goodbyes_that_arrive_together(pair: tuple[Any, Any]) -> None:
+    """Their signatures are verified in advance."""
+    alice, _ = pair
+    others = [make() for _ in range(AHEAD_MINIMUM)]
+    for other in others:
+        acquaint(alice, other)
+    packets = [(other.endpoint.wan_address, goodbye(other, alice.my_peer.mid, clock.time())) for other in others]
+    alice.endpoint.gate.announce(packets)
+    for packet in packets:
+        alice.endpoint.notify_listeners(packet)
+    assert len(alice.get_peers()) == 1
+    assert drops_of(alice) == {}
+    for other in others:
+        await other.unload()
 
 
 async def test_goodbyes_for_others_and_forged_ones_remove_nobody(pair: tuple[Any, Any]) -> None:
