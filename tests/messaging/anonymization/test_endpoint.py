@@ -184,6 +184,37 @@ class TestTunnelEndpoint(TestTunnelBase[Any]):
         assert self.inner.drops[DropCounter.SEND_NO_ROUTE] == 1
         assert circuit.hop is not None
 
+    async def test_two_pseudonyms_share_no_circuit(self) -> None:
+        """Each of them is seen at an exit of its own, and gets its answers; one that has left gets none of others."""
+        await self.introduce_nodes()
+        circuits = [await self.build(0, 1) for _ in range(2)]
+        self.mock_exits(1)
+        inner = AutoMockEndpoint()
+        inner.open()
+        tunnel = TunnelEndpoint(inner)
+        tunnel.set_tunnel_community(self.overlay(0), 1)
+        second = self.make_talk(0, tunnel, anonymize=True)
+        for _ in range(3):
+            self.talk.endpoint.send(self.address(2), self.packet(b"first"))
+            second.endpoint.send(self.address(2), self.packet(b"second"))
+        await self.deliver_messages()
+        places = {text: {source for source, said in self.other.heard if said == text} for text in (b"first", b"second")}
+        (first_place,), (second_place,) = places[b"first"], places[b"second"]
+        assert first_place != second_place
+        assert {circuit.user for circuit in circuits} == {self.tunnel._user, tunnel._user}
+        for place in (first_place, second_place):
+            self.endpoint(2).send(place, self.packet(b"to %d" % place[1]))
+        await self.deliver_messages()
+        assert self.talk.heard == [(self.address(2), b"to %d" % first_place[1])]
+        assert second.heard == [(self.address(2), b"to %d" % second_place[1])]
+        await second.unload()
+        inner.close()
+        for place in (first_place, second_place):
+            self.endpoint(2).send(place, self.packet(b"again"))
+        await self.deliver_messages()
+        assert [text for _, text in self.talk.heard] == [b"to %d" % first_place[1], b"again"]
+        assert len(second.heard) == 1
+
     async def test_without_circuits_nothing_is_sent(self) -> None:
         before = self.inner.bytes_up
         for _ in range(2 * module.QUEUE_LENGTH):
