@@ -419,11 +419,13 @@ async def test_programs_without_logging_still_see_warnings(monkeypatch: pytest.M
     buffer = LogBuffer(lambda _: None)
     monkeypatch.setattr(root, "handlers", [])
     buffer.start(asyncio.get_running_loop())
-    logging.getLogger("test of the log").warning("look here")
-    logging.getLogger("test of the log").info("not here")
+    logger = logging.getLogger("test of the log")
+    logger.setLevel(logging.WARNING)  # other tests change that of the root logger
+    logger.warning("look here")
+    logger.info("not here")
     assert capsys.readouterr().err == "look here\n"
     root.addHandler(logging.NullHandler())
-    logging.getLogger("test of the log").warning("nor here")
+    logger.warning("nor here")
     assert not capsys.readouterr().err
     assert [record.message for record in buffer.records] == ["look here", "nor here"]
     buffer.stop()
