@@ -140,10 +140,12 @@ async def test_introductions(start: StartNode, kinds: tuple[Kind, ...]) -> None:
 
 
 @pytest.mark.parametrize("hops", [1, 2])
-@pytest.mark.parametrize(("anonymous", "others"), [("ours", PURE), ("ours", NATIVE), ("theirs", OURS)])
-async def test_anonymous_overlay(start: StartNode, anonymous: str, others: Kind, hops: int) -> None:
+@pytest.mark.parametrize(("anonymous", "others"), [
+    (("ours", "anonymous"), PURE), (("ours", "anonymous"), NATIVE), (("theirs", "anonymous"), OURS),
+    (("theirs", "anonymous native"), OURS)], ids="-".join)
+async def test_anonymous_overlay(start: StartNode, anonymous: Kind, others: Kind, hops: int) -> None:
     """An overlay sends through a circuit; who gets the messages sees the exit, and its answers come back."""
-    kinds = ((anonymous, "anonymous"), *[others] * (hops + 1))
+    kinds = (anonymous, *[others] * (hops + 1))
     origin, *relays, correspondent = nodes = await start_all(start, kinds)
     for node, following in zip(nodes, relays, strict=False):
         await ask(node, "know", nodes=[describe(following, *([1] if following is not relays[-1] else [1, 2, 4, 8]))])

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     Block = Mapping[str, Any]
 
-__all__ = ["bind_calls", "create_endpoint", "create_strategies", "plan_overlays"]
+__all__ = ["UnknownClassError", "UnknownMethodError", "bind_calls", "create_endpoint", "create_strategies",
+           "plan_overlays"]
+
+
+class UnknownClassError(ConfigurationError, RuntimeError):
+    """A configuration names an overlay or a strategy that does not exist."""
+
+
+class UnknownMethodError(ConfigurationError, AttributeError):
+    """A configuration names a method that an overlay does not have."""
 
 
 def plan_overlays(blocks: Iterable[Block], extra: Mapping[str, type[Overlay[Any]]],
@@ -26,15 +35,15 @@ def plan_overlays(blocks: Iterable[Block], extra: Mapping[str, type[Overlay[Any]
     """The configured overlays with their classes.
 
     :param extra: classes of the program, by the names that they have in the configuration.
-    :raises RuntimeError: for a name that nobody knows.
+    :raises UnknownClassError: for a name that nobody knows.
     """
     planned = []
     for block in blocks:
         name = block["class"]
         overlay_class = _COMMUNITIES.get(name) or extra.get(name)
         if overlay_class is None:
-            raise RuntimeError(f"there is no overlay class {name!r}{did_you_mean(name, [*_COMMUNITIES, *extra])}: "
-                               "pass classes of your own as extra_communities={'Name': Class}")
+            raise UnknownClassError(f"there is no overlay class {name!r}{did_you_mean(name, [*_COMMUNITIES, *extra])}: "
+                                    "pass classes of your own as extra_communities={'Name': Class}")
         planned.append((block, overlay_class))
     return planned
 
@@ -56,15 +65,15 @@ def create_endpoint(blocks: Iterable[Block]) -> DispatcherEndpoint:
 def create_strategies(block: Block, overlay: Overlay[Any]) -> Iterator[tuple[DiscoveryStrategy[Any], int]]:
     """The walkers of an overlay, each with the number of peers that it wants.
 
-    :raises RuntimeError: for a strategy that does not exist.
+    :raises UnknownClassError: for a strategy that does not exist.
     """
     own = overlay.get_available_strategies()
     for walker in block["walkers"]:
         name = walker["strategy"]
         strategy_class = _WALKERS.get(name) or own.get(name) or _GENERAL_STRATEGIES.get(name)
         if strategy_class is None or not _is_strategy(strategy_class):
-            raise RuntimeError(f"{block['class']} has no discovery strategy {name!r}"
-                               f"{did_you_mean(name, [*_WALKERS, *own, *_GENERAL_STRATEGIES])}")
+            raise UnknownClassError(f"{block['class']} has no discovery strategy {name!r}"
+                                    f"{did_you_mean(name, [*_WALKERS, *own, *_GENERAL_STRATEGIES])}")
         check_arguments(f"the walker {name} of {block['class']}", strategy_class, walker["init"], passed=1)
         yield strategy_class(overlay, **walker["init"]), walker["peers"]
 
@@ -72,12 +81,12 @@ def create_strategies(block: Block, overlay: Overlay[Any]) -> Iterator[tuple[Dis
 def bind_calls(block: Block, overlay: Overlay[Any]) -> Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]:
     """The calls to make when the node starts: methods of the overlay, with their arguments.
 
-    :raises AttributeError: for a method that the overlay does not have.
+    :raises UnknownMethodError: for a method that the overlay does not have.
     """
     for method, *arguments in block["on_start"]:
         if not callable(getattr(overlay, method, None)):
-            raise AttributeError(f"on_start of {block['class']}: it has no method {method!r}"  # noqa: TRY004 - as getattr()
-                                 f"{did_you_mean(method, _methods_of(overlay))}")
+            raise UnknownMethodError(f"on_start of {block['class']}: it has no method {method!r}"
+                                     f"{did_you_mean(method, _methods_of(overlay))}")
         yield getattr(overlay, method), tuple(arguments)
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .blob_fetching import BlobError, BlobProgress, BlobStream, Fetch, TooLargeError
 from .blob_files import SharedBytes, SharedFile
+from .fill import Fill
 from .messaging.session.manifest import HASH_SIZE, STREAM_NAME, Answer, Request
 from .messaging.session.wire import MalformedError
 from .streams import CODE_CANCELLED, CODE_REFUSED, CODE_TOO_MANY
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from .blob_files import SharedSource
     from .peer import Peer
@@ -203,3 +204,7 @@ class BlobStore:
             return await Fetch(self._overlay.open_stream, bytes(blob), destination, peers, max_size, progress).run()
         finally:
             self._destinations.discard(place)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("streams of blobs", self._served.total(), MAX_SERVED, rule="further ones are reset")

@@ -23,6 +23,9 @@ TYPO_SIMILARITY = 0.8
 MAX_SHOWN = 80
 """Characters of a value in a message."""
 
+NAMES_SHOWN = 30
+"""Known names that a message lists, at most."""
+
 _KINDS: dict[str, tuple[type, ...]] = {
     "int": (int, float), "float": (int, float), "bool": (bool, int), "str": (str,), "bytes": (bytes,),
     "None": (type(None),), "NoneType": (type(None),),
@@ -44,10 +47,12 @@ def similar(name: object, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown ``name``: the most similar ``known`` name, and all known names."""
+    """The end of an error message about an unknown ``name``: the most similar ``known`` name, and the known names."""
     options = sorted(known)
     close = _close_matches(name, options)
     hint = f"; did you mean {close[0]!r}?" if close else ""
+    if len(options) > NAMES_SHOWN:
+        options[NAMES_SHOWN:] = [f"and {len(options) - NAMES_SHOWN} others"]
     return f"{hint} (known: {', '.join(options) or 'none'})"
 
 

@@ -7,7 +7,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from types import MethodType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 from .keyvault.crypto import default_eccrypto
 from .messaging.address import Address
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .keyvault.keys import PrivateKey, PublicKey
-    from .messaging.serialization import Serializable
+    from .messaging.serialization import Serializable, Serializer
     from .overlay_sessions import OverlaySessions
     from .requestcache import CacheWithName
     from .sessions import Session
@@ -97,7 +97,15 @@ def decode_payloads(overlay: Overlay[Any], classes: tuple[type[Payload], ...], d
     return payloads
 
 
-def try_decode(overlay: Overlay[Any], classes: tuple[type[Payload], ...], data: bytes,
+class Decoder(Protocol):
+    """What has to be known of the receiver of payloads, such as an overlay."""
+
+    @property
+    def serializer(self) -> Serializer:
+        """What reads payloads."""
+
+
+def try_decode(overlay: Decoder, classes: tuple[type[Payload], ...], data: bytes,
                start: int) -> list[Any] | Refusal:
     """As ``decode_payloads``, but the error is returned. No payload is made before all of them are read."""
     read, build = overlay.serializer.decoders[classes]

@@ -111,6 +111,11 @@ class ExpiringDict(Generic[K, V]):
         self.lifetime = lifetime
         self.on_evict = on_evict
 
+    @property
+    def capacity(self) -> int:
+        """How many keys are kept."""
+        return self._entries.capacity
+
     def __setitem__(self, key: K, value: V) -> None:
         self.set(key, value)
 

@@ -21,6 +21,7 @@ from .verification import SignatureGuard
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .events import EventBus
     from .messaging.address import Address
     from .messaging.interfaces.endpoint import Endpoint
     from .peer import Peer
@@ -70,6 +71,9 @@ class Overlay(EndpointListener, TaskManager, Generic[SettingsClass], metaclass=A
 
     #: The ids of messages that are known to be signed, whose signatures may be verified in advance.
     signed_messages: frozenset[int] = frozenset()
+
+    #: Where the overlay tells what happens, for programs that watch it; ``None`` while there are none.
+    event_bus: EventBus | None = None
 
     def __init__(self, settings: SettingsClass) -> None:
         for name in ("my_peer", "endpoint", "network", "community_id"):

@@ -139,8 +139,13 @@ class _Receiver:
         if part.statistics is not None:
             part.statistics.count_inside(part.prefix, number, len(frame), is_sent=False)
         outer, overlay.delivery = overlay.delivery, session
+        meter = part.service.endpoint.gate.meter
         try:
-            table.run(number, address, self._deliver, overlay, peer, address, frame, wire.MESSAGE_CONTENT)
+            if meter is None:
+                table.run(number, address, self._deliver, overlay, peer, address, frame, wire.MESSAGE_CONTENT)
+            else:
+                meter.measure(part.prefix + bytes((number,)), len(frame), table.run, number, address, self._deliver,
+                              overlay, peer, address, frame, wire.MESSAGE_CONTENT)
         finally:
             overlay.delivery = outer
         return True
@@ -289,9 +294,13 @@ class OverlaySessions:
     def _send_on(self, channel: Channel, frame: bytes) -> None:
         if len(frame) > wire.LARGEST_FRAME:
             raise DataTooBigException(len(frame), wire.LARGEST_FRAME)
-        if self.statistics is not None:
+        meter = self.service.endpoint.gate.meter
+        if meter is not None or self.statistics is not None:
             number = frame[1 + (MESSAGE_ID_OFFSET if frame[0] == Frame.PACKET else wire.OVERLAY_TAG_SIZE)]
-            self.statistics.count_inside(self.prefix, number, len(frame), is_sent=True)
+            if self.statistics is not None:
+                self.statistics.count_inside(self.prefix, number, len(frame), is_sent=True)
+            if meter is not None:
+                meter.count_inside(self.prefix + bytes((number,)), len(frame))
         self.service.endpoint.send(channel.roaming.address, channel.seal(frame))
 
     def _send_later(self, peer: Peer, make_frame: Callable[[], bytes], send_in_clear: Callable[[], None]) -> bool:

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, overload
 
 from . import entropy
+from .fill import Fill
 from .limits import TokenBuckets
 from .taskmanager import TaskManager
 from .util import current_loop, succeed
@@ -340,3 +341,7 @@ class RequestCache(TaskManager):
     async def shutdown(self) -> None:
         """The same as :meth:`shutdown_task_manager`."""
         await self.shutdown_task_manager()
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("requests", len(self._identifiers), MAX_CACHES, rule="a further one is not asked")

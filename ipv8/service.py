@@ -91,7 +91,7 @@ class IPv8:
     :param enable_statistics: count messages; ``endpoint`` is then a ``StatisticsEndpoint``.
     :param extra_communities: overlay classes by the names that they have in the configuration.
     :raises ConfigurationError: if the configuration is not valid.
-    :raises RuntimeError: if it names an overlay or a strategy that does not exist.
+    :raises RuntimeError: if it names an overlay or a strategy that does not exist; it is a ``ConfigurationError``, too.
     """
 
     #: The encrypted sessions of the node; ``None`` without ``sessions`` in the configuration.

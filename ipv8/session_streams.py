@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import clock
+from .fill import Fill
 from .limits import TokenBuckets
 from .messaging.session import wire
 from .messaging.session.quic import Certificate, QuicConnection, QuicSettings, is_first_packet
@@ -25,7 +26,7 @@ from .stream_statistics import StreamCounters, StreamStatistics
 from .streams import CODE_CANCELLED, CODE_INTERNAL, CODE_TOO_MANY, CODE_UNKNOWN, Stream, StreamLost, StreamReset
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Coroutine, Generator, Iterator
     from types import TracebackType
 
     from .messaging.session.channel import Channel
@@ -389,3 +390,7 @@ class SessionStreams:
         line = self._lines.get(channel)
         if line is not None:
             line.connection.close(reason=f"the session has ended: {reason}")
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("streams of others", self.accepted, MAX_ACCEPTED_STREAMS, rule="further ones are reset")

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .fill import Fill
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .stream_io import StreamConnection
 
 __all__ = ["StreamLimits", "StreamMemory", "WriteWindow"]
@@ -142,3 +146,8 @@ class StreamMemory:
             largest = max(self._connections, key=lambda connection: connection.received)
             if not largest.drop_largest():
                 return
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("received bytes", self.received, self.capacity, "queue", rule="the stream with the most is reset")
+        yield Fill("sent bytes", self.sent, self.capacity, "queue", rule="writers wait")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import clock
 from .keyvault.crypto import ECCrypto
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .keyvault.keys import PublicKey
     from .overlay import Overlay
+    from .peerdiscovery.network import Network
 
 __all__ = [
     "Admit",
@@ -290,7 +291,27 @@ Its payloads start at ``start``. Only its layout has been checked so far.
 """
 
 
-def try_verify(overlay: Overlay[Any], source_address: Address, data: bytes,
+class Receiver(Protocol):
+    """What has to be known of the receiver of signed packets, such as an overlay."""
+
+    @property
+    def network(self) -> Network:
+        """The peers that it knows."""
+
+    @property
+    def crypto(self) -> Any:
+        """What loads keys."""
+
+    @property
+    def signature_guard(self) -> SignatureGuard:
+        """The budgets for signatures."""
+
+    @property
+    def signed_messages(self) -> frozenset[int]:
+        """The ids of messages whose signatures may be verified in advance."""
+
+
+def try_verify(overlay: Receiver, source_address: Address, data: bytes,
                admit: Admit | None = None, solicited: bool = False,
                ) -> tuple[PublicKey, int, int] | PacketDecodingError:
     """Verify the signature of a packet, whose author need not be at ``source_address``.
@@ -393,7 +414,7 @@ def _verify_all(jobs: Sequence[tuple[bytes, PublicKey]]) -> list[tuple[bytes, bo
     return verdicts
 
 
-def verify_ahead(overlay: Overlay[Any], prefix: bytes, packets: Sequence[tuple[Address, bytes]]) -> None:
+def verify_ahead(overlay: Receiver, prefix: bytes, packets: Sequence[tuple[Address, bytes]]) -> None:
     """Verify the signatures of a burst on all cores, before its packets are handled one by one in their order.
 
     This is done for signed messages of the overlay with ``prefix``, by verified peers with curve25519 keys from

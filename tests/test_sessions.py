@@ -12,6 +12,7 @@ from ipv8 import Community, CommunitySettings, Peer, confidential, message
 from ipv8.asking import request
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned, lazy_wrapper_wd
 from ipv8.messaging.interfaces.endpoint import DataTooBigException
+from ipv8.messaging.interfaces.meter import TrafficMeter
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.lazy_payload import VariablePayloadWID, vp_compile
 from ipv8.messaging.session.wire import SERVICE_PREFIX, Datagram, Frame
@@ -536,6 +537,27 @@ async def test_messages_in_sessions_are_counted(case: SessionCase) -> None:
     sent, received = (node.endpoint.get_statistics(prefix) for node in case.nodes)
     for number in (1, 2, 3):
         assert (sent[number].num_up, received[number].num_down) == (1, 1)
+
+
+async def test_a_meter_counts_messages_in_sessions(case: SessionCase) -> None:
+    first, second = await case.make(Notes, Notes)
+    peer = peer_of(first, second)
+    await first.secure(peer)
+    meters = [TrafficMeter(), TrafficMeter()]
+    for overlay, meter in zip((first, second), meters, strict=True):
+        overlay.endpoint.gate.meter = meter
+    first.ez_send(peer, Text("counted"))
+    first.ez_send(peer, Whole("packet"))
+    first.ez_send(peer, Open("unsigned"), sig=False)
+    await case.deliver_messages()
+    sent, received = meters
+    for number in (1, 2, 3):
+        key = first.get_prefix() + bytes((number,))
+        assert (sent.counts[key].packets_up, received.counts[key].packets_down) == (1, 1)
+        assert sum(received.counts[key].buckets) == 1
+    assert (sent.inside.packets_up, received.inside.packets_down) == (3, 3)
+    assert sent.totals().packets_up == 3  # the datagrams that had them
+    assert len(second.got) == 3
 
 
 async def test_clocks_that_disagree_end_all_sessions(case: SessionCase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,9 +28,6 @@ from ipv8.peerdiscovery.network import Network
 
 ZERO = ("0.0.0.0", 0)
 PATIENCE = 12.0
-BATCH = 20
-PAUSE = 0.004
-"""Packets that are sent at once, and the seconds between two batches: sockets have small buffers."""
 
 
 class Provider(DHTCommunityProvider):
@@ -188,8 +185,6 @@ class Node:
         circuit = self.connections("RP_DOWNLOADER", "RP_SEEDER")[-1]
         for number in range(count):
             self.overlay.send_data(circuit.hop.address, circuit.circuit_id, ZERO, ZERO, b"%1000d" % number)
-            if number % BATCH == 0:
-                await asyncio.sleep(PAUSE)
         return count
 
 

@@ -1,8 +1,8 @@
 """A node with tunnels for tests. It reads commands and writes events, as one JSON object per line.
 
 It runs with both libraries. The only argument is a JSON object, whose ``role`` is ``"native"`` for the native endpoint
-of tunnels. The first event, ``started``, has the address and the public key of the node. The program ends when its
-standard input ends.
+of tunnels, ``"anonymous"`` or ``"anonymous native"`` for an origin with an anonymous overlay. The first event,
+``started``, has the address and the public key of the node. The program ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -69,9 +69,11 @@ class Node:
     async def run(self) -> None:
         """Run commands until standard input ends."""
         get_providers().clear()
-        inner = await make_endpoint(self.options["role"] == "native")
+        role = self.options["role"]
+        is_anonymous = role.startswith("anonymous")
+        inner = await make_endpoint(role.endswith("native"))
         self.address = UDPv4Address(*inner.get_address()[:2])
-        endpoint = TunnelEndpoint(inner) if self.options["role"] == "anonymous" else inner
+        endpoint = TunnelEndpoint(inner) if is_anonymous else inner
         me = Peer(default_eccrypto.generate_key("curve25519"), self.address)
         network = Network()
         settings = Tunnels.settings_class(my_peer=me, endpoint=endpoint, network=network, max_circuits=0,
@@ -80,7 +82,7 @@ class Node:
         self.overlay: Any = Tunnels(settings)
         self.overlay.my_estimated_wan = self.overlay.my_estimated_lan = self.address
         self.notes = Notes(Notes.settings_class(my_peer=me, endpoint=endpoint, network=network,
-                                                anonymize=self.options["role"] == "anonymous"))
+                                                anonymize=is_anonymous))
         tell("started", address=list(self.address), mid=me.mid.hex(), key=me.public_key.key_to_bin().hex(),
              flags=self.overlay.extract_peer_flags(self.extra_bytes()))
         await obey_commands(self.obey)

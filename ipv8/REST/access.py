@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from .base_endpoint import (
     LEGACY,
     Response,
 )
+from .tickets import Tickets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Request], Awaitable[StreamResponse]]
 
-__all__ = ["ApiKeyMiddleware", "BodyReader", "Cors", "Gate", "HostCheck", "Origins", "RateLimit", "StateCheck",
-           "cors_middleware", "error_middleware", "is_loopback", "is_public", "legacy_error_middleware"]
+__all__ = ["ORIGINS", "ApiKeyMiddleware", "BodyReader", "Cors", "Gate", "HostCheck", "Origins", "RateLimit",
+           "StateCheck", "cors_middleware", "error_middleware", "is_loopback", "is_public", "legacy_error_middleware"]
 
 logger = logging.getLogger("RESTManager")
 
@@ -68,6 +70,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - to recognize it
 
 
+@lru_cache(MAX_CLIENTS)  # asked for each request
 def is_loopback(host: str | None) -> bool:
     """Whether only programs of this machine reach a server that listens on ``host``."""
     address = parse_host(host or "")
@@ -143,13 +146,16 @@ async def legacy_error_middleware(request: Request, handler: Handler) -> StreamR
 class ApiKeyMiddleware:
     """Lets those in who have the key: in the header ``X-Api-Key`` or ``Authorization``, or as ``apikey`` in the query.
 
-    The documentation needs no key. After :data:`WRONG_KEYS` wrong ones within a minute, an address has to wait.
+    Handlers that are marked with ``takes_tickets`` are also for those who have a ticket: as ``ticket`` in the query.
+    The documentation needs no key, nor what is marked with ``needs_no_key``. After :data:`WRONG_KEYS` wrong ones within
+    a minute, an address has to wait.
 
     :param api_key: the key; ``None`` or empty for none.
     """
 
     def __init__(self, api_key: str | None) -> None:
         self.api_key = api_key
+        self.tickets = Tickets()
         self._wrong = TokenBuckets(WRONG_KEYS / 60, WRONG_KEYS, MAX_CLIENTS)
 
     async def __call__(self, request: Request, handler: Handler) -> StreamResponse:
@@ -158,22 +164,31 @@ class ApiKeyMiddleware:
 
     def refuse(self, request: Request) -> Response | None:
         """The response to a request that may not be answered; ``None`` for others."""
-        if not self.api_key or is_public(request.path):
+        if not self.api_key or _needs_no_key(request):
             return None
         if len(self._wrong) and not self._wrong.holds(client_of(request)):
             return Response({"error": "Too many wrong keys: try again later"}, status=429,
                             headers={"Retry-After": str(60 // WRONG_KEYS)})
-        if self.authenticate(request):
+        ticket = request.query.get("ticket", "") if _takes_tickets(request) else ""
+        if self.authenticate(request) or (ticket and self.tickets.redeem(ticket)):
             return None
-        if _candidate(request):
+        if ticket or _candidate(request):
             self._wrong.take(client_of(request))
         return Response({"error": "Unauthorized access"}, status=HTTP_UNAUTHORIZED)
 
     def authenticate(self, request: Request) -> bool:
         """Whether a request may be answered."""
-        if is_public(request.path) or not self.api_key:
+        if not self.api_key or _needs_no_key(request):
             return True
         return hmac.compare_digest(_text_of(_candidate(request)), _text_of(self.api_key))
+
+
+def _takes_tickets(request: Request) -> bool:
+    return getattr(request.match_info.handler, "__takes_tickets__", False)
+
+
+def _needs_no_key(request: Request) -> bool:
+    return is_public(request.path) or hasattr(request.match_info.handler, "__needs_no_key__")
 
 
 def _candidate(request: Request) -> str:
@@ -227,6 +242,10 @@ class Origins:
 def _is_same(origin: str, host: str) -> bool:
     _, separator, authority = origin.partition("://")
     return bool(separator) and authority.lower() == host.lower()
+
+
+ORIGINS = web.AppKey("origins", Origins)
+"""Where an application has the sites whose pages may use it."""
 
 
 class Cors:

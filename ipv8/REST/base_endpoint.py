@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_HEADERS", "HTTP_BAD_REQUEST", "HTTP_CONFLICT", "HTTP_INTERNAL_SERVER_ERROR", "HTTP_NOT_FOUND",
            "HTTP_PRECONDITION_FAILED", "HTTP_UNAUTHORIZED", "LEGACY", "BaseEndpoint", "Response", "T", "changes_state",
-           "makes_pseudonyms"]
+           "makes_pseudonyms", "needs_no_key", "takes_tickets"]
 
 HTTP_BAD_REQUEST = 400
 HTTP_UNAUTHORIZED = 401
@@ -41,6 +41,18 @@ def changes_state(handler: HandlerT) -> HandlerT:
 def makes_pseudonyms(handler: HandlerT) -> HandlerT:
     """Mark a handler of GET that makes the pseudonym it names, if there is none."""
     handler.__changes_state__ = "maybe"  # type: ignore[attr-defined]  # functions have attributes
+    return handler
+
+
+def takes_tickets(handler: HandlerT) -> HandlerT:
+    """Mark a handler for which a ticket is as good as the key (see ``tickets.py``)."""
+    handler.__takes_tickets__ = True  # type: ignore[attr-defined]  # functions have attributes
+    return handler
+
+
+def needs_no_key(handler: HandlerT) -> HandlerT:
+    """Mark a handler that answers everybody, without the key."""
+    handler.__needs_no_key__ = True  # type: ignore[attr-defined]  # functions have attributes
     return handler
 
 

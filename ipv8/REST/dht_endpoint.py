@@ -12,12 +12,13 @@ from .. import clock
 from ..dht import DHTError
 from ..dht.community import MAX_ENTRY_SIZE, DHTCommunity
 from ..dht.discovery import DHTDiscoveryCommunity
-from ..dht.routing import calc_node_id, distance
+from ..dht.routing import NODE_STATUS_BAD, NODE_STATUS_GOOD, NODE_STATUS_UNKNOWN, calc_node_id, distance
 from ..messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from ..service import IPv8
 from .apidocs import docs, json_schema, response_schema
 from .base_endpoint import HTTP_BAD_REQUEST, HTTP_NOT_FOUND, BaseEndpoint, Response, changes_state
-from .parameters import BadRequest, hexadecimal, json_object, unhexadecimal
+from .paging import PAGE_SIZE, PAGE_START, page
+from .parameters import ID_BYTES, BadRequest, hexadecimal, json_object, unhexadecimal
 from .schema import DefaultResponseSchema, DHTValueSchema, schema
 
 if TYPE_CHECKING:
@@ -40,7 +41,18 @@ BUCKET = schema(Bucket={
     "prefix": String, "last_changed": Float, "endpoint": String,
     "peers": [schema(BucketPeer={
         "ip": String, "port": Integer, "mid": String, "id": String, "failed": Integer, "last_contact": Float,
-        "distance": (Integer, "of the ids, with up to 160 bits")})]})
+        "status": (String, "good, unknown or bad"), "rtt": (Float, "seconds; 0 if none was measured"),
+        "distance": (Integer, "of the ids, with up to 160 bits"),
+        "distance_hex": (String, "the same, since some programs round such numbers")})]})
+STATUS = {NODE_STATUS_GOOD: "good", NODE_STATUS_UNKNOWN: "unknown", NODE_STATUS_BAD: "bad"}
+LOOKUP = schema(DHTLookup={
+    "id": Integer, "target": String, "kind": (String, "nodes or values"),
+    "started": (Float, "seconds since the Unix epoch"), "state": (String, "started or finished"),
+    "nodes_asked": Integer, "values": Integer,
+    "seconds": Float(allow_none=True, metadata={"description": "how long it took; null while it runs"}),
+    "course": List(List(Raw()), metadata={
+        "description": "for each step: seconds since the start, bits that the ids of the node and of the target have "
+                       "in common, and asked, answered or failed"})})
 UNAVAILABLE = {"schema": DefaultResponseSchema, "description": "There is no DHT."}
 NO_NODES = {"description": "The DHT found no nodes, or none answered as it should."}
 WRONG = {"description": "An argument is missing or impossible."}
@@ -62,6 +74,7 @@ class DHTEndpoint(BaseEndpoint[IPv8]):
             web.get("/values/{key}", self.get_values),
             web.put("/values/{key}", self.put_value),
             web.get("/peers/{mid}", self.get_peer),
+            web.get("/lookups", self.get_lookups),
             web.get("/buckets", self.get_buckets),
             web.get(r"/buckets/{prefix:\w*}/refresh", self.refresh_bucket, allow_head=False),
             web.post(r"/buckets/{prefix:\w*}/refresh", self.post_refresh),
@@ -99,18 +112,19 @@ class DHTEndpoint(BaseEndpoint[IPv8]):
         return Response({"statistics": statistics})
 
     @docs(tags=["DHT"], summary="The values that this node stores for others, by their keys.",
-          responses={404: UNAVAILABLE})
+          responses={404: UNAVAILABLE, 400: WRONG}, parameters=[PAGE_SIZE, PAGE_START])
     @response_schema(schema(DHTStoredValuesResponse={}))
-    async def get_stored_values(self, _: Request) -> Response:
-        """The stored values."""
+    async def get_stored_values(self, request: Request) -> Response:
+        """The stored values; limit and offset count keys."""
         dht = self.dht
         if dht is None:
             return _not_found()
         stored: dict[str, list[dict[str, Any]]] = {}
-        for family, storage in dht.storages.items():
-            name = FAST_ADDR_TO_INTERFACE.get(family, family.__name__)
-            for key in tuple(storage.items):
-                values = dht.post_process_values(storage.get(key))
+        keys = dict.fromkeys(key for storage in dht.storages.values() for key in storage.items)
+        for key in page(request, keys):
+            for family, storage in dht.storages.items():
+                name = FAST_ADDR_TO_INTERFACE.get(family, family.__name__)
+                values = dht.post_process_values(storage.get(key)) if key in storage.items else []
                 stored.setdefault(key.hex(), []).extend(
                     {"endpoint": name, **_value(key, data, signer)} for data, signer in values)
         return Response(stored)
@@ -163,6 +177,13 @@ class DHTEndpoint(BaseEndpoint[IPv8]):
         return Response({"peers": [{"public_key": base64.b64encode(node.public_key.key_to_bin()).decode(),
                                     "address": list(node.address[:2])} for node in nodes]})
 
+    @docs(tags=["DHT"], summary="The lookups that run, then the last ones that have ended.")
+    @response_schema(schema(DHTLookupsResponse={"lookups": [LOOKUP]}))
+    async def get_lookups(self, _: Request) -> Response:
+        """The lookups of this node and how they went, each the newest first."""
+        records = [] if self.dht is None else self.dht.lookups.records()
+        return Response({"lookups": [{**record.to_dict(), "course": record.course} for record in records]})
+
     @docs(tags=["DHT"], summary="The buckets of the routing tables.")
     @response_schema(schema(BucketsResponse={"buckets": [BUCKET]}))
     async def get_buckets(self, _: Request) -> Response:
@@ -213,9 +234,15 @@ def _bucket(bucket: Bucket, my_node_id: bytes, interface: str) -> dict[str, Any]
         "prefix": bucket.prefix_id, "last_changed": bucket.last_changed, "endpoint": interface,
         "peers": [{"ip": node.address[0], "port": node.address[1], "mid": node.mid.hex(), "id": node.id.hex(),
                    "failed": node.failed, "last_contact": node.last_contact,
-                   "distance": distance(node.id, my_node_id)}
+                   "status": STATUS[node.status], "rtt": node.rtt,
+                   **_distance(node.id, my_node_id)}
                   for node in tuple(bucket.nodes.values())],
     }
+
+
+def _distance(one: bytes, other: bytes) -> dict[str, Any]:
+    found = distance(one, other)
+    return {"distance": found, "distance_hex": f"{found:0{2 * ID_BYTES}x}"}
 
 
 def _not_found() -> Response:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .base_endpoint import BaseEndpoint
 
-__all__ = ["TITLE", "Documentation"]
+__all__ = ["TITLE", "Documentation", "page_for_browsers"]
 
 TITLE = "IPv8 REST API documentation"
 API_VERSION = "v3.2"
@@ -33,12 +33,16 @@ class Documentation:
     :param root: the endpoint whose routes are described.
     :param needs_key: whether requests need a key.
     :param docs: whether there is a documentation.
+    :param dashboard: whether there is a page that shows the node.
+    :param metrics: whether there are figures for Prometheus.
     """
 
-    def __init__(self, root: BaseEndpoint[Any], needs_key: bool, docs: bool = True) -> None:
+    def __init__(self, root: BaseEndpoint[Any], needs_key: bool, docs: bool = True, dashboard: bool = False,
+                 metrics: bool = False) -> None:
         self._root = root
         self._needs_key = needs_key
-        self._docs = docs
+        further = {"docs": docs, "dashboard": dashboard, "metrics": metrics, "health": True}
+        self._further = {name: f"/{name}" for name, is_there in further.items() if is_there}
         self._started = clock.monotonic()
         self._described: dict[str, dict[str, Any]] = {}
         routes = [web.get("/health", self.get_health)]
@@ -55,7 +59,7 @@ class Documentation:
         """What is here."""
         links = {prefix.strip("/"): prefix for prefix in self._root.endpoints}
         return Response({"name": "ipv8", "version": __version__, "uptime": clock.monotonic() - self._started,
-                         "links": {**links, **({"docs": "/docs"} if self._docs else {}), "health": "/health"}})
+                         "links": {**links, **self._further}})
 
     async def get_health(self, _: Request) -> Response:
         """Whether the node works; nothing else, as nobody needs a key for this."""
@@ -86,6 +90,15 @@ class Documentation:
         if version not in self._described:
             self._described[version] = describe(self._root.app, TITLE, API_VERSION, version, self._needs_key)
         return self._described[version]
+
+
+def page_for_browsers(request: Request) -> web.Response | None:
+    """Send a browser that asks for ``/`` to the page; ``None`` for other requests, and for a program's own ``/``."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return None
+    if getattr(request.match_info.handler, "__func__", None) is not Documentation.get_root:
+        return None
+    return web.Response(status=302, headers={"Location": "/dashboard", "Vary": "Accept"})
 
 
 def _file(name: str) -> web.Response:

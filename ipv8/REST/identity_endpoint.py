@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from marshmallow import Schema
-from marshmallow.fields import Dict, Float, List, Nested, String
+from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, String
 
 from ..attestation.communication_manager import CommunicationManager
 from ..service import IPv8
@@ -69,6 +69,14 @@ PUBLIC_KEY = schema(PublicKeyResponse={"public_key": String})
 SCHEMAS = schema(SchemaListResponse={"schemas": [String]})
 PEERS = schema(PeerListResponse={"peers": [String]})
 NAMED = schema(AllowVerification={"name*": (String, "the name of the attribute")})
+REFUSED = schema(RefuseAttestation={"name*": (String, "the name of the attribute")})
+PSEUDONYM = schema(PseudonymState={
+    "name": String, "loaded": (Boolean, "whether its overlays run; the other numbers are 0 if they do not"),
+    "public_key": (String(allow_none=True, metadata={"description": "base64; null if it is not loaded"})),
+    "peers": Integer, "attributes": Integer, "attestation_requests": Integer, "verification_requests": Integer})
+FORMATS = schema(FormatsResponse={"formats": [schema(IdentityFormat={
+    "name": String, "algorithm": String,
+    "weakness": String(allow_none=True, metadata={"description": "what it does not protect from"})})]})
 DISALLOWED = schema(DisallowVerification={"name*": (String, "the name of the attribute")})
 REQUEST = schema(AttestationRequest={
     "name*": (String, "the name of the attribute"), "schema*": (String, "the format of the attestation"),
@@ -80,6 +88,10 @@ VERIFICATION = schema(VerificationRequest={
     "schema*": (String, "the format of the attestation")})
 ATTESTATION_REQUESTS = schema(AttestationRequestsResponse={"requests": [schema(OutstandingAttestationRequest={
     "peer": String, "attribute_name": String, "metadata": (String, "JSON")})]})
+REQUESTS = schema(RequestsResponse={"requests": [schema(OutstandingRequest={
+    "kind": (String, "attestation or verification"), "peer": (String, "its public key, as base64"),
+    "attribute_name": String, "metadata": (Dict, "what else is to be attested"),
+    "format": String(allow_none=True, metadata={"description": "of the attestation that is asked for"})})]})
 VERIFICATION_REQUESTS = schema(VerificationRequestsResponse={"requests": [schema(OutstandingVerificationRequest={
     "peer": String, "attribute_name": String})]})
 OUTPUTS = schema(VerificationOutputResponse={"outputs": [schema(VerificationOutput={
@@ -138,6 +150,9 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
         """Add the routes."""
         self.app.add_routes([
             web.get("", self.list_pseudonyms),
+            web.get("/{pseudonym_name}", self.get_pseudonym),
+            web.put("/{pseudonym_name}", self.load_pseudonym),
+            web.get("/{pseudonym_name}/formats", self.list_formats),
             web.get("/{pseudonym_name}/schemas", self.list_schemas),
             web.get("/{pseudonym_name}/public_key", self.get_pseudonym_public_key),
             web.get("/{pseudonym_name}/unload", self.unload_pseudonym, allow_head=False),
@@ -151,7 +166,9 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
             web.put("/{pseudonym_name}/disallow/{verifier_key}", self.disallow_pseudonym_verification),
             web.put("/{pseudonym_name}/request/{authority_key}", self.create_pseudonym_credential),
             web.put("/{pseudonym_name}/attest/{subject_key}", self.attest_pseudonym_credential),
+            web.put("/{pseudonym_name}/refuse/{subject_key}", self.refuse_pseudonym_credential),
             web.put("/{pseudonym_name}/verify/{subject_key}", self.verify_pseudonym_credential),
+            web.get("/{pseudonym_name}/requests", self.list_requests),
             web.get("/{pseudonym_name}/outstanding/attestations", self.list_pseudonym_outstanding_attestations),
             web.get("/{pseudonym_name}/outstanding/verifications", self.list_pseudonym_outstanding_verifications),
             web.get("/{pseudonym_name}/verifications", self.list_pseudonym_verification_output),
@@ -190,6 +207,36 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
         del request
         manager = self.communication_manager
         return Response({"names": [] if manager is None else manager.list_names()})
+
+    @docs(tags=["Identity"], summary="The state of a pseudonym, which is not loaded by this.", responses={
+        404: {"schema": DefaultResponseSchema, "description": "There is no pseudonym of this name."}})
+    @response_schema(PSEUDONYM)
+    async def get_pseudonym(self, request: Request) -> Response:
+        """Whether it is loaded, and how much it has then."""
+        manager, name = self.communication_manager, request.match_info["pseudonym_name"]
+        if manager is None or name not in manager.list_names():
+            raise NotFound("there is no pseudonym of this name")
+        return Response(_state(name, manager.name_to_channel.get(name)))
+
+    @docs(tags=["Identity"], summary="Start the overlays of a pseudonym, which is made if there is none.",
+          responses=WRONG)
+    @response_schema(PSEUDONYM)
+    async def load_pseudonym(self, request: Request) -> Response:
+        """Load a pseudonym."""
+        if self.communication_manager is None:
+            return _refuse("communication manager is not loaded")
+        return Response(_state(request.match_info["pseudonym_name"], await self._load(request)))
+
+    @docs(tags=["Identity"], summary="The formats that attestations may have, and what is weak in them.",
+          responses=WRONG)
+    @response_schema(FORMATS)
+    @loading("formats")
+    async def list_formats(self, _: Request, channel: CommunicationChannel) -> Response:
+        """All formats with their weaknesses."""
+        manager = channel.attestation_overlay.schema_manager
+        return Response({"formats": [
+            {"name": name, "algorithm": parameters["algorithm"], "weakness": manager.weakness_of(name)}
+            for name, parameters in manager.formats.items()]})
 
     @docs(tags=["Identity"], summary="The formats that attestations may have.", responses=WRONG)
     @response_schema(SCHEMAS)
@@ -269,6 +316,19 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
         """The peers."""
         return Response({"peers": [ez_b64_encode(peer.public_key.key_to_bin()) for peer in channel.peers]})
 
+    @docs(tags=["Identity"], summary="All requests that wait for a decision.", responses=WRONG)
+    @response_schema(REQUESTS)
+    @loading("requests")
+    async def list_requests(self, _: Request, channel: CommunicationChannel) -> Response:
+        """What peers want to have attested, and to verify."""
+        formats = channel.attestation_overlay.asked_formats
+        wanted = [("attestation", pointer, json.loads(metadata), formats.get(pointer))
+                  for pointer, (_, metadata) in tuple(channel.attestation_requests.items())]
+        wanted += [("verification", pointer, {}, None) for pointer in tuple(channel.verify_requests)]
+        return Response({"requests": [
+            {"kind": kind, "peer": ez_b64_encode(peer.public_key.key_to_bin()), "attribute_name": name,
+             "metadata": metadata, "format": id_format} for kind, (peer, name), metadata, id_format in wanted]})
+
     @docs(tags=["Identity"], summary="The requests for attestations that wait.", responses=WRONG)
     @response_schema(ATTESTATION_REQUESTS)
     @loading("requests")
@@ -331,6 +391,15 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
         value = unbase64(body["value"], "value")
         return self._decide(request, channel, "subject", lambda peer: channel.attest(peer, body["name"], value))
 
+    @docs(tags=["Identity"], summary="Do not attest an attribute of a peer.", responses=UNKNOWN)
+    @json_schema(REFUSED)
+    @response_schema(DefaultResponseSchema)
+    @deciding("name")
+    async def refuse_pseudonym_credential(self, request: Request, channel: CommunicationChannel,
+                                          body: dict[str, Any]) -> Response:
+        """Refuse an attestation that was asked for."""
+        return self._decide(request, channel, "subject", lambda peer: channel.refuse_attestation(peer, body["name"]))
+
     def _decide(self, request: Request, channel: CommunicationChannel, role: str,
                 decide: Callable[[Peer], None]) -> Response:
         """Decide what a peer has asked for."""
@@ -381,6 +450,16 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
 def _check_schema(channel: CommunicationChannel, name: str) -> None:
     if name not in channel.schemas:
         raise BadRequest(f"there is no schema of this name; there are {', '.join(channel.schemas)}") from KeyError(name)
+
+
+def _state(name: str, channel: CommunicationChannel | None) -> dict[str, Any]:
+    if channel is None:
+        return {"name": name, "loaded": False, "public_key": None, "peers": 0, "attributes": 0,
+                "attestation_requests": 0, "verification_requests": 0}
+    return {"name": name, "loaded": True, "public_key": ez_b64_encode(channel.public_key_bin),
+            "peers": len(channel.peers), "attributes": len(channel.get_my_attributes()),
+            "attestation_requests": len(channel.attestation_requests),
+            "verification_requests": len(channel.verify_requests)}
 
 
 def _credentials(attributes: dict[bytes, tuple[str, dict[str, Any], list[bytes]]]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from marshmallow.fields import Dict, Integer, Nested, String
 from ..service import IPv8
 from .apidocs import docs, response_schema
 from .base_endpoint import BaseEndpoint, Response
+from .paging import PAGE_SIZE, PAGE_START, page
 from .schema import schema
 
 if TYPE_CHECKING:
@@ -39,14 +40,16 @@ class NetworkEndpoint(BaseEndpoint[IPv8]):
         """Add the route."""
         self.app.add_routes([web.get("", self.retrieve_peers)])
 
-    @docs(tags=["Network"], summary="The verified peers of the node, by the base64 of the SHA-1 of their public keys.")
+    @docs(tags=["Network"], summary="The verified peers of the node, by the base64 of the SHA-1 of their public keys.",
+          parameters=[PAGE_SIZE, PAGE_START])
     @response_schema(schema(PeersResponse={"peers": Dict(keys=String(), values=Nested(PEER))}))
-    async def retrieve_peers(self, _: Request) -> Response:
-        """All verified peers."""
+    async def retrieve_peers(self, request: Request) -> Response:
+        """The verified peers."""
         if self.session is None:
             return Response({"peers": {}})
         network = self.session.network
-        return Response({"peers": {_base64(peer.mid): self._describe(peer) for peer in tuple(network.verified_peers)}})
+        return Response({"peers": {_base64(peer.mid): self._describe(peer)
+                                   for peer in page(request, tuple(network.verified_peers))}})
 
     def _describe(self, peer: Peer) -> dict[str, Any]:
         assert self.session is not None, "asked for a peer of the node"

@@ -11,7 +11,8 @@ from ..community import Community
 from ..service import IPv8
 from .apidocs import docs, json_schema, response_schema
 from .base_endpoint import HTTP_BAD_REQUEST, HTTP_PRECONDITION_FAILED, BaseEndpoint, Response
-from .parameters import boolean, json_object, text
+from .paging import PAGE_SIZE, PAGE_START, page
+from .parameters import BadRequest, boolean, json_object, text
 from .schema import DefaultResponseSchema, OverlaySchema, schema
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ LONGEST_CHAIN = 8
 MEASURED = schema(MessageStatistics={
     "identifier": Integer, "num_up": Integer, "num_down": Integer, "bytes_up": Integer, "bytes_down": Integer,
     "first_measured_up": Float, "first_measured_down": Float, "last_measured_up": Float, "last_measured_down": Float})
+FIELDS = frozenset(OverlaySchema._declared_fields)
+"""The fields of an overlay."""
 
 
 class OverlaysEndpoint(BaseEndpoint[IPv8]):
@@ -71,21 +74,34 @@ class OverlaysEndpoint(BaseEndpoint[IPv8]):
         overlays = () if self.session is None else tuple(self.session.overlays)
         yield from (overlay for overlay in overlays if isinstance(overlay, Community))
 
-    @docs(tags=["Overlays"], summary="The overlays of the node.")
+    @docs(tags=["Overlays"], summary="The overlays of the node.", parameters=[
+        PAGE_SIZE, PAGE_START,
+        {"in": "query", "name": "fields", "type": "string", "description":
+         "names of fields with commas between them, as in id,overlay_name; all without it"},
+        {"in": "query", "name": "peers", "type": "string", "description": "0 to leave out the peers"}],
+          responses={400: {"description": "An argument is impossible."}})
     @response_schema(schema(OverlayResponse={"overlays": [OverlaySchema]}))
-    async def get_overlays(self, _: Request) -> Response:
-        """All overlays, with their peers."""
+    async def get_overlays(self, request: Request) -> Response:
+        """The overlays, with their peers; limit and offset are for the peers of each."""
         counter = self._counter()
-        return Response({"overlays": [self._describe(overlay, counter) for overlay in self.get_communities()]})
+        fields = _wanted(request)
+        return Response({"overlays": [self._describe(overlay, counter, fields, request)
+                                      for overlay in self.get_communities()]})
 
-    def _describe(self, overlay: Community, counter: Any) -> dict[str, Any]:
+    def _describe(self, overlay: Community, counter: Any, fields: frozenset[str], request: Request) -> dict[str, Any]:
+        described = self._without_peers(overlay, counter)
+        peers = page(request, overlay.get_peers()) if "peers" in fields else []
+        described["peers"] = [
+            {"ip": peer.address[0], "port": peer.address[1], "public_key": peer.key_bin.hex()} for peer in peers]
+        return described if fields == FIELDS else {name: described[name] for name in described if name in fields}
+
+    def _without_peers(self, overlay: Community, counter: Any) -> dict[str, Any]:
         assert self.session is not None, "asked for an overlay of the node"
         return {
             "id": overlay.community_id.hex(),
             "my_peer": overlay.my_peer.public_key.key_to_bin().hex(),
             "global_time": overlay.global_time,
-            "peers": [{"ip": peer.address[0], "port": peer.address[1], "public_key": peer.public_key.key_to_bin().hex()}
-                      for peer in overlay.get_peers()],
+            "peers": [],
             "overlay_name": type(overlay).__name__,
             "statistics": {} if counter is None else counter.get_aggregate_statistics(overlay.get_prefix()),
             "max_peers": overlay.max_peers,
@@ -152,6 +168,15 @@ class OverlaysEndpoint(BaseEndpoint[IPv8]):
         for overlay in self.get_communities():
             if all_overlays or type(overlay).__name__ == class_name:
                 counter.enable_community_statistics(overlay.get_prefix(), enable)
+
+
+def _wanted(request: Request) -> frozenset[str]:
+    """The fields of overlays that a request asks for."""
+    names = request.query.get("fields")
+    fields = FIELDS if names is None else frozenset(names.split(","))
+    if not fields <= FIELDS:
+        raise BadRequest(f"fields must be of {', '.join(sorted(FIELDS))}")
+    return fields if "peers" not in request.query or boolean({**request.query}, "peers") else fields - {"peers"}
 
 
 def _refuse(error: str, status: int) -> Response:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ..taskmanager import TaskManager
 from .access import (
+    ORIGINS,
     REQUEST_SECONDS,
     ApiKeyMiddleware,
     BodyReader,
@@ -32,8 +33,14 @@ from .base_endpoint import (  # programs import these from here
     BaseEndpoint as BaseEndpoint,  # noqa: TC001 - as the others
     Response as Response,
 )
-from .documentation import Documentation
+from .content import content_middleware
+from .dashboard import Dashboard
+from .documentation import Documentation, page_for_browsers
+from .metrics import Metrics
+from .observation.observer import NodeObserver
+from .observing import OBSERVES
 from .root_endpoint import RootEndpoint
+from .tickets import TICKETS
 
 if TYPE_CHECKING:
     import ssl
@@ -75,11 +82,13 @@ class RESTManager:
         self.documentation: Documentation | None = None
         self._scheme = "http"
         self._tasks: TaskManager | None = None
+        self._observer: NodeObserver | None = None
 
     async def start(self, port: int = 8085, host: str = "127.0.0.1", api_key: str | None = None,
                     ssl_context: ssl.SSLContext | None = None, *, cors_origins: Collection[str] = (),
                     allowed_hosts: Collection[str] | None = None, max_body: int = MAX_BODY, docs: bool = True,
-                    legacy_errors: bool = False) -> None:
+                    dashboard: bool = True, observe: bool = True, metrics: bool = True,
+                    metrics_without_key: bool = False, legacy_errors: bool = False) -> None:
         """Begin to serve.
 
         :param port: the TCP port; 0 for any free one, see :attr:`port`.
@@ -92,6 +101,11 @@ class RESTManager:
         :param allowed_hosts: further names of this server, besides the address and those of this machine.
         :param max_body: the most bytes of the body of a request.
         :param docs: whether there is a documentation at ``/docs``.
+        :param dashboard: whether there is a page that shows the node at ``/dashboard``.
+        :param observe: whether the node is watched: its traffic, event loop, log and events. The page, ``/node``,
+            ``/events`` and ``/metrics`` need that.
+        :param metrics: whether there are figures for Prometheus at ``/metrics``.
+        :param metrics_without_key: whether everybody may read these.
         :param legacy_errors: answer errors as other implementations do, most of them with status 500.
         :raises OSError: if the port cannot be used. It may be tried again.
         :raises RuntimeError: if it serves already.
@@ -102,19 +116,27 @@ class RESTManager:
         origins = Origins(cors_origins)
         cors, keys = Cors(origins), ApiKeyMiddleware(key)
         state = StateCheck(origins, bool(key), legacy_errors)
-        first = [RateLimit().refuse, HostCheck(host, allowed_hosts).refuse]
+        first: list[Any] = [RateLimit().refuse, HostCheck(host, allowed_hosts).refuse]
+        if dashboard:
+            first.append(page_for_browsers)
         middlewares: list[Any]
         if legacy_errors:
             gate = Gate([*first, keys.refuse, state.refuse], BodyReader(max_body))
-            middlewares = [legacy_error_middleware, gate, cors_middleware]
+            middlewares = [legacy_error_middleware, gate, cors_middleware, content_middleware]
         else:
             gate = Gate([*first, cors.answer, keys.refuse, state.refuse], BodyReader(max_body))
-            middlewares = [error_middleware, gate]
+            middlewares = [error_middleware, gate, content_middleware]
         root: Any = self._root_endpoint_class(middlewares=middlewares)
         root.app._client_max_size = max_body  # the constructor of the endpoint has no argument for it
+        root.app[ORIGINS], root.app[TICKETS], root.app[OBSERVES] = origins, keys.tickets, observe
         root.app.on_response_prepare.append(cors.on_prepare)
         root.initialize(self.session)
-        documentation = Documentation(root, bool(key), docs)
+        documentation = Documentation(root, bool(key), docs, dashboard, metrics)
+        if dashboard:
+            Dashboard(root)
+        observer = NodeObserver.of(self.session) if observe else None
+        if metrics:
+            Metrics(root, observer, metrics_without_key)
         runner = web.AppRunner(root.app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS,
                                keepalive_timeout=REQUEST_SECONDS)
         self.root_endpoint, self.documentation, self.api_key = root, documentation, key
@@ -127,6 +149,9 @@ class RESTManager:
             await runner.cleanup()
             raise
         self.runner = runner
+        if observer is not None:
+            self._observer = observer
+            observer.start()
         self._tasks = TaskManager()
         self._tasks.register_task("close idle connections", _close_idle, runner, gate, interval=LOOK_INTERVAL)
 
@@ -185,11 +210,14 @@ class RESTManager:
         """Stop to serve, and end what handlers still do; nothing is done if it does not serve."""
         runner, self.runner = self.runner, None
         tasks, self._tasks = self._tasks, None
+        observer, self._observer = self._observer, None
         self.site = None
         if tasks is not None:
             await tasks.shutdown_task_manager()
         if runner is not None:
             await runner.cleanup()
+        if observer is not None:
+            await observer.stop()
 
     async def __aenter__(self) -> RESTManager:  # noqa: PYI034 - Self is newer than Python 3.10
         if self.runner is None:

@@ -8,10 +8,12 @@ from ..service import IPv8
 from .asyncio_endpoint import AsyncioEndpoint
 from .base_endpoint import BaseEndpoint
 from .dht_endpoint import DHTEndpoint
+from .events_endpoint import EventsEndpoint
 from .identity_endpoint import IdentityEndpoint
 from .isolation_endpoint import IsolationEndpoint
 from .network_endpoint import NetworkEndpoint
 from .noblock_dht_endpoint import NoBlockDHTEndpoint
+from .node_endpoint import NodeEndpoint
 from .overlays_endpoint import OverlaysEndpoint
 from .sessions_endpoint import SessionsEndpoint
 from .trust_endpoint import TrustEndpoint
@@ -44,9 +46,11 @@ class RootEndpoint(BaseEndpoint[IPv8]):
             "/noblockdht": NoBlockDHTEndpoint,
             "/overlays": OverlaysEndpoint,
             "/tunnel": TunnelEndpoint,
+            "/events": EventsEndpoint,
             "/sessions": SessionsEndpoint,
             "/trust": TrustEndpoint,
             "/trustchain": TrustchainEndpoint,
+            "/node": NodeEndpoint,
         }
         for prefix, endpoint_class in endpoints.items():
             self.add_endpoint(prefix, endpoint_class())

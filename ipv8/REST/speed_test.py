@@ -1,22 +1,27 @@
-"""Speed tests of circuits, by crypto endpoints that can do them. The results are streamed."""
+"""Speed tests of circuits, by the crypto endpoint if it can do them, else in Python. The results are streamed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
+
+from .. import clock
+from ..messaging.anonymization.tunnel import CIRCUIT_STATE_READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from aiohttp.web import Request
 
+    from ..messaging.anonymization.community import TunnelCommunity
     from ..messaging.anonymization.tunnel import Circuit
 
-__all__ = ["CIRCUIT_TYPE_SPEED_TEST", "Parameters", "SpeedTest"]
+__all__ = ["CIRCUIT_TYPE_SPEED_TEST", "Parameters", "SpeedTest", "speed_tester"]
 
 CIRCUIT_TYPE_SPEED_TEST = "SPEED_TEST"
 LARGEST_TEST_SIZE = 2000
@@ -32,6 +37,10 @@ PATIENCE = 10.0
 
 MAX_LINES = 512
 """Lines that wait until the other side takes them; the oldest is dropped first."""
+
+FIRST_WINDOW = 8
+LARGEST_WINDOW = 256
+"""Requests of a test in Python that wait for their answers at the same time, at the start and at most."""
 
 MIB = 1024 * 1024
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "Connection": "keep-alive"}
@@ -97,13 +106,17 @@ class SpeedTest:
         name = "data" if request.query.get("format") == "sse" else "speed"
         await response.prepare(request)
         request_size, response_size, test_time = self._parameters
-        self._run_speedtest(self._circuit.circuit_id, test_time, request_size, response_size, TARGET_RTT,
-                            self.on_statistics, CALLBACK_INTERVAL)
-        with suppress(ConnectionResetError, asyncio.TimeoutError):
-            deadline = self._loop.time() + test_time / 1000 + PATIENCE
-            while (line := await asyncio.wait_for(self._lines.get(), deadline - self._loop.time())) is not None:
-                await response.write(f"{name}: {json.dumps(line)}{ending}".encode())
-            await response.write_eof()
+        running = self._run_speedtest(self._circuit.circuit_id, test_time, request_size, response_size, TARGET_RTT,
+                                      self.on_statistics, CALLBACK_INTERVAL)
+        try:
+            with suppress(ConnectionResetError, asyncio.TimeoutError):
+                deadline = self._loop.time() + test_time / 1000 + PATIENCE
+                while (line := await asyncio.wait_for(self._lines.get(), deadline - self._loop.time())) is not None:
+                    await response.write(f"{name}: {json.dumps(line)}{ending}".encode())
+                await response.write_eof()
+        finally:
+            if isinstance(running, asyncio.Future):
+                running.cancel()
         return response
 
 
@@ -112,3 +125,95 @@ def _rate(entries: list[list[float]], time_at: int, bytes_at: int) -> float:
     times = [entry[time_at] for entry in entries if len(entry) > bytes_at and entry[time_at]]
     seconds = (max(times) - min(times)) / 1000 if times else 0.0
     return sum(entry[bytes_at] for entry in entries if len(entry) > bytes_at) / MIB / seconds if seconds > 0 else 0.0
+
+
+def speed_tester(tunnels: TunnelCommunity) -> Callable[..., Any]:
+    """What makes the speed tests of an overlay: ``run_speedtest`` of its crypto endpoint, or the same in Python."""
+    found: Callable[..., Any] | None = getattr(tunnels.crypto_endpoint, "run_speedtest", None)
+    return _PythonTester(tunnels).start if found is None else found
+
+
+class _Answers:
+    """The answers of one interval: how many bytes went and came, between which times in milliseconds."""
+
+    def __init__(self) -> None:
+        self._sent: list[float] = []
+        self._received: list[float] = []
+        self._bytes_up = self._bytes_down = 0
+
+    def add(self, sent: float, bytes_up: int, received: float, bytes_down: int) -> None:
+        """Note an answer."""
+        self._sent = [min([*self._sent, sent]), max([*self._sent, sent])]
+        self._received = [min([*self._received, received]), max([*self._received, received])]
+        self._bytes_up += bytes_up
+        self._bytes_down += bytes_down
+
+    def rows(self) -> list[list[float]]:
+        """What crypto endpoints tell of each answer, here of the first and the last one: all bytes are of the first."""
+        if not self._sent:
+            return []
+        (first, last), (earliest, latest) = self._sent, self._received
+        return [[first, self._bytes_up, earliest, self._bytes_down], [last, 0, latest, 0]]
+
+
+class _PythonTester:
+    """Makes one speed test with the test requests of the overlay.
+
+    Each answer that takes less than the wanted time lets one more request wait at the same time. A slower one, or
+    none, halves their number, at most once in a round trip.
+    """
+
+    def __init__(self, tunnels: TunnelCommunity) -> None:
+        self._tunnels = tunnels
+        self._window = FIRST_WINDOW
+        self._answers = _Answers()
+        self._stats: dict[int, list[float]] = {}
+        self._narrowed = 0.0
+
+    def start(self, circuit_id: int, test_time: int, request_size: int, response_size: int, target_rtt: int,
+              callback: Callable[..., Any], callback_interval: int) -> asyncio.Future[Any]:
+        """Begin; all times are milliseconds. To cancel the result ends the test."""
+        return self._tunnels.register_anonymous_task(
+            "speed test", self._run, circuit_id, test_time / 1000, (request_size, response_size), target_rtt / 1000,
+            partial(self._report, callback), callback_interval / 1000)
+
+    def _report(self, callback: Callable[..., Any], is_done: bool) -> None:
+        """Tell what was measured; the answers are counted anew from now on."""
+        for row in self._answers.rows():
+            self._stats[len(self._stats)] = row
+        self._answers = _Answers()
+        callback(self._stats, is_done)
+
+    async def _run(self, circuit_id: int, seconds: float, sizes: tuple[int, int], target: float,
+                   report: Callable[[bool], Any], interval: float) -> None:
+        start = reported = clock.monotonic()
+        pending: set[asyncio.Future[tuple[bytes, float] | None]] = set()
+        try:
+            while (now := clock.monotonic()) < start + seconds:
+                circuit = self._tunnels.circuits.get(circuit_id)
+                if circuit is None or circuit.state != CIRCUIT_STATE_READY:
+                    break
+                while len(pending) < self._window:
+                    pending.add(self._tunnels.send_test_request(circuit, *sizes))
+                done, pending = await asyncio.wait(pending, timeout=min(interval, start + seconds - now),
+                                                   return_when=asyncio.FIRST_COMPLETED)
+                for future in done:
+                    self._note(future, clock.monotonic(), sizes, target)
+                now = clock.monotonic()
+                if now - reported >= interval and start + seconds - now >= interval / 2:  # the last one is as long
+                    reported = now
+                    report(False)
+        finally:
+            report(True)
+
+    def _note(self, future: asyncio.Future[tuple[bytes, float] | None], now: float, sizes: tuple[int, int],
+              target: float) -> None:
+        """Note an answer, or that there was none."""
+        answer = None if future.cancelled() else future.result()
+        if answer is not None:
+            data, seconds = answer
+            self._answers.add((now - seconds) * 1000, sizes[0], now * 1000, len(data))
+        if answer is not None and answer[1] <= target:
+            self._window = min(LARGEST_WINDOW, self._window + 1)
+        elif now - self._narrowed > target:
+            self._window, self._narrowed = max(1, self._window // 2), now

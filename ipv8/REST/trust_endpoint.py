@@ -52,6 +52,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
             web.get("/graph", self.get_graph),
             web.get("/explain/{pub_key}", self.get_explanation),
             web.get("/statistics", self.get_statistics),
+            web.get("/block", self.get_blocked),
             web.post("/block/{pub_key}", self.block),
             web.delete("/block/{pub_key}", self.unblock),
         ])
@@ -137,6 +138,17 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         """Sizes and counters."""
         graph = self._known()
         return _no_graph() if graph is None else Response(graph.statistics())
+
+    @docs(tags=["Trust"], summary="The keys that are blocked.", responses=WRONG, parameters=[
+        {"in": "query", "name": "limit", "type": "integer", "description": "how many, 1 to 2000"}])
+    @response_schema(schema(BlockedKeysResponse={"total": Integer, "keys": [String]}))
+    async def get_blocked(self, request: Request) -> Response:
+        """The keys under a veto, the oldest first."""
+        if (graph := self._known()) is None:
+            return _no_graph()
+        keys = graph.blocked_keys()
+        return Response({"total": len(keys), "keys": [key.hex() for key in keys[:limited(request, "limit", 100, 1,
+                                                                                         MAX_NODES)]]})
 
     @docs(tags=["Trust"], summary="Trust a key no more, whatever others say.", responses=WRONG)
     @response_schema(DefaultResponseSchema)

@@ -25,6 +25,9 @@ __all__ = ["TrustchainEndpoint"]
 MAX_BLOCKS = 1000
 """Blocks that one response has."""
 
+MAX_SKIPPED = 10_000
+"""Blocks of one author that are skipped; they are read nevertheless."""
+
 LAST_OFFSET = 1_000_000_000
 
 HASH_BYTES = 32
@@ -36,6 +39,7 @@ BLOCK_FIELDS = {
     "insert_time": Raw(allow_none=True, metadata={"description": "when it was stored"})}
 BLOCK = schema(Block={**BLOCK_FIELDS, "linked": schema(LinkedBlock=BLOCK_FIELDS)})
 HOW_MANY = {"in": "query", "name": "limit", "type": "integer", "description": "how many, 1 to 1000"}
+SKIPPED = {"in": "query", "name": "offset", "type": "integer", "description": "how many are skipped"}
 NOTHING = {404: {"description": "There is no TrustChain, or no such block."},
            400: {"description": "An argument is impossible."}}
 
@@ -62,7 +66,7 @@ class TrustchainEndpoint(BaseEndpoint[IPv8]):
         self.trustchain = session.get_overlay(TrustChainCommunity)
 
     @docs(tags=["TrustChain"], summary="The newest blocks, by their timestamps.", responses=NOTHING, parameters=[
-        HOW_MANY, {"in": "query", "name": "offset", "type": "integer", "description": "how many are skipped"}])
+        HOW_MANY, SKIPPED])
     @response_schema(schema(RecentBlocksResponse={"blocks": [BLOCK]}))
     async def get_recent_blocks(self, request: Request) -> Response:
         """The newest blocks first."""
@@ -94,7 +98,8 @@ class TrustchainEndpoint(BaseEndpoint[IPv8]):
         return Response({"users": [{"public_key": _as_text(user["public_key"]), "blocks": user["blocks"]}
                                    for user in users]})
 
-    @docs(tags=["TrustChain"], summary="The newest blocks of an author.", responses=NOTHING, parameters=[HOW_MANY])
+    @docs(tags=["TrustChain"], summary="The newest blocks of an author.", responses=NOTHING,
+          parameters=[HOW_MANY, SKIPPED])
     @response_schema(schema(UserBlocksResponse={"blocks": [BLOCK]}))
     async def get_blocks_for_user(self, request: Request) -> Response:
         """The blocks of an author, the highest sequence number first."""
@@ -102,9 +107,9 @@ class TrustchainEndpoint(BaseEndpoint[IPv8]):
             return _not_found("Trustchain community not found")
         if not request.match_info["pub_key"]:
             return _not_found("a public key is missing")
-        blocks = self.trustchain.persistence.get_latest_blocks(hexadecimal(request, "pub_key", None),
-                                                               limited(request, "limit", 100, 1, MAX_BLOCKS))
-        return Response({"blocks": [self._with_partner(block) for block in blocks]})
+        skipped, limit = limited(request, "offset", 0, 0, MAX_SKIPPED), limited(request, "limit", 100, 1, MAX_BLOCKS)
+        blocks = self.trustchain.persistence.get_latest_blocks(hexadecimal(request, "pub_key", None), skipped + limit)
+        return Response({"blocks": [self._with_partner(block) for block in blocks[skipped:]]})
 
     def _with_partner(self, block: TrustChainBlock) -> dict[str, Any]:
         assert self.trustchain is not None, "asked for a block of it"

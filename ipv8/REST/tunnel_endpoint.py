@@ -27,9 +27,10 @@ from .base_endpoint import (
     Response,
     changes_state,
 )
+from .paging import PAGE_SIZE, PAGE_START, page
 from .parameters import hexadecimal, limited
 from .schema import AddressWithPK, schema
-from .speed_test import CIRCUIT_TYPE_SPEED_TEST, Parameters, SpeedTest
+from .speed_test import CIRCUIT_TYPE_SPEED_TEST, Parameters, SpeedTest, speed_tester
 
 if TYPE_CHECKING:
     from aiohttp.web import Request, StreamResponse
@@ -48,6 +49,10 @@ CIRCUIT = schema(Circuit={
     "circuit_id": Integer, "goal_hops": Integer, "actual_hops": Integer, "verified_hops": [String],
     "unverified_hop": String, "type": String, "state": String, "bytes_up": Integer, "bytes_down": Integer,
     "creation_time": Float, "exit_flags": [Integer]})
+REMOVED = schema(RemovedCircuit={
+    "circuit_id": Integer, "type": String, "goal_hops": Integer, "hops": [String], "reason": String,
+    "time": (Float, "seconds since the Unix epoch"), "seconds": (Float, "for how long there was the circuit"),
+    "bytes_up": Integer, "bytes_down": Integer})
 RELAY = schema(Relay={
     "circuit_from": Integer, "circuit_to": Integer, "is_rendezvous": Boolean, "direction": String,
     "bytes_up": Integer, "bytes_down": Integer, "creation_time": Float})
@@ -98,6 +103,7 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
         self.app.add_routes([
             web.get("/settings", self.get_settings),
             web.get("/circuits", self.get_circuits),
+            web.get("/circuits/removed", self.get_removed_circuits),
             web.get("/circuits/test", self.speed_test_new_circuit, allow_head=False),
             web.post("/circuits/test", self.post_speed_test_new_circuit),
             web.get("/circuits/{circuit_id}/test", self.speed_test_existing_circuit, allow_head=False),
@@ -139,6 +145,17 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
         """All circuits of this node."""
         circuits = () if self.tunnels is None else tuple(self.tunnels.circuits.values())
         return Response({"circuits": [_circuit(circuit) for circuit in circuits]})
+
+    @docs(tags=["Tunnels"], summary="The circuits of this node that were removed last, the newest first.")
+    @response_schema(schema(RemovedCircuitsResponse={"circuits": [REMOVED]}))
+    async def get_removed_circuits(self, _: Request) -> Response:
+        """Up to 50 circuits, and why they were removed."""
+        removed = () if self.tunnels is None else tuple(self.tunnels.removed_circuits)
+        return Response({"circuits": [
+            {"circuit_id": circuit.circuit_id, "type": circuit.ctype, "goal_hops": circuit.goal_hops,
+             "hops": [mid.hex() for mid in circuit.hops], "reason": circuit.reason, "time": _seconds(circuit.time),
+             "seconds": _seconds(circuit.seconds), "bytes_up": circuit.bytes_up, "bytes_down": circuit.bytes_down}
+            for circuit in reversed(removed)]})
 
     @docs(tags=["Tunnels"], summary="The circuits of others that this node passes on.")
     @response_schema(schema(RelaysResponse={"relays": [RELAY]}))
@@ -187,17 +204,17 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
         hops = limited(request, "hops", 1, 1, MAX_HOPS)
         return Response({"swarm_size": await tunnels.estimate_swarm_size(info_hash, hops=hops)})
 
-    @docs(tags=["Tunnels"], summary="The nodes that can be hops.")
+    @docs(tags=["Tunnels"], summary="The nodes that can be hops.", parameters=[PAGE_SIZE, PAGE_START])
     @response_schema(schema(TunnelPeersResponse={"peers": [TUNNEL_PEER]}))
-    async def get_peers(self, _: Request) -> Response:
-        """All candidates."""
+    async def get_peers(self, request: Request) -> Response:
+        """The candidates."""
         tunnels = self.tunnels
         if tunnels is None:
             return Response({"peers": []})
         return Response({"peers": [
             {"ip": peer.address[0], "port": peer.address[1], "mid": peer.mid.hex(),
              "is_key_compatible": tunnels.crypto.is_key_compatible(peer.public_key), "flags": list(flags)}
-            for peer, flags in tuple(tunnels.candidates.items())]})
+            for peer, flags in page(request, tuple(tunnels.candidates.items()))]})
 
     @docs(tags=["Tunnels"], summary="The introduction points that this node stores for the DHT.")
     @response_schema(INTRODUCTION_POINTS(many=True))
@@ -300,13 +317,10 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
         :param params: the parameters of the test, as numbers or as their digits.
         """
         assert self.tunnels is not None, "the circuit is of a tunnel overlay"
-        run_speedtest = getattr(self.tunnels.crypto_endpoint, "run_speedtest", None)
-        if run_speedtest is None:
-            return _refuse("endpoint does not support speed tests")
         parameters = Parameters.read(params)
         if isinstance(parameters, str):
             return _refuse(parameters)
-        return await SpeedTest(run_speedtest, circuit, parameters).run(request)
+        return await SpeedTest(speed_tester(self.tunnels), circuit, parameters).run(request)
 
 
 def _seconds(when: float) -> float:

@@ -22,6 +22,7 @@ from .credentials.store import CredentialStore, credentials_file
 from .identity.community import IdentityCommunity, create_community
 from .identity.manager import IdentityManager
 from .pseudonyms import PseudonymFolderManager
+from .wallet.base import PROMPT_LIFETIME
 from .wallet.community import AttestationCommunity, AttestationSettings
 from .wallet.database import AttestationsDB
 
@@ -64,6 +65,8 @@ class CommunicationChannel:
     def __init__(self, attestation_community: AttestationCommunity, identity_community: IdentityCommunity) -> None:
         self.attestation_overlay = attestation_community
         self.identity_overlay = identity_community
+        #: The name of the pseudonym, if the manager has one for it.
+        self.name: str | None = None
         #: Requests for attestations that wait for :meth:`attest`, with their metadata as JSON.
         self.attestation_requests: dict[tuple[Peer, str], tuple[Future[bytes | None], str]] = BoundedDict(
             MAX_OUTSTANDING, _refuse)
@@ -108,8 +111,10 @@ class CommunicationChannel:
         earlier = self.attestation_requests.pop(pointer, None)
         if earlier is not None:
             _refuse(pointer, earlier)
-        self.attestation_requests[pointer] = future, json.dumps(metadata)
+        entry = self.attestation_requests[pointer] = future, json.dumps(metadata)
+        self._forget_later(self.attestation_requests, pointer, entry)
         self.attestation_metadata[pointer] = metadata
+        self._publish_request("attestation", peer, attribute_name)
         return future
 
     def on_attestation_complete(self, for_peer: Peer, attribute_name: str, attribute_hash: bytes, id_format: str,
@@ -135,7 +140,25 @@ class CommunicationChannel:
         if earlier is not None:
             _refuse(name, earlier)
         self.verify_requests[peer, name] = future
+        self._forget_later(self.verify_requests, (peer, name), future)
+        self._publish_request("verification", peer, name)
         return future
+
+    def _forget_later(self, requests: dict[tuple[Peer, str], Any], pointer: tuple[Peer, str], entry: Any) -> None:
+        """Forget a request when nobody waits for the decision any more."""
+        def forget() -> None:
+            if requests.get(pointer) is entry:
+                _refuse(pointer, requests.pop(pointer))
+
+        self.attestation_overlay.register_anonymous_task("forget request", forget, delay=PROMPT_LIFETIME)
+
+    def _publish_request(self, kind: str, peer: Peer, attribute_name: str) -> None:
+        """Tell those who watch that a request waits for a decision."""
+        overlay = self.identity_overlay
+        if overlay.event_bus is not None:
+            overlay.event_bus.publish("identity.request", {
+                "pseudonym": self.name or overlay.my_peer.mid.hex(), "kind": kind, "peer": peer.mid.hex(),
+                "name": attribute_name})
 
     # Decisions
 
@@ -147,6 +170,10 @@ class CommunicationChannel:
         future, _ = self.attestation_requests.pop((peer, attribute_name))
         if not future.done():
             future.set_result(value)
+
+    def refuse_attestation(self, peer: Peer, attribute_name: str) -> None:
+        """Do not attest an attribute of a peer that has asked for it; ``KeyError`` if it has not."""
+        _refuse(None, self.attestation_requests.pop((peer, attribute_name)))
 
     def allow_verification(self, peer: Peer, attribute_name: str) -> None:
         """Let a peer verify an attribute of ours that it has asked for; ``KeyError`` if it has not."""
@@ -307,6 +334,7 @@ class CommunicationManager:
         if raced is not None:
             await self._unload(channel)
             return raced
+        channel.name = name
         self.channels[private_key.pub().key_to_bin()] = self.name_to_channel[name] = channel
         return channel
 
@@ -327,7 +355,7 @@ class CommunicationManager:
             rendezvous_token=rendezvous_token, bootstrappers=self._bootstrappers, passphrase=self._passphrase)
         attestation_overlay = AttestationCommunity(AttestationSettings(
             my_peer=identity_overlay.my_peer, endpoint=identity_overlay.endpoint, network=identity_overlay.network,
-            working_directory=self.working_directory, passphrase=self._passphrase))
+            working_directory=self.working_directory, passphrase=self._passphrase, anonymize=tunnels is not None))
         connect = getattr(identity_overlay.endpoint, "set_tunnel_community", None)
         if connect is not None:
             connect(tunnels)

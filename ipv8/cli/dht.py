@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..messaging.address import Address, UDPv4Address, UDPv6Address
+from .terminal import busy, for_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +52,8 @@ Action = Callable[["DHTDiscoveryCommunity"], Awaitable[dict[str, Any]]]
 def run(node: Node, action: Action, as_json: bool) -> int:
     """Do something with the DHT and print a report on it; 0 if anything was found or stored, else 1."""
     logging.basicConfig(level=logging.ERROR)
-    report = asyncio.run(_run(node, action))
+    with busy("Asking nodes of the DHT"):
+        report = asyncio.run(_run(node, action))
     if as_json:
         print(json.dumps(report))
     else:
@@ -186,7 +188,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if "error" in report:
         return [f"not found: {report['error']}"]
     if "values" in report:
-        return [value["text"] + (f"\t(signed by {value['signer']})" if value["signer"] else "")
+        return [for_output(value["text"]) + (f"\t(signed by {value['signer']})" if value["signer"] else "")
                 for value in report["values"]] or ["not found"]
     lines = [f"{name}: {report[name]}" for name in ("key", "mid", "address", "copies", "known", "answering")
              if name in report]

@@ -11,10 +11,13 @@ from .status import print_error
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["SETTINGS", "Command", "Group", "parse", "show_usage_error"]
+__all__ = ["COMPLETION_VARIABLE", "SETTINGS", "Command", "Group", "parse", "show_usage_error"]
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """Settings of the context of every command that can be started."""
+
+COMPLETION_VARIABLE = "_IPV8_COMPLETE"
+"""The shell sets this variable to ask for completions (doc/command_line.md)."""
 
 Examples = tuple[tuple[str, str], ...]
 

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .terminal import busy, for_output
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -137,7 +139,8 @@ Action = Callable[["IdentityCommunity", Node], Awaitable[dict[str, Any]]]
 def run(place: Place, name: str, node: Node, action: Action, as_json: bool) -> int:
     """Do something with others and print a report; 0 if it was done, else 1."""
     logging.basicConfig(level=logging.ERROR)
-    report = asyncio.run(_run(place, name, node, action))
+    with busy("Looking for the other one"):
+        report = asyncio.run(_run(place, name, node, action))
     print(json.dumps(report) if as_json else "\n".join(lines(report)))
     return DONE if report["done"] else NOT_DONE
 
@@ -156,7 +159,7 @@ def lines(report: dict[str, Any], indent: str = "") -> Iterable[str]:
                 yield ""
         else:
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield f"{label:14} {shown}"
+            yield f"{for_output(label):14} {for_output(shown)}"
 
 
 async def _run(place: Place, name: str, node: Node, action: Action) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .terminal import busy
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
@@ -91,8 +93,9 @@ async def check_and_print(servers: Collection[tuple[str, int]] = (), timeout: fl
     from ..messaging.interfaces.portmapping import search
 
     public = DISPERSY_BOOTSTRAPPER["init"]
-    report = await check(servers or [*public["ip_addresses"], *public["dns_addresses"]], timeout, port,
-                         search.survey if port_mapping else None)
+    with busy("Asking servers" + (", and the router" if port_mapping else "")):
+        report = await check(servers or [*public["ip_addresses"], *public["dns_addresses"]], timeout, port,
+                             search.survey if port_mapping else None)
     if as_json:
         print(json.dumps(to_json(report)), flush=True)
     elif not _print_rich(report):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..configuration import Bootstrapper, ConfigBuilder, ConfigurationError
 from ..runner import add_overlay, bootstrappers_of
+from .config_files import read_configuration
 from .overlays import load_overlay_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from ..overlay import Overlay
 
@@ -63,7 +63,7 @@ def configure(options: NodeOptions, make_directories: bool = True,
     if options.config is None:
         _set_defaults(builder, options, make_directories)
     else:
-        builder.config = _read(options.config)
+        builder.config = read_configuration(options.config)
     classes = {name: load_overlay_class(name) for name in _names_of_users(builder.config)}
     for name in options.overlays:
         classes[name] = load_overlay_class(name)
@@ -108,19 +108,6 @@ def _set_trust(configuration: dict[str, Any], options: NodeOptions) -> None:
     if file is not None:
         block = configuration.get("trust")
         configuration["trust"] = {**(block if isinstance(block, dict) else {}), "statements": str(file)}
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        configuration = json.loads(Path(path).read_text("utf-8"))
-    except FileNotFoundError as e:
-        raise FileNotFoundError(f"there is no file {path}: write a configuration there, or leave out --config for the "
-                                "default one") from e
-    except (ValueError, RecursionError) as e:
-        raise ConfigurationError(f"{path} is not a JSON file: {e}") from e
-    if not isinstance(configuration, dict):
-        raise ConfigurationError(f"{path} does not hold a JSON object")
-    return configuration
 
 
 def _blocks(configuration: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -15,6 +15,10 @@ __all__ = ["CURVE", "IPV4", "IPV6", "KEY", "LOG_LEVEL", "MID", "PORT", "PUBLIC_K
            "FilePath", "ParamType", "Seconds", "Text", "TreePath", "ValueType", "json_option", "option_error"]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from click.shell_completion import CompletionItem
+
     ParamType = click.ParamType[Any]
 else:  # older releases of click have no types in brackets
     ParamType = click.ParamType
@@ -26,7 +30,12 @@ LARGEST_KEY_FILE = 65536
 
 
 class ValueType(ParamType):
-    """Makes a value of a text; values that are none, such as defaults, are taken as they are."""
+    """Makes a value of a text; values that are none, such as defaults, are taken as they are.
+
+    ``completes`` is ``"file"`` or ``"dir"`` if shells should complete the names of these.
+    """
+
+    completes: str | None = None
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value."""
@@ -40,6 +49,19 @@ class ValueType(ParamType):
     def read(self, text: str) -> Any:
         """The value of a text; ``ValueError`` with the message for the user if it has none."""
         raise NotImplementedError
+
+    def choices(self) -> Iterable[str]:
+        """What shells should offer."""
+        return ()
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter,  # noqa: ARG002 - as click calls it
+                       incomplete: str) -> list[CompletionItem]:
+        """What a value may be that begins with ``incomplete``."""
+        from click.shell_completion import CompletionItem
+
+        if self.completes is not None:
+            return [CompletionItem(incomplete, type=self.completes)]
+        return [CompletionItem(choice) for choice in self.choices() if choice.lower().startswith(incomplete.lower())]
 
 
 def _whole(text: str) -> int | None:
@@ -88,21 +110,22 @@ class _Rate(ValueType):
 
 
 class Seconds(ValueType):
-    """A time in seconds, which is not zero.
+    """A time, which is not zero.
 
     :param maximum: the longest time that makes sense.
+    :param unit: in which it is given.
     """
 
-    name = "s"
-
-    def __init__(self, maximum: float) -> None:
+    def __init__(self, maximum: float, unit: str = "seconds") -> None:
         self.maximum = maximum
+        self.unit = unit
+        self.name = unit[0]
 
     def read(self, text: str) -> float:
-        """The seconds."""
+        """The number."""
         seconds = _finite(text)
         if seconds is None or not 0 < seconds <= self.maximum:
-            raise ValueError(f"{text!r} is no time: give seconds, more than 0 and at most {self.maximum:g}")
+            raise ValueError(f"{text!r} is no time: give {self.unit}, more than 0 and at most {self.maximum:g}")
         return seconds
 
 
@@ -170,6 +193,7 @@ class _PublicKey(ValueType):
     """A public key in hexadecimal digits, or a file with it: in digits, in binary form, or as JSON of ``key show``."""
 
     name = "key"
+    completes = "file"
 
     def read(self, text: str) -> bytes:
         from ..keyvault.crypto import default_eccrypto
@@ -201,6 +225,12 @@ def _key_in(text: str) -> bytes:
 class _Curve(ValueType):
     name = "curve"
 
+    def choices(self) -> Iterable[str]:
+        """The names of the curves."""
+        from ..configuration import CURVES
+
+        return CURVES
+
     def read(self, text: str) -> str:
         from ..configuration import CURVES, did_you_mean
 
@@ -213,6 +243,12 @@ class _LogLevel(ValueType):
     """The name of a level of the ``logging`` module, in capital or small letters."""
 
     name = "level"
+
+    def choices(self) -> Iterable[str]:
+        """The names of the levels."""
+        from ..configuration import LOG_LEVELS
+
+        return LOG_LEVELS
 
     def read(self, text: str) -> str:
         """The name in capital letters."""
@@ -231,6 +267,7 @@ class FilePath(ValueType):
     """
 
     name = "file"
+    completes = "file"
 
     def __init__(self, what: str, *, exists: bool = False) -> None:
         self.what = what
@@ -258,6 +295,7 @@ class TreePath(ValueType):
     """
 
     name = "directory"
+    completes = "dir"
 
     def __init__(self, what: str) -> None:
         self.what = what

@@ -12,27 +12,28 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .commands.completion import completion
+from .commands.demo import demo
 from .commands.dht import dht
 from .commands.files import fetch, send
 from .commands.identity import identity
 from .commands.key import key
 from .commands.netcheck import netcheck
 from .commands.run import run
+from .commands.top import top
 from .commands.tracker import tracker
 from .commands.trust import trust
 from .commands.tunnel import tunnel
-from .framework import SETTINGS, Group
+from .framework import COMPLETION_VARIABLE, SETTINGS, Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["COMMANDS", "invoke", "root"]
 
-COMMANDS: tuple[click.Command, ...] = (run, tracker, key, dht, send, fetch, tunnel, identity, netcheck, trust)
+COMMANDS: tuple[click.Command, ...] = (run, demo, top, tracker, key, dht, send, fetch, tunnel, identity, netcheck,
+                                       trust, completion)
 """The commands in the order of the help."""
-
-COMPLETION_VARIABLE = "_IPV8_COMPLETE"
-"""The shell sets this variable to ask for completions (doc/command_line.md)."""
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -48,6 +49,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 @click.group(cls=Group, name="ipv8", examples=(
+    ("ipv8 demo --serve", "see a network on this machine, in the terminal and in a browser"),
     ("ipv8 run my_module:MyCommunity", "run an overlay of yours until Ctrl+C"),
     ("ipv8 netcheck", "say why a node finds no peers"),
 ))
@@ -70,6 +72,6 @@ def invoke(argv: Sequence[str]) -> int:
     if instruction:
         from click.shell_completion import shell_complete
 
-        return int(shell_complete(root, {}, "ipv8", COMPLETION_VARIABLE, instruction))
+        return int(shell_complete(root, dict(SETTINGS), "ipv8", COMPLETION_VARIABLE, instruction))
     with root.make_context("ipv8", list(argv), **SETTINGS) as ctx:  # type: ignore[arg-type]  # of several types
         return root.invoke(ctx) or 0

@@ -41,7 +41,8 @@ class IPV8Service:
 
     async def start_ipv8(self, statistics: bool = False, no_rest_api: bool = False, api_key: str | None = None,
                          cert_file: str | None = None, api_port: int | None = None,
-                         api_address: str = "127.0.0.1") -> None:
+                         api_address: str = "127.0.0.1", metrics_without_key: bool = False,
+                         bootstrap: Sequence[tuple[str, int]] = ()) -> None:
         """Start the node, and its HTTP interface.
 
         :param statistics: count messages.
@@ -50,6 +51,8 @@ class IPV8Service:
         :param cert_file: a PEM file with certificate and private key, for HTTPS.
         :param api_port: its TCP port; by default the first free one from 8085 on.
         :param api_address: the address it listens on.
+        :param metrics_without_key: whether ``/metrics`` needs no key.
+        :param bootstrap: the servers that pseudonyms ask for first peers, instead of those that the overlays ask.
         """
         ipv8 = IPv8(get_default_configuration() if self.configuration is None else self.configuration,
                     enable_statistics=statistics, extra_communities=self.extra_communities)
@@ -57,11 +60,17 @@ class IPV8Service:
             await ipv8.start()
             ipv8.require_open()
             if not no_rest_api:
-                self.restapi = await start_rest_api(ipv8, RestOptions(api_port, api_address, api_key, cert_file))
+                options = RestOptions(api_port, api_address, api_key, cert_file, metrics_without_key)
+                self.restapi = await start_rest_api(ipv8, options, bootstrap)
         except BaseException:
             await ipv8.stop()
             raise
         self.ipv8 = ipv8
+
+    def http_interface(self) -> dict[str, str | None]:
+        """Where the REST API and the dashboard are, for programs; ``None`` for each if there are none."""
+        url = None if self.restapi is None else self.restapi.url
+        return {"rest_api": url, "dashboard": None if url is None else f"{url}/dashboard"}
 
     async def stop_ipv8(self) -> None:
         """Stop the node if it runs."""
@@ -111,15 +120,14 @@ async def serve(service: IPV8Service, statistics: bool = False, no_rest_api: boo
     """Run a node until SIGINT or SIGTERM.
 
     :param as_json: whether to print what happens, as lines of JSON. It is logged in any case.
-    :param api: where the HTTP interface listens, see :meth:`IPV8Service.start_ipv8`.
+    :param api: how the HTTP interface is served, see :meth:`IPV8Service.start_ipv8`.
     """
     async def start() -> None:
         await service.start_ipv8(statistics, no_rest_api, api_key, cert_file, **api)
         assert service.ipv8 is not None, "start_ipv8() sets or raises"
         logging.getLogger(type(service).__name__).info("%s", _describe(service.ipv8))
         if as_json:
-            print_event("started", **_event(service.ipv8),
-                        rest_api=None if service.restapi is None else service.restapi.url)
+            print_event("started", **_event(service.ipv8), **service.http_interface())
 
     await serve_until_stopped(start, service.stop_ipv8)
     if as_json:

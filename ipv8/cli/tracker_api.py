@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["create_application", "metrics_text", "services_json", "start_site"]
 
 
+HEALTH_PATH = "/health"
+"""Says whether the tracker works. It needs no key, for programs that restart what does not."""
+
+
 def services_json(server: EndpointServer) -> dict[str, list[str]]:
     """The peers of each service, ready for JSON."""
     return {service.hex(): [str(peer) for peer in peers] for service, peers in server.services().items()}
@@ -66,6 +70,8 @@ def create_application(server: EndpointServer, api_key: str | None) -> web.Appli
     @web.middleware
     async def require_key(request: web.Request,
                           handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        if request.path == HEALTH_PATH:
+            return await handler(request)
         candidate = request.headers.get("X-Api-Key") or request.query.get("apikey") or ""
         if api_key and not hmac.compare_digest(candidate.encode(), api_key.encode()):
             return web.json_response({"error": "Unauthorized access"}, status=401)
@@ -77,7 +83,12 @@ def create_application(server: EndpointServer, api_key: str | None) -> web.Appli
     async def get_metrics(_: web.Request) -> web.Response:
         return web.Response(text=metrics_text(server), content_type="text/plain")
 
+    async def get_health(_: web.Request) -> web.Response:
+        is_open = server.endpoint.is_open()
+        return web.json_response({"status": "ok" if is_open else "closed"}, status=200 if is_open else 503)
+
     application = web.Application(middlewares=[require_key])
+    application.router.add_get(HEALTH_PATH, get_health)
     application.router.add_get("/services", get_services)
     application.router.add_get("/metrics", get_metrics)
     return application

@@ -33,22 +33,25 @@ def _date(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def add(file: str | None, public_key: bytes, name: str, weight: float) -> None:
+def add(file: str | None, public_key: bytes, name: str, weight: float, as_json: bool = False) -> None:
     """State that somebody is trusted."""
     statements = _statements(file)
     statement = statements.add(public_key, name, weight)
     statements.save()
-    print(f"{_short(statements)(statement.public_key)} is trusted with weight {weight:g}, in {statements.path}")
+    if as_json:
+        print(json.dumps(_facts(statement)))
+    else:
+        print(f"{_short(statements)(statement.public_key)} is trusted with weight {weight:g}, in {statements.path}")
 
 
-def remove(file: str | None, who: str) -> None:
+def remove(file: str | None, who: str, as_json: bool = False) -> None:
     """Take a statement back."""
     statements = _statements(file)
     statement = _found(statements, who)
     shown = _short(statements)(statement.public_key)
     statements.remove(statement.public_key)
     statements.save()
-    print(f"{shown} is not stated to be trusted any more")
+    print(json.dumps(_facts(statement)) if as_json else f"{shown} is not stated to be trusted any more")
 
 
 def _found(statements: Statements, who: str) -> Statement:

@@ -47,6 +47,7 @@ class ProxyOptions(NamedTuple):
     :param passwords: passwords by user name; without any, all clients are served.
     :param guards_file: where the first hops are kept; ``None`` for where the platform keeps the data of programs.
     :param client_only: do nothing for others.
+    :param api_port: the TCP port of the HTTP interface; ``None`` for none.
     """
 
     hops: int = 3
@@ -55,6 +56,7 @@ class ProxyOptions(NamedTuple):
     passwords: Mapping[str, str] | None = None
     guards_file: str | None = None
     client_only: bool = False
+    api_port: int | None = None
 
 
 class ExitOptions(NamedTuple):
@@ -65,6 +67,7 @@ class ExitOptions(NamedTuple):
     :param overlays: it passes on packets of overlays.
     :param exit_bandwidth: bytes a second by which it is an exit; 0 for any number.
     :param relay_bandwidth: bytes a second that it relays; 0 for any number.
+    :param api_port: the TCP port of the HTTP interface; ``None`` for none.
     """
 
     tcp: bool = True
@@ -72,6 +75,7 @@ class ExitOptions(NamedTuple):
     overlays: bool = True
     exit_bandwidth: float = 0
     relay_bandwidth: float = 0
+    api_port: int | None = None
 
 
 def default_guards_file() -> Path:
@@ -94,17 +98,20 @@ class Server(IPV8Service):
 
     :param node: how it takes part.
     :param settings: those of the tunnel overlay.
+    :param api_port: the TCP port of its HTTP interface; ``None`` for none.
     """
 
-    def __init__(self, node: NodeOptions, settings: dict[str, Any]) -> None:
+    def __init__(self, node: NodeOptions, settings: dict[str, Any], api_port: int | None = None) -> None:
         super().__init__(_configuration(node, settings))
+        self._api_port = api_port
 
     async def start(self) -> None:
         """Start the node.
 
         :raises OSError: if it cannot listen where it should.
         """
-        await self.start_ipv8(no_rest_api=True)
+        await self.start_ipv8(no_rest_api=self._api_port is None, api_port=self._api_port,
+                              api_key=os.environ.get("IPV8_API_KEY") or None)
 
     async def stop(self) -> None:
         """Stop the node if it runs."""
@@ -125,7 +132,7 @@ class Server(IPV8Service):
         assert self.ipv8 is not None, "the node runs"
         peer = self.ipv8.keys[ALIAS]
         return {"addresses": [{"host": host, "port": port} for host, port in addresses_of(self.ipv8)],
-                "mid": peer.mid.hex(), "public_key": peer.public_key.key_to_bin().hex()}
+                "mid": peer.mid.hex(), "public_key": peer.public_key.key_to_bin().hex(), **self.http_interface()}
 
 
 def _require_streams() -> None:
@@ -153,7 +160,7 @@ async def serve_proxy(node: NodeOptions, options: ProxyOptions, as_json: bool = 
     settings: dict[str, Any] = {"guards_file": os.fspath(guards)}
     if options.client_only:
         settings["peer_flags"] = set()
-    server = Server(node, settings)
+    server = Server(node, settings, options.api_port)
     logger = logging.getLogger("ipv8.cli.tunnel")
     proxy: Socks5Server | None = None
     waiting: asyncio.Future[None] | None = None
@@ -211,7 +218,7 @@ async def serve_exit(node: NodeOptions, options: ExitOptions, as_json: bool = Fa
     flags = {flag for wanted, flag in offered.values() if wanted}
     server = Server(node, {
         "peer_flags": {tunnel.PEER_FLAG_RELAY, tunnel.PEER_FLAG_SPEED_TEST, *flags},
-        "max_relay_bandwidth": options.relay_bandwidth, "max_exit_bandwidth": options.exit_bandwidth})
+        "max_relay_bandwidth": options.relay_bandwidth, "max_exit_bandwidth": options.exit_bandwidth}, options.api_port)
     names = [name for name, (wanted, _) in offered.items() if wanted]
 
     async def start() -> None:

@@ -24,6 +24,7 @@ from .finder import Finder
 from .findings import Findings, FindResultType, merge_results
 from .freshness import Freshness
 from .lookup import TARGET_NODES, LookupOptions
+from .lookup_log import LookupLog, LookupRecord
 from .maintenance import PING_INTERVAL, Exploration, Publications, silent_nodes, stale_buckets
 from .moments import Moment
 from .payload import (
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from ..peerdiscovery.discovery import DiscoveryStrategy
     from .crawl import Response
     from .persistence import Snapshot
+    from .replication import Replication
 
 __all__ = ["DHT_ENTRY_STR", "DHT_ENTRY_STR_SIGNED", "MAX_CRAWL_NODES", "MAX_CRAWL_REQUESTS", "MAX_CRAWL_TASKS",
            "MAX_ENTRY_AGE", "MAX_ENTRY_SIZE", "MAX_NODES_IN_FIND", "MAX_VALUES_IN_FIND", "MAX_VALUES_IN_STORE",
@@ -98,8 +100,9 @@ class DHTCommunity(DHTBase):
         freshness = Freshness(self.tokens, self.generate_token, self.serializer.pack_serializable)
         self.requester = Requester(self, self.measurements, self.admission, freshness)
         self.driver = Driver()
+        self.lookups = LookupLog(self._on_lookup)
         self.finder = Finder(self.driver, self.measurements, self.my_peer.mid, self._ask, self.requester.send_again,
-                             self._read, self._own_addresses, self._contact, self._is_refused)
+                             self._read, self._own_addresses, self._contact, self._is_refused, self.lookups)
         self.replicator = Replicator(self.driver, self.requester, self.tokens, self.measurements)
         self.publications = Publications()
         self._value_reader = ValueReader(self.signature_guard)
@@ -332,6 +335,11 @@ class DHTCommunity(DHTBase):
         result: FindResultType = nodes if force_nodes else tuple(self._evaluate(target, offset, crawls, options))
         return (result, crawls) if debug else result
 
+    def _on_lookup(self, record: LookupRecord) -> None:
+        """Tell those who watch of a lookup that starts or has ended."""
+        if self.event_bus is not None:
+            self.event_bus.publish("dht.lookup", record.to_dict)
+
     def _evaluate(self, target: bytes, offset: int, crawls: list[Crawl], options: LookupOptions) -> list[DHTValue]:
         """The values that were found or are stored here; those that nodes lack are sent to these."""
         own = [value for storage in self.storages.values() for value in storage.get(target, offset)]
@@ -454,7 +462,15 @@ class DHTCommunity(DHTBase):
             replication = self.replicator.begin(families)
         except DHTError as e:
             return fail(e)
-        return self.register_anonymous_task("store_on_nodes", self.replicator.finish, replication, key, values)
+        return self.register_anonymous_task("store_on_nodes", self._replicate, replication, key, values)
+
+    async def _replicate(self, replication: Replication, key: bytes, values: list[bytes]) -> list[Node]:
+        started = clock.monotonic()
+        confirmed = await self.replicator.finish(replication, key, values)
+        if self.event_bus is not None and confirmed:
+            self.event_bus.publish("dht.stored", {"key": key.hex(), "nodes": len(confirmed),
+                                               "seconds": clock.monotonic() - started})
+        return confirmed
 
     async def _repair(self, key: bytes, values: list[bytes], nodes: list[Node]) -> None:
         with suppress(DHTError):

@@ -13,6 +13,7 @@ from .crawl import MAX_CRAWL_TASKS, Crawl
 from .diversity import network_to_charge
 from .findings import merge_results
 from .lookup import Lookup, OpenWay, Surroundings
+from .lookup_log import ANSWERED, ASKED, FAILED, LookupLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .values import ReadValue
 
     Find = Callable[[Node, bytes, bool, int], asyncio.Future[Response | None]]
+    Note = Callable[[Node, str], None]
 
 __all__ = ["Finder"]
 
@@ -56,13 +58,14 @@ class Finder:
     :param contact: has a program ask a node and add the answer to the crawl, if the program does that itself; else
         ``None`` is returned.
     :param refuses: whether lookups leave out the node with a public key for other reasons.
+    :param log: is told of the lookups.
     """
 
     def __init__(self, driver: Driver, measurements: Measurements, my_mid: bytes, find: Find,
                  send_again: Callable[[asyncio.Future[Any]], None], read: ReadValue,
                  own_addresses: Callable[[], Iterable[Address]] = tuple,
                  contact: Callable[[Crawl, Node], asyncio.Future[None] | None] = lambda _crawl, _node: None,
-                 refuses: Callable[[bytes], bool] = lambda _key: False) -> None:
+                 refuses: Callable[[bytes], bool] = lambda _key: False, log: LookupLog | None = None) -> None:
         self._driver = driver
         self._measurements = measurements
         self._my_mid = my_mid
@@ -72,6 +75,7 @@ class Finder:
         self._own_addresses = own_addresses
         self._contact = contact
         self._refuses = refuses
+        self._log = LookupLog() if log is None else log
         self._cached = TokenBuckets(CACHED_PER_SECOND, CACHED_AT_ONCE)
         self._distrusted: ExpiringDict[bytes, bool] = ExpiringDict(MAX_DISTRUSTED, DISTRUST_SECONDS)
 
@@ -96,11 +100,19 @@ class Finder:
 
     async def finish(self, crawls: list[Crawl], options: LookupOptions, on_public_internet: bool) -> tuple[Node, ...]:
         """Carry out lookups; the nodes that answered, those of each lookup together, the nearest first."""
-        nodes = await asyncio.gather(*(self._crawl(crawl, options, on_public_internet) for crawl in crawls))
-        await asyncio.gather(*(self._read_on(crawl) for crawl in crawls if not crawl.force_nodes and not crawl.offset))
+        if not crawls:
+            return ()
+        record = self._log.begin(crawls)
+        try:
+            nodes = await asyncio.gather(*(self._crawl(crawl, options, on_public_internet, record.note)
+                                           for crawl in crawls))
+            await asyncio.gather(*(self._read_on(crawl) for crawl in crawls
+                                   if not crawl.force_nodes and not crawl.offset))
+        finally:
+            self._log.end(record)
         return merge_results(tuple(nodes))
 
-    async def _crawl(self, crawl: Crawl, options: LookupOptions, on_public_internet: bool) -> list[Node]:
+    async def _crawl(self, crawl: Crawl, options: LookupOptions, on_public_internet: bool, note: Note) -> list[Node]:
         start = [todo.node_to_contact for todo in crawl.nodes_todo]
         crawl.nodes_todo.clear()
         surroundings = Surroundings(self._my_mid, self._measurements, self.is_distrusted,
@@ -109,19 +121,20 @@ class Finder:
         paths = max(1, min(options.paths, len(start)))
         lookups = [Lookup(crawl, surroundings, start[path::paths], options, max(1, MAX_CRAWL_TASKS // paths))
                    for path in range(paths)]
-        await asyncio.gather(*(self._run(lookup) for lookup in lookups))
+        await asyncio.gather(*(self._run(lookup, note) for lookup in lookups))
         nodes = chain.from_iterable(lookup.responders() for lookup in lookups)
         return sorted(dict.fromkeys(nodes), key=lambda node: node.distance(crawl.target))
 
-    async def _run(self, lookup: Lookup) -> None:
+    async def _run(self, lookup: Lookup, note: Note) -> None:
         asked: dict[Node, asyncio.Future[Response | None]] = {}
-        await self._driver.run(lookup, partial(self._perform, lookup, asked))
+        await self._driver.run(lookup, partial(self._perform, lookup, asked, note))
 
-    def _perform(self, lookup: Lookup, asked: dict[Node, asyncio.Future[Response | None]], action: Action,
+    def _perform(self, lookup: Lookup, asked: dict[Node, asyncio.Future[Response | None]], note: Note, action: Action,
                  wake: Callable[[], None]) -> None:
         """Do what a lookup says.
 
         :param asked: the answer of each node to the find-request for the target.
+        :param note: is told what happens to nodes.
         """
         def on_answer(future: asyncio.Future[Response | None]) -> None:
             response = None if future.cancelled() else future.result()
@@ -129,6 +142,7 @@ class Finder:
                 lookup.on_failure(node)
             else:
                 lookup.on_response(node, response)
+            note(node, FAILED if response is None else ANSWERED)
             wake()
 
         def on_helper_answer(future: asyncio.Future[Response | None]) -> None:
@@ -142,6 +156,7 @@ class Finder:
                 lookup.on_failure(node)
             else:
                 lookup.on_response(node, response, is_recorded=True)
+            note(node, FAILED if response is None else ANSWERED)
             wake()
 
         node, crawl = action.node, lookup.crawl
@@ -150,8 +165,10 @@ class Finder:
         elif node in asked:
             self._send_again(asked[node])
         elif (contacted := self._contact(crawl, node)) is not None:
+            note(node, ASKED)
             contacted.add_done_callback(on_contacted)
         else:
+            note(node, ASKED)
             asked[node] = self._find(node, crawl.target, crawl.force_nodes, crawl.offset)
             asked[node].add_done_callback(on_answer)
 

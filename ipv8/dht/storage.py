@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import clock
+from ..fill import Fill
 from .accounts import Accounts
 from .diversity import PlaceCounter, Source, source_of
 from .lookup import TARGET_NODES
@@ -387,6 +388,13 @@ class Storage:
         if my_node_id != self.my_node_id:
             self.my_node_id = my_node_id
             self._accounts.move(my_node_id)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("keys", len(self.items), MAX_KEYS,
+                   rule="expired values go first, then those of the network with the most bytes")
+        yield Fill("bytes of values", self._bytes, MAX_BYTES,
+                   rule="expired values go first, then those of the network with the most bytes")
 
 
 def _fairly(values: Sequence[Value]) -> list[Value]:

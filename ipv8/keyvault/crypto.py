@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from ..fill import Fill
 from .backend.curve25519 import PUBLIC_PREFIX
 from .encoding import DER_START
 from .keys import Key, PrivateKey, PublicKey
@@ -13,7 +14,7 @@ from .private.openssl import OpenSSLSK
 from .public.openssl import OpenSSLPK
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 __all__ = [
     "SECT163K1",
@@ -169,6 +170,11 @@ class ECCrypto:
         except Exception:  # every failure means an invalid signature
             logger.debug("verification by %r failed", ec_key, exc_info=True)
             return False
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("verified keys", len(self._verified), VERIFIED_KEYS_CAPACITY, "cache",
+                   rule="the least recently used goes first")
 
 
 def _require_key(key: object) -> None:

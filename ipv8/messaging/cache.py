@@ -30,6 +30,11 @@ class Cache(dict[K, V]):
         self.compute = compute
         self.size = size
 
+    @property
+    def capacity(self) -> int:
+        """How many results are kept."""
+        return self.size
+
     def __missing__(self, key: K) -> V:
         value = self.compute(key)
         if len(self) >= self.size:

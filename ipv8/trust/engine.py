@@ -215,6 +215,10 @@ class Engine:
         """Whether walks may not enter ``key``."""
         return key in self.table.blocked_keys
 
+    def blocked_keys(self) -> list[bytes]:
+        """The keys that walks may not enter, those that were blocked first at the beginning."""
+        return list(self.table.blocked_keys)
+
     def set_completeness(self, key: bytes, known: float) -> None:
         """Say which part of the records of ``key`` is known, so that hiding some does not pay.
 

@@ -7,6 +7,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from .. import clock as time_source
+from ..fill import Fill
 from . import exact as exact_engine, export, snapshots
 from .attaching import Attach
 from .engine import Engine
@@ -387,3 +388,8 @@ class TrustGraph(Engine):
         :raises ValueError: if ``data`` is no snapshot, or damaged.
         """
         return snapshots.unpack(cls, data, rng, clock)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("nodes", len(self.table.ids), self.max_nodes, rule="those with the least scores go first")
+        yield Fill("edges", self.table.edge_count, self.max_edges, rule="those of nodes with the least scores go first")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from ipv8.REST.rest_manager import RESTManager
+from tests.REST.browser import started_browser
 from tests.REST.world import World
 
 if TYPE_CHECKING:
@@ -16,7 +18,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from playwright.async_api import Browser
+
     Serve = Callable[..., AbstractAsyncContextManager[tuple[RESTManager, aiohttp.ClientSession]]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """A browser for all tests of a module, which need ``pytestmark = pytest.mark.asyncio(loop_scope="module")``."""
+    async with started_browser() as started:
+        yield started
 
 
 @pytest.fixture

@@ -286,7 +286,7 @@ async def test_slow_body() -> None:
     assert response.keep_alive is False
 
 
-async def test_rate_of_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rate_of_other_machines(monkeypatch: pytest.MonkeyPatch, manual_clock: Any) -> None:
     limit = RateLimit()
     monkeypatch.setattr(Asked, "remote", "192.0.2.1")
     assert [limit.refuse(Asked()) for _ in range(access.REQUESTS_AT_ONCE)] == [None] * access.REQUESTS_AT_ONCE

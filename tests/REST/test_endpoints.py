@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ipv8 import clock
 from ipv8.attestation.trustchain.block import TrustChainBlock
 from ipv8.attestation.trustchain.community import TrustChainCommunity
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
 from ipv8.dht.discovery import DHTDiscoveryCommunity
+from ipv8.dht.routing import Node as DHTNode
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.anonymization.tunnel import Circuit, Hop
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
@@ -28,9 +31,10 @@ from ipv8.REST.isolation_endpoint import MAX_ADDED_SERVERS, IsolationEndpoint
 from ipv8.REST.network_endpoint import NetworkEndpoint
 from ipv8.REST.noblock_dht_endpoint import NoBlockDHTEndpoint
 from ipv8.REST.overlays_endpoint import OverlaysEndpoint
-from ipv8.REST.parameters import BadRequest
+from ipv8.REST.parameters import BadRequest, NotFound
 from ipv8.REST.root_endpoint import RootEndpoint
 from ipv8.REST.sessions_endpoint import SessionsEndpoint
+from ipv8.REST.speed_test import speed_tester
 from ipv8.REST.trust_endpoint import TrustEndpoint
 from ipv8.REST.trustchain_endpoint import TrustchainEndpoint
 from ipv8.REST.tunnel_endpoint import TunnelEndpoint
@@ -38,6 +42,7 @@ from ipv8.taskmanager import TaskManager
 from ipv8.test.mocking.community import MockCommunity
 from ipv8.test.REST.rest_base import BodyCapture, MockRequest, response_to_bytes, response_to_json
 from ipv8.trust.graph import TrustGraph
+from tests.REST.full_nodes import acquaint, full_nodes, until
 from tests.REST.world import World, peer
 
 if TYPE_CHECKING:
@@ -69,6 +74,7 @@ LOADED = {"success": False, "error": "communication manager is not loaded"}
     (DHTEndpoint, "get_statistics", {}, 404, MISSING), (DHTEndpoint, "get_stored_values", {}, 404, MISSING),
     (DHTEndpoint, "get_values", {}, 404, MISSING), (DHTEndpoint, "put_value", {}, 404, MISSING),
     (DHTEndpoint, "get_peer", {}, 404, MISSING), (DHTEndpoint, "get_buckets", {}, 200, {"buckets": []}),
+    (DHTEndpoint, "get_lookups", {}, 200, {"lookups": []}),
     (DHTEndpoint, "refresh_bucket", {}, 400, {"success": False, "error": "DHT community is not loaded"}),
     (NoBlockDHTEndpoint, "handle_get", {}, 404, {"error": "DHT community not found"}),
     (TunnelEndpoint, "get_settings", {}, 200, {"settings": {}}),
@@ -272,6 +278,24 @@ async def test_search_does_not_wait(world: World, monkeypatch: pytest.MonkeyPatc
     going_on.set()
 
 
+async def test_lookups(world: World, manual_clock: Any) -> None:
+    endpoint = DHTEndpoint()
+    endpoint.dht = dht = world.get_overlay(DHTDiscoveryCommunity)
+    node = DHTNode(peer(4).key, peer(4).address)
+    dht.get_routing_table(node).add(node)
+    looking = asyncio.ensure_future(dht.find_values(bytes(20)))
+    while not any(record.course for record in dht.lookups.records()):  # noqa: ASYNC110 - until the node is asked
+        await asyncio.sleep(0)
+    shared = 160 - node.distance(bytes(20)).bit_length()
+    running = {"id": 1, "target": KEY, "kind": "values", "started": manual_clock.time(), "state": "started",
+               "nodes_asked": 1, "values": 0, "seconds": None, "course": [[0.0, shared, "asked"]]}
+    assert await call(endpoint.get_lookups) == (200, {"lookups": [running]})
+    looking.cancel()
+    await asyncio.wait([looking])
+    _, content = await call(endpoint.get_lookups)
+    assert content == {"lookups": [{**running, "state": "finished", "seconds": 0.0}]}
+
+
 async def test_both_families_of_a_stored_key(world: World) -> None:
     endpoint = DHTEndpoint()
     endpoint.dht = dht = world.get_overlay(DHTDiscoveryCommunity)
@@ -330,10 +354,52 @@ async def test_impossible_speed_tests(tested: Any, query: Any, error: str) -> No
     assert await call(tested[0].speed_test_existing_circuit, query, circuit_id="11") == (400, {"error": error})
 
 
-async def test_endpoint_without_speed_tests(tested: Any, world: World) -> None:
-    del world.overlays[1].crypto_endpoint.run_speedtest
-    assert await call(tested[0].speed_test_existing_circuit, circuit_id="11") == (
-        400, {"error": "endpoint does not support speed tests"})
+async def test_speed_test_in_python(tmp_path: Path) -> None:
+    """Of a real circuit, through an endpoint that makes no speed tests itself."""
+    async with full_nodes(tmp_path, 3) as nodes:
+        endpoint = TunnelEndpoint()
+        endpoint.initialize(nodes[0])
+        circuit = await nodes[0].make_circuit(2)
+        writer = BodyCapture()
+        await endpoint.speed_test_existing_circuit(MockRequest(
+            "/", query={"test_time_ms": "1200", "request_size": "100", "response_size": "400"},
+            match_info={"circuit_id": str(circuit.circuit_id)}, payload_writer=writer))
+        lines = [json.loads(line.removeprefix("speed: ")) for line in writer.getvalue().decode().splitlines()]
+        assert lines
+        assert lines[0]["up"] > 0
+        assert max(line["down"] for line in lines) > 0
+        assert circuit.bytes_down > 400
+
+
+async def test_speed_test_of_a_circuit_that_ends(tmp_path: Path) -> None:
+    async with full_nodes(tmp_path, 2) as nodes:
+        tunnels = nodes[0].tunnels
+        circuit = await nodes[0].make_circuit(1)
+        told: list[bool] = []
+        running = speed_tester(tunnels)(circuit.circuit_id, 60_000, 10, 10, 100,
+                                        lambda _, is_done: told.append(is_done), 50)
+        await tunnels.remove_circuit(circuit.circuit_id, "the test ends it", remove_now=True)
+        await asyncio.wait_for(running, 5.0)
+        assert told[-1]
+        assert told.count(True) == 1
+
+
+async def test_removed_circuits(tmp_path: Path) -> None:
+    async with full_nodes(tmp_path, 2) as nodes:
+        endpoint = TunnelEndpoint()
+        assert await call(endpoint.get_removed_circuits) == (200, {"circuits": []})
+        endpoint.initialize(nodes[0])
+        for reason in ("first", "second"):
+            circuit = await nodes[0].make_circuit(1)
+            await nodes[0].tunnels.remove_circuit(circuit.circuit_id, reason, remove_now=True)
+        status, content = await call(endpoint.get_removed_circuits)
+        second, first = content["circuits"]
+        assert (status, second["reason"], first["reason"]) == (200, "second", "first")
+        assert (second["circuit_id"], second["type"], second["goal_hops"]) == (circuit.circuit_id, "DATA", 1)
+        assert second["hops"] == [nodes[1].known_as().mid.hex()]
+        assert (second["bytes_up"], second["bytes_down"]) == (circuit.bytes_up, circuit.bytes_down)
+        assert second["time"] == pytest.approx(clock.time(), abs=30)
+        assert 0 < second["seconds"] < 30
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------
@@ -379,7 +445,9 @@ async def test_trust(trust: TrustEndpoint) -> None:
     assert (await call(trust.get_statistics))[1]["nodes"] == 3
     assert await call(trust.block, pub_key=key) == (200, {"success": True})
     assert (await call(trust.get_score, pub_key=key))[1]["score"] == 0
+    assert await call(trust.get_blocked) == (200, {"total": 1, "keys": [key]})
     assert await call(trust.unblock, pub_key=key) == (200, {"success": True})
+    assert await call(trust.get_blocked) == (200, {"total": 0, "keys": []})
     assert (await call(trust.get_score, pub_key=key))[1]["score"] > 0
 
 
@@ -387,8 +455,6 @@ async def test_trust(trust: TrustEndpoint) -> None:
     ("get_score", {}, "zz"), ("get_score", {"name": "no"}, "00"), ("get_top", {"limit": "0"}, ""),
     ("get_graph", {"depth": "x"}, ""), ("block", {}, b"root".hex()), ("get_explanation", {"paths": "99"}, "00")])
 async def test_impossible_questions_about_trust(trust: TrustEndpoint, handler: str, query: Any, key: str) -> None:
-    from ipv8.REST.parameters import BadRequest
-
     with pytest.raises(BadRequest):
         await call(getattr(trust, handler), query, pub_key=key)
 
@@ -426,6 +492,8 @@ async def test_trustchain(chain: TrustchainEndpoint, world: World) -> None:
     _, content = await call(chain.get_blocks_for_user, {"limit": "2"}, pub_key=key)
     assert [block["sequence_number"] for block in content["blocks"]] == [3, 2]
     block = content["blocks"][0]
+    _, rest = await call(chain.get_blocks_for_user, {"limit": "1", "offset": "1"}, pub_key=key)
+    assert rest["blocks"] == content["blocks"][1:]
     assert (block["type"], block["public_key"], block["transaction"]) == ("test", key, {"n": 3, "x": "nan"})
     assert await call(chain.get_block, block_hash=block["hash"]) == (200, {"block": block})
     assert await call(chain.get_block, block_hash="00" * 32) == (
@@ -452,8 +520,6 @@ async def test_requests_that_wait(world: World) -> None:
     body = {"name": "age", "value": ez_b64_encode(b"18")}
     assert await call(attest, body, pseudonym_name="alice", subject_key=key) == (200, {"success": True})
     assert await waiting == b"18"
-    from ipv8.REST.parameters import NotFound
-
     with pytest.raises(NotFound):
         await call(attest, body, pseudonym_name="alice", subject_key=key)
     assert await call(attest, body, pseudonym_name="alice", subject_key="AAAA") == (
@@ -462,6 +528,66 @@ async def test_requests_that_wait(world: World) -> None:
     channel.verification_output[b"i" * 20] = [(b"18", None)]
     assert await call(endpoint.list_pseudonym_verification_output, pseudonym_name="alice") == (200, {"outputs": [
         {"hash": ez_b64_encode(b"h" * 20), "reference": ez_b64_encode(b"18"), "match": 0.99}]})
+
+
+@pytest.mark.filterwarnings("ignore:The identity format")  # which is told once in a process
+async def test_requests_with_their_formats_are_refused(tmp_path: Path) -> None:
+    async with full_nodes(tmp_path, 2) as nodes:
+        endpoint = IdentityEndpoint()
+        endpoint.communication_manager = nodes[0].pseudonyms
+        alice, bob = await nodes[0].pseudonyms.load("alice"), await nodes[1].pseudonyms.load("bob")
+        acquaint(alice, bob)
+        subject, authority = alice.peers[0], bob.peers[0]
+        bob.request_attestation(authority, "height", "id_metadata_big", {"unit": "cm"})
+        await until(lambda: alice.attestation_requests, "the request")
+        key = ez_b64_encode(subject.public_key.key_to_bin())
+        expected = {"kind": "attestation", "peer": key, "attribute_name": "height", "metadata": {"unit": "cm"},
+                    "format": "id_metadata_big"}
+        assert await call(endpoint.list_requests, pseudonym_name="alice") == (200, {"requests": [expected]})
+        refuse: Any = endpoint.refuse_pseudonym_credential
+        body = {"name": "height"}
+        assert await call(refuse, body, pseudonym_name="alice", subject_key=key) == (200, {"success": True})
+        assert await call(endpoint.list_requests, pseudonym_name="alice") == (200, {"requests": []})
+        with pytest.raises(NotFound):
+            await call(refuse, body, pseudonym_name="alice", subject_key=key)
+        waiting = alice.on_verify_request(subject, b"unknown")
+        assert await waiting is None
+        alice.verify_requests[subject, "age"] = asyncio.get_running_loop().create_future()
+        _, content = await call(endpoint.list_requests, pseudonym_name="alice")
+        assert content == {"requests": [{"kind": "verification", "peer": key, "attribute_name": "age", "metadata": {},
+                                         "format": None}]}
+
+
+async def test_state_of_a_pseudonym_that_is_not_loaded(world: World) -> None:
+    endpoint = IdentityEndpoint()
+    assert await call(endpoint.load_pseudonym, pseudonym_name="alice") == (200, LOADED)
+    with pytest.raises(NotFound):
+        await call(endpoint.get_pseudonym, pseudonym_name="alice")
+    endpoint.communication_manager = world.manager
+    stopped = {"name": "alice", "loaded": False, "public_key": None, "peers": 0, "attributes": 0,
+               "attestation_requests": 0, "verification_requests": 0}
+    assert await call(endpoint.get_pseudonym, pseudonym_name="alice") == (200, stopped)
+    assert world.manager.list_loaded() == []
+    _, loaded = await call(endpoint.load_pseudonym, pseudonym_name="alice")
+    channel = world.manager.name_to_channel["alice"]
+    assert loaded == {**stopped, "loaded": True, "public_key": ez_b64_encode(channel.public_key_bin)}
+    channel.on_request_attestation(peer(5), "age", {})
+    assert await call(endpoint.get_pseudonym, pseudonym_name="alice") == (200, {**loaded, "attestation_requests": 1})
+    with pytest.raises(NotFound):
+        await call(endpoint.get_pseudonym, pseudonym_name="nobody")
+    with pytest.raises(BadRequest) as raised:
+        await call(endpoint.load_pseudonym, pseudonym_name="../evil")
+    assert "cannot be the name" in raised.value.message
+
+
+async def test_formats_say_what_is_weak(world: World) -> None:
+    endpoint = IdentityEndpoint()
+    endpoint.communication_manager = world.manager
+    _, content = await call(endpoint.list_formats, pseudonym_name="alice")
+    formats = {entry["name"]: entry for entry in content["formats"]}
+    assert formats["id_metadata"]["algorithm"] == "bonehexact"
+    assert "can be broken" in formats["id_metadata"]["weakness"]
+    assert formats.keys() == set((await call(endpoint.list_schemas, pseudonym_name="alice"))[1]["schemas"])
 
 
 async def test_removed_pseudonym_is_made_again(world: World, tmp_path: Path) -> None:

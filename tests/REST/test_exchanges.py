@@ -46,6 +46,15 @@ def comparable(value: Any, volatile: set[str], name: str = "") -> Any:
     return value
 
 
+def without_additions(value: Any, expected: Any) -> Any:
+    """The response without fields that this implementation adds to those of the recorded one."""
+    if isinstance(value, dict) and isinstance(expected, dict):
+        return {key: without_additions(entry, expected[key]) for key, entry in value.items() if key in expected}
+    if isinstance(value, list) and isinstance(expected, list) and len(value) == len(expected):
+        return [without_additions(*pair) for pair in zip(value, expected, strict=True)]
+    return value
+
+
 def assert_described(manager: RESTManager, exchange: dict[str, Any], content: Any) -> None:
     """The response is as the OpenAPI document says."""
     assert manager.documentation is not None
@@ -88,8 +97,8 @@ async def replay(serve: Serve, world: World, vectors: Any, legacy: bool) -> None
                 assert not text, where
                 continue
             found = comparable(json.loads(text), volatile)
-            if exchange["path"].startswith("/tunnel/settings"):  # this implementation has more of them
-                found["settings"] = {key: found["settings"].get(key) for key in expected["settings"]}
+            if expected:
+                found = without_additions(found, expected)
             assert found == expected, where
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -23,6 +24,7 @@ from ipv8.attestation.identity.manager import IdentityManager
 from ipv8.attestation.identity.metadata import Metadata
 from ipv8.attestation.pseudonyms import PseudonymFolderManager, check_pseudonym_name
 from ipv8.attestation.wallet.community import AttestationCommunity
+from ipv8.events import EventBus
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.keyvault.passphrases import Passphrase, ScryptCost, WrongPassphraseError, is_encrypted
 from ipv8.peer import Peer
@@ -120,6 +122,21 @@ class TestChannels(ChannelTestBase):
         assert right > 0.99
         assert wrong == 0.0
 
+    async def test_requests_that_wait_are_told(self) -> None:
+        subject, authority, verifier = self.channels
+        asked, proved = EventBus(), EventBus()
+        authority.identity_overlay.event_bus, subject.identity_overlay.event_bus = asked, proved
+        with asked.subscribe() as at_authority, proved.subscribe() as at_subject:
+            await self.enrol()
+            ((attribute_hash, _),) = subject.get_my_attributes().items()
+            verifier.verify(self.peer_of(subject), strip_sha1_padding(attribute_hash), [b"value"], "id_metadata")
+            await self.until(lambda: subject.verify_requests)
+            told = [[(event.topic, event.data) for event in subscription.take_nowait()]
+                    for subscription in (at_authority, at_subject)]
+        assert told == [[("identity.request", {"pseudonym": "me", "kind": kind, "name": "name",
+                                               "peer": self.peer_of(other).mid.hex()})]
+                        for kind, other in (("attestation", subject), ("verification", verifier))]
+
     async def test_several_authorities_attest_one_subject(self) -> None:
         await self.enrol("one")
         await self.enrol("two", authority=VERIFIER)
@@ -172,6 +189,21 @@ class TestChannels(ChannelTestBase):
         assert await first is None
         authority.attest(peer, "name", b"value")
         assert await second == b"value"
+
+    async def test_requests_are_forgotten_when_nobody_waits_any_more(self) -> None:
+        authority, subject = self.channels[AUTHORITY], self.channels[SUBJECT]
+        peer = Peer(subject.public_key_bin)
+        known = Metadata(b"t" * 32, b'{"name": "age"}', signature=b"s" * 64)
+        with (patch.object(module, "PROMPT_LIFETIME", 0.0),
+              patch.object(authority.identity_overlay, "get_attestation_by_hash", lambda _: known)):
+            wanted = authority.on_request_attestation(peer, "name", {})
+            asked = authority.on_verify_request(peer, b"h" * 20)
+        newer = authority.on_request_attestation(peer, "age", {})
+        assert await asyncio.wait_for(wanted, 5.0) is None
+        assert await asyncio.wait_for(asked, 5.0) is None
+        assert list(authority.attestation_requests) == [(peer, "age")]
+        assert not authority.verify_requests
+        assert not newer.done()
 
     async def test_waiting_requests_are_bounded(self) -> None:
         authority, peer = self.channels[AUTHORITY], self.peer_of(self.channels[SUBJECT])
@@ -285,6 +317,7 @@ class TestManagers(ChannelTestBase):
     async def test_traffic_is_anonymous_if_the_node_has_tunnels(self) -> None:
         channel = self.channels[0]
         assert not channel.identity_overlay.anonymize
+        assert not channel.attestation_overlay.anonymize
 
         class Tunnels(IdentityCommunity):
             pass
@@ -294,7 +327,9 @@ class TestManagers(ChannelTestBase):
         sys.modules[name] = type(sys)("tunnels")
         sys.modules[name].HiddenTunnelCommunity = IdentityCommunity  # type: ignore[attr-defined]
         try:
-            assert (await self.managers[0].load("hidden")).identity_overlay.anonymize
+            hidden = await self.managers[0].load("hidden")
+            assert hidden.identity_overlay.anonymize
+            assert hidden.attestation_overlay.anonymize
         finally:
             del sys.modules[name]
             if replaced is not None:

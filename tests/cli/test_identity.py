@@ -49,9 +49,13 @@ def test_making_listing_and_removing(call: Any, tmp_path: Path) -> None:
     assert "did:key:z6Mk" in call("show", "me")
     assert call("key", "me") == f"{made['public_key']}\n"
     assert "already" in call("create", "me", status=2)
+    assert json.loads(call("key", "me", "--json")) == {"name": "me", "public_key": made["public_key"]}
     assert "--yes" in call("remove", "me", status=1)
+    assert json.loads(call("remove", "me", "--json", status=1))["deleted"] is False
     assert "deleted" in call("remove", "me", "--yes")
     assert call("list").split() == ["other"]
+    call("create", "third")
+    assert json.loads(call("remove", "third", "--yes", "--json")) == {"name": "third", "deleted": True}
     assert (tmp_path / "identity" / "pseudonyms" / "other").stat().st_mode & 0o077 == 0
 
 
@@ -79,6 +83,8 @@ def test_passphrases(call: Any, tmp_path: Path) -> None:
     assert is_encrypted((tmp_path / "identity" / "pseudonyms" / "me").read_bytes())
     assert "encrypted" in call("show", "me", status=2)
     call("show", "me", "--passphrase-file", str(file))
+    file.write_bytes(b"\xff\n")
+    assert "is not a text in UTF-8" in call("show", "me", "--passphrase-file", str(file), status=2)
     file.write_text("\n")
     assert "empty" in call("show", "me", "--passphrase-file", str(file), status=2)
 

@@ -88,7 +88,8 @@ def test_default(served: list[Any], home: Path) -> None:
     assert path.parent.is_dir()
     assert os.name != "posix" or path.parent.stat().st_mode & 0o077 == 0
     assert served[0][1:] == (False, {"no_rest_api": False, "as_json": False, "api_key": None, "cert_file": None,
-                                     "api_port": None, "api_address": "127.0.0.1"})
+                                     "api_port": None, "api_address": "127.0.0.1", "metrics_without_key": False,
+                                     "bootstrap": ()})
 
 
 def test_the_platform_says_where_the_key_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,13 +109,15 @@ def test_directory_that_cannot_be_made(home: Path, capsys: pytest.CaptureFixture
 
 def test_options(served: list[Any]) -> None:
     main(["run", "--listen-address", "127.0.0.1", "--port", "9000", "--key-file", "my.pem", "--log-level", "debug",
-          "-s", "--api-port", "9001", "--api-address", "0.0.0.0", "--api-key", "secret", "--json"])
+          "-s", "--api-port", "9001", "--api-address", "0.0.0.0", "--api-key", "secret", "--json",
+          "--metrics-without-key", "--bootstrap", "127.0.0.1:9"])
     configuration = configured(served)
     assert configuration["interfaces"] == [{"interface": "UDPIPv4", "ip": "127.0.0.1", "port": 9000}]
     assert configuration["keys"] == [{"alias": "anonymous id", "generation": "curve25519", "file": "my.pem"}]
     assert configuration["logger"] == {"level": "DEBUG"}
     assert served[0][1:] == (True, {"no_rest_api": False, "as_json": True, "api_key": "secret", "cert_file": None,
-                                    "api_port": 9001, "api_address": "0.0.0.0"})
+                                    "api_port": 9001, "api_address": "0.0.0.0", "metrics_without_key": True,
+                                    "bootstrap": (("127.0.0.1", 9),)})
 
 
 def test_peers_are_remembered_on_request(served: list[Any]) -> None:
@@ -284,7 +287,10 @@ def test_a_node_is_run(home: Path, caplog: pytest.LogCaptureFixture, capsys: pyt
     match = re.fullmatch(pattern, told)
     assert match
     started, stopped = map(json.loads, capsys.readouterr().out.splitlines())
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", started.pop("rest_api"))
+    url = started.pop("rest_api")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+    assert started.pop("dashboard") == f"{url}/dashboard"
+    assert f"The dashboard of the node is at {url}/dashboard" in caplog.messages
     assert started == {
         "event": "started", "addresses": [{"host": "127.0.0.1", "port": int(match[1])}],
         "keys": [{"alias": "me", "mid": mid, "public_key": public_key.key_to_bin().hex(), "file": str(key_file)}],

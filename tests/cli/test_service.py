@@ -7,15 +7,18 @@ import os
 import signal
 import socket
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
 from ipv8.cli import rest, service as service_module
 from ipv8.cli.service import IPV8Service, main
 from ipv8.configuration import ConfigBuilder
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+from ipv8.REST.identity_endpoint import IdentityEndpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +57,48 @@ async def test_rest_api() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.mark.parametrize(("without_key", "status"), [(False, 401), (True, 200)])
+async def test_metrics_may_need_no_key(without_key: bool, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "RESTManager")
+    service = IPV8Service(configuration())
+    await service.start_ipv8(api_key="secret", api_port=0, metrics_without_key=without_key)
+    assert service.restapi is not None
+    assert f"The dashboard of the node is at {service.restapi.url}/dashboard, which asks for the API key" in caplog.text
+    async with aiohttp.ClientSession(service.restapi.url) as client:
+        assert (await client.get("/metrics")).status == status
+    await service.stop_ipv8()
+
+
+async def test_pseudonyms_ask_the_servers_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    service = IPV8Service({**configuration(), "working_directory": ":memory:"})
+    await service.start_ipv8(api_port=0, bootstrap=[("127.0.0.1", 9), ("localhost", 10)])
+    assert service.restapi is not None
+    assert service.restapi.root_endpoint is not None
+    identity = service.restapi.root_endpoint.endpoints["/identity"]
+    assert isinstance(identity, IdentityEndpoint)
+    assert identity.communication_manager is not None
+    channel = await identity.communication_manager.load("me")
+    (way,) = channel.identity_overlay.bootstrappers
+    assert isinstance(way, DispersyBootstrapper)
+    assert (way.ip_addresses, way.dns_addresses) == ([("127.0.0.1", 9)], [("localhost", 10)])
+    await service.stop_ipv8()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize(("overlays", "servers"), [
+    ([], None),
+    ([[]], []),
+    ([[("127.0.0.1", 9)], [], [("127.0.0.1", 9)], [("127.0.0.1", 10)]], [("127.0.0.1", 9), ("127.0.0.1", 10)]),
+])
+def test_pseudonyms_ask_whom_the_overlays_ask(overlays: list[Any], servers: list[Any] | None) -> None:
+    blocks = [{"bootstrappers": [
+        {"class": "DispersyBootstrapper", "init": {"ip_addresses": [server], "dns_addresses": []}}
+        for server in addresses]} for addresses in overlays]
+    ways = rest._ways(SimpleNamespace(configuration={"overlays": blocks}), ())
+    assert (ways if ways is None else [address for way in ways for address in way.ip_addresses]) == servers
+
+
 async def test_next_port_is_taken_if_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -87,7 +132,7 @@ async def test_packages_of_the_rest_api_may_be_missing(monkeypatch: pytest.Monke
     assert 'needs pip install "ipv8[rest]"' in caplog.text
     assert service.ipv8 is not None
     await service.stop_ipv8()
-    with pytest.raises(ModuleNotFoundError, match="--no-rest-api"):
+    with pytest.raises(ModuleNotFoundError, match="or start without it"):
         await service.start_ipv8(api_port=0)
 
 

@@ -12,6 +12,7 @@ from ipv8.cli.tracker_api import metrics_text, services_json
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
 from ipv8.peer import Peer
+from ipv8.util import maybe_coroutine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,3 +82,13 @@ async def test_http_with_a_key(service: TrackerService) -> None:
             assert await get(service, path, headers) == (401, '{"error": "Unauthorized access"}')
     assert (await get(service, "/services", {"X-Api-Key": "söcret"}))[0] == 200
     assert (await get(service, "/services?apikey=s%C3%B6cret"))[0] == 200
+
+
+@pytest.mark.parametrize("key", [None, "secret"])
+async def test_health_needs_no_key(key: str | None, service: TrackerService) -> None:
+    pytest.importorskip("aiohttp")
+    await service.start_api(0, key)
+    assert await get(service, "/health") == (200, '{"status": "ok"}')
+    assert service.endpoint is not None
+    await maybe_coroutine(service.endpoint.close)
+    assert await get(service, "/health") == (503, '{"status": "closed"}')

@@ -73,7 +73,7 @@ def test_statements(cli: Any, tmp_path: Path) -> None:
     assert "Nobody is stated" in cli("list")
     alice, bob = make_key(), make_key()
     assert "alice is trusted with weight 5" in cli("add", alice, "--name", "alice", "--weight", "5")
-    cli("add", bob)
+    assert json.loads(cli("add", bob, "--json"))["public_key"] == bob
     (one, other) = json.loads(cli("list", "--json"))
     assert (one["name"], one["public_key"], one["weight"]) == ("alice", alice, 5.0)
     assert (other["name"], other["public_key"], other["weight"]) == ("", bob, 1.0)

@@ -51,11 +51,30 @@ def test_servers_stop_cleanly(action: str, number: int, tmp_path: Path) -> None:
     event = first_event(process)
     assert event["event"] == "started"
     assert event["addresses"][0]["host"] == LOOPBACK
+    assert (event["rest_api"], event["dashboard"]) == (None, None)
     assert len(bytes.fromhex(event["mid"])) == 20
     process.send_signal(number)
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert json.loads(rest) == {"event": "stopped"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["proxy", "exit"])
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_servers_can_be_watched(action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("IPV8_API_KEY", "secret")
+    options = ["--socks-port", "0", "--guards-file", str(tmp_path / "guards")] if action == "proxy" else []
+    process = start(action, "--api-port", "0", *options)
+    url = first_event(process)["rest_api"]
+    assert main(["top", url, "--once"]) == 0
+    assert "HiddenTunnelCommunity" in capsys.readouterr().out
+    monkeypatch.setenv("IPV8_API_KEY", "wrong")
+    assert main(["top", url, "--once"]) == 2
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 @pytest.mark.slow
@@ -92,7 +111,7 @@ def test_what_an_exit_offers(arguments: list[str], flags: set[int], exit_bandwid
     made = []
 
     class Recorded(library.Server):
-        def __init__(self, node: library.NodeOptions, settings: dict[str, Any]) -> None:
+        def __init__(self, node: library.NodeOptions, settings: dict[str, Any], api_port: int | None = None) -> None:
             made.append(settings)
             raise OSError("nothing is started")
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ipv8 import clock
 from ipv8.community import Community, CommunitySettings
-from ipv8.contact.keeper import ANSWERS_AT_ONCE, LIVENESS_PREFIX, PeerKeeper
+from ipv8.contact.keeper import PeerKeeper
 from ipv8.contact.liveness import DEPARTURE_TOLERANCE, LONGEST_INTERVAL, PATIENCE
+from ipv8.contact.liveness_messages import ANSWERS_AT_ONCE, LIVENESS_PREFIX, LivenessListener
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.interfaces.network_stats import DropCounter
@@ -23,6 +24,7 @@ from ipv8.peerdiscovery.community import DiscoveryCommunity
 from ipv8.peerdiscovery.network import Network
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 from ipv8.test.simulation import NAT, Simulation
+from ipv8.verification import AHEAD_MINIMUM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -174,17 +176,58 @@ async def test_overlays_of_one_endpoint_and_network_share_a_keeper() -> None:
     endpoint, network = KeptEndpoint(), Network()
     first = make(endpoint, network=network)
     second = make(endpoint, OtherClub, key=first.my_peer.key, network=network)
-    (keeper,) = endpoint.prefix_listeners(LIVENESS_PREFIX)
-    assert isinstance(keeper, PeerKeeper)
+    (listener,) = endpoint.prefix_listeners(LIVENESS_PREFIX)
+    keeper = first._keeper
+    assert second._keeper is keeper
     assert len(keeper) == 2
     await first.unload()
-    assert endpoint.prefix_listeners(LIVENESS_PREFIX) == [keeper]
+    assert endpoint.prefix_listeners(LIVENESS_PREFIX) == [listener]
     await second.unload()
     assert endpoint.prefix_listeners(LIVENESS_PREFIX) == []
     assert network.peer_observers == set()
     again = make(endpoint, network=network)
-    assert endpoint.prefix_listeners(LIVENESS_PREFIX) != [keeper]
+    assert again._keeper is not keeper
+    assert endpoint.prefix_listeners(LIVENESS_PREFIX) != [listener]
     await again.unload()
+
+
+async def test_networks_of_one_endpoint_share_what_receives() -> None:
+    """A message that one of the keepers accepts is no drop of the others, and gets one answer."""
+    endpoint, other = KeptEndpoint(), make()
+    first = make(endpoint)
+    second = make(endpoint, OtherClub, key=first.my_peer.key)
+    listener: Any
+    (listener,) = endpoint.prefix_listeners(LIVENESS_PREFIX)
+    assert first._keeper is not second._keeper
+    peer = acquaint(second, other)
+    acquaint(other, second)
+    other._keeper.ask(other.get_peers()[0])
+    await settle()
+    assert endpoint.liveness_messages() == [2]
+    acquaint(first, other)
+    other._keeper.ask(other.get_peers()[0])
+    await settle()
+    assert endpoint.liveness_messages() == [2, 2]
+    peer.last_heard = -1e9
+    second._keeper.ask(peer)
+    await settle()
+    assert peer.last_heard == pytest.approx(clock.monotonic(), abs=5)
+    assert listener.drops == {}
+    await other.unload()
+    await settle()
+    assert first.get_peers() == second.get_peers() == []
+    assert listener.drops == {}
+    await first.unload()
+    assert endpoint.prefix_listeners(LIVENESS_PREFIX) == [listener]
+    await second.unload()
+    assert endpoint.prefix_listeners(LIVENESS_PREFIX) == []
+
+
+def drops_of(overlay: Any) -> dict[str, int]:
+    listener: Any
+    (listener,) = overlay.endpoint.prefix_listeners(LIVENESS_PREFIX)
+    assert isinstance(listener, LivenessListener)
+    return listener.drops
 
 
 async def test_a_ping_of_a_peer_is_answered(pair: tuple[Any, Any]) -> None:
@@ -202,7 +245,7 @@ async def test_strangers_are_not_answered(pair: tuple[Any, Any]) -> None:
     alice, _ = pair
     alice.endpoint.notify_listeners((UDPv4Address("9.9.9.9", 9), pack(LivenessPingPayload(1))))
     assert alice.endpoint.sent == []
-    assert alice._keeper.drops == {DropCounter.UNSOLICITED: 1}
+    assert drops_of(alice) == {DropCounter.UNSOLICITED: 1}
 
 
 async def test_a_flood_of_pings_has_a_budget(pair: tuple[Any, Any], manual_clock: Any) -> None:
@@ -218,7 +261,7 @@ async def test_a_pong_that_was_not_asked_for_proves_nothing(pair: tuple[Any, Any
     heard = peer.last_heard
     alice.endpoint.notify_listeners((bob.endpoint.wan_address, pack(LivenessPongPayload(5))))
     assert peer.last_heard == heard
-    assert alice._keeper.drops == {DropCounter.UNSOLICITED: 1}
+    assert drops_of(alice) == {DropCounter.UNSOLICITED: 1}
 
 
 def test_silent_peers_are_asked_and_removed() -> None:
@@ -282,7 +325,23 @@ async def test_a_recorded_goodbye_removes_nobody(pair: tuple[Any, Any]) -> None:
     acquaint(alice, bob)
     alice.endpoint.notify_listeners((UDPv4Address("9.9.9.9", 9), packet))
     assert len(alice.get_peers()) == 1
-    assert alice._keeper.drops == {DropCounter.REPLAYED: 1}
+    assert drops_of(alice) == {DropCounter.REPLAYED: 1}
+
+
+async def test_goodbyes_that_arrive_together(pair: tuple[Any, Any]) -> None:
+    """Their signatures are verified in advance."""
+    alice, _ = pair
+    others = [make() for _ in range(AHEAD_MINIMUM)]
+    for other in others:
+        acquaint(alice, other)
+    packets = [(other.endpoint.wan_address, goodbye(other, alice.my_peer.mid, clock.time())) for other in others]
+    alice.endpoint.gate.announce(packets)
+    for packet in packets:
+        alice.endpoint.notify_listeners(packet)
+    assert len(alice.get_peers()) == 1
+    assert drops_of(alice) == {}
+    for other in others:
+        await other.unload()
 
 
 async def test_goodbyes_for_others_and_forged_ones_remove_nobody(pair: tuple[Any, Any]) -> None:
@@ -293,8 +352,8 @@ async def test_goodbyes_for_others_and_forged_ones_remove_nobody(pair: tuple[Any
                    goodbye(bob, alice.my_peer.mid, now)[:-1]):
         alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
     assert len(alice.get_peers()) == 1
-    assert alice._keeper.drops[DropCounter.UNSOLICITED] == 1
-    assert alice._keeper.drops[DropCounter.BAD_SIGNATURE] >= 2
+    assert drops_of(alice)[DropCounter.UNSOLICITED] == 1
+    assert drops_of(alice)[DropCounter.BAD_SIGNATURE] >= 2
     alice.endpoint.notify_listeners((bob.endpoint.wan_address, goodbye(bob, alice.my_peer.mid, now)))
     assert alice.get_peers() == [], "a forgery does not use up the real one"
 

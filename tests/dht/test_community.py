@@ -18,6 +18,7 @@ from ipv8.dht.payload import (
     StoreRequestPayload,
 )
 from ipv8.dht.routing import Node, RoutingTable, distance
+from ipv8.events import EventBus
 from ipv8.messaging.address import UDPv4Address, UDPv6Address
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.peer import Peer
@@ -567,3 +568,37 @@ async def test_looking_around_goes_on_with_a_table_that_became_empty(make_nodes:
     one.finder.finish = finish
     await one._look_around()
     assert one.endpoint.sent_ids()
+
+
+async def test_lookups_and_stored_values_are_told(make_nodes: Any, dht: Any) -> None:
+    one, other = make_nodes(2)
+    dht.introduce(one, other)
+    bus = one.event_bus = EventBus()
+    with bus.subscribe() as subscription:
+        await one.store_value(KEY, b"value")
+        assert await one.find_values(KEY) == ((b"value", None),)
+        told = [(event.topic, event.data) for event in subscription.take_nowait()]
+    assert [(topic, data.get("state"), data.get("kind")) for topic, data in told] == [
+        ("dht.lookup", "started", "nodes"), ("dht.lookup", "finished", "nodes"), ("dht.stored", None, None),
+        ("dht.lookup", "started", "values"), ("dht.lookup", "finished", "values")]
+    stored, last = told[2][1], told[4][1]
+    assert (stored["key"], stored["nodes"], stored["seconds"] >= 0) == (KEY.hex(), 1, True)
+    assert (last["target"], last["nodes_asked"], last["values"], last["seconds"] >= 0) == (KEY.hex(), 1, 1, True)
+
+
+async def test_lookups_are_remembered(make_nodes: Any, dht: Any) -> None:
+    one, other, silent = make_nodes(3)
+    dht.introduce(one, other, silent)
+    silent.endpoint.close()
+    await one.find_nodes(KEY)
+    running = asyncio.ensure_future(one.find_values(b"j" * 20))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first, last = one.lookups.records()
+    assert (first.id, first.state, first.kind, first.seconds) == (2, "started", "values", None)
+    assert (last.id, last.state, last.kind, last.target) == (1, "finished", "nodes", KEY)
+    shared = 160 - dht.as_node(other).distance(KEY).bit_length()
+    assert [step[1:] for step in last.course if step[1] == shared][:2] == [(shared, "asked"), (shared, "answered")]
+    assert [step[0] for step in last.course] == sorted(step[0] for step in last.course)
+    await running
+    assert [record.state for record in one.lookups.records()] == ["finished", "finished"]

@@ -22,7 +22,7 @@ import pytest
 
 from ipv8.bootstrapping.multicast.wire import ANNOUNCEMENT, ANSWER, Datagram, decode, encode
 from ipv8.configuration import DISPERSY_BOOTSTRAPPER
-from ipv8.contact.keeper import LIVENESS_PREFIX
+from ipv8.contact.liveness_messages import LIVENESS_PREFIX
 from ipv8.dht import payload as dht
 from ipv8.dht.community import DHTCommunity
 from ipv8.dht.provider import DHTIntroPointPayload

@@ -6,18 +6,18 @@ import os
 import re
 import subprocess
 import sys
-from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 import quickstart
-from examples.quickstart.demonstration import demonstrate, watch
-from examples.quickstart.display import WIDTH_LEAST, Drawing, Lines, verdict
-from examples.quickstart.network import PEERS_WANTED, Event, LocalNetwork, NodeView, Outcome
+from examples.quickstart.clocks import CommonClock
+from ipv8.cli.demo import demonstration
+from ipv8.cli.demo.demonstration import demonstrate, watch
+from ipv8.cli.demo.display import Lines, verdict
+from ipv8.cli.demo.library import LibraryOverlays
+from ipv8.cli.demo.network import LocalNetwork, NodeView, Outcome
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.peerdiscovery.tracker import EndpointServer
 from scripts.bootstrap import Environment
@@ -28,116 +28,41 @@ PATIENCE = 40.0
 
 
 async def test_nodes_meet_and_clocks_come_together(capsys: pytest.CaptureFixture[str]) -> None:
-    assert (await watch(3, PATIENCE, Lines())).good
+    async with LocalNetwork(3, CommonClock()) as network:
+        assert (await watch(network, PATIENCE, Lines())).good
     output = capsys.readouterr().out
     for name in ("node 1", "node 2", "node 3"):
         assert len(set(re.findall(rf"{name} met (node \d)", output))) == 2
     assert "the tracker introduced" in output
     assert "opened the way for" in output
-    assert re.search(r"^Each of 3 nodes met all others in .* s: \d+ introductions, \d+ punctures\.", output,
-                     re.MULTILINE)
+    assert re.search(r"^node +address +mid +peers +introduced +punctures +sent +clock$", output, re.MULTILINE)
+    assert re.search(r"^Each of 3 nodes met all others in .* s: \d+ introductions, \d+ punctures\. "
+                     r"Their clocks read \d+ to", output, re.MULTILINE)
 
 
-async def test_drawing_shows_every_node(capsys: pytest.CaptureFixture[str]) -> None:
-    with Drawing(least_seconds=0.0) as display:
-        assert (await watch(2, PATIENCE, display)).good
-    output = capsys.readouterr().out
-    assert "node 1" in output
-    assert "node 2" in output
-    assert "Each of 2 nodes met all others" in output
+def test_clocks_must_agree() -> None:
+    network = LocalNetwork(2, CommonClock())
 
+    def with_clocks(first: int, second: int, sent: int = 1) -> bool:
+        network.views = lambda: [NodeView("node", "", "", 1, 1, 1, (sent, clock))  # type: ignore[method-assign]  # no node runs
+                                 for clock in (first, second)]
+        return network.is_done()
 
-def picture(nodes: int, width: int, height: int) -> list[str]:
-    """The lines of the drawing of a network that met long ago, in a terminal of this size."""
-    network: Any = SimpleNamespace(
-        size=nodes, peers_wanted=min(nodes - 1, PEERS_WANTED), tracker_address="127.0.0.1:50000",
-        events=[Event(12.5, "puncture", f"node {number} opened the way for node 10 with a puncture")
-                for number in range(40)],
-        views=lambda: [NodeView(f"node {number}", "127.0.0.1:60000", "0123abcd", nodes - 1, 1000, 1000, 1000, 10_000)
-                       for number in range(1, nodes + 1)])
-    console = Console(file=StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    with console.capture() as capture:
-        console.print(Drawing(console=console)._picture(network))
-    return capture.get().splitlines()
-
-
-@pytest.mark.parametrize("nodes", [2, 5, 20, 50])
-def test_drawing_fits_into_a_usual_terminal_and_hides_no_figure(nodes: int) -> None:
-    lines = picture(nodes, 80, 24)
-    assert len(lines) <= 22  # the verdict and the prompt follow
-    assert max(map(len, lines)) <= 80
-    assert not any("…" in line for line in lines)
-    assert all("127.0.0.1:60000" in line for line in lines if line.startswith("node ") and "address" not in line)
-    shown = sum(line.startswith("node ") for line in lines) - 1
-    assert shown == nodes or f"{nodes - shown} more" in "\n".join(lines)
-
-
-def test_narrow_terminal_gets_counts_but_no_addresses() -> None:
-    lines = picture(5, 60, 24)
-    assert max(map(len, lines)) <= 60
-    assert "address" not in "\n".join(lines)
-    assert sum(line.split()[2:4] == ["4/4", "1000"] for line in lines) == 5
-
-
-def test_narrowest_terminal_that_is_drawn_on_shows_all_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = picture(50, WIDTH_LEAST, 24)[:-6]  # what happened and what it means stand below
-    assert not any("…" in line for line in table)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", str(WIDTH_LEAST))
-    assert Drawing.is_possible()
-    monkeypatch.setenv("COLUMNS", str(WIDTH_LEAST - 1))
-    assert not Drawing.is_possible()
-
-
-@pytest.mark.parametrize(("nodes", "met"), [
-    (5, "Each of 5 nodes met all others in 1.5 s"), (21, "Each of 21 nodes met all others in 1.5 s"),
-    (22, "Each of 22 nodes met at least 20 of 21 in 1.5 s"), (50, "Each of 50 nodes met at least 20 of 49 in 1.5 s")])
-def test_verdict_says_what_was_reached(nodes: int, met: str) -> None:
-    network = LocalNetwork(nodes)
-
-    def with_peers(count: int) -> bool:
-        network.views = lambda: [NodeView("node", "", "", count, 1, 1, 1, 1)] * nodes  # type: ignore[method-assign]  # no node runs
-        return network.have_met()
-
-    assert not with_peers(network.peers_wanted - 1)
-    assert verdict(network, Outcome(None, True, 30.0)).startswith("Not every node met " + met.split(" met ")[1][:-9])
-    assert with_peers(network.peers_wanted)
-    assert verdict(network, Outcome(1.5, True, 30.0)).startswith(met)
-    assert verdict(network, Outcome(1.5, False, 30.0)).startswith("Each node met")
-
-
-def test_low_terminal_still_shows_a_node_and_events() -> None:
-    lines = picture(5, 80, 5)
-    assert sum(line.startswith("node ") for line in lines) == 2
-    assert any("puncture" in line and "s  node" in line for line in lines)
+    assert with_clocks(7, 9)
+    assert not with_clocks(7, 9, sent=0)
+    assert not with_clocks(7, 10)
+    assert verdict(network, Outcome(1.5, False, 30.0)) == (
+        "Each node met all others, but after 30.0 s not all was done. Their clocks read 7 to 10.")
 
 
 def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    assert demonstrate(2, PATIENCE, plain=False) == 0
+    assert demonstrate(2, PATIENCE, CommonClock()) == 0
     assert "node 1 met node 2" in capsys.readouterr().out.partition("\n\n")[0]
 
 
-async def test_nodes_without_time_did_not_meet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert not (await watch(2, 1e-9, Lines())).good
-    assert "Not every node met all others within" in capsys.readouterr().out
-
-
 def test_status_says_whether_they_met() -> None:
-    assert demonstrate(2, 1e-9, plain=True) == 1
-    assert demonstrate(2, PATIENCE, plain=True) == 0
-
-
-async def test_network_that_cannot_start_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(*_: object) -> None:
-        raise OSError("no more sockets")
-
-    network = LocalNetwork(2)
-    monkeypatch.setattr(network, "_start_node", fail)
-    with pytest.raises(OSError, match="no more sockets"):
-        async with network:
-            pass
-    assert network.views() == []
+    assert demonstrate(2, 1e-9, CommonClock(), plain=True) == 1
+    assert demonstrate(2, PATIENCE, CommonClock(), plain=True) == 0
 
 
 def run_quickstart(*arguments: str, python: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
@@ -185,13 +110,35 @@ def test_it_finds_its_parts_without_the_search_path(tmp_path: Path) -> None:
 
 
 def test_options() -> None:
-    assert vars(quickstart.parse_arguments([])) == {"nodes": 5, "seconds": 30.0, "plain": False}
+    assert vars(quickstart.parse_arguments([])) == {"nodes": 5, "seconds": 30.0, "plain": False, "serve": False,
+                                                    "api_port": None}
     options = quickstart.parse_arguments(["--nodes", "7", "--seconds", "2.5", "--plain"])
     assert (options.nodes, options.seconds, options.plain) == (7, 2.5, True)
+    options = quickstart.parse_arguments(["--serve", "--api-port", "0"])
+    assert (options.serve, options.api_port) == (True, 0)
+
+
+def test_served_nodes_use_the_overlays_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    extras: list[str] = []
+
+    def record(*arguments: Any, **options: Any) -> int:
+        calls.append((*arguments, options))
+        return 0
+
+    monkeypatch.setattr(quickstart, "enter", lambda *names: extras.extend(names))
+    monkeypatch.setattr(demonstration, "serve", record)
+    assert quickstart.main(["--serve", "--nodes", "3", "--plain", "--api-port", "0"]) == 0
+    ((nodes, seconds, activity, rest, options),) = calls
+    assert (nodes, seconds, rest.port, options) == (3, 30.0, 0, {"plain": True})
+    assert isinstance(activity, LibraryOverlays)
+    assert extras == ["cli", "rest", "trust"]
 
 
 @pytest.mark.parametrize("arguments", [["--nodes", "1"], ["--nodes", "51"], ["--nodes", "many"], ["--seconds", "0"],
-                                       ["--seconds", "nan"]])
+                                       ["--seconds", "nan"], ["--api-port", "1"], ["--nodes", "26", "--serve"],
+                                       ["--api-port", "-1", "--serve"],
+                                       ["--api-port", "65536", "--serve"]])
 def test_senseless_options_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refusal:
         quickstart.parse_arguments(arguments)

@@ -10,6 +10,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
+from ...fill import Fill
 from ...keyvault.sealing import SEAL_OVERHEAD, NotSealedForUsError, open_sealed, seal
 from ...lazy_community import lazy_wrapper
 from ...limits import ExpiringDict, TokenBuckets
@@ -19,7 +20,7 @@ from .errors import CredentialError, RefusedError
 from .payload import AnswerPartPayload, AskPayload, WantedPartsPayload
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ...community import Community
     from ...keyvault.keys import PrivateKey
@@ -286,6 +287,11 @@ class Questions:
     @property
     def _my_key_bin(self) -> bytes:
         return self._overlay.my_peer.public_key.key_to_bin()
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("questions", len(self._open), MAX_QUESTIONS, rule="further ones are refused")
+        yield Fill("undecided questions", sum(self._undecided.values()), MAX_UNDECIDED, rule="further ones are dropped")
 
 
 def _context(direction: bytes, kind: int, identifier: bytes, sender: bytes) -> bytes:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from hashlib import sha3_256
 from typing import TYPE_CHECKING
 
+from ...fill import Fill
 from ...keyvault.keys import PublicKey
 from .token import HASH_SIZE, Token
 
@@ -225,3 +226,7 @@ class TokenTree:
             self.gather_token(token)
         connected = [token for token in tokens if token.get_hash() in self.elements]
         return len(connected) == len(tokens), connected
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("unchained", len(self.unchained), self.unchained_max_size, rule="the oldest goes first")

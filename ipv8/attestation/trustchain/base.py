@@ -29,6 +29,7 @@ from .payload import (
     HalfBlockPayload,
 )
 from .settings import TrustChainSettings
+from .validation import same_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -280,6 +281,14 @@ class TrustChainBase(Community):
             if await maybe_coroutine(listener.should_sign, block):
                 return True
         return False
+
+    def _publish_block(self, block: TrustChainBlock) -> None:
+        """Tell those who watch of a block that was stored."""
+        if self.event_bus is not None:
+            self.event_bus.publish("trustchain.block", lambda: {
+                "hash": block.hash.hex(), "type": block.type.decode(errors="backslashreplace"),
+                "public_key": block.public_key.hex(), "link_public_key": block.link_public_key.hex(),
+                "sequence_number": block.sequence_number, "is_own": same_key(block.public_key, self.my_key_bin)})
 
     def notify_listeners(self, block: TrustChainBlock) -> None:
         """Tell the listeners of a block that was not stored before, unless the overlay is being unloaded."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...fill import Fill
 from .validation import same_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .block import TrustChainBlock
     from .store import BlockStore
 
@@ -88,3 +91,7 @@ class BlockCache:
         for block in blocks:
             self.add(block)
         return blocks
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("blocks", len(self.blocks), MAX_CACHED, "cache", rule="the lowest ones go first")

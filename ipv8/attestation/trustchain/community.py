@@ -234,6 +234,7 @@ class TrustChainCommunity(SigningProtocol, CrawlProtocol):
                                                          and codes_of(errors) == ["SELF_LINK"] and len(errors) == 1)
         if storable and not self.persistence.contains(block):
             self.persistence.add_block(block)
+            self._publish_block(block)
             if state != ValidationResult.invalid:
                 self._new_blocks[block.block_id] = None
                 self.notify_listeners(block)

@@ -38,6 +38,11 @@ class SignatureCache:
     def __len__(self) -> int:
         return len(self._valid)
 
+    @property
+    def capacity(self) -> int:
+        """How many are remembered."""
+        return self._valid.capacity
+
     def __contains__(self, digest: bytes) -> bool:
         """Whether the signature of the block with this SHA-256 was found to be valid."""
         return digest in self._valid

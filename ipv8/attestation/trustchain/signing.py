@@ -135,6 +135,7 @@ class SigningProtocol(TrustChainBase):
         """Store a block of our own for good, before anybody sees it, and tell the listeners."""
         add = getattr(self.persistence, "add_signed_block", self.persistence.add_block)
         add(block)
+        self._publish_block(block)
         self._new_blocks[block.block_id] = None
         self.notify_listeners(block)
 

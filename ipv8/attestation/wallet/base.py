@@ -9,7 +9,8 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...community import Community
-from ...limits import ExpiringDict, TokenBuckets
+from ...fill import Fill
+from ...limits import BoundedDict, ExpiringDict, TokenBuckets
 from ...messaging.interfaces.network_stats import DropCounter
 from ...messaging.payload_headers import GlobalTimeDistributionPayload
 from ...util import succeed
@@ -22,6 +23,8 @@ from .settings import AttestationSettings
 from .work import Workshop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ...messaging.address import Address
     from ...messaging.serialization import Payload
     from ...peer import Peer
@@ -89,6 +92,10 @@ class Prompts:
             if not self._of_peers[peer.mid]:
                 del self._of_peers[peer.mid]
 
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("prompts", sum(self._of_peers.values()), MAX_PROMPTS, rule="further requests are dropped")
+
 
 class WalletBase(Community):
     """The common part of the classes that make up ``AttestationCommunity``."""
@@ -122,6 +129,8 @@ class WalletBase(Community):
         self.cached_attestation_blobs = self.consents.opened
         self.shipping = Shipping(self.network, self._send_at)
         self.prompts = Prompts()
+        #: The formats that the last requests for attestations asked for, by peer and name of the attribute.
+        self.asked_formats: dict[tuple[Peer, str], str] = BoundedDict(MAX_PROMPTS)
         self._request_budget = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE, MAX_REQUESTERS)
         self._budget_of_all = TokenBuckets(ALL_REQUESTS_PER_SECOND, ALL_REQUESTS_AT_ONCE, capacity=1)
         self._seen_requests: ExpiringDict[tuple[bytes, int, bytes], None] = ExpiringDict(MAX_SEEN_REQUESTS,

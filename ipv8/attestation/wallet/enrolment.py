@@ -233,6 +233,7 @@ class EnrolmentProtocol(WalletBase):
     async def _attest_for(self, peer: Peer, global_time: int, wanted: WantedAttestation) -> None:
         """Ask the program for a value, attest it, and send the attestation."""
         name, id_format = wanted.attribute, wanted.id_format
+        self.asked_formats[peer, name] = id_format
         value = await self._ask_program(peer, self.attestation_request_callback, name, wanted.metadata)
         if value is None:
             return

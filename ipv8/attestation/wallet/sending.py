@@ -6,12 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ... import clock
+from ...fill import Fill
 from ...limits import TokenBuckets
 from .chunks import CHUNK_SIZE
 from .payload import AttestationChunkPayload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ...messaging.address import Address
     from ...peer import Peer
@@ -104,3 +105,7 @@ class Shipping:
                     return False
                 await asyncio.sleep(INTRODUCTION_INTERVAL)
         return self._budget.take(cost=size)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("transfers", len(self._running), MAX_TRANSFERS, rule="further requests are dropped")

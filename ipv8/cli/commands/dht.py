@@ -77,7 +77,9 @@ def dht() -> None:
     """
 
 
-@dht.command("get", examples=(('ipv8 dht get "my key"', "print the values, one a line"),))
+@dht.command("get", short_help="Print the values of a key.", examples=(
+    ('ipv8 dht get "my key"', "print the values, one a line"),
+))
 @click.argument("key", type=KEY)
 @_shared
 @click.pass_context
@@ -88,7 +90,7 @@ def get(ctx: click.Context, key: bytes) -> int:
     return _run(ctx, library.getting(key))
 
 
-@dht.command("put", examples=(
+@dht.command("put", short_help="Store a value under a key for an hour.", examples=(
     ('ipv8 dht put "my key" "a value"', "store a value"),
     ('ipv8 dht put "my key" mine --sign --key-file my_key.pem', "store one that you can replace later"),
 ))
@@ -111,7 +113,7 @@ def put(ctx: click.Context, key: bytes, value: str, sign: bool) -> int:
     return _run(ctx, library.putting(key, value, sign))
 
 
-@dht.command("find-peer", examples=(
+@dht.command("find-peer", short_help="Find the owner of a key.", examples=(
     ("ipv8 dht find-peer 5ffbda02f0676e045654021e45de951a75767e0c", "print where the owner of a key is"),
 ))
 @click.argument("mid", type=MID)

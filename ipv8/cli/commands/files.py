@@ -42,7 +42,7 @@ class _Source(Text):
         return source
 
 
-@click.command("send", cls=Command, examples=(
+@click.command("send", cls=Command, short_help="Let others fetch a file, encrypted.", examples=(
     ("ipv8 send holiday.zip", "let others fetch a file"),
     ("ipv8 send holiday.zip --port 8090 --key-file me.pem", "with an address and a mid that stay the same"),
 ))
@@ -62,7 +62,7 @@ def send(**parameters: Any) -> None:
     asyncio.run(library.send(node, others["file"], as_json))
 
 
-@click.command("fetch", cls=Command, examples=(
+@click.command("fetch", cls=Command, short_help="Fetch a file that 'ipv8 send' offers.", examples=(
     (f"ipv8 fetch {EXAMPLE} --from 192.0.2.1:8090", "fetch a file from a machine that can be reached"),
 ))
 @click.argument("blob", metavar="ID", type=_BlobId())

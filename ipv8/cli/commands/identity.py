@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..framework import Group
-from ..options import IPV4, PORT, SERVER, FilePath, Seconds, TreePath, ValueType, json_option
+from ..options import IPV4, PORT, SERVER, TEXT, FilePath, Seconds, TreePath, ValueType, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ class _Name(ValueType):
 
 class _PublicKey(ValueType):
     name = "key"
+    completes = "file"
 
     def read(self, text: str) -> Any:
         from ...keyvault.crypto import default_eccrypto
@@ -124,7 +125,11 @@ def _place(directory: str | None, passphrase_file: str | None) -> Place:
     passphrase = None
     if passphrase_file is not None:
         with open(passphrase_file, encoding="utf-8") as file:
-            passphrase = file.readline().rstrip("\r\n")
+            try:
+                passphrase = file.readline().rstrip("\r\n")
+            except UnicodeDecodeError as e:
+                raise ValueError(f"{passphrase_file} is not a text in UTF-8: its first line must have the passphrase"
+                                 ) from e
         if not passphrase:
             raise ValueError(f"the first line of {passphrase_file} is empty: it must have the passphrase")
     return Place(directory, passphrase)
@@ -164,12 +169,17 @@ def _node(peers: tuple[tuple[str, int], ...], listen_address: str, port: int, wa
     return Node(peers, alone, listen_address, port, wait)
 
 
-def _print(report: dict[str, Any], as_json: bool) -> None:
+def _tell(facts: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print the facts as JSON, or the text."""
     import json
 
+    print(json.dumps(facts) if as_json else text)
+
+
+def _print(report: dict[str, Any], as_json: bool) -> None:
     from ..identity import lines
 
-    print(json.dumps(report) if as_json else "\n".join(lines(report)))
+    _tell(report, "\n".join(lines(report)), as_json)
 
 
 @click.group(cls=Group, examples=(
@@ -194,7 +204,7 @@ def list_(directory: str | None, passphrase_file: str | None, as_json: bool) -> 
     print(json.dumps(names) if as_json else "\n".join(names) or "There are no pseudonyms.")
 
 
-@identity.command("create", examples=(("ipv8 identity create me", "make a pseudonym"),))
+@identity.command("create", short_help="Make a pseudonym.", examples=(("ipv8 identity create me", "make a pseudonym"),))
 @click.argument("name", type=NAME)
 @_place_options
 @json_option
@@ -207,32 +217,42 @@ def create(name: str, directory: str | None, passphrase_file: str | None, as_jso
     _print({"name": name, "public_key": made.pub().key_to_bin().hex()}, as_json)
 
 
-@identity.command("key", examples=(("ipv8 identity key me > me.pub", "make a file for others"),))
+@identity.command("key", short_help="Print the public key of a pseudonym.", examples=(
+    ("ipv8 identity key me > me.pub", "make a file for others"),
+))
 @click.argument("name", type=NAME)
 @_place_options
-def key(name: str, directory: str | None, passphrase_file: str | None) -> None:
+@json_option
+def key(name: str, directory: str | None, passphrase_file: str | None, as_json: bool) -> None:
     """Print the public key of the pseudonym NAME in hex digits."""
-    print(_place(directory, passphrase_file).key(name).pub().key_to_bin().hex())
+    public_key = _place(directory, passphrase_file).key(name).pub().key_to_bin().hex()
+    _tell({"name": name, "public_key": public_key}, public_key, as_json)
 
 
-@identity.command("remove", examples=(("ipv8 identity remove me --yes", "delete a pseudonym"),))
+@identity.command("remove", short_help="Delete a pseudonym.", examples=(
+    ("ipv8 identity remove me --yes", "delete a pseudonym"),
+))
 @click.argument("name", type=NAME)
 @click.option("--yes", is_flag=True, help="Delete it really.")
 @_place_options
-def remove(name: str, yes: bool, directory: str | None, passphrase_file: str | None) -> int:
+@json_option
+def remove(name: str, yes: bool, directory: str | None, passphrase_file: str | None, as_json: bool) -> int:
     """Delete the pseudonym NAME: its key, its attributes and its credentials."""
     place = _place(directory, passphrase_file)
     private_key = place.key(name)
     if not yes:
-        print(f"The key and all credentials of {name!r} would be lost: give --yes to delete them.")
+        reason = f"The key and all credentials of {name!r} would be lost: give --yes to delete them."
+        _tell({"name": name, "deleted": False, "reason": reason}, reason, as_json)
         return 1
     place.forget(private_key)
     place.folder.remove_pseudonym_file(name)
-    print(f"The pseudonym {name!r} is deleted.")
+    _tell({"name": name, "deleted": True}, f"The pseudonym {name!r} is deleted.", as_json)
     return 0
 
 
-@identity.command("show", examples=(("ipv8 identity show me --json", "print all that it has, for a program"),))
+@identity.command("show", short_help="Print a pseudonym and its credentials.", examples=(
+    ("ipv8 identity show me --json", "print all that it has, for a program"),
+))
 @click.argument("name", type=NAME)
 @_place_options
 @json_option
@@ -255,11 +275,14 @@ def show(name: str, directory: str | None, passphrase_file: str | None, as_json:
             "credentials": held, "attributes": place.attributes(private_key), "issued": issued}, as_json)
 
 
-@identity.command("export", examples=((f"ipv8 identity export me {'5f' * 32}", "print a credential as SD-JWT"),))
+@identity.command("export", short_help="Print a credential as SD-JWT.", examples=(
+    (f"ipv8 identity export me {'5f' * 32}", "print a credential as SD-JWT"),
+))
 @click.argument("name", type=NAME)
 @click.argument("credential", type=ID)
 @_place_options
-def export(name: str, credential: bytes, directory: str | None, passphrase_file: str | None) -> None:
+@json_option
+def export(name: str, credential: bytes, directory: str | None, passphrase_file: str | None, as_json: bool) -> None:
     """Print the CREDENTIAL with this id of the pseudonym NAME as SD-JWT (RFC 9901), with all its claims."""
     place = _place(directory, passphrase_file)
     private_key = place.key(name)
@@ -271,10 +294,12 @@ def export(name: str, credential: bytes, directory: str | None, passphrase_file:
     if held is None:
         raise FileNotFoundError(f"{name!r} has no credential {credential.hex()}: 'ipv8 identity show {name}' prints "
                                 "those that it has")
-    print(held.to_sd_jwt())
+    _tell({"id": credential.hex(), "sd_jwt": held.to_sd_jwt()}, held.to_sd_jwt(), as_json)
 
 
-@identity.command("import", examples=(("ipv8 identity import me credential.txt", "keep an SD-JWT of a did:key"),))
+@identity.command("import", short_help="Keep an SD-JWT of somebody else.", examples=(
+    ("ipv8 identity import me credential.txt", "keep an SD-JWT of a did:key"),
+))
 @click.argument("name", type=NAME)
 @click.argument("file", type=FilePath("an SD-JWT", exists=True))
 @click.option("--issuer", type=PUBLIC_KEY, help="The public key of the issuer, if its name is no did:key.")
@@ -290,7 +315,7 @@ def import_(name: str, file: str, issuer: Any, directory: str | None, passphrase
 
     place = _place(directory, passphrase_file)
     private_key = place.key(name)
-    with open(file, encoding="utf-8") as source:
+    with open(file, encoding="ascii", errors="replace") as source:
         held = HeldSdJwt(source.read(MAX_SD_JWT_SIZE + 1).strip())
     issuers = ANY_ISSUER if issuer is None else {str(held.payload.get("iss")): issuer}
     held.check(Policy(issuers, allow_unknown_status=True))
@@ -304,11 +329,14 @@ def import_(name: str, file: str, issuer: Any, directory: str | None, passphrase
     _print(describe(held), as_json)
 
 
-@identity.command("revoke", examples=((f"ipv8 identity revoke me {'5f' * 32}", "take a credential back"),))
+@identity.command("revoke", short_help="Take a credential back.", examples=(
+    (f"ipv8 identity revoke me {'5f' * 32}", "take a credential back"),
+))
 @click.argument("name", type=NAME)
 @click.argument("credential", type=ID)
 @_place_options
-def revoke(name: str, credential: bytes, directory: str | None, passphrase_file: str | None) -> None:
+@json_option
+def revoke(name: str, credential: bytes, directory: str | None, passphrase_file: str | None, as_json: bool) -> None:
     """Revoke the CREDENTIAL with this id, which the pseudonym NAME has issued.
 
     Verifiers learn of it when the status list that they have has expired, which takes an hour at most.
@@ -322,13 +350,13 @@ def revoke(name: str, credential: bytes, directory: str | None, passphrase_file:
         raise ValueError(e.args[0]) from None
     finally:
         store.close()
-    print("The credential is revoked.")
+    _tell({"id": credential.hex(), "revoked": True}, "The credential is revoked.", as_json)
 
 
-@identity.command("request", examples=(
+@identity.command("request", short_help="Ask an authority for a credential.", examples=(
     ("ipv8 identity request me person --authority city.pub --peer 192.0.2.1:8090", "ask for a credential"),))
 @click.argument("name", type=NAME)
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", type=TEXT)
 @click.option("--authority", type=PUBLIC_KEY, required=True, help="The public key of the authority.")
 @click.option("--detail", "details", type=CLAIM, multiple=True,
               help="What the authority needs to know; may be given again.")
@@ -337,29 +365,35 @@ def revoke(name: str, credential: bytes, directory: str | None, passphrase_file:
 @json_option
 def request(name: str, type_: str, authority: Any, details: tuple[tuple[str, Any], ...], directory: str | None,
             passphrase_file: str | None, as_json: bool, **node: Any) -> int:
-    """Ask an authority for a credential of TYPE for the pseudonym NAME, and keep it."""
+    """Ask an authority for a credential of TYPE for the pseudonym NAME, and keep it.
+
+    The exit status is 0 if it was issued, and 1 if not.
+    """
     from .. import identity as library
 
     return library.run(_place(directory, passphrase_file), name, _node(**node),
                        library.requesting(authority, type_, dict(details)), as_json)
 
 
-@identity.command("attest", examples=(
+@identity.command("attest", short_help="Issue a credential to a holder.", examples=(
     ("ipv8 identity attest city person --holder me.pub --claim name=Ann --range age=34:0:150",
      "issue a credential to a holder, when it asks"),))
 @click.argument("name", type=NAME)
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", type=TEXT)
 @click.option("--holder", type=PUBLIC_KEY, required=True, help="The public key of the holder.")
 @click.option("--claim", "claims", type=CLAIM, multiple=True, help="A claim; may be given again.")
 @click.option("--range", "ranges", type=RANGES, multiple=True,
               help="A number of which bounds can be proven, and the range; may be given again.")
-@click.option("--days", type=Seconds(36_500.0), default=90.0, show_default=True, help="How long it is valid.")
+@click.option("--days", type=Seconds(36_500.0, "days"), default=90.0, show_default=True, help="How long it is valid.")
 @_node_options(300.0, alone=True)
 @_place_options
 @json_option
 def attest(name: str, type_: str, holder: Any, claims: tuple[tuple[str, Any], ...], ranges: tuple[Any, ...],
            days: float, directory: str | None, passphrase_file: str | None, as_json: bool, **node: Any) -> int:
-    """Wait until a holder asks the pseudonym NAME for a credential of TYPE, and issue it."""
+    """Wait until a holder asks the pseudonym NAME for a credential of TYPE, and issue it.
+
+    The exit status is 0 if it was issued, and 1 if nobody asked.
+    """
     from ...attestation.credentials.exchange import IssueOrder
     from .. import identity as library
 
@@ -368,12 +402,12 @@ def attest(name: str, type_: str, holder: Any, claims: tuple[tuple[str, Any], ..
                        library.attesting(holder, type_, order), as_json)
 
 
-@identity.command("present", examples=(
+@identity.command("present", short_help="Show a verifier a credential.", examples=(
     ("ipv8 identity present me --verifier bar.pub --claim name --claim age",
      "show a verifier a name, and bounds of an age"),))
 @click.argument("name", type=NAME)
 @click.option("--verifier", type=PUBLIC_KEY, required=True, help="The public key of the verifier.")
-@click.option("--claim", "claims", multiple=True, metavar="NAME",
+@click.option("--claim", "claims", type=TEXT, multiple=True, metavar="NAME",
               help="A claim that may be shown, or of which bounds may be proven; may be given again.")
 @_node_options(300.0, alone=True)
 @_place_options
@@ -382,7 +416,8 @@ def present(name: str, verifier: Any, claims: tuple[str, ...], directory: str | 
             as_json: bool, **node: Any) -> int:
     """Wait until a verifier asks the pseudonym NAME for a presentation, and give it.
 
-    It is refused if anything is asked for that --claim does not allow.
+    It is refused if anything is asked for that --claim does not allow. The exit status is 0 if it was given, and 1 if
+    not.
     """
     from .. import identity as library
 
@@ -397,8 +432,10 @@ def present(name: str, verifier: Any, claims: tuple[str, ...], directory: str | 
 @click.option("--holder", type=PUBLIC_KEY, required=True, help="The public key of the holder.")
 @click.option("--issuer", "issuers", type=PUBLIC_KEY, multiple=True, required=True,
               help="The public key of an authority whose credentials are accepted; may be given again.")
-@click.option("--type", "types", multiple=True, help="A type of credential that will do; may be given again.")
-@click.option("--claim", "claims", multiple=True, metavar="NAME", help="A claim to ask for; may be given again.")
+@click.option("--type", "types", type=TEXT, multiple=True,
+              help="A type of credential that will do; may be given again.")
+@click.option("--claim", "claims", type=TEXT, multiple=True, metavar="NAME",
+              help="A claim to ask for; may be given again.")
 @click.option("--bound", "bounds", type=BOUNDS, multiple=True,
               help="What must be proven of a number; may be given again.")
 @click.option("--purpose", default="", help="Why, for the holder.")

@@ -25,7 +25,7 @@ def key() -> None:
     """Make keys, and show their public part."""
 
 
-@key.command("generate", examples=(
+@key.command("generate", short_help="Make a key in a new file.", examples=(
     ("ipv8 key generate my_key.pem", "make a key on curve25519"),
     ("ipv8 key generate old.pem --curve medium", "make a key as old overlays used them"),
 ))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from ..config_files import FORMATS
 from ..framework import Command
-from ..options import IPV4, LOG_LEVEL, PORT, SERVER, TEXT, FilePath, TreePath, json_option
+from ..options import IPV4, LOG_LEVEL, PORT, SERVER, TEXT, FilePath, TreePath, json_option, option_error
 
 __all__ = ["run"]
 
@@ -14,13 +15,16 @@ __all__ = ["run"]
     ("ipv8 run", "run a node with the overlays of the library"),
     ("ipv8 run my_module:MyCommunity", "run an overlay of yours, from my_module.py in the current directory"),
     ("ipv8 run my_module:MyCommunity --bootstrap tracker.example.org:6421", "find peers by a tracker of your own"),
-    ("ipv8 run --print-config > node.json", "write down the configuration, to edit it"),
-    ("ipv8 run --config node.json", "run a node with it"),
+    ("ipv8 run --print-config --format toml > node.toml", "write down the configuration, to edit it"),
+    ("ipv8 run --config node.toml", "run a node with it"),
 ))
 @click.argument("overlays", nargs=-1, type=TEXT, metavar="[MODULE:CLASS]...")
 @click.option("--config", type=FilePath("a configuration", exists=True),
-              help="A configuration as JSON, instead of the default one. Its overlays may be called MODULE:CLASS.")
-@click.option("--print-config", is_flag=True, help="Print the configuration that would be used, as JSON, and exit.")
+              help="A configuration instead of the default one: TOML, YAML or JSON, by the ending of the name. Its "
+                   "overlays may be called MODULE:CLASS.")
+@click.option("--print-config", is_flag=True, help="Print the configuration that would be used, and exit.")
+@click.option("--format", "form", type=click.Choice(FORMATS),
+              help="The format of --print-config; by default that of the file given by --config, else json.")
 @click.option("--bootstrap", type=SERVER, multiple=True,
               help="Ask this server for first peers, instead of the public ones; may be given again.")
 @click.option("--listen-address", type=IPV4, help="The IPv4 address to listen on.")
@@ -45,33 +49,42 @@ __all__ = ["run"]
                    "environment variable.")
 @click.option("-c", "--cert-file", type=FilePath("certificate and private key", exists=True),
               help="Certificate and private key (PEM): speak HTTPS.")
+@click.option("--metrics-without-key", is_flag=True,
+              help="Let everybody who reaches the HTTP interface read /metrics, as for Prometheus.")
 @json_option
-def run(overlays: tuple[str, ...], config: str | None, print_config: bool, bootstrap: tuple[tuple[str, int], ...],
-        listen_address: str | None, port: int | None, key_file: str | None, peers: str | None, trust: str | None,
-        log_level: str | None, statistics: bool, no_rest_api: bool, api_port: int | None, api_address: str,
-        api_key: str | None, cert_file: str | None, as_json: bool) -> None:
+def run(overlays: tuple[str, ...], config: str | None, print_config: bool, form: str | None,
+        bootstrap: tuple[tuple[str, int], ...], listen_address: str | None, port: int | None, key_file: str | None,
+        peers: str | None, trust: str | None, log_level: str | None, statistics: bool, no_rest_api: bool,
+        api_port: int | None, api_address: str, api_key: str | None, cert_file: str | None,
+        metrics_without_key: bool, as_json: bool) -> None:
     """Run a node until Ctrl+C or SIGTERM.
 
     Without arguments the node runs the overlays of the library. With MODULE:CLASS it runs these overlays instead, each
     with a random walk; with --config as well, it runs them together with those of the configuration.
 
-    Programs of this machine see and steer it by HTTP: the log says where.
+    The log says where its dashboard is, a page that shows the node in a browser of this machine. Programs see and steer
+    the node by HTTP there.
 
     The log goes to the error output. With --json, a line is printed when the node has started, with its addresses,
     keys and overlays, and one when it has stopped. The exit status is 0 after a clean stop.
     """
     import asyncio
-    import json
-    import os
 
+    from ...configuration import complete_configuration, validate_configuration
     from .. import service
+    from ..config_files import format_of, naming_file, write_configuration
     from ..node import NodeOptions, configure
 
+    if form is not None and not print_config:
+        option_error(click.get_current_context(), "--format", "needs --print-config, whose output it is about")
     options = NodeOptions(overlays, config, bootstrap, listen_address, port, key_file, peers, log_level, trust)
-    configuration, classes = configure(options, make_directories=not print_config)
-    if print_config:
-        print(json.dumps(configuration, indent=2, default=os.fspath))
-        return
-    node = service.IPV8Service(configuration, classes)
-    asyncio.run(service.serve(node, statistics, no_rest_api=no_rest_api, api_key=api_key, cert_file=cert_file,
-                              api_port=api_port, api_address=api_address, as_json=as_json))
+    with naming_file(config):
+        configuration, classes = configure(options, make_directories=not print_config)
+        if print_config:
+            validate_configuration(complete_configuration(configuration), bootstrappers=None)
+            click.echo(write_configuration(configuration, form or format_of(config or "")), nl=False)
+            return
+        node = service.IPV8Service(configuration, classes)
+        asyncio.run(service.serve(node, statistics, no_rest_api=no_rest_api, api_key=api_key, cert_file=cert_file,
+                                  api_port=api_port, api_address=api_address, as_json=as_json,
+                                  metrics_without_key=metrics_without_key, bootstrap=bootstrap))

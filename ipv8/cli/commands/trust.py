@@ -46,7 +46,7 @@ def trust() -> None:
     """
 
 
-@trust.command("add", examples=(
+@trust.command("add", short_help="State that you trust somebody.", examples=(
     ("ipv8 trust add alice.json --name alice --weight 5", "trust alice, more than others"),
 ))
 @click.argument("key", type=PUBLIC_KEY)
@@ -54,7 +54,8 @@ def trust() -> None:
 @click.option("--weight", type=RATE, default=1.0, show_default=True,
               help="How much, compared with others. A transaction that both sides signed counts as 1.")
 @file_option
-def add(key: bytes, name: str | None, weight: float, file: str | None) -> None:
+@json_option
+def add(key: bytes, name: str | None, weight: float, file: str | None, as_json: bool) -> None:
     """State that you trust the owner of the public key KEY.
 
     KEY is a public key in hexadecimal digits, or a file with one. Your friend makes such a file with 'ipv8 key show
@@ -62,17 +63,20 @@ def add(key: bytes, name: str | None, weight: float, file: str | None) -> None:
     """
     from .. import trust as library
 
-    library.add(file, key, name or "", weight)
+    library.add(file, key, name or "", weight, as_json)
 
 
-@trust.command("remove", examples=(("ipv8 trust remove alice", "take the statement about alice back"),))
+@trust.command("remove", short_help="Take a statement back.", examples=(
+    ("ipv8 trust remove alice", "take the statement about alice back"),
+))
 @click.argument("who", type=TEXT)
 @file_option
-def remove(who: str, file: str | None) -> None:
+@json_option
+def remove(who: str, file: str | None, as_json: bool) -> None:
     """Take back the statement about WHO: a name, a public key, or the beginning of a member id."""
     from .. import trust as library
 
-    library.remove(file, who)
+    library.remove(file, who, as_json)
 
 
 @trust.command("list", examples=(("ipv8 trust list", "show the statements"),))
@@ -101,7 +105,9 @@ def show(file: str | None, key_file: str | None, database: str | None, db_name: 
     library.show(file, key_file, database, db_name, plot=plot, as_json=as_json, limit=limit)
 
 
-@trust.command("why", examples=(("ipv8 trust why alice --database .", "say why alice is trusted"),))
+@trust.command("why", short_help="Say why somebody is trusted.", examples=(
+    ("ipv8 trust why alice --database .", "say why alice is trusted"),
+))
 @click.argument("who", type=TEXT)
 @_view
 def why(who: str, file: str | None, key_file: str | None, database: str | None, db_name: str, as_json: bool) -> None:

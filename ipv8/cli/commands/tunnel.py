@@ -8,6 +8,7 @@ import click
 
 from ..framework import Group
 from ..options import IPV4, PORT, Count, FilePath, Seconds, Text
+from ..terminal import busy
 from .node_options import node_options, split
 
 __all__ = ["tunnel"]
@@ -74,6 +75,9 @@ def tunnel() -> None:
               help="Keep the first hops of circuits here. By default they are kept where the platform keeps data of "
                    "programs.")
 @click.option("--client-only", is_flag=True, help="Relay nothing for others.")
+@click.option("--api-port", type=PORT,
+              help="The TCP port of the HTTP interface and of the dashboard, for this machine; without it there are "
+                   "none.")
 @node_options
 def proxy(**parameters: Any) -> None:
     """Run a SOCKS5 proxy whose connections go through circuits.
@@ -92,7 +96,7 @@ def proxy(**parameters: Any) -> None:
     asyncio.run(library.serve_proxy(node, library.ProxyOptions(passwords=dict(users) or None, **others), as_json))
 
 
-@tunnel.command("exit", examples=(
+@tunnel.command("exit", short_help="Run a relay that is also an exit.", examples=(
     ("ipv8 tunnel exit --key-file node.pem --port 8090", "run an exit that keeps its identity"),
     ("ipv8 tunnel exit --relay-only --relay-bandwidth 500", "relay at most 500 kB a second, and be no exit"),
     ("ipv8 tunnel exit --no-tcp", "pass on packets, and open no connections"),
@@ -103,6 +107,9 @@ def proxy(**parameters: Any) -> None:
 @click.option("--relay-only", is_flag=True, help="Be no exit.")
 @click.option("--exit-bandwidth", type=_Bandwidth(), help="At most so many kB a second as an exit.")
 @click.option("--relay-bandwidth", type=_Bandwidth(), help="At most so many kB a second as a relay.")
+@click.option("--api-port", type=PORT,
+              help="The TCP port of the HTTP interface and of the dashboard, for this machine; without it there are "
+                   "none.")
 @node_options
 def exit_(**parameters: Any) -> None:
     """Run a relay that is also an exit: what others do on the Internet seems to come from this machine.
@@ -124,7 +131,9 @@ def exit_(**parameters: Any) -> None:
     asyncio.run(library.serve_exit(node, library.ExitOptions(**others), as_json))
 
 
-@tunnel.command("status", examples=(("ipv8 tunnel status --hops 1 --wait 10", "look for ten seconds"),))
+@tunnel.command("status", short_help="Say which relays and exits there are.", examples=(
+    ("ipv8 tunnel status --hops 1 --wait 10", "look for ten seconds"),
+))
 @click.option("--hops", type=_Hops(), default=3, show_default=True, help="The length of the circuit that is built.")
 @click.option("--wait", type=Seconds(LONGEST_WAIT), default=30.0, show_default=True,
               help="How many seconds to try before giving up.")
@@ -142,7 +151,8 @@ def status(**parameters: Any) -> int:
 
     logging.basicConfig(level=logging.ERROR)
     node, as_json, others = split(parameters)
-    report = asyncio.run(library.report_status(node, others["hops"], others["wait"]))
+    with busy(f"Looking for relays, and building a circuit of {others['hops']} hops"):
+        report = asyncio.run(library.report_status(node, others["hops"], others["wait"]))
     if as_json:
         print(json.dumps(report))
     else:

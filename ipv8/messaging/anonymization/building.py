@@ -109,6 +109,7 @@ class CircuitBuilder(TunnelRemoval):
         circuit_id = self._generate_circuit_id()
         circuit = Circuit(circuit_id, goal_hops, ctype, required_exit, info_hash)
         self.circuits[circuit_id] = circuit
+        self._publish_circuit("created", circuit)
         self.send_initial_create(circuit, first_hops,
                                  int(self.settings.circuit_timeout // self.settings.next_hop_timeout))
         return circuit
@@ -343,6 +344,7 @@ class CircuitBuilder(TunnelRemoval):
         circuit.unverified_hop = None
         hop.dh_secret = None
         circuit.add_hop(hop)
+        self._publish_circuit("extended", circuit)
 
     def _verify(self, hop: Hop, key: bytes, auth: bytes, sealed: bytes) -> tuple[CandidateList, Answer | None]:
         """Give a hop its keys, if it proves that it is the one that was asked.
@@ -363,6 +365,7 @@ class CircuitBuilder(TunnelRemoval):
         """Ask for the next hop of a circuit, or note that it has all."""
         if circuit.state == CIRCUIT_STATE_READY:
             self._forget_try(circuit)
+            self._publish_circuit("ready", circuit)
             self.on_circuit_ready(circuit)
         elif circuit.state == CIRCUIT_STATE_EXTENDING:
             cache = self.request_cache.get(RetryRequestCache, circuit.circuit_id)

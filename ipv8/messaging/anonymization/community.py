@@ -193,16 +193,16 @@ class TunnelCommunity(CircuitServing):
         elif circuit.receiver is not None:
             circuit.receiver(origin, data)
         else:
-            self._notify_anonymous(origin, data)
+            self._notify_anonymous(circuit, origin, data)
 
-    def _notify_anonymous(self, origin: Address, data: bytes) -> None:
-        """Deliver a packet of another overlay, at the endpoint where that overlay is anonymous."""
+    def _notify_anonymous(self, circuit: Circuit, origin: Address, data: bytes) -> None:
+        """Deliver a packet of another overlay, at the endpoint where that overlay is anonymous and uses the circuit."""
         prefix = data[:22]
         for endpoint in self.anonymous_endpoints:
-            if endpoint.settings.get(prefix, False):
+            if endpoint.settings.get(prefix, False) and endpoint.is_open() and endpoint.may_use(circuit):
                 endpoint.notify_listeners((origin, data), from_tunnel=True)
                 return
-        if isinstance(self.endpoint, TunnelEndpoint):
+        if isinstance(self.endpoint, TunnelEndpoint) and self.endpoint.may_use(circuit):
             self.endpoint.notify_listeners((origin, data), from_tunnel=True)
         else:
             self.drops.count(DropCounter.UNKNOWN_PREFIX)

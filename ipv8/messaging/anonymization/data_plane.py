@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import clock
+from ...fill import Fill
 from ..interfaces.endpoint import EndpointListener
 from ..interfaces.network_stats import DropCounter
 from ..packers import IPV4_ADDRESSES
@@ -38,7 +39,7 @@ from .table_crypto import TableCrypto
 from .tunnel import PEER_FLAG_BUILD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..address import Address
     from ..interfaces.endpoint import Endpoint
@@ -501,3 +502,9 @@ class PythonCryptoEndpoint(Socks5Provider, TableCrypto, EndpointListener):
             packet = CellPayload(circuit.circuit_id, sealed).to_bin(self.prefix)
             self._outbox.send(hop.address, packet)
             circuit.bytes_up += len(packet)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        if self.settings is not None:
+            yield Fill("relays and exits", len(self.relays) + len(self.exit_sockets), self.settings.max_joined_circuits,
+                       rule="further circuits are refused, those without a proof make room")

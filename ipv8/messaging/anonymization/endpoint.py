@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
+from ...fill import Fill
 from ...limits import ExpiringDict
 from ...reexports import reexports
 from ..interfaces.network_stats import DropCounter
@@ -14,7 +15,7 @@ from ..interfaces.wrapping import WrappingEndpoint
 from .tunnel import CIRCUIT_STATE_READY, PEER_FLAG_EXIT_IPV8
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..address import Address
     from .community import TunnelCommunity
@@ -40,7 +41,8 @@ class TunnelEndpoint(WrappingEndpoint):
     """Sends the packets of chosen overlays through circuits, and everything else by another endpoint.
 
     What those overlays get from a socket, and not from a circuit, is dropped. So nobody can contact them past the
-    tunnels.
+    tunnels. Several such endpoints may use one tunnel community, each for a pseudonym. No circuit is used by two of
+    them: both would be seen to come from the same exit, and answers could not be told apart.
 
     :param endpoint: the other endpoint.
     """
@@ -54,6 +56,7 @@ class TunnelEndpoint(WrappingEndpoint):
         self.send_queue: deque[tuple[Any, bytes]] = deque(maxlen=QUEUE_LENGTH)
         self._queued_at: deque[float] = deque(maxlen=QUEUE_LENGTH)
         self._used: ExpiringDict[Any, int] = ExpiringDict(MAX_ADDRESSES, ADDRESS_LIFETIME)
+        self._user = object()  # circuits hold it, and not the endpoint, which they may outlive
 
     # Tunnels
 
@@ -82,6 +85,10 @@ class TunnelEndpoint(WrappingEndpoint):
             self.endpoint.accept_routes(prefix, Route.SOCKET | Route.RELAY)
         return True
 
+    def may_use(self, circuit: Circuit) -> bool:
+        """Whether no other endpoint has sent by this circuit."""
+        return circuit.user is None or circuit.user is self._user
+
     def send(self, address: Address, packet: bytes, *args: Any) -> None:
         """Send ``packet`` by a circuit if its overlay is anonymous, or else by the other endpoint."""
         if not self.settings.get(packet[:22], False):
@@ -91,6 +98,7 @@ class TunnelEndpoint(WrappingEndpoint):
         if kind in self.routes:
             # Only the routes that are circuits themselves; a peer that carries packets would see who sends them.
             if self.routes.route_to(address) is Route.CIRCUIT:
+                self._count_inside(packet)
                 self.routes[kind](address, packet)
             else:
                 self.endpoint.drops.count(DropCounter.SEND_NO_ROUTE)
@@ -99,7 +107,7 @@ class TunnelEndpoint(WrappingEndpoint):
         if community is None:
             self.endpoint.drops.count(DropCounter.SEND_NO_ROUTE)
             return
-        circuits = community.find_circuits(exit_flags=[PEER_FLAG_EXIT_IPV8], hops=self.hops)
+        circuits = self._find_circuits(community)
         if circuits:
             self._send_by(circuits, address, packet)
             self.flush()
@@ -107,12 +115,13 @@ class TunnelEndpoint(WrappingEndpoint):
         self.send_queue.append((address, packet))
         self._queued_at.append(clock.monotonic())
         building = [circuit for circuit in community.find_circuits(state=None, hops=self.hops)
-                    if circuit.state != CIRCUIT_STATE_READY
+                    if circuit.state != CIRCUIT_STATE_READY and self.may_use(circuit)
                     and circuit.required_exit is not None
                     and PEER_FLAG_EXIT_IPV8 in (community.candidates.get(circuit.required_exit) or ())]
         if not building:
             circuit = community.create_circuit(self.hops, exit_flags=[PEER_FLAG_EXIT_IPV8])
             if circuit is not None:
+                circuit.user = self._user
                 circuit.ready.add_done_callback(lambda _: self.flush())
 
     def send_many(self, socket_address: Address, packets: Sequence[bytes]) -> None:
@@ -122,12 +131,16 @@ class TunnelEndpoint(WrappingEndpoint):
         else:
             self.endpoint.send_many(socket_address, packets)
 
+    def _find_circuits(self, community: TunnelCommunity) -> list[Circuit]:
+        return [circuit for circuit in community.find_circuits(exit_flags=[PEER_FLAG_EXIT_IPV8], hops=self.hops)
+                if self.may_use(circuit)]
+
     def flush(self) -> None:
         """Send what waits, if there is a circuit."""
         community = self.tunnel_community
         if community is None or not self.send_queue:
             return
-        circuits = community.find_circuits(exit_flags=[PEER_FLAG_EXIT_IPV8], hops=self.hops)
+        circuits = self._find_circuits(community)
         if not circuits:
             return
         oldest = clock.monotonic() - QUEUE_TIME
@@ -144,8 +157,15 @@ class TunnelEndpoint(WrappingEndpoint):
         used = self._used.get(address)
         circuit = next((known for known in circuits if known.circuit_id == used), None) or entropy.choice(circuits)
         self._used[address] = circuit.circuit_id
+        circuit.user = self._user
+        self._count_inside(packet)
         if self.tunnel_community is not None and circuit.hop is not None:
             self.tunnel_community.send_data(circuit.hop.address, circuit.circuit_id, address, ZERO, packet)
+
+    def _count_inside(self, packet: bytes) -> None:
+        meter = self.gate.meter
+        if meter is not None:
+            meter.count_inside(packet[:self.prefixlen + 1], len(packet))
 
     def notify_listeners(self, packet: tuple[Address, bytes], from_tunnel: bool = False) -> None:
         """Deliver a packet that a socket brought or, with ``from_tunnel``, one that came out of a circuit.
@@ -165,6 +185,10 @@ class TunnelEndpoint(WrappingEndpoint):
                     listener.on_packet(packet)
                 except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
                     self.endpoint._on_listener_error(listener, e)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("send_queue", len(self.send_queue), QUEUE_LENGTH, "queue", rule="the oldest goes first")
 
 
 if TYPE_CHECKING:  # programs import these from here

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import clock
 from ...contact.targets import HostKind, kind_of_host
+from ...fill import Fill
 from ...limits import ExpiringDict
 from ..address import UDPv4Address, UDPv6Address
 from ..inet import classic_ipv4_to_bytes, is_global, parse_host
@@ -25,7 +26,7 @@ from ..interfaces.lan_addresses.interfaces import get_lan_addresses
 from ..interfaces.udp.endpoint import UDPEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from ...taskmanager import TaskManager
     from ..address import Address
@@ -286,3 +287,7 @@ class Resolver:
         hosts = tuple(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in ordered))
         self._found.set(name, hosts)
         return hosts
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("names looked up", len(self._running), MAX_RESOLUTIONS, rule="further ones fail")

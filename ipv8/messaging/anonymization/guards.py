@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
+from ...fill import Fill
 from ...keyvault.crypto import default_eccrypto
 from ...peer import Peer
 from ..address import UDPv4Address, UDPv6Address
 from ..inet import parse_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..address import Address
 
@@ -182,6 +183,10 @@ class GuardSet:
                     and all(guard.key_bin != other.key_bin for other in self.guards)):
                 self.guards.append(guard)
         self.changed = False
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("guards", len(self.guards), MAX_GUARDS, rule="none is added")
 
 
 class GuardFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...fill import Fill
 from ..inet import HOST_BITS, network_of
 from .budgets import Rate, SourceBudget
 
@@ -143,3 +144,8 @@ class IntroductionRegistry:
         for registration in gone:
             self._remove(registration)
         return gone
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("registrations", len(self._registrations), MAX_REGISTRATIONS,
+                   rule="a further one takes the place of one of the neighbour with the most")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...contact.targets import HostKind, kind_of_host
+from ...fill import Fill
 from ...limits import ExpiringDict, TokenBuckets
 from ..inet import HOST_BITS, network_of
 from .budgets import Rate, SourceBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..address import Address
     from .tunnel import RoutingObject
@@ -136,3 +137,7 @@ class Extensions:
     def may_look_up(self) -> bool:
         """Whether another node may be looked up in the DHT now."""
         return self.lookups < MAX_PEER_LOOKUPS
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("lookups of nodes", self.lookups, MAX_PEER_LOOKUPS, rule="further messages are not followed")

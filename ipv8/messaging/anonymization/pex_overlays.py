@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ...bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+from ...fill import Fill
 from ...peerdiscovery.churn import RandomChurn
 from ...peerdiscovery.discovery import RandomWalk
 from ...peerdiscovery.network import Network
@@ -13,7 +14,7 @@ from .intro_points import MAX_PEX_OVERLAYS
 from .pex import PexCommunity, PexSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ...community import Community
 
@@ -97,6 +98,10 @@ class PexOverlays(dict[bytes, PexCommunity]):
             _, overlay = self.popitem()
             forget(ipv8, overlay)
             await overlay.unload()
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("overlays", len(self), MAX_PEX_OVERLAYS, rule="there are none for further info hashes")
 
 
 def take_steps(walk: RandomWalk[Any], churn: RandomChurn) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from asyncio import sleep
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import clock
 from ...lazy_community import lazy_wrapper
@@ -13,6 +14,7 @@ from .base import TunnelBase
 from .caches import RetryRequestCache
 from .payload import DestroyPayload
 from .tunnel import (
+    CIRCUIT_STATE_CLOSING,
     CIRCUIT_STATE_READY,
     CIRCUIT_TYPE_RP_DOWNLOADER,
     CIRCUIT_TYPE_RP_SEEDER,
@@ -31,13 +33,34 @@ if TYPE_CHECKING:
     from .settings import TunnelSettings
     from .tunnel import Circuit, RelayRoute, RoutingObject
 
-__all__ = ["TunnelRemoval"]
+__all__ = ["RemovedCircuit", "TunnelRemoval"]
 
 
 NO_ACTIVITY = "no activity"
 
+MAX_REMOVED = 50
+"""Removed circuits that are remembered for people; the oldest is forgotten first."""
+
 NOT_PINGED = frozenset({CIRCUIT_TYPE_RP_SEEDER, CIRCUIT_TYPE_RP_DOWNLOADER})
 """Circuits that may be silent without a fault of their nodes: the other end may have gone."""
+
+
+class RemovedCircuit(NamedTuple):
+    """What is remembered of a circuit of this node that was removed."""
+
+    circuit_id: int
+    ctype: str
+    goal_hops: int
+    #: The SHA-1 hashes of the public keys of the hops.
+    hops: tuple[bytes, ...]
+    #: Why it was removed, for people.
+    reason: str
+    #: When, in seconds since the Unix epoch.
+    time: float
+    #: For how many seconds it was there.
+    seconds: float
+    bytes_up: int
+    bytes_down: int
 
 
 class TunnelRemoval(TunnelBase):
@@ -54,6 +77,8 @@ class TunnelRemoval(TunnelBase):
         #: The reasons that are passed on to the next neighbour. Others become ``DESTROY_REASON_UNKNOWN``, as a number
         #: that is passed on would tell something to the other end of the circuit. Programs may add theirs.
         self.destroy_reasons: set[int] = {DESTROY_REASON_UNKNOWN, DESTROY_REASON_SHUTDOWN, DESTROY_REASON_UNNEEDED}
+        #: The circuits that were removed last, the newest at the end.
+        self.removed_circuits: deque[RemovedCircuit] = deque(maxlen=MAX_REMOVED)
         self.add_message_handler(DestroyPayload, self.on_destroy)
 
     # Removing
@@ -78,10 +103,27 @@ class TunnelRemoval(TunnelBase):
         self.logger.info("Removing the circuit %d: %s", circuit_id, additional_info)
         if destroy:
             self.destroy_circuit(circuit, reason=int(destroy))
+        was_open = circuit.state != CIRCUIT_STATE_CLOSING
         circuit.close(additional_info)
+        if was_open:
+            self._remember(circuit, additional_info)
+            self._publish_circuit("removed", circuit, additional_info)
         self._report_relaying(circuit)
         await self._wait(remove_now)
         self._pop(self.circuits, circuit_id, circuit)
+
+    def _remember(self, circuit: Circuit, reason: str) -> None:
+        self.removed_circuits.append(RemovedCircuit(
+            circuit.circuit_id, circuit.ctype, circuit.goal_hops, tuple(hop.mid for hop in circuit.hops), reason,
+            clock.time(), clock.monotonic() - circuit.created, circuit.bytes_up, circuit.bytes_down))
+
+    def _publish_circuit(self, what: str, circuit: Circuit, reason: str = "") -> None:
+        """Tell those who watch what has become of a circuit of this node."""
+        if self.event_bus is not None:
+            self.event_bus.publish(f"circuit.{what}", lambda: {
+                "circuit_id": circuit.circuit_id, "goal_hops": circuit.goal_hops, "actual_hops": len(circuit.hops),
+                "type": circuit.ctype, "state": circuit.state, "hops": [hop.mid.hex() for hop in circuit.hops],
+                "reason": reason})
 
     def _report_relaying(self, circuit: Circuit) -> None:
         """Report which nodes relayed what came by a circuit that has ended."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ...fill import Fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["RendezvousRegistry"]
 
@@ -54,3 +59,7 @@ class RendezvousRegistry:
         for cookie, exit_socket in tuple(self.waiting.items()):
             if exit_socket.circuit_id == circuit_id:
                 self._forget(cookie)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("cookies", len(self.waiting), MAX_COOKIES, rule="further ones are refused")

@@ -10,10 +10,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ... import clock
+from ...fill import Fill
 from ...limits import TokenBuckets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["QUEUE_LIMIT", "TOTAL_QUEUE_LIMIT", "TURN", "Bandwidth", "FairQueue", "Lane"]
 
@@ -131,6 +132,10 @@ class FairQueue(Generic[T]):
         self._first.clear()
         self._were_first.clear()
         self.size = 0
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("cells", self.size, self._total, "queue", rule="further ones are dropped")
 
 
 class Bandwidth:

@@ -205,6 +205,8 @@ class Circuit(RoutingObject):
         self.on_closed: list[Callable[[], object]] = []
         #: Whether one program has the circuit for itself, so that it is not found by others.
         self.reserved = False
+        #: The endpoint whose anonymous overlays alone send by it; ``None`` while none does.
+        self.user: object = None
         self._closing = False
         self._hops: list[Hop] = []
         self._hs_session_keys: SessionKeys | None = None

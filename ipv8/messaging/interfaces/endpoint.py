@@ -210,6 +210,10 @@ class Endpoint(ABC):
 
     # Packets
 
+    def _has_sent_to(self, address: Address) -> bool:  # noqa: ARG002 - for endpoints that remember it
+        """Whether a packet was sent to ``address`` lately; an endpoint that does not remember says so of all."""
+        return True
+
     @property
     def source_filter(self) -> SourceFilter | None:
         """Drops packets of sockets by their source; ``None`` to let all pass. Interfaces of one endpoint share it."""
@@ -274,6 +278,11 @@ class Endpoint(ABC):
         """Send several packets to the same address, in order; some endpoints do that by fewer system calls."""
         for packet in packets:
             self.send(socket_address, packet)
+
+    def _sends_singly(self) -> bool:
+        """Whether each packet has to pass ``send``, which a program or a trace has replaced in this object."""
+        send = vars(self).get("send")
+        return send is not None and send is not self.gate.counting_send
 
     @abstractmethod
     async def open(self) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..address import Address
     from .endpoint import Endpoint, EndpointListener
+    from .meter import TrafficMeter
     from .trace import Receive, TraceFunction
     from .udp.filter import SourceFilter
 
@@ -91,7 +92,8 @@ class Entry(list["EndpointListener"]):
 class _Common:
     """What the gates of one endpoint have in common."""
 
-    __slots__ = ("burst", "gates", "has_sessions", "main", "objects", "route", "source_filter", "trace")
+    __slots__ = ("burst", "gates", "has_sessions", "main", "meter", "objects", "route", "source_filter",
+                 "trace")
 
     def __init__(self, main: Gate) -> None:
         self.main = main
@@ -101,6 +103,7 @@ class _Common:
         self.route = SOCKET
         self.source_filter: SourceFilter | None = None
         self.trace: TraceFunction | None = None
+        self.meter: TrafficMeter | None = None
         self.has_sessions = False
 
 
@@ -129,8 +132,10 @@ class Gate:
         self._accepted: dict[bytes, tuple[Route, Route]] = {}
         self._common = _Common(self)
         self._common.gates.add(self)
-        self._traced_send: Callable[..., None] | None = None
-        self._replaced_send: Callable[..., None] | None = None
+        # Methods of the owner: those that are in their place now, and those that programs had put there before.
+        self._replaced: dict[str, tuple[Callable[..., None], Callable[..., None] | None]] = {}
+        #: What is in the place of the owner's ``send`` and only counts; ``None`` while there is no such thing.
+        self.counting_send: Callable[..., None] | None = None
 
     # Listeners
 
@@ -316,19 +321,20 @@ class Gate:
         self.drops.count(DropCounter.WRONG_ROUTE)
         return ()
 
-    # Filter, trace and shared objects
+    # Filter, trace, meter and shared objects
 
     def join(self, other: Gate) -> None:
-        """Have all but listeners in common with ``other``: the current route, burst, filter, trace and shared objects.
+        """Have all but listeners in common with ``other``: the route, burst, filter, trace, meter and shared objects.
 
-        A filter and a trace of this gate's own become those of ``other``, unless that one has its own.
+        A filter, a trace and a meter of this gate's own become those of ``other``, unless that one has its own.
         """
-        source_filter, trace = self.source_filter, self.trace
-        self.source_filter = self.trace = None
+        source_filter, trace, meter = self.source_filter, self.trace, self.meter
+        self.source_filter = self.trace = self.meter = None
         self._common = other._common
         self._common.gates.add(self)
         other.source_filter = other.source_filter or source_filter
         other.trace = other.trace or trace
+        other.meter = other.meter or meter
 
     def is_joined_to(self, other: Gate) -> bool:
         """Whether all but listeners is in common with ``other``."""
@@ -354,39 +360,70 @@ class Gate:
         self._common.trace = value
         self._arrange_all()
 
+    @property
+    def meter(self) -> TrafficMeter | None:
+        """Counts the packets that are received, and those that the endpoint is told to send."""
+        return self._common.meter
+
+    @meter.setter
+    def meter(self, value: TrafficMeter | None) -> None:
+        self._common.meter = value
+        self._arrange_all()
+
     def _arrange_all(self) -> None:
         for gate in tuple(self._common.gates):
             gate._arrange()
 
     def _arrange(self) -> None:
-        """Replace ``receive``, and ``send`` of the owner, while there is a filter or a trace; else restore them."""
-        source_filter, trace = self.source_filter, self.trace
+        """Replace ``receive``, and methods of the owner, while there is a filter, a trace or a meter; else restore."""
+        source_filter, trace, meter = self.source_filter, self.trace, self.meter
         receive: Receive = partial(Gate.receive, self)
+        if meter is not None:
+            from .meter import metered_receive  # few nodes are measured, and few are traced
+
+            receive = metered_receive(self, receive, meter)
         if source_filter is not None:
             receive = self._filtered(receive, source_filter)
         if trace is not None:
-            from .trace import traced_receive  # few nodes are traced
+            from .trace import traced_receive
 
             receive = traced_receive(self, receive, trace)
-        if source_filter is None and trace is None:
+        if source_filter is None and trace is None and meter is None:
             vars(self).pop("receive", None)
         else:
             vars(self)["receive"] = receive
         if self._common.main is self:
-            self._arrange_sending(trace)
+            self._arrange_sending(trace, meter)
 
-    def _arrange_sending(self, trace: TraceFunction | None) -> None:
+    def _arrange_sending(self, trace: TraceFunction | None, meter: TrafficMeter | None) -> None:
         methods = vars(self.owner)
-        if self._traced_send is not None and methods.get("send") is self._traced_send:
-            del methods["send"]
-            if self._replaced_send is not None:
-                methods["send"] = self._replaced_send
-        self._traced_send = self._replaced_send = None
+        for name, (own, replaced) in self._replaced.items():
+            if methods.get(name) is own:
+                del methods[name]
+                if replaced is not None:
+                    methods[name] = replaced
+        self._replaced.clear()
+        self.counting_send = None
+        send: Callable[..., None] = self.owner.send
+        if meter is not None:
+            from .meter import metered_send, metered_send_many
+
+            if trace is None and "send" not in methods:
+                send = self.counting_send = metered_send(self, send, meter)
+            else:
+                send = metered_send(self, send, meter)
+            self._replace("send_many", metered_send_many(self, self.owner.send_many, meter))
         if trace is not None:
             from .trace import traced_send
 
-            self._replaced_send = methods.get("send")
-            self._traced_send = methods["send"] = traced_send(self, self.owner.send, trace)
+            send = traced_send(self, send, trace)
+        if meter is not None or trace is not None:
+            self._replace("send", send)
+
+    def _replace(self, name: str, method: Callable[..., None]) -> None:
+        methods = vars(self.owner)
+        self._replaced[name] = method, methods.get(name)
+        methods[name] = method
 
     def _filtered(self, receive: Receive, source_filter: SourceFilter) -> Receive:
         def receive_if_admitted(packet: Packet, route: Route) -> None:
@@ -413,6 +450,10 @@ class Gate:
         if found is None:
             found = self._common.objects[kind] = kind()
         return found
+
+    def shared_objects(self) -> tuple[SharedObject, ...]:
+        """All objects that were made by :meth:`shared`."""
+        return tuple(self._common.objects.values())
 
     def release(self) -> None:
         """Forget the burst, and release the shared objects unless another interface of the endpoint is still open."""

@@ -153,6 +153,10 @@ class WrappingEndpoint(Endpoint):
         """Send by the other endpoint; takes what its ``send`` takes."""
         self.endpoint.send(socket_address, packet, *args)
 
+    def _has_sent_to(self, address: Address) -> bool:
+        """Whether the other endpoint sent a packet to ``address`` lately."""
+        return self.endpoint._has_sent_to(address)
+
     def assert_open(self) -> None:
         """Raise if the other endpoint is not open."""
         self.endpoint.assert_open()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from ...fill import Fill
 from ..inet import HOST_BITS, network_of
 from . import handshake, wire
 from .answering import Answering
@@ -20,7 +21,7 @@ from .openings import Openings
 from .wire import BODY, INDEX_SIZE, MIN_DATA, TYPE_OFFSET, Datagram, Frame, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..address import Address
     from .events import Event
@@ -467,6 +468,12 @@ class Machine:
         self.answering.clear()
         self._outgoing.clear()
         self._next_tick = None
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("sessions", len(self._channels), self.settings.max_sessions,
+                   rule="the one not heard for longest goes first, if that was for a minute")
+        yield Fill("own keys", len(self.own_keys), OWN_KEYS, rule="further ones have no sessions")
 
 
 def _is_preferred(channel: Channel, other: Channel, now: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from ...fill import Fill
 from ...limits import BoundedDict
 from . import wire
 from .events import Failed, Unsent
@@ -307,3 +308,8 @@ class Openings:
         self._pauses.clear()
         self._held.clear()
         self._held_bytes = 0
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("attempts", len(self._attempts), OPENING_AT_ONCE, rule="further ones wait")
+        yield Fill("held bytes", self._held_bytes, HELD_BYTES_IN_ALL, "queue", rule="the oldest go first")

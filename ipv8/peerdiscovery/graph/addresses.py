@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...fill import Fill
 from ...limits import BoundedDict
 from ...messaging.address import UDPv4Address, UDPv4LANAddress
 from .containers import ObservedDict
 from .walkable import WalkableAddresses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from ...messaging.address import Address
     from ...peer import Peer
@@ -208,3 +209,7 @@ class AddressBook:
             self._listed.pop(record.introduced_by, None)
             if not introduced:
                 del self._introduced[record.introduced_by]
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("addresses", len(self.records), MAX_ADDRESSES, rule="the oldest that no peer uses goes first")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from ...fill import Fill
 from .containers import ObservedDict, ObservedSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ...peer import Peer
 
@@ -174,3 +175,8 @@ class PeerServices:
         self._unverified[key] = pairs
         while self._unverified_pairs > MAX_UNVERIFIED_SERVICES and len(self._unverified) > 1:
             self.forget(next(iter(self._unverified)))
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("services of unverified peers", self._unverified_pairs, MAX_UNVERIFIED_SERVICES,
+                   rule="those of the peer not heard of for longest go first")

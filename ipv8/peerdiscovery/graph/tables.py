@@ -6,6 +6,7 @@ from collections import OrderedDict
 from threading import RLock
 from typing import TYPE_CHECKING, Protocol
 
+from ...fill import Fill
 from .addresses import AddressBook
 from .containers import ObservedDict, ObservedSet, UniqueList
 from .locations import PeerLocations
@@ -13,7 +14,7 @@ from .neighborhoods import ServiceNeighborhoods
 from .services import PeerServices
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from ...messaging.address import Address
     from ...peer import Peer
@@ -193,3 +194,12 @@ class NetworkTables:
         self.reverse_service_lookup.pop(service, None)
         self._book.stop_use(peer, service)
         self._neighborhoods.discard(service, peer)
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("reverse_ip_lookup", len(self.reverse_ip_lookup), self.reverse_ip_cache_size, "cache",
+                   rule="the least recently used goes first")
+        yield Fill("reverse_intro_lookup", len(self.reverse_intro_lookup), self.reverse_intro_cache_size, "cache",
+                   rule="the least recently used goes first")
+        yield Fill("reverse_service_lookup", len(self.reverse_service_lookup), self.reverse_service_cache_size, "cache",
+                   rule="the least recently used goes first")

@@ -12,6 +12,7 @@ from ipv8.attestation.trustchain.caches import CrawlRequestCache
 from ipv8.attestation.trustchain.community import UNIVERSAL_BLOCK_LISTENER, UNKNOWN_SEQ, TrustChainCommunity
 from ipv8.attestation.trustchain.listener import BlockListener
 from ipv8.attestation.trustchain.settings import TrustChainSettings
+from ipv8.events import EventBus
 from ipv8.limits import TokenBuckets
 from ipv8.requestcache import NumberCache
 from ipv8.test.base import TestBase
@@ -77,6 +78,29 @@ class TrustChainTestBase(TestBase[Any]):
         if store:
             self.db(i).add_block(block)
         return block
+
+
+class TestEvents(TrustChainTestBase):
+    async def test_stored_blocks_are_told(self) -> None:
+        await self.introduce_nodes()
+        bus = self.overlay(0).event_bus = EventBus()
+        with bus.subscribe(["trustchain.block"]) as subscription:
+            agreement, proposal = await self.propose()
+            told = [event.data for event in subscription.take_nowait()]
+            self.overlay(0).validate_persist_block(agreement)
+            assert not subscription.take_nowait(), "a block is stored once"
+        assert told == [
+            {"hash": block.hash.hex(), "type": "test", "public_key": self.key_bin(i).hex(),
+             "link_public_key": self.key_bin(1 - i).hex(), "sequence_number": 1, "is_own": i == 0}
+            for i, block in enumerate((proposal, agreement))]
+
+    async def test_the_type_of_a_block_may_be_no_text(self) -> None:
+        bus = self.overlay(0).event_bus = EventBus()
+        with bus.subscribe() as subscription:
+            self.overlay(0).validate_persist_block(self.raw_block(1, block_type=b"\xff\n"))
+            (event,) = subscription.take_nowait()
+        assert event.data["type"] == "\\xff\n"
+        assert event.text
 
 
 class TestSigning(TrustChainTestBase):

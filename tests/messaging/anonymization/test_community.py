@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ipv8.events import EventBus
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv6Address
 from ipv8.messaging.anonymization import community as module, payload as messages
@@ -255,6 +256,34 @@ class TestBuilding(TunnelTest):
             overlay.candidates.clear()
             overlay.do_circuits()
         assert len([line for line in logs.output if "Fewer circuits" in line]) == 2
+
+
+class TestEvents(TunnelTest):
+    async def test_the_life_of_a_circuit(self) -> None:
+        await self.introduce_nodes()
+        bus = self.overlay(0).event_bus = EventBus()
+        with bus.subscribe() as subscription:
+            circuit = await self.build(0, 2)
+            hops = [hop.mid.hex() for hop in circuit.hops]
+            told = [(event.topic, event.data) for event in subscription.take_nowait()]
+            first = {"circuit_id": circuit.circuit_id, "goal_hops": 2, "actual_hops": 0, "type": "DATA",
+                     "state": CIRCUIT_STATE_EXTENDING, "hops": [], "reason": ""}
+            last = {**first, "actual_hops": 2, "hops": hops, "state": CIRCUIT_STATE_READY}
+            assert told == [("circuit.created", first),
+                            ("circuit.extended", {**first, "actual_hops": 1, "hops": hops[:1]}),
+                            ("circuit.extended", last), ("circuit.ready", last)]
+            self.settings(0).remove_tunnel_delay = 0.001
+            removals = [self.overlay(0).remove_circuit(circuit.circuit_id, why) for why in ("done", "again")]
+            await asyncio.gather(*removals)
+            assert [(event.topic, event.data) for event in subscription.take_nowait()] == [
+                ("circuit.removed", {**last, "state": CIRCUIT_STATE_CLOSING, "reason": "done"})]
+
+    async def test_circuits_of_others_are_not_told(self) -> None:
+        await self.introduce_nodes()
+        bus = self.overlay(1).event_bus = EventBus()
+        with bus.subscribe() as subscription:
+            await self.build(0, 3)
+            assert not subscription.take_nowait()
 
 
 class TestRemoval(TunnelTest):

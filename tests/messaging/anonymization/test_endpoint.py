@@ -9,6 +9,7 @@ from ipv8.messaging.anonymization import endpoint as module
 from ipv8.messaging.anonymization.community import TunnelCommunity, TunnelSettings
 from ipv8.messaging.anonymization.endpoint import TunnelEndpoint
 from ipv8.messaging.interfaces.endpoint import EndpointListener
+from ipv8.messaging.interfaces.meter import TrafficMeter
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.routes import Route
 from ipv8.messaging.payload import IntroductionRequestPayload
@@ -84,6 +85,22 @@ class TestTunnelEndpoint(TestTunnelBase[Any]):
         self.endpoint(2).send(self.exit_address(), self.packet(b"welcome"))
         await self.deliver_messages()
         assert self.talk.heard == [(self.address(2), b"welcome")]
+
+    async def test_a_meter_counts_what_travels_in_circuits(self) -> None:
+        await self.prepare()
+        self.tunnel.gate.meter = meter = TrafficMeter()
+        self.talk.endpoint.send(self.address(2), self.packet(b"hello"))
+        await self.deliver_messages()
+        self.endpoint(2).send(self.exit_address(), self.packet(b"welcome"))
+        await self.deliver_messages()
+        self.tunnel.gate.meter = None
+        count = meter.counts[self.packet(b"")]
+        assert (count.packets_up, count.packets_down) == (1, 1)
+        assert (count.bytes_up, count.bytes_down) == (23 + len(b"hello"), 23 + len(b"welcome"))
+        assert (meter.inside.packets_up, meter.inside.packets_down) == (1, 1)
+        assert meter.totals().packets_up >= 1
+        self.talk.endpoint.send(self.address(2), self.packet(b"hello"))
+        assert count.packets_up == 1
 
     async def test_what_a_socket_brings_ends_at_the_gate(self) -> None:
         await self.prepare()
@@ -166,6 +183,37 @@ class TestTunnelEndpoint(TestTunnelBase[Any]):
         assert not self.tunnel.send_queue
         assert self.inner.drops[DropCounter.SEND_NO_ROUTE] == 1
         assert circuit.hop is not None
+
+    async def test_two_pseudonyms_share_no_circuit(self) -> None:
+        """Each of them is seen at an exit of its own, and gets its answers; one that has left gets none of others."""
+        await self.introduce_nodes()
+        circuits = [await self.build(0, 1) for _ in range(2)]
+        self.mock_exits(1)
+        inner = AutoMockEndpoint()
+        inner.open()
+        tunnel = TunnelEndpoint(inner)
+        tunnel.set_tunnel_community(self.overlay(0), 1)
+        second = self.make_talk(0, tunnel, anonymize=True)
+        for _ in range(3):
+            self.talk.endpoint.send(self.address(2), self.packet(b"first"))
+            second.endpoint.send(self.address(2), self.packet(b"second"))
+        await self.deliver_messages()
+        places = {text: {source for source, said in self.other.heard if said == text} for text in (b"first", b"second")}
+        (first_place,), (second_place,) = places[b"first"], places[b"second"]
+        assert first_place != second_place
+        assert {circuit.user for circuit in circuits} == {self.tunnel._user, tunnel._user}
+        for place in (first_place, second_place):
+            self.endpoint(2).send(place, self.packet(b"to %d" % place[1]))
+        await self.deliver_messages()
+        assert self.talk.heard == [(self.address(2), b"to %d" % first_place[1])]
+        assert second.heard == [(self.address(2), b"to %d" % second_place[1])]
+        await second.unload()
+        inner.close()
+        for place in (first_place, second_place):
+            self.endpoint(2).send(place, self.packet(b"again"))
+        await self.deliver_messages()
+        assert [text for _, text in self.talk.heard] == [b"to %d" % first_place[1], b"again"]
+        assert len(second.heard) == 1
 
     async def test_without_circuits_nothing_is_sent(self) -> None:
         before = self.inner.bytes_up

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .... import clock
+from ....fill import Fill
 from ....limits import TokenBuckets
 from ....stream_io import StreamConnection
 from ....stream_limits import StreamLimits, StreamMemory
@@ -28,7 +29,7 @@ from .protocol import Reply
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ...address import Address
     from ..tunnel import Circuit
@@ -293,3 +294,7 @@ class CircuitStreams:
             raise ConnectError(Reply.EXPIRED) from e
         except OSError as e:
             raise ConnectError(_REPLIES.get(e.errno or 0, Reply.FAILED)) from e
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("streams of others", len(self._pipes), MAX_EXIT_STREAMS, rule="further ones are reset")

@@ -251,11 +251,15 @@ class DispatcherEndpoint(Endpoint):
         else:
             endpoint.send(socket_address, packet)
 
+    def _has_sent_to(self, address: Address) -> bool:
+        """Whether an interface sent a packet to ``address`` lately."""
+        return any(endpoint._has_sent_to(address) for endpoint in self.interfaces.values())
+
     def send_many(self, socket_address: Address, packets: Sequence[bytes]) -> None:
         """Send several packets to the same address, in order, through the interface that fits the address."""
         name = FAST_ADDR_TO_INTERFACE.get(type(socket_address))
         endpoint = None if name is None else self.interfaces.get(name)
-        if endpoint is None or "send" in vars(self) or type(self).send is not DispatcherEndpoint.send:
+        if endpoint is None or self._sends_singly() or type(self).send is not DispatcherEndpoint.send:
             super().send_many(socket_address, packets)
         else:
             endpoint.send_many(socket_address, packets)

@@ -397,6 +397,10 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         except (TypeError, ValueError, OverflowError) as e:
             self._drop_malformed(e)
 
+    def _has_sent_to(self, address: Address) -> bool:
+        """Whether a packet was sent to ``address`` lately."""
+        return address in self._destinations
+
     def send_many(self, socket_address: Address, packets: Sequence[bytes]) -> None:
         """Send several packets to the same address, in order; see ``send``.
 
@@ -405,7 +409,7 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         transport = self._transport
         if (len(packets) < 2 or not self._running or not isinstance(transport, DrainingTransport)
                 or socket_address not in self._destinations or type(socket_address) in self.routes
-                or "send" in vars(self) or type(self).send is not UDPEndpoint.send
+                or self._sends_singly() or type(self).send is not UDPEndpoint.send
                 or len(max(packets, key=len)) > self.max_payload):
             super().send_many(socket_address, packets)
             return

@@ -11,12 +11,13 @@ import errno
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ....fill import Fill
 from ..network_stats import DropCounter
 from .segments import SegmentWriter, ask_for_coalescing, segment_size
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["MAX_BATCHES_PER_WAKEUP", "MAX_DATAGRAMS_PER_WAKEUP", "RECEIVE_SIZE", "SEND_QUEUE_BYTES",
            "SEND_QUEUE_PACKETS", "DrainingTransport"]
@@ -240,3 +241,9 @@ class DrainingTransport(asyncio.DatagramTransport):
             self._queued_bytes = 0
 
     abort = close
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the tables are, for people who watch a node."""
+        yield Fill("send queue", len(self._queue), SEND_QUEUE_PACKETS, "queue", rule="the oldest goes first")
+        yield Fill("bytes in the send queue", self._queued_bytes, SEND_QUEUE_BYTES, "queue",
+                   rule="the oldest goes first")

@@ -1,4 +1,4 @@
-"""Two displays of a local network: lines of text, and a drawing in the terminal."""
+"""Displays of a local network: lines of text, lines of JSON, and a drawing in the terminal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,27 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..serving import print_event
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from typing_extensions import Self
 
-    from .network import LocalNetwork, NodeView, Outcome
+    from .network import Event, LocalNetwork, NodeView, Outcome
 
-COLUMNS = ("node", "address", "mid", "peers", "introduced", "punctures", "sent", "clock")
-LEGEND = "introduced: answers received  punctures: ways opened  sent: clock messages"
-"""An explanation of the columns that fits into a terminal of 80 characters."""
+__all__ = ["Display", "Drawing", "JsonLines", "Lines", "verdict"]
+
+COLUMNS = ("node", "address", "mid", "peers", "introduced", "punctures")
+"""The first columns; those of the activity follow."""
+
+LEGEND = "introduced: answers received  punctures: ways opened"
+"""An explanation of these columns."""
+
+WIDTHS = {"node": 7, "address": 15, "mid": 8}
+"""Characters of the columns that are text. Numbers are not longer than their titles, or not much."""
+
+DISPENSABLE = ("mid", "address")
+"""The columns that are left out where there is not enough room, in this order."""
 
 EVENTS_LEAST, EVENTS_MOST = 4, 10
 """The number of events that are drawn, depending on the size of the terminal."""
@@ -31,14 +43,14 @@ LINES_AROUND = 9
 WIDTH_MOST = 100
 """Characters of a line of a drawing, however wide the terminal."""
 
-WIDTH_FOR_ALL = 77
-"""Characters that all columns need; where there are fewer, nodes are drawn without address and key."""
-
 WIDTH_LEAST = 50
-"""Characters that the other columns need; where there are fewer, nothing is drawn."""
+"""Characters of a drawing, at least; in a narrower terminal, nothing is drawn."""
 
-STYLES = {"met": "green", "lost": "red", "introduced": "", "puncture": "yellow"}
-"""The colours of the kinds of events."""
+SPARE = 7
+"""Characters for numbers that are longer than their titles."""
+
+STYLES = {"met": "green", "lost": "red", "puncture": "yellow", "did": "cyan"}
+"""The colours of some kinds of events."""
 
 
 def verdict(network: LocalNetwork, outcome: Outcome) -> str:
@@ -50,13 +62,31 @@ def verdict(network: LocalNetwork, outcome: Outcome) -> str:
         met = [view.peers for view in views]
         return (f"Not every node met {wanted} within {outcome.seconds:.1f} s: "
                 f"of {others} others, each met {min(met)} to {max(met)}.")
-    clocks = [view.clock for view in views]
-    if not outcome.in_step:
-        return (f"Each node met {wanted}, but after {outcome.seconds:.1f} s their clocks read "
-                f"{min(clocks)} to {max(clocks)}.")
+    if not outcome.done:
+        return (f"Each node met {wanted}, but after {outcome.seconds:.1f} s not all was done. "
+                f"{network.activity.summary(network)}")
     return (f"Each of {network.size} nodes met {wanted} in {outcome.met_after:.1f} s: "
             f"{sum(view.introductions for view in views)} introductions, "
-            f"{sum(view.punctures for view in views)} punctures. Clocks read {min(clocks)} to {max(clocks)}.")
+            f"{sum(view.punctures for view in views)} punctures. {network.activity.summary(network)}")
+
+
+def titles(network: LocalNetwork) -> tuple[str, ...]:
+    """The titles of all columns."""
+    return (*COLUMNS, *network.activity.columns)
+
+
+def cells(view: NodeView) -> list[str]:
+    """What these columns have for a node."""
+    return [str(value) for value in (*view[:len(COLUMNS)], *view.figures)]
+
+
+def titles_that_fit(network: LocalNetwork, width: int) -> list[str]:
+    """The titles of the columns for which there is room."""
+    shown = list(titles(network))
+    for title in DISPENSABLE:
+        if sum(WIDTHS.get(name, len(name)) + 1 for name in shown) - 1 + SPARE > width:
+            shown.remove(title)
+    return shown
 
 
 class Display(ABC):
@@ -69,6 +99,13 @@ class Display(ABC):
 
     def __exit__(self, *exception: object) -> None:
         return None
+
+    @abstractmethod
+    def note(self, text: str, **facts: str) -> None:
+        """Tell something about the demonstration itself.
+
+        :param facts: the same for programs.
+        """
 
     @abstractmethod
     def show(self, network: LocalNetwork) -> None:
@@ -85,18 +122,46 @@ class Lines(Display):
     def __init__(self) -> None:
         self._shown = 0
 
+    def note(self, text: str, **facts: str) -> None:  # noqa: ARG002 - of the base
+        """Print it."""
+        print(text, flush=True)
+
     def show(self, network: LocalNetwork) -> None:
+        """Print what is new."""
         for event in network.events[self._shown:]:
-            print(f"{event.seconds:6.2f} s  {event.text}", flush=True)
+            self._tell(event)
         self._shown = len(network.events)
 
+    def _tell(self, event: Event) -> None:
+        print(f"{event.seconds:6.2f} s  {event.text}", flush=True)
+
     def conclude(self, network: LocalNetwork, outcome: Outcome) -> None:
-        rows = [COLUMNS, *(tuple(str(value) for value in view) for view in network.views())]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+        """Print the table, and the result."""
+        rows = [titles(network), *map(cells, network.views())]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         print()
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         print(f"\n{verdict(network, outcome)}", flush=True)
+
+
+class JsonLines(Lines):
+    """The same for programs: lines of JSON."""
+
+    def note(self, text: str, **facts: str) -> None:
+        """Print the facts, if there are any."""
+        if facts:
+            print_event("served", text=text, **facts)
+
+    def _tell(self, event: Event) -> None:
+        print_event(event.kind, seconds=round(event.seconds, 3), text=event.text)
+
+    def conclude(self, network: LocalNetwork, outcome: Outcome) -> None:
+        """Print the nodes, and the result."""
+        nodes = [{**view._asdict(), "figures": dict(zip(network.activity.columns, view.figures, strict=True))}
+                 for view in network.views()]
+        print_event("concluded", good=outcome.good, met_after=outcome.met_after, seconds=outcome.seconds,
+                    text=verdict(network, outcome), nodes=nodes)
 
 
 class Drawing(Display):
@@ -120,10 +185,16 @@ class Drawing(Display):
     def __exit__(self, *exception: object) -> None:
         self._live.stop()
 
+    def note(self, text: str, **facts: str) -> None:  # noqa: ARG002 - of the base
+        """Print it, above the drawing if that goes on."""
+        self._console.print(text, highlight=False)
+
     def show(self, network: LocalNetwork) -> None:
+        """Draw the network."""
         self._live.update(self._picture(network))
 
     def conclude(self, network: LocalNetwork, outcome: Outcome) -> None:
+        """Draw the network for the last time, and print the result."""
         self._live.update(self._picture(network))
         self._live.stop()
         self._console.print(verdict(network, outcome), style="bold green" if outcome.good else "bold red",
@@ -140,7 +211,8 @@ class Drawing(Display):
         count = min(max(room - len(views) - (hidden > 0), EVENTS_LEAST), EVENTS_MOST)
         # The legend comes last, so that the "^C" of the terminal appears after it and moves nothing.
         return Group(self._table(network, views, hidden, width), self._latest(network, count, width),
-                     Text(LEGEND, style="dim", no_wrap=True, overflow="ellipsis"))
+                     Text(f"{LEGEND}  {network.activity.legend}".rstrip(), style="dim", no_wrap=True,
+                          overflow="ellipsis"))
 
     @staticmethod
     def _table(network: LocalNetwork, views: list[NodeView], hidden: int, width: int) -> Table:
@@ -148,14 +220,15 @@ class Drawing(Display):
         table = Table(title=f"A tracker at {network.tracker_address} and {network.size} nodes on this machine\n",
                       title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
                       width=width)
-        shown = [index for index in range(len(COLUMNS)) if width >= WIDTH_FOR_ALL or index not in {1, 2}]
-        for index in shown:
-            table.add_column(COLUMNS[index], justify="left" if index < 3 else "right", no_wrap=True)
+        shown = titles_that_fit(network, width)
+        for title in shown:
+            table.add_column(title, justify="left" if title in WIDTHS else "right", no_wrap=True)
         others = network.size - 1
         for view in views:
-            cells = [Text(str(value)) for value in view]
-            cells[3] = Text(f"{view.peers}/{others}", style="green" if view.peers >= network.peers_wanted else "yellow")
-            table.add_row(*(cells[index] for index in shown))
+            row = dict(zip(titles(network), map(Text, cells(view)), strict=True))
+            row["peers"] = Text(f"{view.peers}/{others}",
+                                style="green" if view.peers >= network.peers_wanted else "yellow")
+            table.add_row(*(row[title] for title in shown))
         if hidden:
             table.add_row(f"{hidden} more", style="dim")
         return table
@@ -163,7 +236,7 @@ class Drawing(Display):
     @staticmethod
     def _latest(network: LocalNetwork, count: int, width: int) -> Panel:
         """The latest events, the newest at the bottom."""
-        lines = [Text(f"{event.seconds:6.2f} s  {event.text}", style=STYLES[event.kind])
+        lines = [Text(f"{event.seconds:6.2f} s  {event.text}", style=STYLES.get(event.kind, ""))
                  for event in network.events[-count:]]
         lines += [Text()] * (count - len(lines))
         text = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)

@@ -1,0 +1,100 @@
+"""The parts of a node that are observed. The node may be an object of a program that has only some of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...community import Community
+from ...messaging.interfaces.endpoint import Endpoint
+from ...messaging.interfaces.routes import PREFIX_LENGTH
+from ...sessions import SessionService
+from ...trust.graph import TrustGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ...peerdiscovery.network import Network
+
+__all__ = ["Listening", "communities_of", "drops_of", "endpoint_of", "graph_of", "listeners_of", "name_of",
+           "networks_of", "overlays_of"]
+
+
+class Listening(NamedTuple):
+    """An overlay, or something else, that listens to a prefix."""
+
+    prefix: bytes
+    id: str
+    """The id of the overlay; of others, their prefix."""
+    name: str
+    listener: Any
+
+
+def overlays_of(node: Any) -> tuple[Any, ...]:
+    """The overlays of a node."""
+    return tuple(getattr(node, "overlays", ()))
+
+
+def communities_of(node: Any) -> list[Community]:
+    """The overlays of a node that are communities."""
+    return [overlay for overlay in overlays_of(node) if isinstance(overlay, Community)]
+
+
+def endpoint_of(node: Any) -> Endpoint | None:
+    """The endpoint of a node; ``None`` if it has none yet, or one that is not of the classes of this library."""
+    endpoint = getattr(node, "endpoint", None)
+    return endpoint if isinstance(endpoint, Endpoint) else None
+
+
+def networks_of(node: Any) -> list[Network]:
+    """The networks of a node and of its overlays, each once; that of the node comes first."""
+    found = [getattr(node, "network", None), *(overlay.network for overlay in communities_of(node))]
+    return list({id(network): network for network in found if network is not None}.values())
+
+
+def graph_of(node: Any) -> TrustGraph | None:
+    """The trust graph of a node, or that of one of its overlays."""
+    trust = getattr(node, "trust", None)
+    graphs = [getattr(trust, "graph", None), *(getattr(overlay, "trust", None) for overlay in overlays_of(node))]
+    return next((graph for graph in graphs if isinstance(graph, TrustGraph)), None)
+
+
+def name_of(listener: Any) -> str:
+    """What people call an overlay, or something else that listens."""
+    return type(listener).__name__
+
+
+def listeners_of(node: Any) -> list[Listening]:
+    """The overlays of a node, and what else listens to a prefix of its endpoint."""
+    overlays = {overlay.get_prefix(): overlay for overlay in communities_of(node)}
+    found = {prefix: Listening(prefix, overlay.community_id.hex(), name_of(overlay), overlay)
+             for prefix, overlay in overlays.items()}
+    endpoint = endpoint_of(node)
+    entries: Mapping[bytes, Any] = {} if endpoint is None else endpoint.gate.entries
+    for prefix, entry in entries.items():
+        if prefix not in found and entry.own and len(prefix) == PREFIX_LENGTH:
+            found[prefix] = Listening(prefix, prefix.hex(), name_of(entry[0]), entry[0])
+    return list(found.values())
+
+
+def drops_of(node: Any) -> Iterator[tuple[Any, Mapping[str, int]]]:
+    """What counts the packets that it drops, with its counts by reason."""
+    endpoint = endpoint_of(node)
+    if endpoint is not None:
+        yield endpoint, endpoint.drops
+    seen = set()
+    for listening in listeners_of(node):
+        listener = listening.listener
+        if id(listener) not in seen:
+            seen.add(id(listener))
+            if isinstance(listener, SessionService):
+                yield listener, _of_sessions(listener)
+            else:
+                yield listener, listener.drops
+
+
+def _of_sessions(service: SessionService) -> dict[str, int]:
+    """What sessions drop, with reasons that are not those of overlays."""
+    total = Counter(service.drops)
+    total.update(service.machine.drops)
+    return {f"session_{reason}": count for reason, count in total.items()}
