@@ -196,14 +196,20 @@ class MetricsCollector:
                       Counter((str(session.hybrid).lower(),) for session in known))
         yield _counters("ipv8_session_handshakes", "Handshakes by what became of them.", ["result"],
                         {(result,): count for result, count in service.machine.handshakes.items()})
-        streams = service.streams
+        streams = service.streams.statistics()
         yield _counters("ipv8_streams", "Streams in sessions.", ["event"],
-                        {(event,): streams.counts[event] for event in ("opened", "accepted", "refused")})
-        yield _gauge("ipv8_stream_handlers", "Streams of others that handlers read.", streams.accepted)
+                        {(event,): getattr(streams, event) for event in ("opened", "accepted", "refused")})
+        yield _gauge("ipv8_stream_open", "Streams in sessions that are open.", streams.streams)
+        yield _gauge("ipv8_stream_connections", "Sessions with streams.", streams.connections)
+        yield _counters("ipv8_stream_bytes", "Bytes written to streams, and those that arrived in order.", ["direction"],
+                        {("up",): streams.bytes_up, ("down",): streams.bytes_down})
+        yield _counters("ipv8_stream_packets", "Packets of streams, with those that were sent again.", ["direction"],
+                        {("up",): streams.packets_up, ("down",): streams.packets_down})
+        yield _counter("ipv8_stream_stalls", "How often a writer waited for the reader.", streams.stalls)
         yield _gauges("ipv8_stream_memory_bytes", "Bytes that streams in sessions hold, which nobody has read.",
-                      ["direction"], {("up",): streams.memory.sent, ("down",): streams.memory.received})
+                      ["direction"], {("up",): streams.waiting_there, ("down",): streams.waiting_here})
         yield _gauge("ipv8_stream_memory_limit_bytes", "Bytes that they may hold in each direction.",
-                     streams.memory.capacity)
+                     service.streams.memory.capacity)
 
     def _tunnels(self) -> Iterator[Metric]:
         overlays = tunnels_of(self._observer.node)

@@ -163,12 +163,19 @@ class PythonCryptoEndpoint(Socks5Provider, TableCrypto, EndpointListener):
             if not begin.startswith(start) or len(begin) < IS_PLAIN_AT:
                 others.add(begin)
             elif circuit_id in self.relays:
-                self._put(self._relay_lane, circuit_id, cells)
+                self._put(self._relay_lane, circuit_id, self._counted(cells))
             elif circuit_id in self.exit_sockets:
-                self._put(self._exit_lane, circuit_id, cells)
+                self._put(self._exit_lane, circuit_id, self._counted(cells))
             else:
                 others.add(begin)
         return [packet for packet in packets if packet[1][:IS_PLAIN_AT] in others] if others else ()
+
+    def _counted(self, cells: Sequence[Cell]) -> Sequence[Cell]:
+        """The same cells, which the gate has not counted."""
+        meter = self.endpoint.gate.meter
+        if meter is not None:
+            meter.count_queued(self._cell_start, len(cells), sum(len(data) for _, data in cells))
+        return cells
 
     def _put(self, lane: Lane[Cell], circuit_id: int, cells: Sequence[Cell]) -> None:
         dropped = len(cells) - lane.put(circuit_id, cells)

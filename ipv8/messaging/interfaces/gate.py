@@ -269,7 +269,7 @@ class Gate:
 
         They are all others while there is a filter or a trace, or if packets of a prefix have several listeners.
         """
-        if "receive" in vars(self):
+        if self.source_filter is not None or self.trace is not None:
             return packets
         for listener in self.queues:
             if packets and listener._queue_packets is not None:

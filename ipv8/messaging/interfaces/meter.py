@@ -115,6 +115,16 @@ class TrafficMeter:
             self.slow.append((clock.time(), seconds, key))
             self.slow_count += 1
 
+    def count_queued(self, key: bytes, packets: int, size: int) -> None:
+        """Count packets of a socket that a listener has put into a queue. The time of their handling is not noted.
+
+        :param key: their prefix and message id.
+        :param size: the bytes of all of them.
+        """
+        count = self.count_of(key, known=True)
+        count.packets_down += packets
+        count.bytes_down += size
+
     def count_inside(self, key: bytes, size: int) -> None:
         """Count a message that is about to be sent inside of something else.
 

@@ -11,6 +11,7 @@ from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.anonymization.community import TunnelCommunity, TunnelSettings
 from ipv8.messaging.anonymization.scheduler import TURN
+from ipv8.messaging.interfaces.meter import TrafficMeter
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
 from ipv8.peer import Peer
@@ -103,6 +104,33 @@ async def test_bursts_arrive_in_order(net: Net, hops: int) -> None:
         net.sinks[0][0].sendto(packet, received[0][1])
     assert [await asyncio.wait_for(back.get(), 10) for _ in packets] == packets
     assert circuit.bytes_up > sum(map(len, packets)) < circuit.bytes_down
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["origin", "relay", "exit"])
+async def test_a_meter_counts_all_cells(net: Net, which: int) -> None:
+    """Those that are handled one by one, and those that are kept for later."""
+    circuit = await net.circuit(2)
+    net.send(circuit, net.address(0), b"dhelloe")
+    (_, source), = await net.sinks[0][1].take(1)
+    by_mid = {node.my_peer.mid: node for node in net.nodes}
+    node = [net.nodes[0], *(by_mid[hop.mid] for hop in circuit.hops)][which]
+    prefix = node.get_prefix()
+    node.endpoint.gate.meter = meter = TrafficMeter()
+    back: asyncio.Queue[bytes] = asyncio.Queue()
+    net.nodes[0].on_raw_data = lambda _, source, data: back.put_nowait(data)  # type: ignore[method-assign,assignment]
+    for number in range(40):
+        net.send(circuit, net.address(0), b"d%03de" % number)
+    await net.sinks[0][1].take(40)
+    for number in range(30):
+        net.sinks[0][0].sendto(b"d%03de" % number, source)
+    for _ in range(30):
+        await asyncio.wait_for(back.get(), 10)
+    counted = meter.counts[prefix + b"\0"]
+    arriving, leaving = [(30, 40), (70, 70), (40, 30)][which]
+    assert (counted.packets_down, counted.packets_up) == (arriving, leaving)
+    assert counted.bytes_down > 30 * arriving
+    assert meter.totals().packets_down == arriving
+    node.endpoint.gate.meter = None
 
 
 async def test_what_may_not_leave_is_dropped_among_what_may(net: Net) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from ipv8.messaging.interfaces.gate import FIRST_BASE_MESSAGE, Burst, Entry, Gate, Route
+from ipv8.messaging.interfaces.meter import TrafficMeter
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
@@ -292,6 +293,7 @@ class TestQueues:
         endpoint.trace = lambda _: None
         assert endpoint.gate.receive_queued([self.OWN]) == [self.OWN]
         endpoint.trace = None
+        endpoint.gate.meter = TrafficMeter()  # which the listener tells what it keeps
         assert endpoint.gate.receive_queued([self.OWN]) == []
 
     def test_not_after_it_was_removed(self, endpoint: Endpoint, own: Collector) -> None:
