@@ -201,7 +201,7 @@ class MetricsCollector:
                         {(event,): getattr(streams, event) for event in ("opened", "accepted", "refused")})
         yield _gauge("ipv8_stream_open", "Streams in sessions that are open.", streams.streams)
         yield _gauge("ipv8_stream_connections", "Sessions with streams.", streams.connections)
-        yield _counters("ipv8_stream_bytes", "Bytes written to streams, and those that arrived in order.", ["direction"],
+        yield _counters("ipv8_stream_bytes", "Bytes written to streams, and those that arrived there.", ["direction"],
                         {("up",): streams.bytes_up, ("down",): streams.bytes_down})
         yield _counters("ipv8_stream_packets", "Packets of streams, with those that were sent again.", ["direction"],
                         {("up",): streams.packets_up, ("down",): streams.packets_down})
