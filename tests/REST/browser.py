@@ -65,8 +65,8 @@ def _watch(page: Page) -> list[str]:
     faults: list[str] = []
 
     def failed(request: Request) -> None:
-        # Streams are ended by the page itself: when another page is shown, or nobody looks.
-        if not (request.failure == "net::ERR_ABORTED" and "/events?" in request.url):
+        # The page ends requests itself: when another page is shown, or it is loaded again, or nobody looks.
+        if request.failure != "net::ERR_ABORTED":
             faults.append(f"{request.method} {request.url}: {request.failure}")
 
     def answered(response: Response) -> None:

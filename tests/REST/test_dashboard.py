@@ -82,15 +82,17 @@ async def served(node: Any, **options: Any) -> AsyncIterator[str]:
 async def nodes() -> AsyncIterator[list[IPv8]]:
     """Three nodes that have met, of which the first one is shown."""
     started = [chat_node(number) for number in range(3)]
-    for node in started:
-        await node.start()
-    chats = [chat_of(node) for node in started]
-    for chat in chats[1:]:
-        chat.walk_to(started[0].endpoint.get_address())
-    await until(lambda: all(len(chat.get_peers()) == 2 for chat in chats), "the nodes have not met")
-    yield started
-    for node in started:
-        await node.stop()
+    try:
+        for node in started:
+            await node.start()
+        chats = [chat_of(node) for node in started]
+        for chat in chats[1:]:
+            chat.walk_to(started[0].endpoint.get_address())
+        await until(lambda: all(len(chat.get_peers()) == 2 for chat in chats), "the nodes have not met")
+        yield started
+    finally:
+        for node in started:
+            await node.stop()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -167,8 +167,10 @@ async def test_times_that_no_date_has_are_not_shown(browser: Browser, url: str) 
 async def test_traffic(browser: Browser, url: str, nodes: list[FullNode]) -> None:
     async with opened(browser, url, "traffic") as page:
         await nodes[0].chain.propose(nodes[1].known_as(), LOAN, {"amount": 5}, timeout=10)
+        await nodes[1].dht.find_values(bytes(20))
         rows = card(page, "Messages").locator("tbody tr")
         await rows.filter(has_text="half block").first.wait_for()
+        await rows.filter(has_text="find request").first.wait_for()
         names = await texts(rows.locator("th"))
         assert "find request\nDHTDiscoveryCommunity" in names
         assert "half block\nTrustChainCommunity" in names

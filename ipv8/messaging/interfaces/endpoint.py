@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ...limits import TokenBuckets
+from ..inet import parse_host
 from .gate import Gate
 from .lan_addresses.interfaces import get_lan_addresses
 from .network_stats import DropCounter
@@ -399,9 +400,15 @@ class EndpointListener(ABC):
         return self.endpoint.get_address()
 
     def _get_lan_address(self, bootstrap: bool = False) -> Address:
-        """The guessed own IP and the endpoint's port; port 0 for ``bootstrap``, and while the endpoint is closed."""
-        has_port = not bootstrap and self.endpoint.is_open()
-        return (self._guess_lan_address(get_lan_addresses()), self.endpoint.get_address()[1] if has_port else 0)
+        """The guessed own IP and the endpoint's port; port 0 for ``bootstrap``, and while the endpoint is closed.
+
+        If the socket is bound to one of the addresses of this machine, it is that one: others do not reach it.
+        """
+        bound, port = self.endpoint.get_address()[:2] if self.endpoint.is_open() else ("", 0)
+        addresses = get_lan_addresses()
+        parsed = parse_host(bound)
+        is_own = bound in addresses or (parsed is not None and parsed.is_loopback)
+        return (bound if is_own else self._guess_lan_address(addresses), 0 if bootstrap else port)
 
     def _guess_lan_address(self, addresses: Iterable[str]) -> str:
         """The first of ``addresses`` that has the listener's IP version, else the loopback address of IPv4."""

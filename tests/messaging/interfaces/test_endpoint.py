@@ -355,6 +355,17 @@ def test_guessed_lan_address() -> None:
     assert listener.use_main_thread
 
 
+@pytest.mark.parametrize(("bound", "expected"), [
+    ("0.0.0.0", "10.9.9.9"), ("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.2"), ("192.168.1.5", "192.168.1.5"),
+    ("192.168.1.6", "10.9.9.9"), ("::", "fd00::1"), ("::1", "::1")])
+def test_a_socket_that_is_bound_to_an_own_address_is_only_there(own_addresses: list[str], bound: str,
+                                                                expected: str) -> None:
+    own_addresses.append("10.9.9.9")
+    listener = Recorder(FakeEndpoint((bound, 8090)))
+    assert listener.my_estimated_lan == (expected, 8090)
+    assert listener._get_lan_address(bootstrap=True) == (expected, 0)
+
+
 def test_own_addresses(own_addresses: list[str]) -> None:
     listener = Recorder(FakeEndpoint())
     assert listener.address_is_lan("192.168.1.5")
