@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from itertools import chain, islice
+from itertools import islice
 from socket import (
     AF_INET,
     AF_INET6,
@@ -13,7 +13,6 @@ from socket import (
     IPV6_V6ONLY,
     SO_RCVBUF,
     SO_SNDBUF,
-    SOCK_DGRAM,
     SOL_SOCKET,
     inet_pton,
     socket,
@@ -29,6 +28,7 @@ from ..endpoint import LARGEST_DATAGRAM, DataTooBigException, Endpoint, Endpoint
 from ..network_stats import DropCounter
 from ..routes import SOCKET
 from . import forks
+from .binding import SocketOption, bound_socket
 from .scopes import Scopes, is_link_local
 from .transport import MAX_DATAGRAMS_PER_WAKEUP, RECEIVE_SIZE, SEND_QUEUE_BYTES, DrainingTransport
 
@@ -51,9 +51,6 @@ __all__ = [
     "UDPv6Endpoint",
 ]
 
-SocketOption = tuple[int, int, int]
-"""Level, option name and value, as ``socket.setsockopt`` takes them."""
-
 RECEIVE_BUFFER = 870400
 """Bytes of socket buffer asked for, so that a burst of some thousand packets fits."""
 
@@ -68,8 +65,6 @@ MAX_CACHED_ADDRESSES = 8192
 
 MULTICAST = 0xff
 """The first byte of the IPv6 addresses of groups (RFC 4291 section 2.7)."""
-
-_TRY_NEXT_PORT = {errno.EADDRINUSE, errno.EACCES}
 
 
 class _UndeliverableError(Exception):
@@ -196,40 +191,10 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
         forks.note(self)
 
     def _bind(self) -> socket | None:
-        ports = chain(range(self._port, 65536), (0,)) if self._port else (0,)
-        reason: Exception | None = None
-        for port in ports:
-            try:
-                sock = socket(self.SOCKET_FAMILY, SOCK_DGRAM)
-            except OSError as e:
-                reason = e
-                break
-            try:
-                self._set_options(sock)
-                sock.setblocking(False)
-                sock.bind((self._ip, port))
-            except (OSError, ValueError, TypeError) as e:
-                sock.close()
-                reason = e
-                if isinstance(e, OSError) and e.errno in _TRY_NEXT_PORT:
-                    continue
-                break
-            bound = sock.getsockname()[1]
-            if self._port not in {0, bound}:
-                self._logger.info("Port %d is not available, using port %d", self._port, bound)
-            self._port = bound
-            return sock
-        self._logger.error("Cannot open a socket on %s port %d: %s", self._ip, self._port, reason)
-        return None
-
-    def _set_options(self, sock: socket) -> None:
-        for level, name, value in self._sockopts:
-            try:
-                sock.setsockopt(level, name, value)
-            except OSError as e:  # noqa: PERF203 - three options, once
-                if (level, name) not in {(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF)}:
-                    raise
-                self._logger.info("Keeping the default size of a socket buffer: %s", e)
+        sock = bound_socket(self.SOCKET_FAMILY, self._ip, self._port, self._sockopts, self._logger)
+        if sock is not None:
+            self._port = sock.getsockname()[1]
+        return sock
 
     def close(self) -> None:
         """Stop to send and receive; ``open`` starts again and tries to get the same port."""

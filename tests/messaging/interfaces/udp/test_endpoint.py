@@ -14,7 +14,7 @@ from ipv8 import clock
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.messaging.interfaces.endpoint import DataTooBigException, EndpointClosedException
 from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.messaging.interfaces.udp import endpoint as module
+from ipv8.messaging.interfaces.udp import binding, endpoint as module
 from ipv8.messaging.interfaces.udp.endpoint import DELIVERIES_PER_LOOK, UDPEndpoint, UDPv6Endpoint
 from ipv8.messaging.interfaces.udp.filter import SourceFilter
 from ipv8.messaging.interfaces.udp.transport import RECEIVE_SIZE, SEND_QUEUE_BYTES
@@ -316,7 +316,7 @@ async def test_no_sockets_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*_: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(module, "socket", exhausted)
+    monkeypatch.setattr(binding, "socket", exhausted)
     assert not await UDPEndpoint().open()
 
 
@@ -348,7 +348,7 @@ async def test_a_refused_buffer_size_does_not_matter(make_endpoint: Any, monkeyp
                 raise OSError("no")
             super().setsockopt(level, name, *value)
 
-    monkeypatch.setattr(module, "socket", Stubborn)
+    monkeypatch.setattr(binding, "socket", Stubborn)
     with caplog.at_level(logging.INFO):
         endpoint = await make_endpoint(sockopts=[(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)])
     assert endpoint.granted_receive_buffer > 0
