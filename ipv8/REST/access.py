@@ -65,6 +65,8 @@ METHODS = "GET, PUT, POST, PATCH, DELETE, OPTIONS"
 PUBLIC = ("/docs", "/static", "/health")
 """What tells nothing of the node: paths that are, or begin with, one of these and a slash."""
 
+BELOW_PUBLIC = tuple(f"{path}/" for path in PUBLIC)
+
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - to recognize it
@@ -79,7 +81,7 @@ def is_loopback(host: str | None) -> bool:
 
 def is_public(path: str) -> bool:
     """Whether everybody may read what is at a path."""
-    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in PUBLIC)
+    return path in PUBLIC or path.startswith(BELOW_PUBLIC)
 
 
 def client_of(request: Request) -> bytes:
@@ -398,7 +400,8 @@ class Gate:
 
     async def __call__(self, request: Request, handler: Handler) -> StreamResponse:
         """Let the handler answer, or refuse."""
-        self._busy.add(request.protocol)
+        connection = request.protocol
+        self._busy.add(connection)
         try:
             for check in self._checks:
                 refused = check(request)
@@ -410,8 +413,8 @@ class Gate:
                     return refused
             return await handler(request)
         finally:
-            self._busy.discard(request.protocol)
-            self._idle_since[request.protocol] = clock.monotonic()
+            self._busy.discard(connection)
+            self._idle_since[connection] = clock.monotonic()
 
     def close_idle(self, connections: Iterable[Any]) -> None:
         """Close those of these connections that wait for too long; the others are forgotten."""

@@ -116,15 +116,18 @@ class RESTManager:
         origins = Origins(cors_origins)
         cors, keys = Cors(origins), ApiKeyMiddleware(key)
         state = StateCheck(origins, bool(key), legacy_errors)
-        first: list[Any] = [RateLimit().refuse, HostCheck(host, allowed_hosts).refuse]
+        first: list[Any] = [HostCheck(host, allowed_hosts).refuse]
+        if not is_loopback(host):  # where others than this machine can connect
+            first.insert(0, RateLimit().refuse)
         if dashboard:
             first.append(page_for_browsers)
+        locks = [keys.refuse] if key else []
         middlewares: list[Any]
         if legacy_errors:
-            gate = Gate([*first, keys.refuse, state.refuse], BodyReader(max_body))
+            gate = Gate([*first, *locks, state.refuse], BodyReader(max_body))
             middlewares = [legacy_error_middleware, gate, cors_middleware, content_middleware]
         else:
-            gate = Gate([*first, cors.answer, keys.refuse, state.refuse], BodyReader(max_body))
+            gate = Gate([*first, cors.answer, *locks, state.refuse], BodyReader(max_body))
             middlewares = [error_middleware, gate, content_middleware]
         root: Any = self._root_endpoint_class(middlewares=middlewares)
         root.app._client_max_size = max_body  # the constructor of the endpoint has no argument for it
