@@ -170,11 +170,9 @@ class PeerKeeper(PeerObserver):
 
     # Messages
 
-    def pinged_at(self, address: Address) -> None:
-        """Note a ping from the address of a peer."""
-        peer = self.network.get_verified_by_address(address)
-        if peer is not None:
-            self._liveness.pinged_by(peer)
+    def pinged_by(self, peer: Peer) -> None:
+        """Note a ping of a peer."""
+        self._liveness.pinged_by(peer)
 
     def answered(self, nonce: int, address: Address) -> bool:
         """Note the answer of a peer; whether it was asked."""

@@ -114,15 +114,16 @@ class LivenessListener(EndpointListener):
             return payload
         if self._answers is None:
             self._answers = TokenBuckets(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE)
-        pinged = [keeper for keeper in self._all() if keeper.network.get_verified_by_address(source_address)]
+        pinged = [(keeper, peer) for keeper in self._all()
+                  if (peer := keeper.network.get_verified_by_address(source_address)) is not None]
         if not pinged:
             self.drops.count(DropCounter.UNSOLICITED)
         elif not self._answers.take(network_of(source_address[0], *HOST_BITS)):
             self.drops.count(DropCounter.RATE_LIMITED)
         else:
-            for keeper in pinged:
-                keeper.pinged_at(source_address)
-            pinged[0].endpoint.send(source_address, pack(LivenessPongPayload(payload.nonce)))
+            for keeper, peer in pinged:
+                keeper.pinged_by(peer)
+            pinged[0][0].endpoint.send(source_address, pack(LivenessPongPayload(payload.nonce)))
         return None
 
     def on_pong(self, source_address: Address, data: bytes) -> Refusal | None:
