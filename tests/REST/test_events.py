@@ -14,7 +14,7 @@ import pytest
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from ipv8.events import LAGGED, MAX_QUEUED, EventBus
-from ipv8.REST import events_endpoint, tickets
+from ipv8.REST import events_endpoint, rest_manager, tickets
 from ipv8.REST.access import WRONG_KEYS
 from ipv8.REST.rest_manager import RESTManager
 from ipv8.REST.tickets import Tickets
@@ -404,7 +404,8 @@ async def test_the_system_notices_clients_that_are_gone(serve: Serve) -> None:
             assert [found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) for found in sockets] == [30_000] * 2
 
 
-async def test_stopping_ends_all_streams_at_once(serve: Serve) -> None:
+async def test_stopping_ends_all_streams_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest_manager, "SHUTDOWN_SECONDS", 3600.0)
     async with serve() as (manager, client):
         bus = bus_of(manager)
         blind = [await open_blindly(manager, path) for path in ("/events", "/events/ws")]
@@ -412,8 +413,6 @@ async def test_stopping_ends_all_streams_at_once(serve: Serve) -> None:
         slow = bus.subscriptions
         await fill(bus, lambda: all(len(subscription) > MAX_QUEUED for subscription in slow))
         async with streaming(client) as stream, client.ws_connect("/events/ws") as connection:
-            loop = asyncio.get_running_loop()
-            began = loop.time()
             stopping = asyncio.ensure_future(manager.stop())
             while await stream.block():
                 pass
@@ -421,21 +420,18 @@ async def test_stopping_ends_all_streams_at_once(serve: Serve) -> None:
                 assert message.type is WSMsgType.TEXT
             assert (message.data, message.extra) == (WSCloseCode.GOING_AWAY, "the server stops")
             await stopping
-            assert loop.time() - began < 2
         assert not bus.subscriptions
         for writer in blind:
             writer.close()
 
 
-async def test_a_websocket_client_that_does_not_say_goodbye(serve: Serve) -> None:
+async def test_a_websocket_client_that_does_not_say_goodbye(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest_manager, "SHUTDOWN_SECONDS", 3600.0)
     async with serve() as (manager, _):
         bus = bus_of(manager)
         writer = await open_blindly(manager, "/events/ws")
         await until(lambda: bus.subscriptions)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         await manager.stop()
-        assert loop.time() - began < 2
         writer.close()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import struct
-import sys
 import tracemalloc
 import urllib.parse
 from dataclasses import dataclass
@@ -47,9 +46,10 @@ from ipv8.messaging.serializable import CompositeFormat, format_and_class
 from ipv8.messaging.serialization import ListOf, PackError, Serializer
 from ipv8.peerdiscovery.payload import SimilarityRequestPayload, SimilarityResponsePayload
 
+from ..instructions import instructions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
 FACTOR = 4
 TIMED = [128, 512, 2048, 8192]
@@ -76,21 +76,7 @@ def run(decode: Callable[[], Any]) -> None:
 
 def steps(decode: Callable[[], Any]) -> int:
     """The bytecode instructions that decoding takes."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return trace
-
-    previous = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        run(decode)
-    finally:
-        sys.settrace(previous)
-    return count
+    return instructions(partial(run, decode))
 
 
 def memory(decode: Callable[[], Any]) -> int:
@@ -105,12 +91,16 @@ def memory(decode: Callable[[], Any]) -> int:
 
 
 def seconds(decode: Callable[[], Any]) -> float:
-    """The processor time that decoding takes, at best: other programs do not count."""
+    """The processor time that decoding takes, at best: other programs and collections of garbage do not count."""
     best = float("inf")
-    for _ in range(ATTEMPTS):
-        start = thread_time()
-        run(decode)
-        best = min(best, thread_time() - start)
+    gc.disable()
+    try:
+        for _ in range(ATTEMPTS):
+            start = thread_time()
+            run(decode)
+            best = min(best, thread_time() - start)
+    finally:
+        gc.enable()
     return best
 
 
