@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
-import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from aiohttp import web
 from yarl import URL
 
-from .. import clock
-from ..dht import DHTError
 from ..limits import BoundedDict, TokenBuckets
 from ..messaging.inet import HOST_BITS, network_of, parse_host
-from .base_endpoint import (
-    HTTP_BAD_REQUEST,
-    HTTP_INTERNAL_SERVER_ERROR,
-    HTTP_UNAUTHORIZED,
-    LEGACY,
-    Response,
-)
+from .base_endpoint import HTTP_UNAUTHORIZED, LEGACY, Response
+from .errors import refusal
 from .tickets import Tickets
 
 if TYPE_CHECKING:
@@ -32,10 +22,8 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Request], Awaitable[StreamResponse]]
 
-__all__ = ["ORIGINS", "ApiKeyMiddleware", "BodyReader", "Cors", "Gate", "HostCheck", "Origins", "RateLimit",
-           "StateCheck", "cors_middleware", "error_middleware", "is_loopback", "is_public", "legacy_error_middleware"]
-
-logger = logging.getLogger("RESTManager")
+__all__ = ["ORIGINS", "ApiKeyMiddleware", "Cors", "HostCheck", "Origins", "RateLimit", "StateCheck", "cors_middleware",
+           "is_loopback", "is_public"]
 
 WRONG_KEYS = 20
 """Wrong keys from one address in a minute, after which it gets no other response than 429."""
@@ -52,14 +40,8 @@ MAX_CLIENTS = 1024
 MAX_NAMES = 64
 """Headers with names of the server that are known to be right; the oldest is forgotten first."""
 
-REQUEST_SECONDS = 30.0
-"""Seconds within which a request must have come completely."""
-
 PREFLIGHT_AGE = 86400
 """Seconds for which browsers remember what other sites may do."""
-
-RETRY_AFTER = 5
-"""Seconds after which a client should try again what the DHT could not do."""
 
 METHODS = "GET, PUT, POST, PATCH, DELETE, OPTIONS"
 PUBLIC = ("/docs", "/static", "/health")
@@ -89,57 +71,13 @@ def client_of(request: Request) -> bytes:
     return network_of(request.remote or "", *HOST_BITS)
 
 
-def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    return Response({"success": False, "error": {"code": code, "message": message}}, headers=headers, status=status)
+def _mark(request: Request, name: str) -> Any:
+    """What a decorator has set on the handler of a request; ``None`` if it has not."""
+    return getattr(request.match_info.handler, "__dict__", {}).get(name)  # most have none: getattr() is slower then
 
 
 def _text_of(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")  # headers may have bytes that are no UTF-8
-
-
-# -- errors ----------------------------------------------------------------------------------------------------------
-
-@web.middleware
-async def error_middleware(request: Request, handler: Handler) -> StreamResponse:
-    """Answer exceptions: those of HTTP with their own status, those of the DHT with 503, others with 500.
-
-    An exception that should not occur is logged. The response has only a number, by which it is found in the log.
-    """
-    try:
-        return await handler(request)
-    except web.HTTPException as e:
-        if e.status < HTTP_BAD_REQUEST:
-            raise
-        if e.content_type == "application/json":
-            return Response(e.body, status=e.status, content_type="application/json")
-        headers = {name: e.headers[name] for name in ("Allow", "Retry-After") if name in e.headers}
-        return _error(e.status, type(e).__name__, e.reason, headers)
-    except DHTError as e:
-        return _error(503, "DHTError", str(e), {"Retry-After": str(RETRY_AFTER)})
-    except ConnectionResetError:
-        raise
-    except Exception:
-        number = uuid4().hex
-        logger.exception("The request %s %s failed (request %s)", request.method, request.path, number)
-        return Response({"success": False, "error": {"code": "InternalError", "message": "see the log of the node",
-                                                     "request_id": number}}, status=HTTP_INTERNAL_SERVER_ERROR)
-
-
-@web.middleware
-async def legacy_error_middleware(request: Request, handler: Handler) -> StreamResponse:
-    """Answer all exceptions with status 500, as other implementations do, with their classes and texts."""
-    try:
-        return await handler(request)
-    except ConnectionResetError:
-        raise
-    except Exception as e:
-        if isinstance(e, web.HTTPException) and e.status < HTTP_BAD_REQUEST:
-            raise
-        cause = e.__cause__ if isinstance(e, web.HTTPException) and e.__cause__ is not None else e
-        if not isinstance(e, (web.HTTPException, DHTError)):
-            logger.exception("The request %s %s failed", request.method, request.path)
-        message = cause.reason if isinstance(cause, web.HTTPException) else str(cause)
-        return _error(HTTP_INTERNAL_SERVER_ERROR, type(cause).__name__, message)
 
 
 # -- keys ------------------------------------------------------------------------------------------------------------
@@ -186,11 +124,11 @@ class ApiKeyMiddleware:
 
 
 def _takes_tickets(request: Request) -> bool:
-    return getattr(request.match_info.handler, "__takes_tickets__", False)
+    return bool(_mark(request, "__takes_tickets__"))
 
 
 def _needs_no_key(request: Request) -> bool:
-    return is_public(request.path) or hasattr(request.match_info.handler, "__needs_no_key__")
+    return is_public(request.path) or bool(_mark(request, "__needs_no_key__"))
 
 
 def _candidate(request: Request) -> str:
@@ -299,7 +237,7 @@ class HostCheck:
         if header is None or header in self._seen:
             return None
         if not self.allows(header):
-            return _error(403, "ForeignHost", "this server is not known by the name in the header Host")
+            return refusal(403, "ForeignHost", "this server is not known by the name in the header Host")
         self._seen[header] = None
         return None
 
@@ -334,12 +272,12 @@ class StateCheck:
         """The response to a request for what may not be done; ``None`` for others."""
         if self._legacy:
             LEGACY.set(True)
-        marked = getattr(request.match_info.handler, "__changes_state__", None)
+        marked = _mark(request, "__changes_state__")
         reads = request.method in READING
         if (marked or not reads) and self._origins.is_foreign(request):
-            return _error(403, "ForeignOrigin", "pages of other sites may not do this")
+            return refusal(403, "ForeignOrigin", "pages of other sites may not do this")
         if marked == "always" and reads and not self._may_get:
-            return _error(405, "HTTPMethodNotAllowed", "this changes something: use POST, or DELETE to remove",
+            return refusal(405, "HTTPMethodNotAllowed", "this changes something: use POST, or DELETE to remove",
                           {"Allow": "DELETE, POST"})
         return None
 
@@ -355,74 +293,5 @@ class RateLimit:
     def refuse(self, request: Request) -> Response | None:
         """The response to a request above the limit; ``None`` for others."""
         if request.remote and not is_loopback(request.remote) and not self._budget.take(client_of(request)):
-            return _error(429, "TooManyRequests", "send fewer requests", {"Retry-After": "1"})
+            return refusal(429, "TooManyRequests", "send fewer requests", {"Retry-After": "1"})
         return None
-
-
-class BodyReader:
-    """Reads the body of a request within limits of size and time.
-
-    :param max_body: the most bytes.
-    """
-
-    def __init__(self, max_body: int, seconds: float = REQUEST_SECONDS) -> None:
-        self._max_body = max_body
-        self._seconds = seconds
-
-    async def refuse(self, request: Request) -> Response | None:
-        """Read the body; the response if that is too large or too slow, else ``None``."""
-        if request.content_length is not None and request.content_length > self._max_body:
-            return _error(413, "HTTPRequestEntityTooLarge", f"the body must have at most {self._max_body} bytes")
-        try:
-            await asyncio.wait_for(request.read(), self._seconds)
-        except asyncio.TimeoutError:
-            response = _error(408, "HTTPRequestTimeout", "the body did not come in time")
-            response.force_close()
-            return response
-        return None
-
-
-@web.middleware
-class Gate:
-    """Lets a handler answer what none of several checks refuses, and closes connections that wait.
-
-    On a connection, a request must come within :data:`REQUEST_SECONDS`.
-
-    :param checks: each returns a response, or ``None`` to let a request pass.
-    :param body: reads the bodies of what has passed them.
-    """
-
-    def __init__(self, checks: Iterable[Callable[[Request], StreamResponse | None]], body: BodyReader) -> None:
-        self._checks = tuple(checks)
-        self._body = body
-        self._busy: set[Any] = set()
-        self._idle_since: dict[Any, float] = {}
-
-    async def __call__(self, request: Request, handler: Handler) -> StreamResponse:
-        """Let the handler answer, or refuse."""
-        connection = request.protocol
-        self._busy.add(connection)
-        try:
-            for check in self._checks:
-                refused = check(request)
-                if refused is not None:
-                    return refused
-            if request.can_read_body:
-                refused = await self._body.refuse(request)
-                if refused is not None:
-                    return refused
-            return await handler(request)
-        finally:
-            self._busy.discard(connection)
-            self._idle_since[connection] = clock.monotonic()
-
-    def close_idle(self, connections: Iterable[Any]) -> None:
-        """Close those of these connections that wait for too long; the others are forgotten."""
-        now = clock.monotonic()
-        idle = {connection: self._idle_since.get(connection, now) for connection in connections
-                if connection not in self._busy}
-        for connection, since in list(idle.items()):
-            if now - since >= REQUEST_SECONDS:
-                connection.force_close()
-                del idle[connection]
-        self._idle_since = idle

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,6 +28,10 @@ LEGACY: ContextVar[bool] = ContextVar("legacy_errors", default=False)
 """Whether a request is to be answered as other implementations do."""
 
 DEFAULT_HEADERS: dict[str, str] = {}
+JSON_TYPE = "application/json"
+JSON_HEADERS = CIMultiDict({"Content-Type": JSON_TYPE})
+
+_encode = json.JSONEncoder().encode
 
 T = TypeVar("T")
 HandlerT = TypeVar("HandlerT", bound="Callable[..., Any]")
@@ -101,8 +106,11 @@ class Response(web.Response):
 
     def __init__(self, body: Any = None, headers: Any = None, content_type: str | None = None, status: int = 200,
                  **kwargs: Any) -> None:
+        headers = headers or DEFAULT_HEADERS
         if isinstance(body, (dict, list)):
-            body = json.dumps(body).encode()
-            content_type = "application/json"
-        super().__init__(body=body, headers=headers or DEFAULT_HEADERS, content_type=content_type, status=status,
-                         **kwargs)
+            body = _encode(body).encode()
+            if headers:
+                content_type = JSON_TYPE
+            else:
+                headers, content_type = JSON_HEADERS, None  # which are copied faster than a type is set
+        super().__init__(body=body, headers=headers, content_type=content_type, status=status, **kwargs)

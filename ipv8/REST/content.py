@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from typing import TypeGuard
 
     from aiohttp.web import Request, StreamResponse
 
-    Handler = Callable[[Request], Awaitable[StreamResponse]]
+__all__ = ["can_be_shortened", "shortened"]
 
-__all__ = ["content_middleware"]
-
-LEAST_COMPRESSED = 1024
-"""Bytes above which a response is compressed."""
+LONG = 1024
+"""Bytes above which responses are compressed and have tags: less is sent in one packet in any case."""
 
 LEAST_IN_THREAD = 256 * 1024
 """Bytes above which that is done in a thread, as it takes more than a few milliseconds."""
@@ -31,27 +29,31 @@ TAG_MASK = (1 << 64) - 1
 READING = frozenset({"GET", "HEAD"})
 
 
-@web.middleware
-async def content_middleware(request: Request, handler: Handler) -> StreamResponse:
-    """Let a handler answer, and shorten the response; streams and errors are left as they are.
+def can_be_shortened(response: StreamResponse) -> TypeGuard[web.Response]:
+    """Whether a response is long, or clients keep it; streams cannot be shortened."""
+    return (isinstance(response, web.Response) and isinstance(body := response.body, bytes)
+            and (len(body) > LONG or "Cache-Control" in response.headers))
+
+
+async def shortened(request: Request, response: web.Response) -> StreamResponse:
+    """What is sent in place of a response that can be shortened; errors are left as they are.
 
     A response gets the header ``ETag``, by its content. A request with that in ``If-None-Match`` is answered 304.
     """
-    response = await handler(request)
-    if (request.method not in READING or response.status != 200 or not isinstance(response, web.Response)
-            or not isinstance(response.body, bytes)):
+    body = response.body
+    if not isinstance(body, bytes) or request.method not in READING or response.status != 200:
         return response
     headers = response.headers
     if "ETag" not in headers:
-        tag = f"{hash(response.body) & TAG_MASK:016x}"  # by SipHash, with a key of this process
+        tag = f"{hash(body) & TAG_MASK:016x}"  # by SipHash, with a key of this process
         headers["ETag"] = f'W/"{tag}"'
         if "If-None-Match" in request.headers and any(
                 known.value in {tag, "*"} for known in request.if_none_match or ()):
             return web.Response(status=304, headers={"ETag": headers["ETag"]})
-    if len(response.body) > LEAST_COMPRESSED and "Content-Encoding" not in headers:
+    if len(body) > LONG and "Content-Encoding" not in headers:
         headers["Vary"] = "Accept-Encoding"
         if _takes_gzip(request):
-            await _compress(response, response.body)
+            await _compress(response, body)
     return response
 
 

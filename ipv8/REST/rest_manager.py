@@ -13,19 +13,14 @@ from aiohttp import web
 from ..taskmanager import TaskManager
 from .access import (
     ORIGINS,
-    REQUEST_SECONDS,
     ApiKeyMiddleware,
-    BodyReader,
     Cors,
-    Gate,
     HostCheck,
     Origins,
     RateLimit,
     StateCheck,
     cors_middleware,
-    error_middleware,
     is_loopback,
-    legacy_error_middleware,
 )
 from .base_endpoint import (  # programs import these from here
     HTTP_INTERNAL_SERVER_ERROR as HTTP_INTERNAL_SERVER_ERROR,
@@ -33,9 +28,10 @@ from .base_endpoint import (  # programs import these from here
     BaseEndpoint as BaseEndpoint,  # noqa: TC001 - as the others
     Response as Response,
 )
-from .content import content_middleware
 from .dashboard import Dashboard
 from .documentation import Documentation, page_for_browsers
+from .errors import error_middleware as error_middleware, legacy_error_response  # the first is for programs
+from .gate import REQUEST_SECONDS, BodyReader, Gate
 from .metrics import Metrics
 from .observation.observer import NodeObserver
 from .observing import OBSERVES
@@ -124,11 +120,11 @@ class RESTManager:
         locks = [keys.refuse] if key else []
         middlewares: list[Any]
         if legacy_errors:
-            gate = Gate([*first, *locks, state.refuse], BodyReader(max_body))
-            middlewares = [legacy_error_middleware, gate, cors_middleware, content_middleware]
+            gate = Gate([*first, *locks, state.refuse], BodyReader(max_body), legacy_error_response)
+            middlewares = [gate, cors_middleware]
         else:
             gate = Gate([*first, cors.answer, *locks, state.refuse], BodyReader(max_body))
-            middlewares = [error_middleware, gate, content_middleware]
+            middlewares = [gate]
         root: Any = self._root_endpoint_class(middlewares=middlewares)
         root.app._client_max_size = max_body  # the constructor of the endpoint has no argument for it
         root.app[ORIGINS], root.app[TICKETS], root.app[OBSERVES] = origins, keys.tickets, observe

@@ -21,7 +21,8 @@ from yarl import URL
 
 from ipv8.dht import DHTError
 from ipv8.REST import access
-from ipv8.REST.access import BodyReader, Gate, HostCheck, Origins, RateLimit, is_loopback
+from ipv8.REST.access import HostCheck, Origins, RateLimit, is_loopback
+from ipv8.REST.gate import REQUEST_SECONDS, BodyReader, Gate
 from ipv8.REST.rest_manager import ApiKeyMiddleware, RESTManager, cors_middleware, error_middleware
 from ipv8.REST.root_endpoint import RootEndpoint
 from ipv8.test.REST.rest_base import MockRequest, response_to_json
@@ -313,7 +314,7 @@ async def test_idle_connections_are_closed(manual_clock: Any) -> None:
 
     async def works(_: Any) -> web.Response:
         progress.close_idle([silent, request.protocol])
-        manual_clock.advance(access.REQUEST_SECONDS)
+        manual_clock.advance(REQUEST_SECONDS)
         progress.close_idle([silent, request.protocol])
         return web.Response()
 
@@ -321,7 +322,7 @@ async def test_idle_connections_are_closed(manual_clock: Any) -> None:
     assert silent.closed
     assert not request.protocol.closed
     progress.close_idle([request.protocol])
-    manual_clock.advance(access.REQUEST_SECONDS)
+    manual_clock.advance(REQUEST_SECONDS)
     progress.close_idle([request.protocol])
     assert request.protocol.closed
 
