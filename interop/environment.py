@@ -116,7 +116,7 @@ def _add_suite(venv: Path) -> None:
     _run(str(venv / "bin" / "python"), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
          "--no-binary=:all:", "--dest", str(venv / "download"), SOCKS_SUITE)
     (archive,) = (venv / "download").glob("*.tar.gz")
-    shutil.unpack_archive(archive, venv / "download")
+    shutil.unpack_archive(archive, venv / "download", filter="data")
     archive.unlink()
     (unpacked,) = (venv / "download").iterdir()
     unpacked.rename(venv / "suite")

@@ -114,6 +114,7 @@ class World:
         return endpoint
 
     async def stop(self) -> None:
+        await self.manager.shutdown()
         for overlay in tuple(self.overlays):
             await overlay.unload()
         self.endpoint.close()
