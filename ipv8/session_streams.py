@@ -228,6 +228,7 @@ class SessionStreams:
         line = _Line(channel, connection)
         former = self._lines.get(channel)
         self._lines[channel] = line
+        self._service.take_runs(True)
         if former is not None:
             former.connection.close()
         return line
@@ -240,6 +241,7 @@ class SessionStreams:
     def _on_connection_closed(self, line: _Line) -> None:
         if self._lines.get(line.channel) is line:
             del self._lines[line.channel]
+            self._service.take_runs(bool(self._lines))
             line.channel.streams = 0
         line.changed.set()
         if line.connection.broke_rules:
@@ -274,6 +276,12 @@ class SessionStreams:
             self._service.drops["stream"] += 1
         else:
             line.connection.receive(packet, self._service.machine.now)
+
+    def receive_run(self, channel: Channel, packets: Iterator[bytes]) -> None:
+        """Take packets that came in a session together, and that have short headers."""
+        line = self._lines.get(channel)
+        if line is not None:
+            line.connection.receive_many(packets, self._service.machine.now)
 
     def _accept(self, channel: Channel, former: _Line | None, packet: bytes) -> _Line | None:
         """Begin the connection whose first packet this is, if it is one and may be begun."""

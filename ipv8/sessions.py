@@ -21,7 +21,7 @@ from .messaging.session.handshake import OwnKey
 from .messaging.session.machine import Machine, MachineSettings
 from .messaging.session.noise import KeyPair
 from .messaging.session.quic import available_library
-from .messaging.session.wire import SERVICE_PREFIX, Flag, Reason
+from .messaging.session.wire import MAX_QUIC_DATAGRAM, SERVICE_PREFIX, Flag, Reason
 from .overlay_sessions import OverlaySessions
 from .peer import Peer
 from .secure_overlay import SecureOverlay
@@ -32,10 +32,11 @@ from .taskmanager import TaskManager
 from .verification import SignatureGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .keyvault.keys import PrivateKey
     from .messaging.address import Address
+    from .messaging.interfaces.gate import Packet
     from .messaging.session.channel import Channel, ChannelStats
     from .messaging.session.openings import Target
     from .overlay_sessions import SessionUser
@@ -47,6 +48,9 @@ __all__ = ["Session", "SessionError", "SessionObserver", "SessionRefused", "Sess
 CLOCK_DIFFERENCE = 5.0
 """Seconds by which the wall clock and the monotonic clock may disagree between two ticks. More means that the machine
 was stopped, or restored from a snapshot, and that counters may have been used in the meantime."""
+
+RUN_TIME = 0.0005
+"""Seconds for which packets that arrived together are taken together."""
 
 LATE = 0.05
 """Seconds by which a tick may be late before cookies are asked for."""
@@ -408,6 +412,31 @@ class SessionService(EndpointListener, TaskManager):
             events.act(machine.take_events())
         if machine.is_busy:
             self.settle()
+
+    def take_runs(self, wanted: bool) -> None:
+        """Whether packets that arrived together are taken together, as those of streams can be."""
+        self._take_packets = self._take if wanted and type(self).on_packet is SessionService.on_packet else None
+
+    def _take(self, packets: Sequence[Packet], position: int) -> int:
+        """Take packets that arrived together: several that carry a stream, or one; how many."""
+        machine, packet = self.machine, packets[position]
+        count = 0
+        if len(packet[1]) == MAX_QUIC_DATAGRAM:  # as most of a stream that is read fast
+            monotonic = clock.current().monotonic
+            now = monotonic()
+            run = machine.run(packets, position, now, lambda: monotonic() >= now + RUN_TIME)
+            if run is not None:
+                self.streams.receive_run(run.channel, run.packets)
+                run.finish()
+                count = run.count
+        if not count:
+            self.on_packet(packet)
+            return 1
+        if machine.events:
+            self._events.act(machine.take_events())
+        if machine.is_busy:
+            self.settle()
+        return count
 
     def settle(self) -> None:
         """Send what the machine has for others, and wait for what is due next."""

@@ -8,9 +8,8 @@ not been read there.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from . import clock
 from .messaging.session.quic import (
@@ -23,29 +22,16 @@ from .messaging.session.quic import (
     StreamStop,
 )
 from .stream_limits import StreamLimits, StreamMemory
+from .stream_packets import StreamPackets
 from .stream_statistics import StreamCounters
 from .streams import CODE_INTERNAL, CODE_NONE, CODE_REFUSED, CODE_TOO_MANY, Stream, StreamLost, StreamReset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from .taskmanager import Timer
+    from .stream_packets import Timers
 
 __all__ = ["Stream", "StreamConnection", "StreamLimits", "StreamLost", "StreamMemory", "StreamReset"]
-
-BURST = 48
-"""Packets that are sent by one call."""
-BURST_TIME = 0.001
-"""Seconds for which packets are sent before other work gets its turn."""
-SHORTEST_TIMER = 0.001
-"""Seconds until a deadline that has passed."""
-LOOK_INTERVAL = 0.001
-"""Seconds between two looks for what received packets make the library send, where nothing waits to be sent.
-
-The libraries acknowledge what arrives after the same time.
-"""
-KEEP_ALIVE_PART = 3
-"""A connection with streams is silent for one of this many parts of its idle timeout at most."""
 
 END = b"\x00"
 """The last byte of each direction of a stream, which is sent together with the end and is no data.
@@ -56,13 +42,6 @@ _RECORD = Struct(">QQ")
 _CONTROL_STREAM = 0
 CLIENTS_STREAMS, SERVERS_STREAMS, STREAM_STEP = 0, 1, 4
 """The first streams for both directions that each side opens, and what is between two (RFC 9000 section 2.1)."""
-
-
-class Timers(Protocol):
-    """What makes the timers of connections, such as a task manager."""
-
-    def start_timer(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
-        """Call ``callback`` after ``delay`` seconds."""
 
 
 class StreamConnection:
@@ -94,23 +73,13 @@ class StreamConnection:
         self.sent = 0
         self.malformed = 0
         self._quic = connection
-        self._send_packet = send
-        self._send_many = send_many
-        self._tasks = tasks
+        self._packets = StreamPackets(self, connection, send, send_many, tasks)
         self._on_stream = on_stream
         self._on_closed = on_closed
         self._on_change = on_change
         self._may_open = connection.is_client or both_open
-        self._outgoing: deque[bytes] = deque()
-        #: Whether something was given to the library since packets were last taken from it, and when that was.
-        self._has_news = True
-        self._looked_at = clock.monotonic()
-        self._timer: Timer | None = None
-        self._timer_at = 0.0
-        self._flush_timer: Timer | None = None
         self._record = bytearray()
         self._held_reports: dict[int, int] | None = None if connection.is_client else {}
-        self._last_heard = self._last_pinged = clock.monotonic()
         #: Whether it was ended because the other side did what is not allowed.
         self.broke_rules = False
         #: When the handshake had ended.
@@ -126,7 +95,7 @@ class StreamConnection:
             control = connection.open_stream()
             assert control == _CONTROL_STREAM, "the control stream is the first one"
             connection.send(control, _RECORD.pack(_CONTROL_STREAM, 0))
-            self.flush()
+            self._packets.flush()
 
     # For the owner
 
@@ -205,13 +174,11 @@ class StreamConnection:
 
         :param now: the time by the monotonic clock, if the caller knows it.
         """
-        if now is None:
-            now = clock.monotonic()
-        self._last_heard = now
-        self.counters.packets_down += 1
-        self._quic.receive(packet, now)
-        if self._flush_timer is None and not self._has_ended:
-            self._flush_timer = self._tasks.start_timer(0, self._flush)
+        self._packets.receive(packet, clock.monotonic() if now is None else now)
+
+    def receive_many(self, packets: Iterable[bytes], now: float) -> None:
+        """Process packets of the other side that came together; see ``QuicConnection.receive_many``."""
+        self._packets.receive_many(packets, now)
 
     def close(self, code: int = CODE_NONE, reason: str = "") -> None:
         """End the connection and all its streams.
@@ -219,105 +186,17 @@ class StreamConnection:
         :param reason: for the errors of the streams; the other side gets it too.
         """
         if not self.is_closed:
-            self._send_burst(self._quic.close(clock.monotonic(), code, reason))
-        self._handle()
-
-    # Packets and time
-
-    def flush(self) -> None:
-        """Send what is to be sent, a burst at a time."""
-        self._has_news = True
-        if self._flush_timer is None:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._flush_timer = None
-        self._handle()
-        if self.is_closed:
-            return
-        now = clock.monotonic()
-        outgoing = self._outgoing
-        if not outgoing:
-            if not self._may_send(now):
-                self._set_timer(now, self._looked_at + LOOK_INTERVAL)
-                return
-            self._has_news, self._looked_at = False, now
-            outgoing.extend(self._quic.datagrams(now))
-        is_sending = bool(outgoing)
-        while outgoing:
-            self._send_burst([outgoing.popleft() for _ in range(min(BURST, len(outgoing)))])
-            if clock.monotonic() >= now + BURST_TIME:
-                break
-        if outgoing:  # nothing is due before they are sent
-            self._flush_timer = self._tasks.start_timer(0, self._flush)
-            return
-        self._handle()
-        if self.is_closed:
-            return
-        deadline = self._quic.deadline()
-        if is_sending and deadline is not None and deadline < now + SHORTEST_TIMER:
-            # The library spreads packets over less time than a timer takes.
-            self._soon()
-        else:
-            self._set_timer(now)
-
-    def _send_burst(self, packets: list[bytes]) -> None:
-        self.counters.packets_up += len(packets)
-        if self._send_many is not None and len(packets) > 1:
-            self._send_many(packets)
-        else:
-            for packet in packets:
-                self._send_packet(packet)
-
-    def _may_send(self, now: float) -> bool:
-        """Whether the library may have packets to send.
-
-        It may if something was given to it, or if what was given to it may be waiting for packets that have arrived.
-        Otherwise there are only acknowledgements, which need not leave at once.
-        """
-        if self._has_news or self.sent > 0 or now >= self._looked_at + LOOK_INTERVAL or not self._quic.is_connected:
-            return True
-        deadline = self._quic.deadline()
-        return deadline is not None and deadline <= now
-
-    def _set_timer(self, now: float, latest: float | None = None) -> None:
-        """Wait for the next deadline, but not longer than until ``latest``."""
-        if self._timer is not None and self._timer_at <= now + SHORTEST_TIMER:
-            return  # it looks again then
-        deadline = latest if latest is not None else self._quic.deadline()
-        if self.streams and self._quic.is_connected:
-            alive = max(self._last_heard, self._last_pinged) + self.limits.idle_timeout / KEEP_ALIVE_PART
-            deadline = alive if deadline is None else min(alive, deadline)
-        if deadline is None:
-            return
-        deadline = max(deadline, now + SHORTEST_TIMER)
-        if self._timer is not None:
-            if self._timer_at <= deadline:
-                return  # it looks again then
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self._tasks.start_timer(deadline - now, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        now = clock.monotonic()
-        deadline = self._quic.deadline()
-        if deadline is not None and deadline <= now:
-            self._quic.tick(now)
-        if self.streams and (max(self._last_heard, self._last_pinged)
-                             + self.limits.idle_timeout / KEEP_ALIVE_PART <= now):
-            self._last_pinged = now
-            self._quic.ping()
-        self._handle()
-        self.flush()
-        if self._timer is None and not self.is_closed:
-            self._set_timer(now)
+            self._packets.send(self._quic.close(clock.monotonic(), code, reason))
+        self.handle_events()
 
     # Events
 
-    def _handle(self) -> None:
-        for event in self._quic.events():
+    def handle_events(self) -> bool:
+        """Act on what has happened; whether that was anything."""
+        events = self._quic.events()
+        for event in events:
             self._handle_one(event)
+        return bool(events)
 
     def _handle_one(self, event: QuicEvent) -> None:
         if self._has_ended:
@@ -423,11 +302,7 @@ class StreamConnection:
     def _end(self, reason: str) -> None:
         """The connection has ended."""
         self._has_ended = True
-        for timer in (self._timer, self._flush_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._flush_timer = None
-        self._outgoing.clear()
+        self._packets.end()
         for stream in list(self.streams.values()):
             stream.fail(StreamLost(reason))
         self.memory.remove(self)
@@ -445,30 +320,25 @@ class StreamConnection:
         self.memory.sent += len(data)
         self.counters.bytes_up += len(data)
         self._quic.send(stream.id, data)
-        self._soon()
+        self._packets.soon()
 
     def end(self, stream: Stream) -> None:
         """Send the end of a stream."""
         self._quic.send(stream.id, END, True)
-        self._soon()
-
-    def _soon(self) -> None:
-        """Send what was given to the library when what is running now has done all it does."""
-        self._has_news = True
-        if self._flush_timer is None and not self._has_ended:
-            self._flush_timer = self._tasks.start_timer(0, self._flush)
+        self._packets.soon()
 
     def room(self) -> int:
         """Bytes that may be written on any stream."""
         return min(self.limits.connection_bytes, self.memory.share()) - self.sent
 
-    def report(self, stream_id: int, consumed: int) -> None:
-        """Tell the other end how much was read of a stream."""
+    def report(self, stream_id: int, consumed: int, at_end: bool = True) -> None:
+        """Tell the other end how much was read of a stream; soon, if that is all."""
         if self._held_reports is not None:
             self._held_reports[stream_id] = consumed
         elif not self.is_closed:
             self._quic.send(_CONTROL_STREAM, _RECORD.pack(stream_id, consumed))
-            self._soon()
+            if at_end or not self._packets.is_busy:
+                self._packets.soon()  # otherwise it leaves together with what acknowledges those packets
 
     def _send_held_reports(self) -> None:
         """The server sends reports when it has seen the control stream."""
@@ -501,12 +371,12 @@ class StreamConnection:
             self._quic.reset(stream.id, code)
         if not received:
             self._quic.stop(stream.id, code)
-        self._soon()
+        self._packets.soon()
 
     def stop(self, stream: Stream, code: int) -> None:
         """Ask the other side not to send the rest of a stream."""
         self._quic.stop(stream.id, code)
-        self._soon()
+        self._packets.soon()
 
     def retire(self, stream: Stream) -> None:
         """Remove a stream that is over."""

@@ -24,6 +24,9 @@ __all__ = ["Stream", "StreamLost", "StreamReset"]
 TURN_BYTES = 131_072
 """Bytes that are written before other work gets its turn. Packets are full if there is more to send."""
 
+LARGEST_CHUNK = 131_072
+"""Bytes of a chunk at most, if chunks are iterated over."""
+
 REPORT_BYTES = 65_536
 """A reader reports after so many bytes."""
 
@@ -106,17 +109,22 @@ class Stream:
         await self._wait_readable()
         if not self._chunks:
             return b""
-        chunk = self._chunks.popleft()
+        chunk = self._next_chunk(most)
         if len(chunk) < most and self._chunks:
             parts, size = [chunk], len(chunk)
             while self._chunks and size + len(self._chunks[0]) <= most:
                 parts.append(self._chunks.popleft())
                 size += len(parts[-1])
             chunk = b"".join(parts)
-        elif len(chunk) > most:
+        self._consume(len(chunk))
+        return chunk
+
+    def _next_chunk(self, most: int) -> bytes:
+        """At most so many bytes of those that arrived, without a copy if possible. They still have to be consumed."""
+        chunk = self._chunks.popleft()
+        if len(chunk) > most:
             self._chunks.appendleft(chunk[most:])
             chunk = chunk[:most]
-        self._consume(len(chunk))
         return chunk
 
     async def read_exactly(self, size: int) -> bytes:
@@ -133,7 +141,12 @@ class Stream:
         return bytes(parts)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await self.read():
+        while True:
+            await self._wait_readable()
+            if not self._chunks:
+                return
+            chunk = self._next_chunk(LARGEST_CHUNK)
+            self._consume(len(chunk))
             yield chunk
 
     async def _wait_readable(self) -> None:
@@ -150,7 +163,7 @@ class Stream:
         at_end = self._ended and not self._chunks
         if self._consumed - self._reported >= REPORT_BYTES or (at_end and self._consumed > self._reported):
             self._reported = self._consumed
-            self._connection.report(self.id, self._consumed)
+            self._connection.report(self.id, self._consumed, at_end)
         if at_end:
             self._connection.retire(self)
 

@@ -704,7 +704,7 @@ def test_who_breaks_the_rules_of_the_control_stream_loses_the_session(virtually:
             kept = await pair.second.accepted.get()
             connection = talking._connection
             connection._quic.send(0, data or b"x", ends)
-            connection._soon()
+            connection._packets.soon()
             with pytest.raises(StreamLost):
                 await talking.read()
             await asyncio.sleep(1)

@@ -340,7 +340,7 @@ def test_a_sender_that_ignores_its_window_loses_the_stream(virtually: Any, pair:
         async with Link(server_limits=limits, pair=pair) as link:
             stream = link.client.open()
             link.client._quic.send(stream.id, bytes(400_000))
-            link.client.flush()
+            link.client._packets.flush()
             other = await link.accepted.get()
             await asyncio.sleep(5)
             with pytest.raises(StreamReset):

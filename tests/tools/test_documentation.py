@@ -213,7 +213,7 @@ NO_LIMITS_OF_STRANGERS = {
     "ipv8.keyvault.passphrases.MAX_R": "likewise",
     "ipv8.attestation.credentials.credential.DEFAULT_LIFETIME": "the program says how long a credential is valid",
     "ipv8.attestation.credentials.questions.MAX_ANSWER_SIZE": "follows from MAX_PARTS",
-    "ipv8.messaging.interfaces.udp.endpoint.DELIVERIES_PER_LOOK": "how often the clock is read",
+    "ipv8.messaging.interfaces.gate.DELIVERIES_PER_LOOK": "how often the clock is read",
     "ipv8.messaging.serialization.PLAN_LIMIT": "payload classes are part of the program",
     "ipv8.trust.chain.MAX_EXPONENT": "when numbers are scaled",
     "ipv8.trust.edges.MAX_EXPONENT": "likewise",

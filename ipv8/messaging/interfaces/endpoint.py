@@ -315,6 +315,11 @@ class EndpointListener(ABC):
     """If set, it may be called with the packets that a socket had, also with those of other listeners; at least one. It
     keeps some of its own for later, and returns the others in their order. They are delivered to ``on_packet``."""
 
+    _take_packets: Callable[[Sequence[Packet], int], int] | None = None
+    """If set, it may be called instead of ``on_packet``, with packets that a socket had and the position of one that is
+    for this listener. It handles that one, and maybe some that follow directly and are for it as well, for about a
+    millisecond at most. It returns how many it has handled."""
+
     def __init__(self, endpoint: Endpoint, main_thread: bool = True) -> None:
         self._use_main_thread = main_thread
         self.endpoint = endpoint

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FIRST_BASE_MESSAGE", "Burst", "Entry", "Gate", "Packet", "Route", "SharedObject"]
 
+DELIVERIES_PER_LOOK = 8
+"""Packets that are delivered before the clock is read again."""
+
 Packet = tuple["Address", bytes]
 """The address that a packet came from, and its content."""
 
@@ -75,7 +78,7 @@ class Entry(list["EndpointListener"]):
     :param base_routes: for the other messages.
     """
 
-    __slots__ = ("base_routes", "own", "routes", "usual")
+    __slots__ = ("base_routes", "only", "own", "routes", "usual")
 
     def __init__(self, own: Sequence[EndpointListener], general: Sequence[EndpointListener], routes: Route,
                  base_routes: Route) -> None:
@@ -87,6 +90,8 @@ class Entry(list["EndpointListener"]):
         self.base_routes = base_routes.value
         #: A route by which all packets are accepted, so that one comparison is enough; ``None`` if sockets are not.
         self.usual = SOCKET if SOCKET in routes & base_routes else None
+        #: The listener of packets of sockets, if there is one and no other.
+        self.only = self[0] if self.usual is not None and len(self) == 1 else None
 
 
 class _Common:
@@ -129,6 +134,8 @@ class Gate:
         self.listeners: list[EndpointListener] = []
         #: The only listeners of their prefixes that keep packets of sockets for later.
         self.queues: list[EndpointListener] = []
+        #: How often the endpoint was closed.
+        self._closings = 0
         self._accepted: dict[bytes, tuple[Route, Route]] = {}
         self._common = _Common(self)
         self._common.gates.add(self)
@@ -209,8 +216,8 @@ class Gate:
         self.listeners = general
         self.entries = {prefix: Entry(group, general, *self._accepted.get(prefix, default))
                         for prefix, group in own.items()}
-        self.queues = [entry[0] for entry in self.entries.values()
-                       if len(entry) == 1 and entry.usual is SOCKET and entry[0]._queue_packets is not None]
+        self.queues = [entry.only for entry in self.entries.values()
+                       if entry.only is not None and entry.only._queue_packets is not None]
 
     # Packets
 
@@ -218,6 +225,11 @@ class Gate:
     def route(self) -> Route:
         """The route by which the packet came that is being handled; ``SOCKET`` also while there is none."""
         return self._common.route
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether each packet has to pass :meth:`receive`, because there is a filter, a trace or a meter."""
+        return "receive" in vars(self)
 
     @property
     def burst(self) -> Burst:
@@ -263,6 +275,34 @@ class Gate:
                 listener.on_packet(packet)
             except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
                 self.owner._on_listener_error(listener, e)
+
+    def receive_some(self, packets: Sequence[Packet], position: int) -> int:
+        """Deliver some of the packets that a socket had, in order, while no other packet is handled.
+
+        The same happens as by :meth:`receive`, but a packet takes less time if one listener alone gets it.
+
+        :param position: where the first one is that was not delivered yet.
+        :returns: where the next one is, behind all if the endpoint was closed. More than ``DELIVERIES_PER_LOOK`` are
+            only delivered if a listener takes them together.
+        """
+        length, closings = self.prefixlen, self._closings
+        for packet in packets[position:position + DELIVERIES_PER_LOOK]:
+            position += 1
+            data = packet[1]
+            entry = self.entries.get(data[:length]) if len(data) > PREFIX_LENGTH else None
+            if entry is None or (listener := entry.only) is None:
+                self.receive(packet, SOCKET)
+            else:
+                take = listener._take_packets
+                try:
+                    if take is not None:
+                        return position - 1 + take(packets, position - 1)
+                    listener.on_packet(packet)
+                except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next packets are delivered
+                    self.owner._on_listener_error(listener, e)
+            if self._closings != closings:
+                return len(packets)
+        return position
 
     def receive_queued(self, packets: Sequence[Packet]) -> Sequence[Packet]:
         """Let listeners keep packets of a socket for later; the others, which still have to be delivered.
@@ -457,6 +497,7 @@ class Gate:
 
     def release(self) -> None:
         """Forget the burst, and release the shared objects unless another interface of the endpoint is still open."""
+        self._closings += 1
         self._common.burst.packets = ()
         if not self._common.main.owner.is_open():
             for found in self._common.objects.values():

@@ -126,11 +126,11 @@ class Channel:
 
     FINISHING, READY, CLOSED = range(3)
 
-    __slots__ = ("_confirmed", "_drop_former_at", "_epochs", "_finish", "_finish_tries", "_hinted_at", "_keepalives",
-                 "_owes", "_owes_since", "_pings", "_told", "_wanted_at", "active_at", "asked_at", "busy", "cipher",
-                 "counter", "due", "epoch", "heard", "heard_at", "hybrid", "initiator", "machine", "made", "newest",
-                 "own", "rekeying", "remote", "remote_bin", "remote_flags", "roaming", "session", "state", "stats",
-                 "streams", "window")
+    __slots__ = ("_drop_former_at", "_epochs", "_finish", "_finish_tries", "_hinted_at", "_keepalives", "_owes_since",
+                 "_pings", "_told", "_wanted_at", "active_at", "asked_at", "busy", "cipher", "confirmed", "counter",
+                 "due", "epoch", "heard", "heard_at", "hybrid", "initiator", "machine", "made", "newest", "owes", "own",
+                 "rekeying", "remote", "remote_bin", "remote_flags", "roaming", "session", "state", "stats", "streams",
+                 "window")
 
     def __init__(self, machine: Machine, own: OwnKey, established: Established, epoch: Epoch, address: Address,
                  initiator: bool, cipher: str, now: float) -> None:
@@ -156,14 +156,16 @@ class Channel:
         #: Whether the keys in use depend on ML-KEM.
         self.hybrid = False
         self.rekeying = Rekeying(self)
-        self._confirmed = -1
+        #: The newest epoch under which something came.
+        self.confirmed = -1
         self._drop_former_at: float | None = None
         #: Since the last tick: whether anything was heard, and whether more than keepalives went through.
         self.heard, self.busy = False, True
         self.heard_at = self.active_at = now
         #: When the first frame was sent that the other side should have answered by now.
         self.asked_at: float | None = None
-        self._owes = False
+        #: Whether something was heard for which the other side waits for an answer.
+        self.owes = False
         self._owes_since: float | None = None
         self._wanted_at = -WANTED_INTERVAL
         self._hinted_at = -HINT_INTERVAL
@@ -215,7 +217,7 @@ class Channel:
             self.busy = True
             if self.asked_at is None and kind in ELICITING:
                 self.asked_at = self.machine.now
-        self._owes = False
+        self.owes = False
         padding = self.machine.settings.padding
         if padding != 1:
             plaintext = padded(plaintext, padding)
@@ -236,7 +238,7 @@ class Channel:
             return [self.seal(head + content) for content in contents]
         if self.asked_at is None:
             self.asked_at = self.machine.now
-        self._owes, self.busy = False, True
+        self.owes, self.busy = False, True
         counter = self.counter
         self.counter = counter + len(contents)
         datagrams = self.epoch.seal_many(counter, head, contents)
@@ -302,7 +304,7 @@ class Channel:
         stats = self.stats
         stats.datagrams_down += 1
         stats.bytes_down += len(datagram)
-        if epoch.number > self._confirmed:
+        if epoch.number > self.confirmed:
             self._confirm(epoch, now)
         if address == roaming.address:
             if roaming.is_direct:
@@ -310,7 +312,7 @@ class Channel:
         elif is_top:
             roaming.consider(self, counter, address, len(datagram), now)
         if plaintext[0] in APPLICATION:
-            self._owes = self.busy = True
+            self.owes = self.busy = True
             return plaintext
         self.take(plaintext, address, now)
         return None
@@ -331,7 +333,7 @@ class Channel:
 
     def _take_frame(self, kind: int, content: bytes, address: Address, now: float) -> None:
         if kind in ELICITING:
-            self._owes = self.busy = True
+            self.owes = self.busy = True
         if kind in FOR_OVERLAYS:
             self.machine.events.append(Received(self, address, bytes((kind,)) + content))
         elif kind == Frame.PING:
@@ -392,7 +394,7 @@ class Channel:
 
     def _confirm(self, epoch: Epoch, now: float) -> None:
         """Note the first datagram under ``epoch``."""
-        self._confirmed = epoch.number
+        self.confirmed = epoch.number
         if epoch is self.newest and epoch is not self.epoch:
             self._use(epoch)
             self.machine.ready(self, now)
@@ -464,7 +466,7 @@ class Channel:
             self.busy, self.active_at = False, now
         if self._drop_former_at is not None and now >= self._drop_former_at:
             self._drop_former_at = None
-            for epoch in [epoch for epoch in self._epochs if epoch.number < self._confirmed]:
+            for epoch in [epoch for epoch in self._epochs if epoch.number < self.confirmed]:
                 self._forget(epoch)
         if self.state == self.READY and not self._ended(now):
             self._answer(now)
@@ -491,7 +493,7 @@ class Channel:
                 self.transmit(ping)
             if former is not None and waited >= (PING_FORMER_AFTER if self.roaming.moved_lately(now) else PING_AFTER):
                 self.transmit(ping, former)
-        if not self._owes:
+        if not self.owes:
             self._owes_since = None
         elif self._owes_since is None:
             self._owes_since = now

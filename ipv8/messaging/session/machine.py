@@ -18,10 +18,11 @@ from .channel import TICK, Channel
 from .events import Received
 from .keys import Epoch
 from .openings import Openings
+from .runs import Run
 from .wire import BODY, INDEX_SIZE, MIN_DATA, TYPE_OFFSET, Datagram, Frame, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..address import Address
     from .events import Event
@@ -182,6 +183,19 @@ class Machine:
         else:
             handler(datagram, address)
         return None
+
+    def run(self, datagrams: Sequence[tuple[Address, bytes]], position: int, now: float,
+            is_late: Callable[[], bool]) -> Run | None:
+        """What takes several datagrams at once, from ``position`` on, instead of :meth:`take`.
+
+        :returns: ``None`` if the first one does not belong to a session with streams.
+        """
+        datagram = datagrams[position][1]
+        epoch = self.epochs.get(datagram[BODY:INDEX_END]) if datagram[TYPE_OFFSET] == DATA else None
+        if epoch is None or not epoch.channel.streams:
+            return None
+        self.now = now
+        return Run(epoch, datagrams, position, now, is_late)
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""

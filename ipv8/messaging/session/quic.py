@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["LIBRARIES", "MAX_DATAGRAM", "Certificate", "Connected", "Disconnected", "QuicConnection", "QuicEvent",
            "QuicSettings", "StreamData", "StreamReset", "StreamStop", "available_library", "is_first_packet"]
@@ -200,13 +200,6 @@ _EVENTS: dict[str, Callable[[Any], QuicEvent]] = {
 }
 
 
-def _joined(run: list[Any]) -> StreamData:
-    """The bytes of successive events of a library."""
-    last = run[-1]
-    data: bytes = last.data if len(run) == 1 else b"".join([event.data for event in run])
-    return StreamData(last.stream_id, data, last.end_stream)
-
-
 @cache
 def _load(name: str) -> _Library:
     return _Library(name)
@@ -317,6 +310,23 @@ class QuicConnection:
         except Exception as e:  # noqa: BLE001 - whatever a library does with a packet that nobody thought of
             self._fail(e)
 
+    def receive_many(self, packets: Iterable[bytes], now: float) -> int:
+        """Process packets of the other side that have short headers, as all have after the handshake.
+
+        :returns: how many were taken: none if the connection has ended.
+        """
+        count = 0
+        if not self._is_closed:
+            self._may_have_events = True
+            receive = self._connection.receive_datagram
+            try:
+                for packet in packets:
+                    count += 1
+                    receive(packet, _PATH, now)
+            except Exception as e:  # noqa: BLE001 - as in receive
+                self._fail(e)
+        return count
+
     def tick(self, now: float) -> None:
         """Do what is due at the deadline."""
         if not self.is_closed:
@@ -409,26 +419,26 @@ class QuicConnection:
     def _collect(self) -> None:
         """Take the events of the library. What came of a stream in several packets becomes one event."""
         self._may_have_events = False
-        run: list[Any] = []  # events with data of one stream
+        events = self._events
+        chunks: list[bytes] = []  # of one stream
+        stream_id, ended = -1, False
         while not self._is_closed and (event := self._connection.next_event()) is not None:
-            if type(event) is self._data_kind:
-                if run and (run[-1].stream_id != event.stream_id or run[-1].end_stream):
-                    self._events.append(_joined(run))
-                    run = []
-                run.append(event)
+            is_data = type(event) is self._data_kind
+            if chunks and (ended or not is_data or event.stream_id != stream_id):
+                events.append(StreamData(stream_id, b"".join(chunks), ended))
+                chunks = []
+            if is_data:
+                chunks.append(event.data)
+                stream_id, ended = event.stream_id, event.end_stream
                 continue
             make = self._kinds.get(type(event))
-            if make is None:
-                continue
-            if run:
-                self._events.append(_joined(run))
-                run = []
-            known = make(event)
-            self._is_connected = self._is_connected or type(known) is Connected
-            self._is_closed = type(known) is Disconnected
-            self._events.append(known)
-        if run:
-            self._events.append(_joined(run))
+            if make is not None:
+                known = make(event)
+                self._is_connected = self._is_connected or type(known) is Connected
+                self._is_closed = type(known) is Disconnected
+                events.append(known)
+        if chunks:
+            events.append(StreamData(stream_id, b"".join(chunks), ended))
 
     def _end(self, code: int, reason: str) -> None:
         if not self._is_closed:

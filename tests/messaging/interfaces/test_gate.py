@@ -8,7 +8,7 @@ import pytest
 
 from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
-from ipv8.messaging.interfaces.gate import FIRST_BASE_MESSAGE, Burst, Entry, Gate, Route
+from ipv8.messaging.interfaces.gate import DELIVERIES_PER_LOOK, FIRST_BASE_MESSAGE, Burst, Entry, Gate, Route
 from ipv8.messaging.interfaces.meter import TrafficMeter
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
@@ -299,6 +299,111 @@ class TestQueues:
     def test_not_after_it_was_removed(self, endpoint: Endpoint, own: Collector) -> None:
         endpoint.remove_listener(own)
         assert endpoint.gate.receive_queued([self.OWN]) == [self.OWN]
+
+
+class TestSome:
+    """Packets that a socket had are delivered some at a time."""
+
+    FOREIGN = (SOURCE, OTHER + b"\x01foreign")
+
+    @staticmethod
+    def packets(count: int) -> list[Any]:
+        return [(SOURCE, PREFIX + b"\x01%d" % number) for number in range(count)]
+
+    def test_in_order(self, endpoint: Endpoint, collect: type[Collector]) -> None:
+        own, general = collect(endpoint), collect(endpoint)
+        endpoint.add_prefix_listener(own, PREFIX)
+        packets = [*self.packets(5), self.FOREIGN, (SOURCE, b"short"), *self.packets(DELIVERIES_PER_LOOK)]
+        position = 0
+        for expected in (DELIVERIES_PER_LOOK, 2 * DELIVERIES_PER_LOOK - 1, 15, 15):
+            position = endpoint.gate.receive_some(packets, position)
+            assert position == min(expected, len(packets))
+        assert own.packets == [packet for packet in packets if packet[1].startswith(PREFIX)]
+        assert endpoint.drops == {DropCounter.UNKNOWN_PREFIX: 1, DropCounter.SHORT: 1}
+        endpoint.add_listener(general)
+        assert endpoint.gate.receive_some([PACKET, self.FOREIGN], 0) == 2
+        assert general.packets == [PACKET, self.FOREIGN]
+        assert own.packets[-1] == PACKET
+
+    def test_a_listener_that_fails_gets_the_next_one(self, collect: type[Collector]) -> None:
+        endpoint = UDPEndpoint()
+        own = collect(endpoint)
+        endpoint.add_prefix_listener(own, PREFIX)
+
+        def fail(_: Any) -> None:
+            raise RuntimeError("a bug")
+
+        own.hook = fail
+        assert endpoint.gate.receive_some(self.packets(3), 0) == 3
+        assert own.packets == self.packets(3)
+        assert endpoint.drops == {DropCounter.LISTENER_ERROR: 3}
+
+    def test_some_that_are_taken_together(self, endpoint: Endpoint, collect: type[Collector]) -> None:
+        own = collect(endpoint)
+        calls = []
+
+        def take(packets: Any, position: int) -> int:
+            calls.append(position)
+            return 20
+
+        endpoint.add_prefix_listener(own, PREFIX)
+        own._take_packets = take
+        packets = [self.FOREIGN, *self.packets(30)]
+        assert endpoint.gate.receive_some(packets, 0) == 21
+        assert calls == [1]
+        own._take_packets = None
+        assert endpoint.gate.receive_some(packets, 21) == 21 + DELIVERIES_PER_LOOK
+        assert own.packets == packets[21:21 + DELIVERIES_PER_LOOK]
+
+    def test_a_failure_to_take_some(self, collect: type[Collector]) -> None:
+        endpoint = UDPEndpoint()
+        own = collect(endpoint)
+
+        def fail(*_: Any) -> int:
+            raise RuntimeError("a bug")
+
+        endpoint.add_prefix_listener(own, PREFIX)
+        own._take_packets = fail
+        assert endpoint.gate.receive_some(self.packets(3), 0) == 3
+        assert endpoint.drops == {DropCounter.LISTENER_ERROR: 3}
+
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_nothing_after_the_end(self, endpoint: Endpoint, collect: type[Collector], others: int) -> None:
+        own = collect(endpoint)
+        endpoint.add_prefix_listener(own, PREFIX)
+        for _ in range(others):
+            endpoint.add_listener(collect(endpoint))
+
+        def close(_: Any) -> None:
+            endpoint.close()
+
+        own.hook = close
+        packets = self.packets(5)
+        assert endpoint.gate.receive_some(packets, 1) == len(packets)
+        assert own.packets == packets[1:2]
+
+    def test_a_listener_that_leaves(self, endpoint: Endpoint, collect: type[Collector]) -> None:
+        own = collect(endpoint)
+        endpoint.add_prefix_listener(own, PREFIX)
+        own.hook = lambda _: endpoint.remove_listener(own)
+        endpoint.gate.receive_some(self.packets(5), 0)
+        assert own.packets == self.packets(1)
+        assert endpoint.drops == {DropCounter.UNKNOWN_PREFIX: 4}
+
+    def test_what_a_prefix_refuses(self, endpoint: Endpoint, collect: type[Collector]) -> None:
+        own = collect(endpoint)
+        endpoint.add_prefix_listener(own, PREFIX)
+        endpoint.accept_routes(PREFIX, Route.SESSION, Route.SOCKET)
+        endpoint.gate.receive_some([PACKET, BASE_PACKET], 0)
+        assert own.packets == [BASE_PACKET]
+        assert endpoint.drops == {DropCounter.WRONG_ROUTE: 1}
+
+    def test_whether_each_packet_is_looked_at(self, endpoint: Endpoint) -> None:
+        assert not endpoint.gate.is_observed
+        endpoint.trace = lambda _: None
+        assert endpoint.gate.is_observed
+        endpoint.trace = None
+        assert not endpoint.gate.is_observed
 
 
 class Kept:

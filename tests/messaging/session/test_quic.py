@@ -288,6 +288,35 @@ def test_a_failure_of_the_library_ends_the_connection(library: str) -> None:
     assert client.events() == [Disconnected(1, "KeyError of the library")]
 
 
+def test_packets_that_came_together(library: str) -> None:
+    sides = Sides(library, library)
+    stream = sides.client.open_stream()
+    data = bytes(range(256)) * 24
+    sides.client.send(stream, data, True)
+    packets = []
+    for _ in range(10):  # they are spread over some time
+        packets += sides.client.datagrams(sides.now)
+        sides.now += 0.005
+    assert sides.server.receive_many(iter(packets), sides.now) == len(packets) > 4
+    assert sides.server.events() == [StreamData(stream, data, True)]
+
+
+def test_of_packets_that_came_together_some_are_not_taken_after_a_failure(library: str) -> None:
+    client = QuicConnection.connect(SETTINGS, 0.0, library)
+
+    class Broken:
+        def receive_datagram(self, packet: bytes, *_: Any) -> None:
+            if packet == b"\x42":
+                raise KeyError("nobody thought of this")
+
+    client._connection = Broken()
+    packets = iter([b"\x40", b"\x42", b"\x43", b"\x44"])
+    assert client.receive_many(packets, 0.0) == 2
+    assert client.events() == [Disconnected(1, "KeyError of the library")]
+    assert client.receive_many(packets, 0.0) == 0
+    assert list(packets) == [b"\x43", b"\x44"]
+
+
 def test_the_choice_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     installed: set[str] = set()
     monkeypatch.setattr(quic, "find_spec", lambda name: name if name in installed else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from itertools import islice
+from functools import partial
 from socket import (
     AF_INET,
     AF_INET6,
@@ -25,6 +25,7 @@ from ...address import Address, DomainAddress, UDPv4Address, UDPv4LANAddress, UD
 from ...inet import is_orchid
 from ...packers import Cache
 from ..endpoint import LARGEST_DATAGRAM, DataTooBigException, Endpoint, EndpointClosedException
+from ..gate import DELIVERIES_PER_LOOK
 from ..network_stats import DropCounter
 from ..routes import SOCKET
 from . import forks
@@ -33,10 +34,9 @@ from .scopes import Scopes, is_link_local
 from .transport import MAX_DATAGRAMS_PER_WAKEUP, RECEIVE_SIZE, SEND_QUEUE_BYTES, DrainingTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from ..gate import Packet
-    from ..routes import Route
 
 __all__ = [
     "Address",
@@ -56,9 +56,6 @@ RECEIVE_BUFFER = 870400
 
 DELIVERY_BUDGET = 0.002
 """Seconds that the delivery of received packets may take before other callbacks of the event loop run."""
-
-DELIVERIES_PER_LOOK = 8
-"""Packets that are delivered before the clock is read again."""
 
 MAX_CACHED_ADDRESSES = 8192
 """Sources that are not parsed again, and destinations that are not checked again; a full table is emptied."""
@@ -285,56 +282,58 @@ class UDPEndpoint(Endpoint, asyncio.DatagramProtocol):
     def _on_packets(self, packets: Sequence[Packet]) -> bool:
         """Deliver packets; whether they only were put into queues, so that more may be read before they are handled."""
         gate = self.gate
-        deliver: Callable[[Packet, Route], None] = gate.receive
+        deliver: Callable[[Sequence[Packet], int], int] = gate.receive_some
         gate.burst.is_running = True
         if self._intercepts():
-            deliver = self._hand_to_override
+            deliver = partial(self._deliver_each, lambda packet: self.datagram_received(packet[1], packet[0]))
         elif type(self).notify_listeners is not Endpoint.notify_listeners or "notify_listeners" in vars(self):
-            deliver = self._notify
+            deliver = partial(self._deliver_each, self.notify_listeners)
         else:
             packets = gate.receive_queued(packets)
             if not packets:
                 return True
+            if gate.is_observed:
+                deliver = partial(self._deliver_each, lambda packet: gate.receive(packet, SOCKET))
         gate.announce(packets)
-        self._deliver(iter(packets), deliver, self._transport)
+        self._deliver(packets, 0, deliver, self._transport)
         return False
 
     def _on_drained(self) -> None:
         self.gate.burst.finish()
 
-    def _hand_to_override(self, packet: Packet, _: Route) -> None:
-        self.datagram_received(packet[1], packet[0])
-
-    def _notify(self, packet: Packet, _: Route) -> None:
-        self.notify_listeners(packet)
-
-    def _deliver(self, packets: Iterator[Packet], deliver: Callable[[Packet, Route], None],
-                 transport: asyncio.DatagramTransport | None, resumed: bool = False) -> None:
-        """Deliver until nothing is left or the time is used up; the rest follows in the next round of the loop."""
-        monotonic = clock.current().monotonic
-        deadline = monotonic() + DELIVERY_BUDGET
-        while self._running and self._transport is transport:
-            packet = None
+    def _deliver_each(self, deliver: Callable[[Packet], None], packets: Sequence[Packet], position: int) -> int:
+        """Hand some packets to a method that somebody overrides; see ``Gate.receive_some``."""
+        end = min(position + DELIVERIES_PER_LOOK, len(packets))
+        while position < end and self._running:
             try:
-                for packet in islice(packets, DELIVERIES_PER_LOOK):
-                    if not self._running:
-                        break
-                    deliver(packet, SOCKET)
+                deliver(packets[position])
             except Exception as e:  # noqa: BLE001 - a subclass that raises must not stop the reading
                 self._on_listener_error(self, e)
-            if packet is None:
-                self.gate.burst.finish()
-                if resumed and isinstance(transport, DrainingTransport):
-                    transport.resume_reading()
-                return
-            if monotonic() >= deadline:
+            position += 1
+        return position
+
+    def _deliver(self, packets: Sequence[Packet], position: int, deliver: Callable[[Sequence[Packet], int], int],
+                 transport: asyncio.DatagramTransport | None, resumed: bool = False) -> None:
+        """Deliver until nothing is left or the time is used up; the rest follows in the next round of the loop.
+
+        :param position: of the first packet that was not delivered yet.
+        :param deliver: delivers some packets from a position on, and returns the position behind them.
+        """
+        monotonic = clock.current().monotonic
+        deadline = monotonic() + DELIVERY_BUDGET
+        while position < len(packets) and self._running and self._transport is transport:
+            position = deliver(packets, position)
+            if position < len(packets) and monotonic() >= deadline:
                 break
         else:
             self.gate.burst.finish()
+            if resumed and self._running and self._transport is transport and isinstance(transport, DrainingTransport):
+                transport.resume_reading()
             return
         if isinstance(transport, DrainingTransport) and not resumed:
             transport.pause_reading()
-        asyncio.get_running_loop().call_soon(lambda: self._deliver(packets, deliver, transport, resumed=True))
+        asyncio.get_running_loop().call_soon(
+            lambda: self._deliver(packets, position, deliver, transport, resumed=True))
 
     # Sending
 

@@ -13,9 +13,10 @@ import pytest
 from ipv8 import clock
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address
 from ipv8.messaging.interfaces.endpoint import DataTooBigException, EndpointClosedException
+from ipv8.messaging.interfaces.gate import DELIVERIES_PER_LOOK
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.interfaces.udp import binding, endpoint as module
-from ipv8.messaging.interfaces.udp.endpoint import DELIVERIES_PER_LOOK, UDPEndpoint, UDPv6Endpoint
+from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint, UDPv6Endpoint
 from ipv8.messaging.interfaces.udp.filter import SourceFilter
 from ipv8.messaging.interfaces.udp.transport import RECEIVE_SIZE, SEND_QUEUE_BYTES
 
