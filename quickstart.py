@@ -23,7 +23,7 @@ if HERE not in sys.path:  # python -I and PYTHONSAFEPATH leave it out
 
 from scripts.bootstrap import enter, run  # noqa: E402 - found by the line above
 
-MOST_NODES, MOST_SERVED_NODES = 50, 25
+MOST_NODES, MOST_SERVED_NODES, LONGEST = 50, 25, 3600
 
 
 def parse_arguments(arguments: "list[str]") -> argparse.Namespace:
@@ -45,8 +45,8 @@ def parse_arguments(arguments: "list[str]") -> argparse.Namespace:
     if options.nodes > most:
         parser.error(f"--nodes must be at most {most}, since all run in this one process; "
                      "python -m benchmarks.simulation runs hundreds, on virtual time")
-    if not options.seconds > 0:  # also false for NaN
-        parser.error("--seconds must be more than 0")
+    if not 0 < options.seconds <= LONGEST:  # also false for NaN
+        parser.error(f"--seconds must be more than 0 and at most {LONGEST}")
     if options.api_port is not None and not options.serve:
         parser.error("--api-port needs --serve, as nothing is served otherwise")
     if options.api_port is not None and not 0 <= options.api_port <= 65535:

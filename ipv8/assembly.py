@@ -43,7 +43,8 @@ def plan_overlays(blocks: Iterable[Block], extra: Mapping[str, type[Overlay[Any]
         overlay_class = _COMMUNITIES.get(name) or extra.get(name)
         if overlay_class is None:
             raise UnknownClassError(f"there is no overlay class {name!r}{did_you_mean(name, [*_COMMUNITIES, *extra])}: "
-                                    "pass classes of your own as extra_communities={'Name': Class}")
+                                    "pass classes of your own as extra_communities={'Name': Class}, or name them "
+                                    "'module:Class' in a file for 'ipv8 run'")
         planned.append((block, overlay_class))
     return planned
 

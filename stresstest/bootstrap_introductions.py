@@ -23,7 +23,7 @@ if __name__ == "__main__" and not __package__:
 
 from ipv8.configuration import DISPERSY_BOOTSTRAPPER
 from ipv8.peerdiscovery.community import DiscoveryCommunity
-from stresstest.servers import AskingCommunity, Server, asking, find_servers, parser
+from stresstest.servers import AskingCommunity, Server, asking, find_servers, parser, seconds
 
 if TYPE_CHECKING:
     from ipv8.messaging.address import UDPv4Address
@@ -84,7 +84,7 @@ async def measure(servers: list[Server], community_id: bytes, count: int, delay:
 async def run(arguments: list[str] | None = None) -> None:
     """Measure as the command line and the environment say."""
     options = parser("bootstrap_introductions", __doc__)
-    options.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
+    options.add_argument("--timeout", type=seconds, default=TIMEOUT, metavar="SECONDS",
                          help=f"how long to wait for an answer (default: {TIMEOUT:g})")
     given = options.parse_args(arguments)
     servers = await find_servers(given.trackers or DISPERSY_BOOTSTRAPPER["init"]["dns_addresses"])

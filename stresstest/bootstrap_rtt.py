@@ -14,7 +14,7 @@ if __name__ == "__main__" and not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ipv8.configuration import DISPERSY_BOOTSTRAPPER
-from stresstest.servers import Server, asking, find_servers, parser
+from stresstest.servers import Server, asking, count, find_servers, parser, seconds
 
 REQUESTS = 10
 TIMEOUT = 5.0
@@ -36,9 +36,9 @@ def write(times: dict[Server, list[float]], requests: int) -> None:
     """Write both files to the current directory."""
     summary = ["HOST_NAME ADDRESS REQUESTS RESPONSES"]
     rtts = ["HOST_NAME ADDRESS RTT"]
-    for (name, (ip, port)), seconds in times.items():
-        summary.append(f"{name} {ip}:{port} {requests} {len(seconds)}")
-        rtts += [f"{name} {ip}:{port} {rtt:.6f}" for rtt in seconds]
+    for (name, (ip, port)), answers in times.items():
+        summary.append(f"{name} {ip}:{port} {requests} {len(answers)}")
+        rtts += [f"{name} {ip}:{port} {rtt:.6f}" for rtt in answers]
     for path, lines in (("summary.txt", summary), ("walk_rtts.txt", rtts)):
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -46,9 +46,9 @@ def write(times: dict[Server, list[float]], requests: int) -> None:
 async def run(arguments: list[str] | None = None) -> None:
     """Measure as the command line says."""
     options = parser("bootstrap_rtt", __doc__)
-    options.add_argument("--requests", type=int, default=REQUESTS, metavar="N",
+    options.add_argument("--requests", type=count, default=REQUESTS, metavar="N",
                          help=f"how many to each server (default: {REQUESTS})")
-    options.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
+    options.add_argument("--timeout", type=seconds, default=TIMEOUT, metavar="SECONDS",
                          help=f"how long to wait for an answer (default: {TIMEOUT:g})")
     given = options.parse_args(arguments)
     init = DISPERSY_BOOTSTRAPPER["init"]

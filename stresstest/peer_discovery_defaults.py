@@ -21,7 +21,7 @@ if __name__ == "__main__" and not __package__:
 
 from ipv8.configuration import get_default_configuration
 from ipv8.service import _COMMUNITIES, IPv8
-from stresstest.servers import bootstrapper, parser
+from stresstest.servers import bootstrapper, parser, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ async def measure(trackers: Sequence[tuple[str, int]] | None, timeout: float) ->
 async def run(arguments: list[str] | None = None) -> None:
     """Measure as the command line says."""
     options = parser("peer_discovery_defaults", __doc__)
-    options.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
+    options.add_argument("--timeout", type=seconds, default=TIMEOUT, metavar="SECONDS",
                          help=f"when to give up (default: {TIMEOUT:g})")
     given = options.parse_args(arguments)
     times = await measure(given.trackers, given.timeout)

@@ -23,7 +23,11 @@ from ipv8.peerdiscovery.network import Network
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
-__all__ = ["Answer", "AskingCommunity", "Server", "asking", "bootstrapper", "find_servers", "parser"]
+__all__ = ["Answer", "AskingCommunity", "Server", "asking", "bootstrapper", "count", "find_servers", "parser",
+           "seconds"]
+
+LONGEST = 86_400.0
+"""Seconds that a measurement may take, at most."""
 
 
 class Server(NamedTuple):
@@ -38,6 +42,24 @@ def _host_and_port(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} has to have the form HOST:PORT")
     return host, int(port)
+
+
+def seconds(text: str) -> float:
+    """A time in seconds, for a parser."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= LONGEST:  # not true for NaN either
+        raise argparse.ArgumentTypeError(f"{text!r} has to be more than 0 and at most {LONGEST:g} seconds")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1, for a parser."""
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} has to be a whole number from 1 to 999999999")
+    return int(text)
 
 
 def parser(program: str, description: str | None) -> argparse.ArgumentParser:

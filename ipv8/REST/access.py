@@ -66,6 +66,12 @@ def is_public(path: str) -> bool:
     return path in PUBLIC or path.startswith(BELOW_PUBLIC)
 
 
+def _require_several(name: str, values: Iterable[str] | None) -> None:
+    """Refuse a text, which is also an iterable of texts: of its letters."""
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be a list, as in [{values!r}]")
+
+
 def client_of(request: Request) -> bytes:
     """The host that a request came from."""
     return network_of(request.remote or "", *HOST_BITS)
@@ -88,7 +94,8 @@ class ApiKeyMiddleware:
 
     Handlers that are marked with ``takes_tickets`` are also for those who have a ticket: as ``ticket`` in the query.
     The documentation needs no key, nor what is marked with ``needs_no_key``. After :data:`WRONG_KEYS` wrong ones within
-    a minute, an address has to wait.
+    a minute, an address has to wait. Those of pages of other sites are counted apart: nobody has to wait because of a
+    page that made the browser send them.
 
     :param api_key: the key; ``None`` or empty for none.
     """
@@ -106,14 +113,14 @@ class ApiKeyMiddleware:
         """The response to a request that may not be answered; ``None`` for others."""
         if not self.api_key or _needs_no_key(request):
             return None
-        if len(self._wrong) and not self._wrong.holds(client_of(request)):
+        if len(self._wrong) and not self._wrong.holds(_counted(request)):
             return Response({"error": "Too many wrong keys: try again later"}, status=429,
                             headers={"Retry-After": str(60 // WRONG_KEYS)})
         ticket = request.query.get("ticket", "") if _takes_tickets(request) else ""
         if self.authenticate(request) or (ticket and self.tickets.redeem(ticket)):
             return None
         if ticket or _candidate(request):
-            self._wrong.take(client_of(request))
+            self._wrong.take(_counted(request))
         return Response({"error": "Unauthorized access"}, status=HTTP_UNAUTHORIZED)
 
     def authenticate(self, request: Request) -> bool:
@@ -121,6 +128,12 @@ class ApiKeyMiddleware:
         if not self.api_key or _needs_no_key(request):
             return True
         return hmac.compare_digest(_text_of(_candidate(request)), _text_of(self.api_key))
+
+
+def _counted(request: Request) -> bytes:
+    """Whose wrong keys those of a request are counted with."""
+    client = client_of(request)
+    return client + b" page" if Origins().is_foreign(request) else client
 
 
 def _takes_tickets(request: Request) -> bool:
@@ -162,6 +175,7 @@ class Origins:
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
+        _require_several("cors_origins", allowed)
         self.allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
 
     def allows(self, origin: str) -> bool:
@@ -213,7 +227,7 @@ class Cors:
         headers["X-Content-Type-Options"] = "nosniff"
         headers.setdefault("Cache-Control", "no-store")
         if self.origins.allowed:
-            headers["Vary"] = "Origin"
+            headers["Vary"] = "Accept-Encoding, Origin" if headers.get("Vary") == "Accept-Encoding" else "Origin"
             origin = request.headers.get("Origin")
             if origin is not None and self.origins.allows(origin):
                 headers.setdefault("Access-Control-Allow-Origin", origin)
@@ -227,6 +241,7 @@ class HostCheck:
     """
 
     def __init__(self, host: str | None, allowed: Collection[str] | None = None) -> None:
+        _require_several("allowed_hosts", allowed)
         self._names = LOOPBACK_NAMES | {name.lower() for name in allowed or ()} | {(host or "").lower()}
         self._any_address = (host or "") in ANY_ADDRESS
         self._seen: BoundedDict[str, None] = BoundedDict(MAX_NAMES)
@@ -237,7 +252,8 @@ class HostCheck:
         if header is None or header in self._seen:
             return None
         if not self.allows(header):
-            return refusal(403, "ForeignHost", "this server is not known by the name in the header Host")
+            return refusal(403, "ForeignHost", "this server is not known by the name in the header Host: "
+                           "use its address, or start it with this name (allowed_hosts, --api-name)")
         self._seen[header] = None
         return None
 
@@ -277,8 +293,7 @@ class StateCheck:
         if (marked or not reads) and self._origins.is_foreign(request):
             return refusal(403, "ForeignOrigin", "pages of other sites may not do this")
         if marked == "always" and reads and not self._may_get:
-            return refusal(405, "HTTPMethodNotAllowed", "this changes something: use POST, or DELETE to remove",
-                          {"Allow": "DELETE, POST"})
+            return refusal(405, "HTTPMethodNotAllowed", "this changes something: use POST", {"Allow": "POST"})
         return None
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from contextvars import ContextVar
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aiohttp import web
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_HEADERS", "HTTP_BAD_REQUEST", "HTTP_CONFLICT", "HTTP_INTERNAL_SERVER_ERROR", "HTTP_NOT_FOUND",
            "HTTP_PRECONDITION_FAILED", "HTTP_UNAUTHORIZED", "LEGACY", "BaseEndpoint", "Response", "T", "changes_state",
-           "makes_pseudonyms", "needs_no_key", "takes_tickets"]
+           "makes_pseudonyms", "needs_no_key", "plain", "takes_tickets"]
 
 HTTP_BAD_REQUEST = 400
 HTTP_UNAUTHORIZED = 401
@@ -30,6 +32,14 @@ LEGACY: ContextVar[bool] = ContextVar("legacy_errors", default=False)
 DEFAULT_HEADERS: dict[str, str] = {}
 JSON_TYPE = "application/json"
 JSON_HEADERS = CIMultiDict({"Content-Type": JSON_TYPE})
+
+INHERITED_MARKS = frozenset({"__changes_state__", "__takes_tickets__"})
+"""What decorators set on a handler, and a method has as well that replaces it in a subclass."""
+
+MAX_DEPTH = 32
+"""Values of peers that stand further inside of others are left out."""
+
+LEFT_OUT = "…"
 
 _encode = json.JSONEncoder().encode
 
@@ -79,6 +89,16 @@ class BaseEndpoint(Generic[T]):
         self.endpoints: dict[str, Any] = {}
         self.setup_routes()
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__:
+            for name, handler in tuple(vars(base).items()):
+                marks = INHERITED_MARKS & vars(handler).keys() if isinstance(handler, FunctionType) else ()
+                replacing = getattr(cls, name) if marks else None
+                if isinstance(replacing, FunctionType):
+                    for mark in marks:
+                        vars(replacing).setdefault(mark, vars(handler)[mark])
+
     def setup_routes(self) -> None:
         """Add routes to ``app``, and endpoints by :meth:`add_endpoint`. The constructor calls this at its end."""
 
@@ -96,6 +116,27 @@ class BaseEndpoint(Generic[T]):
         """
         self.endpoints[prefix] = endpoint
         self.app.add_subapp(prefix, endpoint.app)
+
+
+def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """What JSON can have in the place of a value that a peer has sent.
+
+    Bytes and numbers that are not finite become text. What is nested too deep is left out.
+    """
+    if isinstance(value, (bytes, bytearray)):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if not isinstance(value, (dict, list, tuple, set, frozenset)):
+        return value
+    if depth == 0:
+        return LEFT_OUT
+    if isinstance(value, dict):
+        return {str(plain(name, depth - 1)): plain(entry, depth - 1) for name, entry in value.items()}
+    return [plain(entry, depth - 1) for entry in value]
 
 
 class Response(web.Response):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -376,6 +377,10 @@ def _message(content: Any) -> str:
 def _reason(url: str, error: BaseException) -> str:
     if isinstance(error, asyncio.TimeoutError):
         return f"{url} did not answer in time"
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno is not None:
-        error = OSError(os.strerror(error.os_error.errno))  # the text of aiohttp has the address once more
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        if isinstance(cause, socket.gaierror):
+            error = OSError(cause.strerror)
+        elif cause.errno is not None:
+            error = OSError(os.strerror(cause.errno))  # the text of aiohttp has the address once more
     return f"{url} cannot be reached: {error or type(error).__name__}"

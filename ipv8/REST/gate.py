@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from .. import clock
 from .content import can_be_shortened, shortened
@@ -14,14 +14,17 @@ from .errors import error_response, refusal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from aiohttp.web import Request, StreamResponse
+    from aiohttp.web import AppRunner, Request, StreamResponse
 
     Handler = Callable[[Request], Awaitable[StreamResponse]]
 
-__all__ = ["REQUEST_SECONDS", "BodyReader", "Gate"]
+__all__ = ["LOOK_INTERVAL", "REQUEST_SECONDS", "BodyReader", "Gate"]
 
 REQUEST_SECONDS = 30.0
 """Seconds within which a request must have come completely."""
+
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks for connections that wait for too long."""
 
 
 class BodyReader:
@@ -39,11 +42,15 @@ class BodyReader:
         if request.content_length is not None and request.content_length > self._max_body:
             return refusal(413, "HTTPRequestEntityTooLarge", f"the body must have at most {self._max_body} bytes")
         try:
-            await asyncio.wait_for(request.read(), self._seconds)
+            body = await asyncio.wait_for(request.read(), self._seconds)
         except asyncio.TimeoutError:
             response = refusal(408, "HTTPRequestTimeout", "the body did not come in time")
             response.force_close()
             return response
+        # Handlers of programs may read it in parts, or as a stream, which has ended.
+        request._payload = StreamReader(request.protocol, max(len(body), 1), loop=asyncio.get_running_loop())
+        request._payload.feed_data(body)
+        request._payload.feed_eof()
         return None
 
 
@@ -87,6 +94,11 @@ class Gate:
         finally:
             self._busy.discard(connection)
             self._idle_since[connection] = clock.monotonic()
+
+    def close_idle_of(self, runner: AppRunner) -> None:
+        """Close those connections of a server that wait for too long."""
+        if runner.server is not None:
+            self.close_idle(runner.server.connections)
 
     def close_idle(self, connections: Iterable[Any]) -> None:
         """Close those of these connections that wait for too long; the others are forgotten."""

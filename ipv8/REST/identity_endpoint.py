@@ -15,7 +15,7 @@ from ..attestation.communication_manager import CommunicationManager
 from ..service import IPv8
 from ..util import strip_sha1_padding
 from .apidocs import docs, json_schema, response_schema
-from .base_endpoint import HTTP_BAD_REQUEST, LEGACY, BaseEndpoint, Response, changes_state, makes_pseudonyms
+from .base_endpoint import HTTP_BAD_REQUEST, LEGACY, BaseEndpoint, Response, changes_state, makes_pseudonyms, plain
 from .parameters import BadRequest, NotFound, json_object, missing, text, unbase64
 from .schema import DefaultResponseSchema, schema
 
@@ -158,6 +158,7 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
             web.get("/{pseudonym_name}/unload", self.unload_pseudonym, allow_head=False),
             web.post("/{pseudonym_name}/unload", self.post_unload),
             web.get("/{pseudonym_name}/remove", self.remove_pseudonym, allow_head=False),
+            web.post("/{pseudonym_name}/remove", self.delete_pseudonym),
             web.delete("/{pseudonym_name}", self.delete_pseudonym),
             web.get("/{pseudonym_name}/credentials", self.list_pseudonym_credentials),
             web.get("/{pseudonym_name}/credentials/{subject_key}", self.list_subject_credentials),
@@ -322,7 +323,7 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
     async def list_requests(self, _: Request, channel: CommunicationChannel) -> Response:
         """What peers want to have attested, and to verify."""
         formats = channel.attestation_overlay.asked_formats
-        wanted = [("attestation", pointer, json.loads(metadata), formats.get(pointer))
+        wanted = [("attestation", pointer, _metadata(metadata), formats.get(pointer))
                   for pointer, (_, metadata) in tuple(channel.attestation_requests.items())]
         wanted += [("verification", pointer, {}, None) for pointer in tuple(channel.verify_requests)]
         return Response({"requests": [
@@ -422,7 +423,11 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
         metadata = body.get("metadata", {})
         if not isinstance(metadata, dict):
             raise BadRequest("metadata must be a JSON object") from TypeError("metadata")
-        if len(json.dumps(metadata)) > LONGEST_METADATA:
+        try:
+            length = len(json.dumps(metadata, allow_nan=False))
+        except (RecursionError, ValueError) as e:
+            raise BadRequest("metadata must be JSON that all programs can read, with finite numbers") from e
+        if length > LONGEST_METADATA:
             raise BadRequest(f"metadata must have at most {LONGEST_METADATA} characters") from ValueError("metadata")
         _check_schema(channel, body["schema"])
         authority = self._peer(channel, request, "authority_key")
@@ -463,9 +468,18 @@ def _state(name: str, channel: CommunicationChannel | None) -> dict[str, Any]:
 
 
 def _credentials(attributes: dict[bytes, tuple[str, dict[str, Any], list[bytes]]]) -> list[dict[str, Any]]:
-    return [{"name": name, "hash": ez_b64_encode(strip_sha1_padding(attribute_hash)), "metadata": metadata,
+    return [{"name": name, "hash": ez_b64_encode(strip_sha1_padding(attribute_hash)), "metadata": plain(metadata),
              "attesters": [ez_b64_encode(attester) for attester in attesters]}
             for attribute_hash, (name, metadata, attesters) in attributes.items()]
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    """What a peer wants to have attested besides an attribute; empty if that is nested too deep to be read."""
+    try:
+        described: dict[str, Any] = plain(json.loads(text))
+    except RecursionError:
+        return {}
+    return described
 
 
 def _refuse(error: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -30,8 +31,12 @@ from .base_endpoint import (  # programs import these from here
 )
 from .dashboard import Dashboard
 from .documentation import Documentation, page_for_browsers
-from .errors import error_middleware as error_middleware, legacy_error_response  # the first is for programs
-from .gate import REQUEST_SECONDS, BodyReader, Gate
+from .errors import (
+    SERVER_LOG,
+    error_middleware as error_middleware,  # for programs
+    legacy_error_response,
+)
+from .gate import LOOK_INTERVAL, REQUEST_SECONDS, BodyReader, Gate
 from .metrics import Metrics
 from .observation.observer import NodeObserver
 from .observing import OBSERVES
@@ -50,9 +55,6 @@ MAX_BODY = 1024 * 1024
 
 SHUTDOWN_SECONDS = 2.0
 """Seconds that handlers have to end when the server stops."""
-
-LOOK_INTERVAL = 5.0
-"""Seconds between two looks for connections that wait for too long."""
 
 KEY_FILE = "rest.key"
 LONGEST_KEY_FILE = 1024
@@ -73,6 +75,7 @@ class RESTManager:
         self.root_endpoint: BaseEndpoint[Any] | None = None
         self.site: web.TCPSite | None = None
         self.runner: web.AppRunner | None = None
+        self._lock = asyncio.Lock()
         #: The key that requests need; ``None`` for none.
         self.api_key: str | None = None
         self.documentation: Documentation | None = None
@@ -106,53 +109,54 @@ class RESTManager:
         :raises OSError: if the port cannot be used. It may be tried again.
         :raises RuntimeError: if it serves already.
         """
-        if self.runner is not None:
-            raise RuntimeError("it serves already: call stop() first")
-        key = self._key_for(host, api_key, ssl_context is not None)
-        origins = Origins(cors_origins)
-        cors, keys = Cors(origins), ApiKeyMiddleware(key)
-        state = StateCheck(origins, bool(key), legacy_errors)
-        first: list[Any] = [HostCheck(host, allowed_hosts).refuse]
-        if not is_loopback(host):  # where others than this machine can connect
-            first.insert(0, RateLimit().refuse)
-        if dashboard:
-            first.append(page_for_browsers)
-        locks = [keys.refuse] if key else []
-        middlewares: list[Any]
-        if legacy_errors:
-            gate = Gate([*first, *locks, state.refuse], BodyReader(max_body), legacy_error_response)
-            middlewares = [gate, cors_middleware]
-        else:
-            gate = Gate([*first, cors.answer, *locks, state.refuse], BodyReader(max_body))
-            middlewares = [gate]
-        root: Any = self._root_endpoint_class(middlewares=middlewares)
-        root.app._client_max_size = max_body  # the constructor of the endpoint has no argument for it
-        root.app[ORIGINS], root.app[TICKETS], root.app[OBSERVES] = origins, keys.tickets, observe
-        root.app.on_response_prepare.append(cors.on_prepare)
-        root.initialize(self.session)
-        documentation = Documentation(root, bool(key), docs, dashboard, metrics)
-        if dashboard:
-            Dashboard(root)
-        observer = NodeObserver.of(self.session) if observe else None
-        if metrics:
-            Metrics(root, observer, metrics_without_key)
-        runner = web.AppRunner(root.app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS,
-                               keepalive_timeout=REQUEST_SECONDS)
-        self.root_endpoint, self.documentation, self.api_key = root, documentation, key
-        self._scheme = "http" if ssl_context is None else "https"
-        try:
-            await runner.setup()
-            await self.start_site(runner, host, port, ssl_context)
-        except BaseException:
-            self.site = None
-            await runner.cleanup()
-            raise
-        self.runner = runner
-        if observer is not None:
-            self._observer = observer
-            observer.start()
-        self._tasks = TaskManager()
-        self._tasks.register_task("close idle connections", _close_idle, runner, gate, interval=LOOK_INTERVAL)
+        async with self._lock:
+            if self.runner is not None:
+                raise RuntimeError("it serves already: call stop() first")
+            key = self._key_for(host, api_key, ssl_context is not None)
+            origins = Origins(cors_origins)
+            cors, keys = Cors(origins), ApiKeyMiddleware(key)
+            state = StateCheck(origins, bool(key), legacy_errors)
+            first: list[Any] = [HostCheck(host, allowed_hosts).refuse]
+            if not is_loopback(host):  # where others than this machine can connect
+                first.insert(0, RateLimit().refuse)
+            if dashboard:
+                first.append(page_for_browsers)
+            locks = [keys.refuse] if key else []
+            middlewares: list[Any]
+            if legacy_errors:
+                gate = Gate([*first, *locks, state.refuse], BodyReader(max_body), legacy_error_response)
+                middlewares = [gate, cors_middleware]
+            else:
+                gate = Gate([*first, cors.answer, *locks, state.refuse], BodyReader(max_body))
+                middlewares = [gate]
+            root: Any = self._root_endpoint_class(middlewares=middlewares)
+            root.app._client_max_size = max_body  # the constructor of the endpoint has no argument for it
+            root.app[ORIGINS], root.app[TICKETS], root.app[OBSERVES] = origins, keys.tickets, observe
+            root.app.on_response_prepare.append(cors.on_prepare)
+            root.initialize(self.session)
+            documentation = Documentation(root, bool(key), docs, dashboard, metrics)
+            if dashboard:
+                Dashboard(root)
+            observer = NodeObserver.of(self.session) if observe else None
+            if metrics:
+                Metrics(root, observer, metrics_without_key)
+            runner = web.AppRunner(root.app, access_log=None, logger=SERVER_LOG,
+                                   shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=REQUEST_SECONDS)
+            self.root_endpoint, self.documentation, self.api_key = root, documentation, key
+            self._scheme = "http" if ssl_context is None else "https"
+            try:
+                await runner.setup()
+                await self.start_site(runner, host, port, ssl_context)
+            except BaseException:
+                self.site = None
+                await runner.cleanup()
+                raise
+            self.runner = runner
+            if observer is not None:
+                self._observer = observer
+                observer.start()
+            self._tasks = TaskManager()
+            self._tasks.register_task("close idle connections", gate.close_idle_of, runner, interval=LOOK_INTERVAL)
 
     async def start_site(self, runner: web.AppRunner, host: str | None, port: int | None,
                          ssl_context: ssl.SSLContext | None) -> None:
@@ -207,16 +211,17 @@ class RESTManager:
 
     async def stop(self) -> None:
         """Stop to serve, and end what handlers still do; nothing is done if it does not serve."""
-        runner, self.runner = self.runner, None
-        tasks, self._tasks = self._tasks, None
-        observer, self._observer = self._observer, None
-        self.site = None
-        if tasks is not None:
-            await tasks.shutdown_task_manager()
-        if runner is not None:
-            await runner.cleanup()
-        if observer is not None:
-            await observer.stop()
+        async with self._lock:  # what has begun to start is stopped when it has started
+            runner, self.runner = self.runner, None
+            tasks, self._tasks = self._tasks, None
+            observer, self._observer = self._observer, None
+            self.site = None
+            if tasks is not None:
+                await tasks.shutdown_task_manager()
+            if runner is not None:
+                await runner.cleanup()
+            if observer is not None:
+                await observer.stop()
 
     async def __aenter__(self) -> RESTManager:  # noqa: PYI034 - Self is newer than Python 3.10
         if self.runner is None:
@@ -226,8 +231,3 @@ class RESTManager:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         traceback: TracebackType | None) -> None:
         await self.stop()
-
-
-def _close_idle(runner: web.AppRunner, gate: Gate) -> None:
-    if runner.server is not None:
-        gate.close_idle(runner.server.connections)

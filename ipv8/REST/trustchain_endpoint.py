@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -11,7 +10,7 @@ from marshmallow.fields import Integer, Raw, String
 from ..attestation.trustchain.community import TrustChainCommunity
 from ..service import IPv8
 from .apidocs import docs, response_schema
-from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, Response
+from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, Response, plain
 from .parameters import hexadecimal, limited
 from .schema import schema
 
@@ -95,7 +94,7 @@ class TrustchainEndpoint(BaseEndpoint[IPv8]):
         if self.trustchain is None:
             return _not_found("Trustchain community not found")
         users = self.trustchain.persistence.get_users(limited(request, "limit", 100, 1, MAX_BLOCKS))
-        return Response({"users": [{"public_key": _as_text(user["public_key"]), "blocks": user["blocks"]}
+        return Response({"users": [{"public_key": plain(user["public_key"]), "blocks": user["blocks"]}
                                    for user in users]})
 
     @docs(tags=["TrustChain"], summary="The newest blocks of an author.", responses=NOTHING,
@@ -120,22 +119,8 @@ class TrustchainEndpoint(BaseEndpoint[IPv8]):
         return described
 
 
-def _as_text(value: Any) -> Any:
-    """What JSON can have in the place of bytes."""
-    if isinstance(value, (bytes, bytearray)):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(_as_text(name)): _as_text(entry) for name, entry in value.items()}
-    return [_as_text(entry) for entry in value] if isinstance(value, (list, tuple, set, frozenset)) else value
-
-
 def _describe(block: TrustChainBlock) -> dict[str, Any]:
-    described: dict[str, Any] = _as_text(dict(block))
+    described: dict[str, Any] = plain(dict(block))
     return described
 
 

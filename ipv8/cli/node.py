@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..configuration import Bootstrapper, ConfigBuilder, ConfigurationError
+from ..configuration import (
+    Bootstrapper,
+    ConfigBuilder,
+    ConfigurationError,
+    complete_configuration,
+    validate_configuration,
+)
 from ..runner import add_overlay, bootstrappers_of
 from .config_files import read_configuration
 from .overlays import load_overlay_class
@@ -59,11 +65,22 @@ def configure(options: NodeOptions, make_directories: bool = True,
     :raises ConfigurationError: if the configuration file is not valid.
     :raises ValueError: if an overlay class cannot be used.
     """
+    try:
+        return _configure(options, make_directories)
+    except (AttributeError, KeyError, TypeError):
+        if options.config is not None:  # a value of the file, which an option changes, is of another kind: say which
+            validate_configuration(complete_configuration(read_configuration(options.config)), bootstrappers=None)
+        raise
+
+
+def _configure(options: NodeOptions, make_directories: bool) -> tuple[dict[str, Any], dict[str, type[Overlay[Any]]]]:
     builder = ConfigBuilder()
     if options.config is None:
         _set_defaults(builder, options, make_directories)
     else:
         builder.config = read_configuration(options.config)
+        if builder.config.get("interfaces") == {}:  # which is valid, but nothing can be added to it
+            builder.config["interfaces"] = []
     classes = {name: load_overlay_class(name) for name in _names_of_users(builder.config)}
     for name in options.overlays:
         classes[name] = load_overlay_class(name)

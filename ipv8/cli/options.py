@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-__all__ = ["CURVE", "IPV4", "IPV6", "KEY", "LOG_LEVEL", "MID", "PORT", "PUBLIC_KEY", "RATE", "SERVER", "TEXT", "Count",
-           "FilePath", "ParamType", "Seconds", "Text", "TreePath", "ValueType", "json_option", "option_error"]
+__all__ = ["CURVE", "HOST_NAME", "IPV4", "IPV6", "KEY", "LOG_LEVEL", "MID", "PORT", "PUBLIC_KEY", "RATE", "SERVER",
+           "TEXT", "Count", "FilePath", "ParamType", "Seconds", "Text", "TreePath", "ValueType", "json_option",
+           "option_error"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -156,6 +157,15 @@ class _Address(ValueType):
         return str(address)
 
 
+class _HostName(ValueType):
+    name = "name"
+
+    def read(self, text: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", text):
+            raise ValueError(f"{text!r:.100} is no name of a host, such as node.example.org")
+        return text
+
+
 class Text(ValueType):
     """A text that is not empty."""
 
@@ -200,7 +210,7 @@ class _PublicKey(ValueType):
 
         try:
             return default_eccrypto.key_from_network(_key_in(text)).key_to_bin()
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for JSON that is nested too deep
             raise ValueError(f"{text!r:.200} is neither a public key in hexadecimal digits nor a file with one: "
                              "'ipv8 key show FILE --json' prints that of a key file") from None
 
@@ -264,14 +274,16 @@ class FilePath(ValueType):
 
     :param what: what is in the file, for messages.
     :param exists: whether the file must be there. Otherwise it may be made, and its directory must be there.
+    :param may_be_pipe: whether it may also be a pipe or a device, as in ``/dev/stdin``.
     """
 
     name = "file"
     completes = "file"
 
-    def __init__(self, what: str, *, exists: bool = False) -> None:
+    def __init__(self, what: str, *, exists: bool = False, may_be_pipe: bool = False) -> None:
         self.what = what
         self.exists = exists
+        self.may_be_pipe = may_be_pipe
 
     def read(self, text: str) -> str:
         """The path as it was given."""
@@ -283,6 +295,8 @@ class FilePath(ValueType):
             if self.exists:
                 raise ValueError(f"there is no file {text!r} with {self.what}")
             _check_directory(path.parent, text)
+        elif not path.is_file() and not self.may_be_pipe:
+            raise ValueError(f"{text!r} is a device or a pipe: give the path of a regular file for {self.what}")
         elif not os.access(path, os.R_OK):
             raise ValueError(f"this user may not read {text!r}")
         return text
@@ -343,6 +357,7 @@ RATE = _Rate()
 SERVER = _Server()
 IPV4 = _Address(4, "192.0.2.1, or 0.0.0.0 for all addresses of this machine")
 IPV6 = _Address(6, "2001:db8::1, or :: for all addresses of this machine")
+HOST_NAME = _HostName()
 TEXT = Text()
 KEY = _Key()
 MID = _Mid()

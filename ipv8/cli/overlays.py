@@ -21,6 +21,7 @@ def load_overlay_class(name: str) -> type[Overlay[Any]]:
     :raises ValueError: if there is no such class, or it is no overlay. If the module raises an exception, its
         traceback is printed.
     """
+    from ..community import Community
     from ..overlay import Overlay
 
     module_name, _, path = name.partition(":")
@@ -29,12 +30,14 @@ def load_overlay_class(name: str) -> type[Overlay[Any]]:
     module: Any = _import(module_name)
     found = module
     for part in path.split("."):
-        known = [other for other, value in vars(found).items() if isinstance(value, type)]
+        known = [other for other, value in getattr(found, "__dict__", {}).items() if isinstance(value, type)]
         found = getattr(found, part, None)
         if found is None:
             raise ValueError(f"the module {module_name} has no class {path!r}{did_you_mean(part, known)}")
     if not (isinstance(found, type) and issubclass(found, Overlay)):
         raise ValueError(f"{name} is no overlay: it must be a subclass of ipv8.Community")  # noqa: TRY004 - a mistake in a text
+    if found.__init__ is Community.__init__ and not hasattr(found, "community_id"):
+        raise ValueError(f"{name} has no community_id: define 20 bytes as a class attribute of it")
     return found
 
 

@@ -36,6 +36,7 @@ class RestOptions(NamedTuple):
     :param api_key: what requests must have; see :meth:`ipv8.REST.rest_manager.RESTManager.start`.
     :param cert_file: a PEM file with certificate and private key, for HTTPS.
     :param metrics_without_key: ``/metrics`` needs no key.
+    :param names: further names of this server, by which clients may ask for it.
     """
 
     port: int | None = None
@@ -43,6 +44,7 @@ class RestOptions(NamedTuple):
     api_key: str | None = None
     cert_file: str | None = None
     metrics_without_key: bool = False
+    names: Sequence[str] = ()
 
     @property
     def is_wanted(self) -> bool:
@@ -77,7 +79,7 @@ async def start_rest_api(node: Any, options: RestOptions, bootstrap: Sequence[tu
     for port in ports:
         try:
             await manager.start(port, options.address, options.api_key, context,
-                                metrics_without_key=options.metrics_without_key)
+                                metrics_without_key=options.metrics_without_key, allowed_hosts=options.names)
         except OSError as e:
             if e.errno == errno.EADDRINUSE and port != ports[-1]:
                 continue

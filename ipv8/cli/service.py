@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..configuration import get_default_configuration
 from ..service import IPv8
 from .rest import RestOptions, start_rest_api
-from .serving import print_event, serve_until_stopped
+from .serving import print_event, serve_until_stopped, tls_context
 from .status import status_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class IPV8Service:
     async def start_ipv8(self, statistics: bool = False, no_rest_api: bool = False, api_key: str | None = None,
                          cert_file: str | None = None, api_port: int | None = None,
                          api_address: str = "127.0.0.1", metrics_without_key: bool = False,
-                         bootstrap: Sequence[tuple[str, int]] = ()) -> None:
+                         bootstrap: Sequence[tuple[str, int]] = (), api_names: Sequence[str] = ()) -> None:
         """Start the node, and its HTTP interface.
 
         :param statistics: count messages.
@@ -53,14 +53,17 @@ class IPV8Service:
         :param api_address: the address it listens on.
         :param metrics_without_key: whether ``/metrics`` needs no key.
         :param bootstrap: the servers that pseudonyms ask for first peers, instead of those that the overlays ask.
+        :param api_names: further names of the HTTP interface, by which clients may ask for it.
         """
+        if cert_file is not None and not no_rest_api:
+            tls_context(cert_file)  # before anything is started
         ipv8 = IPv8(get_default_configuration() if self.configuration is None else self.configuration,
                     enable_statistics=statistics, extra_communities=self.extra_communities)
         try:
             await ipv8.start()
             ipv8.require_open()
             if not no_rest_api:
-                options = RestOptions(api_port, api_address, api_key, cert_file, metrics_without_key)
+                options = RestOptions(api_port, api_address, api_key, cert_file, metrics_without_key, api_names)
                 self.restapi = await start_rest_api(ipv8, options, bootstrap)
         except BaseException:
             await ipv8.stop()

@@ -47,6 +47,9 @@ def status_of(name: str, program: Callable[[], int]) -> int:
         return FAILURE
     except Exception as e:
         status = _status_of_click(name, e)
+        if status is None and _is_of_database(e):
+            print_error(f"{name}: {e}")
+            status = FAILURE
         if status is None:
             raise
         return status
@@ -56,6 +59,12 @@ def _reason(error: Exception) -> str:
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror or str(error)
+
+
+def _is_of_database(error: Exception) -> bool:
+    """Whether a database cannot be used, as its file is damaged or of another kind."""
+    database = sys.modules.get(f"{__package__.rpartition('.')[0]}.database")  # else the error cannot be one of it
+    return database is not None and isinstance(error, database.DatabaseException)
 
 
 def _status_of_click(name: str, error: Exception) -> int | None:

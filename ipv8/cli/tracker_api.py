@@ -5,28 +5,32 @@
 ``GET /metrics``   counters and sizes, in the text format of Prometheus
 =================  ===================================================================
 
-If the tracker has an API key, both need it, in the header ``X-Api-Key`` or in the parameter ``apikey``.
+If the tracker has an API key, both need it, in the header ``X-Api-Key`` or in the parameter ``apikey``. Requests are
+checked as those of the REST API of a node (doc/rest_api.md).
 """
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING
 
 from .serving import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from aiohttp import web
 
     from ..peerdiscovery.tracker import EndpointServer
+    from ..REST.gate import Gate
 
-__all__ = ["create_application", "metrics_text", "services_json", "start_site"]
+__all__ = ["create_application", "create_gate", "metrics_text", "services_json", "start_site"]
 
+
+LOOPBACK = "127.0.0.1"
 
 HEALTH_PATH = "/health"
 """Says whether the tracker works. It needs no key, for programs that restart what does not."""
+
+MAX_BODY = 1024
+"""Bytes of the body of a request, which has nothing to say."""
 
 
 def services_json(server: EndpointServer) -> dict[str, list[str]]:
@@ -59,23 +63,23 @@ def _require_aiohttp() -> None:
                                   "or start the tracker without --api-port", name=e.name) from e
 
 
-def create_application(server: EndpointServer, api_key: str | None) -> web.Application:
+def create_gate(api_key: str | None) -> Gate:
+    """What checks the requests: without a key, only those for this machine are answered."""
+    from ..REST.access import ApiKeyMiddleware, HostCheck, RateLimit
+    from ..REST.gate import BodyReader, Gate
+
+    check = ApiKeyMiddleware(api_key) if api_key else HostCheck(LOOPBACK)
+    return Gate([RateLimit().refuse, check.refuse], BodyReader(MAX_BODY))
+
+
+def create_application(server: EndpointServer, api_key: str | None, gate: Gate | None = None) -> web.Application:
     """An ``aiohttp`` application for ``server``.
 
+    :param gate: what checks the requests, by default that of :func:`create_gate`.
     :raises ModuleNotFoundError: if ``aiohttp`` is not installed.
     """
     _require_aiohttp()
     from aiohttp import web
-
-    @web.middleware
-    async def require_key(request: web.Request,
-                          handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-        if request.path == HEALTH_PATH:
-            return await handler(request)
-        candidate = request.headers.get("X-Api-Key") or request.query.get("apikey") or ""
-        if api_key and not hmac.compare_digest(candidate.encode(), api_key.encode()):
-            return web.json_response({"error": "Unauthorized access"}, status=401)
-        return await handler(request)
 
     async def get_services(_: web.Request) -> web.Response:
         return web.json_response(services_json(server))
@@ -87,7 +91,7 @@ def create_application(server: EndpointServer, api_key: str | None) -> web.Appli
         is_open = server.endpoint.is_open()
         return web.json_response({"status": "ok" if is_open else "closed"}, status=200 if is_open else 503)
 
-    application = web.Application(middlewares=[require_key])
+    application = web.Application(middlewares=[gate or create_gate(api_key)])
     application.router.add_get(HEALTH_PATH, get_health)
     application.router.add_get("/services", get_services)
     application.router.add_get("/metrics", get_metrics)
@@ -105,10 +109,15 @@ async def start_site(server: EndpointServer, port: int, api_key: str | None, cer
     _require_aiohttp()
     from aiohttp import web
 
+    from ..REST.errors import SERVER_LOG
+    from ..REST.gate import LOOK_INTERVAL, REQUEST_SECONDS
+
     context = tls_context(cert_file) if cert_file else None
-    runner = web.AppRunner(create_application(server, api_key), access_log=None)
+    gate = create_gate(api_key)
+    runner = web.AppRunner(create_application(server, api_key, gate), access_log=None, logger=SERVER_LOG,
+                           keepalive_timeout=REQUEST_SECONDS)
     await runner.setup()
-    host = "0.0.0.0" if api_key else "127.0.0.1"  # noqa: S104 - a tracker is public, and this is protected by the key
+    host = "0.0.0.0" if api_key else LOOPBACK  # noqa: S104 - a tracker is public, and this is protected by the key
     try:
         await web.TCPSite(runner, host, port, ssl_context=context).start()
     except BaseException as e:
@@ -116,4 +125,5 @@ async def start_site(server: EndpointServer, port: int, api_key: str | None, cer
         if isinstance(e, OSError):
             raise OSError(f"TCP port {port} of {host} cannot be used for the HTTP interface: {e.strerror or e}") from e
         raise
+    server.register_anonymous_task("close idle connections", gate.close_idle_of, runner, interval=LOOK_INTERVAL)
     return runner

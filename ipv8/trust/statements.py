@@ -25,6 +25,9 @@ STATEMENT = "statement"
 MAX_STATEMENTS = 10_000
 """Keys in a file; more are refused."""
 
+MAX_FILE = 16 * 1024 * 1024
+"""Bytes of a file, which are more than that many statements have."""
+
 MAX_WEIGHT = 1e6
 """The highest weight of a statement."""
 
@@ -92,10 +95,13 @@ class Statements:
         self.path = Path(path)
         self._people: dict[bytes, Statement] = {}
         try:
-            content = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                content = file.read(MAX_FILE + 1)
         except FileNotFoundError:
             return
         try:
+            if len(content) > MAX_FILE:
+                raise ValueError(f"it has more than {MAX_FILE} bytes")
             self._read(json.loads(content))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
             raise StatementsFileError(f"{self.path} does not have the statements that it should have ({e}). It was "

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import binascii
+import gzip
 import json
+import logging
 import os
 import ssl
 from datetime import datetime, timedelta, timezone
@@ -22,7 +25,9 @@ from yarl import URL
 from ipv8.dht import DHTError
 from ipv8.REST import access
 from ipv8.REST.access import HostCheck, Origins, RateLimit, is_loopback
+from ipv8.REST.base_endpoint import BaseEndpoint, Response
 from ipv8.REST.gate import REQUEST_SECONDS, BodyReader, Gate
+from ipv8.REST.identity_endpoint import IdentityEndpoint
 from ipv8.REST.rest_manager import ApiKeyMiddleware, RESTManager, cors_middleware, error_middleware
 from ipv8.REST.root_endpoint import RootEndpoint
 from ipv8.test.REST.rest_base import MockRequest, response_to_json
@@ -84,6 +89,15 @@ async def test_wrong_keys_are_limited(serve: Serve) -> None:
         assert (await client.get("/docs")).status == 200
 
 
+async def test_wrong_keys_of_pages_lock_nobody_out(serve: Serve, manual_clock: Any) -> None:
+    async with serve(api_key="secret") as (_, client):
+        for page in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+            statuses = [(await client.get("/network", params={"apikey": str(n)}, headers=page)).status
+                        for n in range(access.WRONG_KEYS + 1)]
+            assert statuses[-1] == 429
+        assert (await client.get("/network", headers=KEY)).status == 200
+
+
 async def test_missing_keys_are_not_wrong_keys(serve: Serve) -> None:
     async with serve(api_key="secret") as (_, client):
         for _ in range(access.WRONG_KEYS + 2):
@@ -142,6 +156,13 @@ async def test_foreign_name_gets_nothing(serve: Serve) -> None:
             assert "Access-Control-Allow-Origin" not in response.headers
 
 
+def test_lists_are_lists() -> None:
+    with pytest.raises(TypeError, match=r"cors_origins must be a list, as in \['https://a.example'\]"):
+        Origins("https://a.example")
+    with pytest.raises(TypeError, match="allowed_hosts must be a list"):
+        HostCheck("127.0.0.1", "a.example")
+
+
 @pytest.mark.parametrize(("headers", "foreign"), [
     ({}, False), ({"Origin": "https://friend.example"}, False), ({"Origin": "http://node:1", "Host": "node:1"}, False),
     ({"Origin": "http://node:2", "Host": "node:1"}, True), ({"Origin": "null"}, True),
@@ -176,10 +197,40 @@ async def test_get_changes_nothing_without_a_key(serve: Serve, path: str) -> Non
     async with serve() as (_, client):
         response = await client.get(path)
         assert response.status == 405
-        assert "POST" in response.headers["Allow"]
+        assert response.headers["Allow"] == "POST"
         assert (await client.head(path)).status == 405
+        assert (await client.post(path)).status != 405
     async with serve(legacy_errors=True) as (_, client):
         assert (await client.get(path)).status != 405
+
+
+async def test_methods_that_replace_others_are_marked_as_they_are(world: World) -> None:
+    removed = []
+
+    class Quiet:
+        async def unload_pseudonym(self, request: Any) -> Response:
+            removed.append(request.path)
+            return Response({"success": True})
+
+    class Pseudonyms(Quiet, IdentityEndpoint):
+        async def remove_pseudonym(self, request: Any) -> Response:
+            removed.append(request.path)
+            return await super().remove_pseudonym(request)
+
+    class Root(RootEndpoint):
+        def setup_routes(self) -> None:
+            self.add_endpoint("/identity", Pseudonyms())
+
+    async with RESTManager(world, Root) as manager, aiohttp.ClientSession(manager.url) as client:
+        for action in ("remove", "unload"):
+            assert (await client.get(f"/identity/alice/{action}")).status == 405
+    assert not removed
+
+
+async def test_what_responses_depend_on(serve: Serve) -> None:
+    async with serve(cors_origins=["https://friend.example"]) as (_, client):
+        assert (await client.get("/dashboard")).headers["Vary"] == "Accept-Encoding, Origin"
+        assert (await client.get("/health")).headers["Vary"] == "Origin"
 
 
 async def test_preflight(serve: Serve) -> None:
@@ -228,6 +279,85 @@ async def test_errors(caplog: pytest.LogCaptureFixture) -> None:
             await answer(passed)
 
 
+@pytest.mark.parametrize("error", [json.JSONDecodeError("no value", "", 0), binascii.Error("Odd-length string")])
+async def test_handlers_of_programs_that_read_what_is_wrong(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    response, content = await answer(error)
+    assert response.status == 400
+    assert content == {"success": False, "error": {"code": type(error).__name__, "message": str(error)}}
+    assert not caplog.records
+
+
+class Failing(BaseEndpoint[Any]):
+    """Has a handler that fails after it has sent a part of a response."""
+
+    def setup_routes(self) -> None:
+        self.app.router.add_get("/stream", self.stream)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a part")
+        raise RuntimeError("too late")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_no_second_response_in_the_first_one(world: World, caplog: pytest.LogCaptureFixture,
+                                                   legacy: bool) -> None:
+    manager = RESTManager(world, Failing)
+    await manager.start(0, legacy_errors=legacy)
+    reader, writer = await asyncio.open_connection("127.0.0.1", manager.port)
+    writer.write(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    received = await reader.read()
+    assert received.endswith(b"\r\n\r\n6\r\na part\r\n")
+    assert received.count(b"HTTP/1.1") == 1
+    assert "The response to GET /stream ended early" in caplog.text
+    writer.close()
+    await manager.stop()
+
+
+GOOD = gzip.compress(b'{"enable": false}', mtime=0)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(("head", "body"), [
+    (b"Content-Encoding: gzip\r\nContent-Length: 17", b'{"enable": false}'),
+    (b"Content-Encoding: gzip\r\nContent-Length: %d" % len(GOOD), GOOD[:-9] + b"damaged..")], ids=["plain", "damaged"])
+async def test_damaged_bodies(serve: Serve, caplog: pytest.LogCaptureFixture, legacy: bool, head: bytes,
+                              body: bytes) -> None:
+    async with serve(legacy_errors=legacy) as (manager, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", manager.port)
+        writer.write(b"PUT /asyncio/drift HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n" + body)
+        received = await reader.read()
+        assert received.startswith(b"HTTP/1.1 500" if legacy else b"HTTP/1.1 400")
+        assert b'{"success": false' in received
+        writer.close()
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"HELP", b"GET /\xff HTTP/1.1", b"\x16\x03\x01"])
+async def test_what_is_no_http_is_no_error_of_the_node(serve: Serve, caplog: pytest.LogCaptureFixture,
+                                                       request_line: bytes) -> None:
+    async with serve() as (manager, client):
+        reader, writer = await asyncio.open_connection("127.0.0.1", manager.port)
+        writer.write(request_line + b"\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+        overview = await (await client.get("/node/overview")).json()
+        assert "problem" not in {reason["level"] for reason in overview["health"]["reasons"] if reason["name"] == "Log"}
+
+
+async def test_what_is_no_http_is_told_without_its_text(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    async with serve(api_key="secret") as (manager, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", manager.port)
+        writer.write(b"GET /network?apikey=secret now please HTTP/1.1\r\nX-Api-Key : secret\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert "Error handling request from 127.0.0.1: Bad" in caplog.text
+    assert "secret" not in caplog.text
+
+
 @pytest.mark.parametrize(("method", "path", "body", "status"), [
     ("GET", "/network/", None, 404), ("POST", "/network", None, 405), ("PUT", "/asyncio/drift", "{", 400),
     ("PUT", "/asyncio/drift", "5", 400), ("PUT", "/asyncio/drift", "[" * 100_000, 400),
@@ -247,7 +377,9 @@ async def test_errors(caplog: pytest.LogCaptureFixture) -> None:
     ("GET", "/identity/..%2F..%2Fevil/public_key", None, 400), ("DELETE", "/identity/..%2Falice", None, 200),
     ("PUT", "/identity/alice/allow/AA!A", '{"name": "a"}', 400),
     ("PUT", "/identity/alice/request/AAAA", '{"name": "a", "schema": "no"}', 400),
-    ("PUT", "/identity/alice/request/AAAA", '{"name": 5, "schema": "id_metadata"}', 400)])
+    ("PUT", "/identity/alice/request/AAAA", '{"name": 5, "schema": "id_metadata"}', 400),
+    ("PUT", "/identity/alice/request/AAAA", '{"name": "a", "schema": "id_metadata", "metadata": {"b": NaN}}', 400),
+    ("PUT", "/identity/alice/request/AAAA", '{"name": "a", "schema": "id_metadata", "metadata": {"b": [1e999]}}', 400)])
 async def test_bad_requests(serve: Serve, tmp_path: Path, method: str, path: str, body: Any, status: int) -> None:
     async with serve() as (_, client):
         response = await client.request(method, URL(path, encoded=True), data=body)
@@ -255,6 +387,32 @@ async def test_bad_requests(serve: Serve, tmp_path: Path, method: str, path: str
         assert response.content_type == "application/json"
     assert [entry.name for entry in (tmp_path / "pseudonyms").iterdir()] == ["alice"]
     assert not (tmp_path.parent / "evil").exists()
+
+
+class Reading(BaseEndpoint[Any]):
+    """Has handlers that read the body in other ways than as JSON."""
+
+    def setup_routes(self) -> None:
+        self.app.add_routes([web.post("/form", self.form), web.post("/stream", self.stream)])
+
+    async def form(self, request: web.Request) -> Response:
+        return Response({name: value if isinstance(value, str) else value.file.read().decode()  # type: ignore[union-attr]
+                         for name, value in (await request.post()).items()})
+
+    async def stream(self, request: web.Request) -> Response:
+        return Response({"parts": sum([len(part) async for part in request.content.iter_chunked(1000)])})
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 300_000])
+async def test_handlers_of_programs_read_bodies_as_they_like(world: World, size: int) -> None:
+    async with RESTManager(world, Reading) as manager, aiohttp.ClientSession(manager.url) as client:
+        text = "x" * size
+        for _ in range(2):  # on the same connection
+            assert await (await client.post("/form", data={"a": text})).json() == {"a": text}
+            form = aiohttp.FormData({"a": "b"})
+            form.add_field("file", text.encode(), filename="file")
+            assert await (await client.post("/form", data=form)).json() == {"a": "b", "file": text}
+            assert await (await client.post("/stream", data=text.encode())).json() == {"parts": size}
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------
@@ -348,6 +506,24 @@ async def test_busy_port_is_tried_again(world: World, serve: Serve) -> None:
             await second.start(0)
         await second.stop()
         await second.stop()
+
+
+async def test_starting_twice_at_once(world: World) -> None:
+    manager = RESTManager(world)
+    first, second = await asyncio.gather(manager.start(0), manager.start(0), return_exceptions=True)
+    assert first is None
+    assert isinstance(second, RuntimeError)
+    await manager.stop()
+
+
+async def test_stopping_while_it_starts(world: World) -> None:
+    manager = RESTManager(world)
+    starting = asyncio.ensure_future(manager.start(0))
+    await asyncio.sleep(0)
+    await manager.stop()
+    await starting
+    assert manager.runner is None
+    assert manager.url is None
 
 
 async def test_start_and_stop_leave_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

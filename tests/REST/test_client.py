@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock, patch
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -171,6 +174,14 @@ async def test_nobody_is_there(unused_tcp_port: int) -> None:
             await client.overview()
         with pytest.raises(Unreachable, match="cannot be reached"):
             await anext(client.events(reconnect=False))
+
+
+async def test_a_name_that_nobody_knows() -> None:
+    unknown = aiohttp.ClientConnectorError(Mock(), socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+    with patch.object(aiohttp.ClientSession, "request", side_effect=unknown):
+        async with IPv8Client("http://node") as client:
+            with pytest.raises(Unreachable, match="node cannot be reached: Name or service not known"):
+                await client.overview()
 
 
 async def test_a_server_that_does_not_answer(server: Server) -> None:

@@ -631,6 +631,12 @@ async def test_log(browser: Browser, url: str) -> None:
         await page.get_by_text("Nothing of what has been logged fits.").wait_for()
 
 
+async def test_scale_of_a_chart_says_nothing_twice(browser: Browser, lonely: str) -> None:
+    async with open_page(browser, f"{lonely}/dashboard/overview") as page:
+        await shown(page)
+        assert await texts(page, ".chart-scale span") == ["1 B/s", "", "0 B/s"]
+
+
 async def test_pages_say_what_to_do_if_there_is_nothing(browser: Browser, lonely: str) -> None:
     async with open_page(browser, f"{lonely}/dashboard") as page:
         for name in ("Overview", "Network", "Peers"):

@@ -24,7 +24,7 @@ from ipv8.messaging.interfaces.wrapping import WrappingEndpoint
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 from ipv8.REST.asyncio_endpoint import AsyncioEndpoint, DequeLogHandler, DriftMeasurementStrategy
-from ipv8.REST.base_endpoint import BaseEndpoint, Response
+from ipv8.REST.base_endpoint import BaseEndpoint, Response, plain
 from ipv8.REST.dht_endpoint import DHTEndpoint
 from ipv8.REST.identity_endpoint import IdentityEndpoint, ez_b64_decode, ez_b64_encode
 from ipv8.REST.isolation_endpoint import MAX_ADDED_SERVERS, IsolationEndpoint
@@ -502,7 +502,42 @@ async def test_trustchain(chain: TrustchainEndpoint, world: World) -> None:
     assert len(content["blocks"]) == 1
 
 
+async def test_transaction_that_is_nested_deep(chain: TrustchainEndpoint, world: World) -> None:
+    assert chain.trustchain is not None
+    block = TrustChainBlock.create(b"test", {}, chain.trustchain.persistence, world.my_peer.public_key.key_to_bin())
+    block._transaction = b'{"a": ' + b"[" * 800 + b"1" + b"]" * 800 + b"}"
+    block.sign(world.my_peer.key)  # type: ignore[arg-type]  # it is a private key
+    chain.trustchain.persistence.add_block(block)
+    status, content = await call(chain.get_recent_blocks, {"limit": "100"})
+    assert status == 200
+    assert len(content["blocks"]) == 4
+    (nested,) = [found["transaction"]["a"] for found in content["blocks"] if "a" in found["transaction"]]
+    assert "…" in str(nested)
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    (b"text", "text"), (b"\xff", "ff"), (float("inf"), "inf"), (1.5, 1.5), (None, None), (True, True),
+    ({b"a": (b"b", {float("nan")})}, {"a": ["b", ["nan"]]}), ({1: 2}, {"1": 2})])
+def test_plain(value: Any, expected: Any) -> None:
+    assert plain(value) == expected
+    assert json.loads(json.dumps(plain(value), allow_nan=False)) == expected
+
+
 # -- identity --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("metadata", "expected"), [
+    ({"a": float("nan"), "b": [float("inf")]}, {"a": "nan", "b": ["inf"]}),
+    (json.loads('{"a": ' + "[" * 300 + "]" * 300 + "}"), None)])
+async def test_metadata_of_peers_is_json(world: World, metadata: Any, expected: Any) -> None:
+    endpoint = IdentityEndpoint()
+    endpoint.communication_manager = world.manager
+    channel = await world.manager.load("alice")
+    channel.on_request_attestation(peer(5), "age", metadata)
+    response = await endpoint.list_requests(MockRequest("", "GET", {}, {"pseudonym_name": "alice"}))
+    text = (await response_to_bytes(response)).decode()
+    (request,) = json.loads(text, parse_constant=pytest.fail)["requests"]
+    assert request["metadata"] == expected if expected is not None else "\\u2026" in text
+
 
 async def test_requests_that_wait(world: World) -> None:
     endpoint = IdentityEndpoint()

@@ -23,6 +23,7 @@ from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.interfaces.endpoint import EndpointListener
 from ipv8.messaging.interfaces.meter import MessageCount
 from ipv8.messaging.interfaces.network_stats import DropCounter
+from ipv8.messaging.interfaces.wrapping import WrappingEndpoint
 from ipv8.peerdiscovery.network import Network
 from ipv8.REST.observation import health, peers, reasons
 from ipv8.REST.observation.health import Health, NatState, Reachability, nat_state
@@ -244,6 +245,26 @@ async def test_drops_of_the_last_minute(world: World, observer: NodeObserver) ->
     world.endpoint.endpoint.drops.count(DropCounter.SHORT)
     assert observer.traffic.recent_drops() == Counter({"short": 1})
     assert observer.traffic.drops() == Counter({"bad_signature": 5, "short": 1})
+
+
+async def test_pseudonyms_are_observed_too(world: World, observer: NodeObserver) -> None:
+    channels = [await world.manager.load(name) for name in ("alice", "bob")]
+    for channel in channels:
+        channel.identity_overlay.drops.count(DropCounter.BAD_SIGNATURE)
+        channel.attestation_overlay.drops.count(DropCounter.UNDECODABLE)
+        channel.identity_overlay.endpoint.drops.count(DropCounter.SHORT)
+    assert observer.traffic.drops() == Counter({"bad_signature": 2, "undecodable": 2, "short": 2})
+    owners = {row.owner for row in observer.tables.rows()}
+    assert {"IdentityCommunity", "AttestationCommunity"} <= owners
+    for name in ("alice", "bob"):
+        await world.manager.unload(name)
+    assert not observer.traffic.drops()
+
+
+async def test_an_endpoint_in_two_wrappings_is_counted_once(world: World, observer: NodeObserver) -> None:
+    world.overlays[0].endpoint = WrappingEndpoint(world.endpoint.endpoint)
+    world.endpoint.endpoint.drops.count(DropCounter.SHORT)
+    assert observer.traffic.drops() == Counter({"short": 1})
 
 
 async def test_slow_handlers_have_names(world: World, observer: NodeObserver) -> None:

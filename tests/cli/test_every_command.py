@@ -18,7 +18,7 @@ import ipv8
 from ipv8.cli.commands.tunnel import MOST_HOPS
 from ipv8.cli.framework import Command, Group
 from ipv8.cli.main import main
-from ipv8.cli.options import Seconds
+from ipv8.cli.options import FilePath, Seconds
 from ipv8.cli.root import root
 from ipv8.keyvault.crypto import default_eccrypto
 
@@ -74,7 +74,7 @@ BAD: dict[str, Iterable[str]] = {
     "_Server": ["", "host", "host:", "host:0", "host:65536", "host:nan", ":5", "[::1", "[::1]", "a b:5", "host:5:6",
                 "192.0.2.1", "1.2.3:5", "host:-1", "x" * 300 + ":5"],
     "_Address": ["", "host", "1.2.3", "1.2.3.4.5", "256.1.1.1", "::g", "1.2.3.4/8", " "],
-    "Text": [""],
+    "Text": [""], "_HostName": ["", "http://host", "host:5", "a b", "[::1]", "x" * 254, "n\u00e4me"],
     "_Key": ["", "x" * 21], "_Mid": ["", "0" * 39, "g" * 40, "0" * 41],
     "_PublicKey": ["", "00", "xyz", "directory", "file", "x" * 5000],
     "_Curve": ["", "curve", "LOW "], "_LogLevel": ["", "LOUD"], "Choice": ["", "nothing of that"],
@@ -100,6 +100,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, str(tmp_path))
     (tmp_path / "file").write_text("nothing")
     (tmp_path / "directory").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
     return tmp_path
 
 
@@ -114,6 +116,8 @@ def test_values_that_make_no_sense_are_refused(words: tuple[str, ...], parameter
     kind = type(parameter.type).__name__
     assert kind in BAD, f"add bad values for parameters of the type {kind}"
     values = [*BAD[kind], *([repr(2 * parameter.type.maximum)] if isinstance(parameter.type, Seconds) else ())]
+    if isinstance(parameter.type, FilePath) and not parameter.type.may_be_pipe and hasattr(os, "mkfifo"):
+        values.append("pipe")
     for value in values:
         given = [parameter.opts[0], value] if isinstance(parameter, click.Option) else ["--", *before, value]
         assert main([*words, *given]) == 2, given

@@ -87,6 +87,8 @@ def test_passphrases(call: Any, tmp_path: Path) -> None:
     assert "is not a text in UTF-8" in call("show", "me", "--passphrase-file", str(file), status=2)
     file.write_text("\n")
     assert "empty" in call("show", "me", "--passphrase-file", str(file), status=2)
+    file.write_text("x" * 5000)
+    assert "has more than 4096 characters" in call("show", "me", "--passphrase-file", str(file), status=2)
 
 
 def test_removing_deletes_attributes(call: Any, tmp_path: Path) -> None:

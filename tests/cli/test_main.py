@@ -21,6 +21,7 @@ from ipv8.cli import interrupts, main as main_module
 from ipv8.cli.framework import Command, Group
 from ipv8.cli.main import main
 from ipv8.cli.root import root
+from ipv8.database import CorruptDatabaseException, DatabaseException
 from ipv8.keyvault.crypto import default_eccrypto
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def raising(error: BaseException) -> Callable[[int], Any]:
     return run
 
 
-@pytest.mark.parametrize("error", [OSError, ValueError, ImportError])
+@pytest.mark.parametrize("error", [OSError, ValueError, ImportError, DatabaseException, CorruptDatabaseException])
 def test_mistakes_of_the_user_are_told_in_one_line(error: type[Exception], monkeypatch: pytest.MonkeyPatch,
                                                    capsys: pytest.CaptureFixture[str]) -> None:
     add_command(monkeypatch, raising(error("do it otherwise")))

@@ -89,7 +89,7 @@ def test_default(served: list[Any], home: Path) -> None:
     assert os.name != "posix" or path.parent.stat().st_mode & 0o077 == 0
     assert served[0][1:] == (False, {"no_rest_api": False, "as_json": False, "api_key": None, "cert_file": None,
                                      "api_port": None, "api_address": "127.0.0.1", "metrics_without_key": False,
-                                     "bootstrap": ()})
+                                     "bootstrap": (), "api_names": ()})
 
 
 def test_the_platform_says_where_the_key_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,14 +110,14 @@ def test_directory_that_cannot_be_made(home: Path, capsys: pytest.CaptureFixture
 def test_options(served: list[Any]) -> None:
     main(["run", "--listen-address", "127.0.0.1", "--port", "9000", "--key-file", "my.pem", "--log-level", "debug",
           "-s", "--api-port", "9001", "--api-address", "0.0.0.0", "--api-key", "secret", "--json",
-          "--metrics-without-key", "--bootstrap", "127.0.0.1:9"])
+          "--metrics-without-key", "--bootstrap", "127.0.0.1:9", "--api-name", "node.test", "--api-name", "other.test"])
     configuration = configured(served)
     assert configuration["interfaces"] == [{"interface": "UDPIPv4", "ip": "127.0.0.1", "port": 9000}]
     assert configuration["keys"] == [{"alias": "anonymous id", "generation": "curve25519", "file": "my.pem"}]
     assert configuration["logger"] == {"level": "DEBUG"}
     assert served[0][1:] == (True, {"no_rest_api": False, "as_json": True, "api_key": "secret", "cert_file": None,
                                     "api_port": 9001, "api_address": "0.0.0.0", "metrics_without_key": True,
-                                    "bootstrap": (("127.0.0.1", 9),)})
+                                    "bootstrap": (("127.0.0.1", 9),), "api_names": ("node.test", "other.test")})
 
 
 def test_peers_are_remembered_on_request(served: list[Any]) -> None:
@@ -174,6 +174,18 @@ def test_overlays_need_a_key(changes: dict[str, Any], message: str, home: Path,
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["interfaces", "keys", "overlays", "logger", "trust"])
+@pytest.mark.parametrize("value", [5, "x", [5], [[]], [{}], True, {"a": 1}, {}, None])
+def test_options_that_change_a_bad_configuration(name: str, value: Any, home: Path, served: list[Any],
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    configuration = {**ConfigBuilder().add_key("me", "curve25519", "key.pem").finalize(), name: value}
+    (home / "node.json").write_text(json.dumps(configuration))
+    status = main(["run", "--config", "node.json", "--port", "0", "--listen-address", "127.0.0.1", "--key-file",
+                   "k.pem", "--log-level", "DEBUG", "--bootstrap", "a.test:5", "--peers", "peers", "--print-config"])
+    error = capsys.readouterr().err
+    assert (status, error.startswith("ipv8: node.json")) in {(0, False), (2, True)}
+
+
 def test_the_configuration_is_printed(home: Path, capsys: pytest.CaptureFixture[str], served: list[Any]) -> None:
     assert main(["run", "--print-config", "--port", "5", "--bootstrap", "a.test:6", CHAT]) == 0
     text = capsys.readouterr().out
@@ -211,6 +223,8 @@ def test_the_configuration_is_printed(home: Path, capsys: pytest.CaptureFixture[
     (["examples.chat:Caht"], "the module examples.chat has no class 'Caht'; did you mean 'Chat'?"),
     (["examples.chat:message"], "is no overlay: it must be a subclass of ipv8.Community"),
     (["ipv8.peer:Peer"], "is no overlay"),
+    (["ipv8.community:Community"], "ipv8.community:Community has no community_id: define 20 bytes"),
+    (["examples.chat:__name__.x"], "the module examples.chat has no class '__name__.x'"),
 ])
 def test_wrong_arguments(arguments: list[str], message: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "file").touch()

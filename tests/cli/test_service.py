@@ -69,6 +69,16 @@ async def test_metrics_may_need_no_key(without_key: bool, status: int, caplog: p
     await service.stop_ipv8()
 
 
+async def test_names_of_the_rest_api() -> None:
+    service = IPV8Service(configuration())
+    await service.start_ipv8(api_port=0, api_names=["node.test"])
+    assert service.restapi is not None
+    async with aiohttp.ClientSession(service.restapi.url) as client:
+        for name, status in (("node.test:8085", 200), ("NODE.test", 200), ("other.test", 403)):
+            assert (await client.get("/overlays", headers={"Host": name})).status == status
+    await service.stop_ipv8()
+
+
 async def test_pseudonyms_ask_the_servers_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     service = IPV8Service({**configuration(), "working_directory": ":memory:"})
@@ -114,7 +124,11 @@ async def test_next_port_is_taken_if_none_is_given(monkeypatch: pytest.MonkeyPat
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_certificate_must_be_one(tmp_path: Path) -> None:
+async def test_certificate_must_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: Any) -> None:
+        pytest.fail("the node was started before the mistake was found")
+
+    monkeypatch.setattr("ipv8.service.IPv8.start", never)
     (tmp_path / "empty.pem").write_text("nothing")
     service = IPV8Service(configuration())
     with pytest.raises(ValueError, match="does not hold a certificate"):

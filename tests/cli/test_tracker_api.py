@@ -84,6 +84,21 @@ async def test_http_with_a_key(service: TrackerService) -> None:
     assert (await get(service, "/services?apikey=s%C3%B6cret"))[0] == 200
 
 
+async def test_http_is_guarded(service: TrackerService, manual_clock: Any) -> None:
+    pytest.importorskip("aiohttp")
+    from ipv8.REST.access import WRONG_KEYS
+
+    await service.start_api(0)
+    for name in ("evil.example", "127.0.0.1.evil.example"):
+        assert (await get(service, "/services", {"Host": name}))[0] == 403
+    assert (await get(service, "/services", {"Host": "localhost:1"}))[0] == 200
+    await service.site.cleanup()
+    await service.start_api(0, "secret")
+    assert (await get(service, "/services", {"Host": "tracker.example", "X-Api-Key": "secret"}))[0] == 200
+    statuses = [(await get(service, f"/services?apikey={number}"))[0] for number in range(WRONG_KEYS + 1)]
+    assert statuses == [401] * WRONG_KEYS + [429]
+
+
 @pytest.mark.parametrize("key", [None, "secret"])
 async def test_health_needs_no_key(key: str | None, service: TrackerService) -> None:
     pytest.importorskip("aiohttp")

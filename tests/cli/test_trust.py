@@ -106,7 +106,7 @@ def test_keys_in_files(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[s
         cli("add", str(file), "--name", "alice")
         assert json.loads(cli("list", "--json"))[0]["public_key"] == public_key.hex()
         cli("remove", "alice")
-    for content in (b"", b"{}", b"{", b"[]", b'{"public_key": 5}', b"junk", bytes(100_000),
+    for content in (b"", b"{}", b"{", b"[]", b'{"public_key": 5}', b'{"public_key": ' * 4000, b"junk", bytes(100_000),
                     private_key.key_to_bin()[:20]):
         file.write_bytes(content)
         assert "nor a file with one" in cli("add", str(file), status=2)

@@ -136,7 +136,8 @@ def test_served_nodes_use_the_overlays_of_the_library(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("arguments", [["--nodes", "1"], ["--nodes", "51"], ["--nodes", "many"], ["--seconds", "0"],
-                                       ["--seconds", "nan"], ["--api-port", "1"], ["--nodes", "26", "--serve"],
+                                       ["--seconds", "nan"], ["--seconds", "inf"],
+                                       ["--api-port", "1"], ["--nodes", "26", "--serve"],
                                        ["--api-port", "-1", "--serve"],
                                        ["--api-port", "65536", "--serve"]])
 def test_senseless_options_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

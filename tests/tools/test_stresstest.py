@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -115,3 +115,18 @@ def test_started_by_path_and_as_a_module(program: str) -> None:
         cwd = ROOT if command[0] == "-m" else None
         run = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, check=True, cwd=cwd)
         assert "--tracker HOST:PORT" in run.stdout
+
+
+@pytest.mark.parametrize("program", [bootstrap_introductions, bootstrap_rtt, peer_discovery, peer_discovery_defaults])
+@pytest.mark.parametrize("wrong", ["nan", "inf", "-1", "0", "1e10", "soon", ""])
+async def test_times_that_make_no_sense(program: Any, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        await program.run([f"--timeout={wrong}"])
+    assert "more than 0 and at most 86400 seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "many", "9999999999"])
+async def test_counts_that_make_no_sense(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        await bootstrap_rtt.run([f"--requests={wrong}"])
+    assert "a whole number from 1" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.trust import TrustGraph, statements as module
-from ipv8.trust.statements import STATEMENT, Statements, StatementsFileError
+from ipv8.trust.statements import MAX_FILE, STATEMENT, Statements, StatementsFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +92,14 @@ def test_damaged_files_are_left_alone(tmp_path: Path, content: str) -> None:
     with pytest.raises(StatementsFileError, match="left as it is"):
         Statements(path)
     assert path.read_text() == content
+
+
+def test_files_that_are_too_large_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    with path.open("wb") as file:
+        file.truncate(MAX_FILE * 1000)
+    with pytest.raises(StatementsFileError, match=f"it has more than {MAX_FILE} bytes"):
+        Statements(path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

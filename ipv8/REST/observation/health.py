@@ -201,7 +201,7 @@ class Health:
         if abs(watch.drift) > WRONG_CLOCK:
             return Reason(WARNING, "clock", f"The clock of this machine went {watch.drift:+.1f} s wrong since the "
                                             "start: check its time service.")
-        return Reason(OK, "clock", f"The clock goes right ({watch.drift:+.3f} s since the start).")
+        return Reason(OK, "clock", f"The clock is right: it went wrong by {abs(watch.drift):.3f} s since the start.")
 
     def _loop(self) -> Reason:
         lag = self._observer.loop.lag()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...community import Community
 from ...messaging.interfaces.endpoint import Endpoint
 from ...messaging.interfaces.routes import PREFIX_LENGTH
+from ...messaging.interfaces.wrapping import WrappingEndpoint
 from ...sessions import SessionService
 from ...trust.graph import TrustGraph
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from ...peerdiscovery.network import Network
 
-__all__ = ["Listening", "communities_of", "drops_of", "endpoint_of", "graph_of", "listeners_of", "name_of",
-           "networks_of", "overlays_of"]
+__all__ = ["Listening", "all_listeners_of", "communities_of", "drops_of", "endpoint_of", "endpoints_of", "graph_of",
+           "listeners_of", "name_of", "networks_of", "overlays_of"]
 
 
 class Listening(NamedTuple):
@@ -44,6 +45,25 @@ def endpoint_of(node: Any) -> Endpoint | None:
     """The endpoint of a node; ``None`` if it has none yet, or one that is not of the classes of this library."""
     endpoint = getattr(node, "endpoint", None)
     return endpoint if isinstance(endpoint, Endpoint) else None
+
+
+def endpoints_of(node: Any) -> list[Endpoint]:
+    """The endpoints of a node and of its overlays, each once; that of the node comes first.
+
+    Pseudonyms have endpoints of their own. Of those with the same endpoint inside, one is taken.
+    """
+    found: dict[int, Endpoint] = {}
+    for endpoint in map(endpoint_of, (node, *communities_of(node))):
+        if endpoint is not None:
+            found.setdefault(id(_innermost(endpoint)), endpoint)
+    return list(found.values())
+
+
+def _innermost(endpoint: Endpoint) -> Endpoint:
+    inner = endpoint
+    while isinstance(inner, WrappingEndpoint):
+        inner = inner.endpoint
+    return inner
 
 
 def networks_of(node: Any) -> list[Network]:
@@ -77,20 +97,21 @@ def listeners_of(node: Any) -> list[Listening]:
     return list(found.values())
 
 
+def all_listeners_of(node: Any) -> list[Any]:
+    """The overlays of a node, and what else listens to a prefix of one of its endpoints, each once."""
+    found = [*communities_of(node), *(listening.listener for listening in listeners_of(node))]
+    for endpoint in endpoints_of(node):
+        found += [entry[0] for prefix, entry in endpoint.gate.entries.items()
+                  if entry.own and len(prefix) == PREFIX_LENGTH]
+    return list({id(listener): listener for listener in found}.values())
+
+
 def drops_of(node: Any) -> Iterator[tuple[Any, Mapping[str, int]]]:
     """What counts the packets that it drops, with its counts by reason."""
-    endpoint = endpoint_of(node)
-    if endpoint is not None:
+    for endpoint in endpoints_of(node):
         yield endpoint, endpoint.drops
-    seen = set()
-    for listening in listeners_of(node):
-        listener = listening.listener
-        if id(listener) not in seen:
-            seen.add(id(listener))
-            if isinstance(listener, SessionService):
-                yield listener, _of_sessions(listener)
-            else:
-                yield listener, listener.drops
+    for listener in all_listeners_of(node):
+        yield listener, _of_sessions(listener) if isinstance(listener, SessionService) else listener.drops
 
 
 def _of_sessions(service: SessionService) -> dict[str, int]:

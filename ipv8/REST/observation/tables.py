@@ -23,7 +23,7 @@ from ...overlay import Overlay
 from ...peer import Peer
 from ...peerdiscovery.network import Network
 from ...sessions import SessionService
-from .parts import communities_of, endpoint_of, graph_of, name_of, networks_of, overlays_of
+from .parts import all_listeners_of, communities_of, endpoints_of, graph_of, name_of, networks_of, overlays_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,14 +157,8 @@ class Tables:
 
     def _roots(self) -> Iterator[tuple[str, str, Any]]:
         """What is looked at: its name, the path that leads to it, if there is one, and the object."""
-        endpoint = endpoint_of(self._node)
-        while isinstance(endpoint, Endpoint):
-            yield name_of(endpoint), "", endpoint
-            for name, interface in endpoint.interfaces.items():
-                yield name, "", interface
-            for shared in endpoint.gate.shared_objects():
-                yield name_of(shared), "", shared
-            endpoint = vars(endpoint).get("endpoint")  # of one that wraps another
+        for endpoint in endpoints_of(self._node):
+            yield from _roots_of(endpoint)
         for network, owner in zip(networks_of(self._node), self._network_names(), strict=True):
             yield owner, "", network
             for observer in tuple(network.peer_observers):
@@ -179,6 +173,9 @@ class Tables:
             if isinstance(overlay, DHTCommunity):
                 for family, storage in overlay.storages.items():
                     yield name_of(overlay), f"storage {FAST_ADDR_TO_INTERFACE.get(family, family.__name__)}", storage
+        for listener in all_listeners_of(self._node):
+            if isinstance(listener, Overlay):  # the others are reached by the endpoints
+                yield name_of(listener), "", listener
         graph = graph_of(self._node)
         yield name_of(graph), "", graph
         for overlay in communities_of(self._node):
@@ -238,6 +235,17 @@ class Tables:
                     yield Row(owner, name, "cache", len(found), found.capacity, _rule_of(found))
                 if described.is_capped:
                     yield from _told(found, owner, name)
+
+
+def _roots_of(endpoint: Any) -> Iterator[tuple[str, str, Any]]:
+    """An endpoint, those inside of it, and what these have."""
+    while isinstance(endpoint, Endpoint):
+        yield name_of(endpoint), "", endpoint
+        for name, interface in endpoint.interfaces.items():
+            yield name, "", interface
+        for shared in endpoint.gate.shared_objects():
+            yield name_of(shared), "", shared
+        endpoint = vars(endpoint).get("endpoint")  # of one that wraps another
 
 
 def _in_modules() -> Iterator[tuple[str, str, Any]]:

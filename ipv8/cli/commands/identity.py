@@ -20,6 +20,7 @@ __all__ = ["identity"]
 
 LONGEST_WAIT = 86_400.0
 LONGEST_PATH = 1024
+LONGEST_PASSPHRASE = 4096
 BOUND = re.compile(r"(.+?)\s*(>=|<=)\s*(-?[0-9]{1,15})", re.DOTALL)
 RANGE = re.compile(r"(.+?)=(-?[0-9]{1,15}):(-?[0-9]{1,15}):(-?[0-9]{1,15})(?::([0-9]{1,15}))?", re.DOTALL)
 
@@ -71,7 +72,7 @@ class _Claim(ValueType):
             raise ValueError(f"{text!r} is no claim, such as given_name=Ann or citizen=true")
         try:
             return name, json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return name, value
 
 
@@ -107,7 +108,7 @@ NAME, PUBLIC_KEY, ID, CLAIM, RANGES, BOUNDS = _Name(), _PublicKey(), _Id(), _Cla
 def _place_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say where the pseudonyms are."""
     for option in (
-        click.option("--passphrase-file", type=FilePath("the passphrase", exists=True),
+        click.option("--passphrase-file", type=FilePath("the passphrase", exists=True, may_be_pipe=True),
                      help="A file with the passphrase that encrypts keys and credentials."),
         click.option("--directory", type=TreePath("pseudonyms"), help="Where the pseudonyms are kept."),
     ):
@@ -126,12 +127,14 @@ def _place(directory: str | None, passphrase_file: str | None) -> Place:
     if passphrase_file is not None:
         with open(passphrase_file, encoding="utf-8") as file:
             try:
-                passphrase = file.readline().rstrip("\r\n")
+                passphrase = file.readline(LONGEST_PASSPHRASE + 1).rstrip("\r\n")
             except UnicodeDecodeError as e:
                 raise ValueError(f"{passphrase_file} is not a text in UTF-8: its first line must have the passphrase"
                                  ) from e
         if not passphrase:
             raise ValueError(f"the first line of {passphrase_file} is empty: it must have the passphrase")
+        if len(passphrase) > LONGEST_PASSPHRASE:
+            raise ValueError(f"the first line of {passphrase_file} has more than {LONGEST_PASSPHRASE} characters")
     return Place(directory, passphrase)
 
 
@@ -301,7 +304,7 @@ def export(name: str, credential: bytes, directory: str | None, passphrase_file:
     ("ipv8 identity import me credential.txt", "keep an SD-JWT of a did:key"),
 ))
 @click.argument("name", type=NAME)
-@click.argument("file", type=FilePath("an SD-JWT", exists=True))
+@click.argument("file", type=FilePath("an SD-JWT", exists=True, may_be_pipe=True))
 @click.option("--issuer", type=PUBLIC_KEY, help="The public key of the issuer, if its name is no did:key.")
 @_place_options
 @json_option

@@ -6,7 +6,7 @@ import click
 
 from ..config_files import FORMATS
 from ..framework import Command
-from ..options import IPV4, LOG_LEVEL, PORT, SERVER, TEXT, FilePath, TreePath, json_option, option_error
+from ..options import HOST_NAME, IPV4, LOG_LEVEL, PORT, SERVER, TEXT, FilePath, TreePath, json_option, option_error
 
 __all__ = ["run"]
 
@@ -19,7 +19,7 @@ __all__ = ["run"]
     ("ipv8 run --config node.toml", "run a node with it"),
 ))
 @click.argument("overlays", nargs=-1, type=TEXT, metavar="[MODULE:CLASS]...")
-@click.option("--config", type=FilePath("a configuration", exists=True),
+@click.option("--config", type=FilePath("a configuration", exists=True, may_be_pipe=True),
               help="A configuration instead of the default one: TOML, YAML or JSON, by the ending of the name. Its "
                    "overlays may be called MODULE:CLASS.")
 @click.option("--print-config", is_flag=True, help="Print the configuration that would be used, and exit.")
@@ -44,6 +44,9 @@ __all__ = ["run"]
 @click.option("--api-address", type=IPV4, default="127.0.0.1", show_default=True,
               help="The IPv4 address that the HTTP interface listens on. For others than those of this machine, it has "
                    "a key: without --api-key, one is made and kept in the file rest.key in the working directory.")
+@click.option("--api-name", "api_names", type=HOST_NAME, multiple=True,
+              help="A name of this machine by which clients ask for the HTTP interface; may be given again. Its "
+                   "address and localhost are known.")
 @click.option("-k", "--api-key", type=TEXT, envvar="IPV8_API_KEY", show_envvar=True,
               help="The key that HTTP clients need. Other users of this machine see arguments: better set the "
                    "environment variable.")
@@ -55,8 +58,8 @@ __all__ = ["run"]
 def run(overlays: tuple[str, ...], config: str | None, print_config: bool, form: str | None,
         bootstrap: tuple[tuple[str, int], ...], listen_address: str | None, port: int | None, key_file: str | None,
         peers: str | None, trust: str | None, log_level: str | None, statistics: bool, no_rest_api: bool,
-        api_port: int | None, api_address: str, api_key: str | None, cert_file: str | None,
-        metrics_without_key: bool, as_json: bool) -> None:
+        api_port: int | None, api_address: str, api_names: tuple[str, ...], api_key: str | None,
+        cert_file: str | None, metrics_without_key: bool, as_json: bool) -> None:
     """Run a node until Ctrl+C or SIGTERM.
 
     Without arguments the node runs the overlays of the library. With MODULE:CLASS it runs these overlays instead, each
@@ -86,5 +89,5 @@ def run(overlays: tuple[str, ...], config: str | None, print_config: bool, form:
             return
         node = service.IPV8Service(configuration, classes)
         asyncio.run(service.serve(node, statistics, no_rest_api=no_rest_api, api_key=api_key, cert_file=cert_file,
-                                  api_port=api_port, api_address=api_address, as_json=as_json,
+                                  api_port=api_port, api_address=api_address, api_names=api_names, as_json=as_json,
                                   metrics_without_key=metrics_without_key, bootstrap=bootstrap))

@@ -40,7 +40,7 @@ class _Url(ValueType):
     ("ipv8 top --json", "the same for a program"),
 ))
 @click.argument("url", type=_Url(), default=DEFAULT_URL, metavar="[URL]")
-@click.option("--key-file", type=FilePath("the API key", exists=True),
+@click.option("--key-file", type=FilePath("the API key", exists=True, may_be_pipe=True),
               help="The file with the API key of the node. A node that made its key itself keeps it in rest.key.")
 @click.option("--ca-file", type=FilePath("a certificate", exists=True),
               help="Trust this certificate (PEM), for nodes that prove themselves with one of their own.")

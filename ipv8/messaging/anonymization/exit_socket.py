@@ -51,12 +51,15 @@ class TunnelProtocol(DatagramProtocol):
 
     :param received_cb: called with the data and the source of each packet.
     :param local_addr: the address to bind, which decides on IPv4 or IPv6.
+    :param drops: where packets are counted that could not be sent.
     """
 
-    def __init__(self, received_cb: Callable[[bytes, Any], object], local_addr: Address) -> None:
+    def __init__(self, received_cb: Callable[[bytes, Any], object], local_addr: Address,
+                 drops: DropCounter | None = None) -> None:
         self.logger = logging.getLogger(type(self).__name__)
         self.received_cb = received_cb
         self.local_addr = local_addr
+        self.drops = DropCounter() if drops is None else drops
 
     async def open(self) -> asyncio.DatagramTransport:
         """Bind the socket and begin to receive.
@@ -66,7 +69,7 @@ class TunnelProtocol(DatagramProtocol):
         loop = asyncio.get_running_loop()
         sock = self._bind()
         try:
-            return DrainingTransport(loop, sock, lambda source: source, self._received, _ignore, _ignore, DropCounter())
+            return DrainingTransport(loop, sock, lambda source: source, self._received, _ignore, _ignore, self.drops)
         except NotImplementedError:
             transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=sock)
         if hasattr(transport, "max_size"):
@@ -162,7 +165,8 @@ class TunnelExitSocket(RoutingObject, TaskManager):
 
     async def _open(self, received: Callable[[bytes, Any], object], address: Address) -> Any:
         try:
-            return await TunnelProtocol(received, address).open()
+            drops = self.overlay.drops
+            return await TunnelProtocol(received, address, drops if isinstance(drops, DropCounter) else None).open()
         except OSError as e:
             self.logger.info("An exit has no socket on %s: %s", address[0], e)
             return None

@@ -192,6 +192,15 @@ async def test_no_ipv6(exit_socket: TunnelExitSocket, overlay: Overlay, monkeypa
     assert overlay.drops[DropCounter.SEND_NO_INTERFACE] == 1
 
 
+async def test_what_the_socket_cannot_send_is_counted(exit_socket: TunnelExitSocket, overlay: Overlay,
+                                                      sink: socket.socket) -> None:
+    exit_socket.enable()
+    exit_socket.sendto(BITTORRENT.ljust(70_000, b"e"), UDPv4Address(*sink.getsockname()))
+    exit_socket.sendto(BITTORRENT, UDPv4Address(*sink.getsockname()))
+    assert (await receive(sink))[0] == BITTORRENT
+    assert sum(overlay.drops.values()) == 1
+
+
 async def test_event_loops_without_readers(exit_socket: TunnelExitSocket, sink: socket.socket,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:

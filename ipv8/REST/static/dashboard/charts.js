@@ -99,7 +99,9 @@ export function lineChart({label, series = [], format = count, height = 180}) {
     const y = (/** @type {number} */ value) => height - 2 - (height - 6) * value / top;
     const levels = [0, 0.5, 1].map((part) => part * top);
     grid.replaceChildren(...levels.map((value) => drawing("line", {x1: 0, x2: WIDTH, y1: y(value), y2: y(value)})));
-    scale.replaceChildren(...levels.reverse().map((value) => element("span", {text: format(value)})));
+    const names = levels.reverse().map(format);  // a half of a byte has the name of the next number
+    scale.replaceChildren(...names.map((text, index) => element("span",
+      {text: text === names[index - 1] ? "" : text})));
     lines.replaceChildren(...next.map(({points}, index) => drawing("path", {class: `line series-${index + 1}`,
       d: pathOf(points, x, y)})));
     times.replaceChildren(...(moments.length ? [from, to] : []).map((time) => element("span", {text: clock(time)})));
