@@ -47,6 +47,8 @@ class Settings(SimpleNamespace):
     #: Whether names that the class does not declare are settings too, and not mistakes.
     allow_unknown: ClassVar[bool] = False
 
+    _secrets: ClassVar[frozenset[str]] = frozenset({"passphrase"})
+
     def __init__(self, *args: Any, **settings: Any) -> None:
         kind = type(self)
         if settings and not kind.allow_unknown:
@@ -56,6 +58,11 @@ class Settings(SimpleNamespace):
                 if meant is not None:
                     raise TypeError(f"{kind.__name__} has no setting {name!r}; did you mean {meant!r}?")
         super().__init__(*args, **settings)
+
+    def __repr__(self) -> str:
+        """The settings, without those that are secret."""
+        shown = (f"{name}={'...' if name in self._secrets else repr(value)}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 SettingsClass = TypeVar("SettingsClass", bound=Settings)

@@ -12,6 +12,7 @@ from marshmallow import Schema
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, String
 
 from ..attestation.communication_manager import CommunicationManager
+from ..database import DatabaseException
 from ..service import IPv8
 from ..util import strip_sha1_padding
 from .apidocs import docs, json_schema, response_schema
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CredentialListResponseSchema", "CredentialSchema", "IdentityEndpoint", "PseudonymListResponseSchema",
            "ez_b64_decode", "ez_b64_encode"]
+
+WEAKNESS = "X-IPv8-Weakness"
+"""The header that says what the format of an attestation does not protect from."""
+
+HASH_SIZE = 20
+"""Bytes of the hash of an attribute."""
+
+UNUSABLE = (PermissionError, ValueError, DatabaseException)
+"""Why a pseudonym cannot be loaded or removed."""
 
 LONGEST_METADATA = 8192
 """Characters of the description of an attribute that is asked for."""
@@ -191,7 +201,7 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
         try:
             return await self.communication_manager.load(request.match_info["pseudonym_name"],
                                                          request.headers.get("X-Rendezvous"))
-        except (PermissionError, ValueError) as e:  # an impossible name, or a key that cannot be read
+        except UNUSABLE as e:  # an impossible name, or a key or a database that cannot be read
             raise BadRequest(str(e)) from e
 
     def _peer(self, channel: CommunicationChannel, request: Request, name: str) -> Peer | None:
@@ -281,7 +291,7 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
             return Response({"success": True})  # others do not remove it then
         try:
             await self.communication_manager.remove(name)
-        except (PermissionError, ValueError) as e:
+        except UNUSABLE as e:
             raise BadRequest(str(e)) from e
         return Response({"success": True})
 
@@ -390,7 +400,14 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
                                           body: dict[str, Any]) -> Response:
         """Attest what was asked for."""
         value = unbase64(body["value"], "value")
-        return self._decide(request, channel, "subject", lambda peer: channel.attest(peer, body["name"], value))
+        asked: list[str | None] = []
+
+        def attest(peer: Peer) -> None:
+            channel.attest(peer, body["name"], value)
+            asked.append(channel.attestation_overlay.asked_formats.get((peer, body["name"])))
+
+        response = self._decide(request, channel, "subject", attest)
+        return _done(channel, asked[0]) if asked else response
 
     @docs(tags=["Identity"], summary="Do not attest an attribute of a peer.", responses=UNKNOWN)
     @json_schema(REFUSED)
@@ -433,8 +450,11 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
         authority = self._peer(channel, request, "authority_key")
         if authority is None:
             return _unknown("failed to find authority")
-        channel.request_attestation(authority, body["name"], body["schema"], metadata)
-        return Response({"success": True})
+        try:
+            channel.request_attestation(authority, body["name"], body["schema"], metadata)
+        except ValueError as e:  # the metadata has names that the request needs itself
+            raise BadRequest(str(e)) from e
+        return _done(channel, body["schema"])
 
     @docs(tags=["Identity"], summary="Verify an attribute of a peer.", responses=WRONG)
     @json_schema(VERIFICATION)
@@ -443,13 +463,25 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
     async def verify_pseudonym_credential(self, request: Request, channel: CommunicationChannel,
                                           body: dict[str, Any]) -> Response:
         """Begin a verification."""
-        attribute_hash, value = unbase64(body["hash"], "hash"), unbase64(body["value"], "value")
+        attribute_hash = strip_sha1_padding(unbase64(body["hash"], "hash"))
+        value = unbase64(body["value"], "value")
         _check_schema(channel, body["schema"])
         subject = self._peer(channel, request, "subject_key")
         if subject is None:
             return _unknown("failed to find subject")
-        channel.verify(subject, attribute_hash, [value], body["schema"])
-        return Response({"success": True})
+        if len(attribute_hash) != HASH_SIZE and not LEGACY.get():
+            raise BadRequest(f"hash must have {HASH_SIZE} bytes") from ValueError("hash")
+        try:
+            channel.verify(subject, attribute_hash, [value], body["schema"])
+        except RuntimeError as e:
+            raise BadRequest("this attribute is being verified already: wait for its result") from e
+        return _done(channel, body["schema"])
+
+
+def _done(channel: CommunicationChannel, id_format: str | None) -> Response:
+    """It is done. What the format does not protect from is in a header, as clients compare the body."""
+    weakness = None if id_format is None else channel.attestation_overlay.schema_manager.weakness_of(id_format)
+    return Response({"success": True}, headers=None if weakness is None else {WEAKNESS: weakness})
 
 
 def _check_schema(channel: CommunicationChannel, name: str) -> None:

@@ -76,6 +76,7 @@ class CommunicationChannel:
         self.verification_output: dict[bytes, list[tuple[bytes, float | None]]] = BoundedDict(MAX_OUTPUTS)
         #: What our own requests say besides the name, and what requests of others have said.
         self.attestation_metadata: dict[tuple[Peer, str], dict[str, Any]] = BoundedDict(MAX_OUTSTANDING)
+        self._removals = 0
 
         self.attestation_overlay.set_attestation_request_callback(self.on_request_attestation)
         self.attestation_overlay.set_attestation_request_complete_callback(self.on_attestation_complete)
@@ -121,7 +122,9 @@ class CommunicationChannel:
                                 from_peer: Peer | None = None) -> None:
         """An attestation was made: describe it if it is ours, expect a description if it is of another peer."""
         overlay = self.identity_overlay
-        metadata = self.attestation_metadata.get((for_peer, attribute_name))
+        metadata = self.attestation_overlay.described.get(attribute_hash)
+        if metadata is None:
+            metadata = self.attestation_metadata.get((for_peer, attribute_name))
         if for_peer != overlay.my_peer:
             overlay.add_known_hash(attribute_hash, attribute_name, for_peer.public_key.key_to_bin(), metadata)
         elif from_peer is None or from_peer == overlay.my_peer:
@@ -202,13 +205,16 @@ class CommunicationChannel:
         sent = {"id_format": id_format, **described}
         if self.attestation_overlay.schema_manager.formats[id_format].get("key_size", 0) > LARGEST_QUICK_KEY:
             self.attestation_overlay.register_anonymous_task("request attestation", self._request_later, peer,
-                                                             attribute_name, id_format, sent)
+                                                             attribute_name, id_format, sent, self._removals)
         else:
             self.attestation_overlay.request_attestation(peer, attribute_name, algorithm.generate_secret_key(), sent)
 
-    async def _request_later(self, peer: Peer, attribute_name: str, id_format: str, sent: dict[str, Any]) -> None:
-        """Make a large key without blocking the event loop, then ask."""
+    async def _request_later(self, peer: Peer, attribute_name: str, id_format: str, sent: dict[str, Any],
+                             removals: int) -> None:
+        """Make a large key without blocking the event loop, then ask, unless everything was removed meanwhile."""
         secret_key = await self.attestation_overlay.generate_secret_key(id_format)
+        if self._removals != removals:
+            return
         self.attestation_overlay.request_attestation(peer, attribute_name, secret_key, sent)
 
     def verify(self, peer: Peer, attribute_hash: bytes, reference_values: list[bytes], id_format: str) -> None:
@@ -259,13 +265,14 @@ class CommunicationChannel:
 
     def remove(self) -> None:
         """Delete all attributes of this pseudonym, its credentials, and the requests that wait."""
+        self._removals += 1
+        self.attestation_overlay.forget_requests()
         overlay = self.identity_overlay
         public_key = overlay.my_peer.public_key
         elements = overlay.identity_manager.get_pseudonym(public_key).tree.elements
-        hashes = [token.content_hash for token in elements.values()]
-        for attribute_hash in hashes:
-            self.attestation_overlay.remove_attestation(attribute_hash)
+        self.attestation_overlay.remove_attestations(token.content_hash for token in elements.values())
         overlay.forget_attributes()
+        self.credentials.give_up()
         self.credentials.store.remove_key(public_key)
         for future, _ in self.attestation_requests.values():
             _refuse(None, future)
@@ -302,6 +309,7 @@ class CommunicationManager:
             passphrase)
         self.pseudonym_folder_manager = PseudonymFolderManager(pseudonym_folder, self._passphrase)
         self._bootstrappers = bootstrappers
+        self._removals = self._shutdowns = 0
         self._own_identity_manager: IdentityManager | None = None
 
     def lazy_identity_manager(self) -> IdentityManager:
@@ -323,13 +331,22 @@ class CommunicationManager:
 
         :param rendezvous_token: base64 of what peers must know to meet this pseudonym.
         :raises ValueError: if the name or the token is not possible.
+        :raises DatabaseException: if a file cannot be used.
+        :raises RuntimeError: if all pseudonyms are unloaded meanwhile.
         """
         channel = self.name_to_channel.get(name)
         if channel is not None:
             return channel
         token = None if rendezvous_token is None else _decode_token(rendezvous_token)
+        removals, shutdowns = self._removals, self._shutdowns
         private_key = await self._apart(self.pseudonym_folder_manager.get_or_create_private_key, name)
         channel = await self._make_channel(private_key, token)
+        if self._shutdowns != shutdowns:
+            await self._unload(channel)
+            raise RuntimeError(f"the pseudonym {name!r} is not loaded, as all are unloaded at this moment")
+        if self._removals != removals:  # this key may have been removed meanwhile
+            await self._unload(channel)
+            return await self.load(name, rendezvous_token)
         raced = self.name_to_channel.get(name)
         if raced is not None:
             await self._unload(channel)
@@ -346,20 +363,28 @@ class CommunicationManager:
 
     async def _make_channel(self, private_key: PrivateKey, rendezvous_token: bytes | None) -> CommunicationChannel:
         tunnels = self._tunnels()
-        endpoint = await self._make_endpoint(tunnels is not None)
         if self._passphrase is not None:
             await self._apart(self._derive_keys)
-        identity_overlay = await create_community(
-            private_key, self.ipv8_instance, self.lazy_identity_manager(), endpoint=endpoint,
-            working_directory=self.working_directory, anonymize=tunnels is not None,
-            rendezvous_token=rendezvous_token, bootstrappers=self._bootstrappers, passphrase=self._passphrase)
-        attestation_overlay = AttestationCommunity(AttestationSettings(
-            my_peer=identity_overlay.my_peer, endpoint=identity_overlay.endpoint, network=identity_overlay.network,
-            working_directory=self.working_directory, passphrase=self._passphrase, anonymize=tunnels is not None))
-        connect = getattr(identity_overlay.endpoint, "set_tunnel_community", None)
-        if connect is not None:
-            connect(tunnels)
-        return CommunicationChannel(attestation_overlay, identity_overlay)
+        identity_manager = self.lazy_identity_manager()
+        endpoint = await self._make_endpoint(tunnels is not None)
+        identity_overlay: IdentityCommunity | None = None
+        try:
+            identity_overlay = await create_community(
+                private_key, self.ipv8_instance, identity_manager, endpoint=endpoint,
+                working_directory=self.working_directory, anonymize=tunnels is not None,
+                rendezvous_token=rendezvous_token, bootstrappers=self._bootstrappers, passphrase=self._passphrase)
+            attestation_overlay = AttestationCommunity(AttestationSettings(
+                my_peer=identity_overlay.my_peer, endpoint=identity_overlay.endpoint, network=identity_overlay.network,
+                working_directory=self.working_directory, passphrase=self._passphrase, anonymize=tunnels is not None))
+            connect = getattr(identity_overlay.endpoint, "set_tunnel_community", None)
+            if connect is not None:
+                connect(tunnels)
+            return CommunicationChannel(attestation_overlay, identity_overlay)
+        except BaseException:
+            if identity_overlay is not None:
+                await self.ipv8_instance.unload_overlay(identity_overlay)
+            await _close(endpoint)
+            raise
 
     def _derive_keys(self) -> None:
         """Open the files of credentials and attestations once, so that the passphrase knows their keys."""
@@ -389,9 +414,7 @@ class CommunicationManager:
     async def _unload(self, channel: CommunicationChannel) -> None:
         await self.ipv8_instance.unload_overlay(channel.identity_overlay)
         await channel.attestation_overlay.unload()
-        closing: Any = channel.identity_overlay.endpoint.close()
-        if isawaitable(closing):
-            await closing
+        await _close(channel.identity_overlay.endpoint)
 
     async def remove(self, name: str) -> None:
         """Delete a pseudonym: its attributes, its credentials and its key.
@@ -402,11 +425,13 @@ class CommunicationManager:
             return
         channel = await self.load(name)
         channel.remove()
-        await self.unload(name)
+        self._removals += 1  # for those who load it at this moment
         self.pseudonym_folder_manager.remove_pseudonym_file(name)
+        await self.unload(name)
 
     async def shutdown(self) -> None:
         """Unload all pseudonyms, and close the database that was opened here."""
+        self._shutdowns += 1  # for those that are being loaded
         for name in tuple(self.name_to_channel):
             await self.unload(name)
         if self._own_identity_manager is not None:
@@ -420,6 +445,12 @@ class CommunicationManager:
     def list_loaded(self) -> list[str]:
         """The names of the pseudonyms that are loaded."""
         return list(self.name_to_channel)
+
+
+async def _close(endpoint: Endpoint) -> None:
+    closing: Any = endpoint.close()
+    if isawaitable(closing):
+        await closing
 
 
 def _decode_token(rendezvous_token: str) -> bytes:

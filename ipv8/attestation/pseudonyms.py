@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..keyvault.crypto import default_eccrypto
-from ..keyvault.files import load_private_key, store_private_key
+from ..keyvault.files import load_private_key, store_private_key, write_private_file
 from ..keyvault.passphrases import Passphrase, is_encrypted
+from .private_files import restrict
 
 if TYPE_CHECKING:
     from ..keyvault.keys import PrivateKey
@@ -53,7 +53,7 @@ def check_pseudonym_name(name: str) -> str:
 
 
 class PseudonymFolderManager:
-    """A folder with the private keys of pseudonyms. Only the owner can read the files.
+    """A folder with the private keys of pseudonyms. Only the owner can read the files: their modes are corrected.
 
     :param directory: the folder; it is made when it is needed.
     :param passphrase: encrypts the keys that are made. Keys that are there already are read in either form, and not
@@ -90,6 +90,8 @@ class PseudonymFolderManager:
         return key
 
     def _load(self, path: Path) -> PrivateKey:
+        with suppress(PermissionError):  # it may belong to somebody else
+            restrict(path)
         with open(path, "rb") as file:
             data = file.read(LARGEST_FILE)
         if not is_encrypted(data):
@@ -102,15 +104,19 @@ class PseudonymFolderManager:
         if self._passphrase is None:
             store_private_key(path, key)
             return
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # has mode 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(self._passphrase.encrypt(key.key_to_bin(), CONTEXT))
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)
-        finally:
-            os.unlink(temporary)
+        write_private_file(path, self._passphrase.encrypt(key.key_to_bin(), CONTEXT))
+
+    def change_passphrase(self, new: str | bytes | Passphrase) -> None:
+        """Encrypt all keys with another passphrase from now on, also those that are not encrypted.
+
+        :raises ValueError: if a file is damaged, or encrypted with another passphrase than that of this object. Then
+            nothing is changed.
+        """
+        passphrase = new if isinstance(new, Passphrase) else Passphrase(new)
+        keys = {path: self._load(path) for path in map(self._path, self.list_pseudonym_files())}
+        for path, key in keys.items():
+            write_private_file(path, passphrase.encrypt(key.key_to_bin(), CONTEXT), overwrite=True)
+        self._passphrase = passphrase
 
     def remove_pseudonym_file(self, name: str) -> None:
         """Delete the key of a pseudonym; nothing is done if there is none."""
@@ -123,9 +129,11 @@ class PseudonymFolderManager:
             return []
         names = []
         for entry in sorted(folder.iterdir()):
+            if entry.is_dir():
+                continue
             try:
                 names.append(check_pseudonym_name(entry.name))
-            except ValueError:  # noqa: PERF203 - there are few files
+            except ValueError:
                 if not entry.name.startswith("."):
                     logger.warning("%s is not the key of a pseudonym, by its name", entry)
         return names

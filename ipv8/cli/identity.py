@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +38,9 @@ class Place(NamedTuple):
 
     directory: str
     passphrase: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.directory}>"
 
     @property
     def folder(self) -> PseudonymFolderManager:
@@ -85,19 +89,18 @@ class Place(NamedTuple):
         from ..attestation.wallet.database import AttestationsDB
 
         directory = Path(self.directory) / "sqlite"
-        if (directory / "identity.db").exists():
-            manager = IdentityManager(str(directory / "identity.db"))
-            hashes = [token.content_hash for token in manager.database.tokens_of(key.pub())]
-            manager.forget_pseudonym(key)
-            manager.close()
-            if (directory / "attestations.db").exists():
-                wallet = AttestationsDB(self.directory, "attestations")
-                for attribute_hash in hashes:
-                    wallet.remove_attestation(attribute_hash)
-                wallet.close()
-        store = self.open_store()
-        store.remove_key(key.pub())
-        store.close()
+        with ExitStack() as opened:  # all files, before anything is deleted
+            store = self.open_store()
+            opened.callback(store.close)
+            if (directory / "identity.db").exists():
+                manager = IdentityManager(str(directory / "identity.db"))
+                opened.callback(manager.close)
+                if (directory / "attestations.db").exists():
+                    wallet = AttestationsDB(self.directory, "attestations", self.passphrase)
+                    opened.callback(wallet.close)
+                    wallet.remove_attestations(token.content_hash for token in manager.database.tokens_of(key.pub()))
+                manager.forget_pseudonym(key)
+            store.remove_key(key.pub())
 
 
 def describe(held: Held) -> dict[str, Any]:

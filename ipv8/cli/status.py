@@ -46,6 +46,9 @@ def status_of(name: str, program: Callable[[], int]) -> int:
         print_error(f"{name}: {_reason(e)}")
         return FAILURE
     except Exception as e:
+        if _is_about_a_file(e):
+            print_error(f"{name}: {e}")
+            return FAILURE
         status = _status_of_click(name, e)
         if status is None and _is_of_database(e):
             print_error(f"{name}: {e}")
@@ -53,6 +56,12 @@ def status_of(name: str, program: Callable[[], int]) -> int:
         if status is None:
             raise
         return status
+
+
+def _is_about_a_file(error: Exception) -> bool:
+    """Whether a database cannot be used: it is damaged, locked, of a newer release or of another passphrase."""
+    database = sys.modules.get(f"{(__package__ or '').rpartition('.')[0]}.database")
+    return database is not None and isinstance(error, (database.DatabaseException, database.sqlite3.OperationalError))
 
 
 def _reason(error: Exception) -> str:

@@ -21,7 +21,8 @@ from .backend.handle import UnsupportedCurveError
 from .crypto import default_eccrypto
 from .keys import PrivateKey
 
-__all__ = ["PrivateKeyFileError", "load_or_create_private_key", "load_private_key", "store_private_key"]
+__all__ = ["PrivateKeyFileError", "load_or_create_private_key", "load_private_key", "store_private_key",
+           "write_private_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +95,20 @@ def store_private_key(path: str | os.PathLike[str], key: PrivateKey, *, overwrit
     """
     if not isinstance(key, PrivateKey):
         raise TypeError(f"only a private key can be stored as one, not {key!r}")
-    target = Path(os.path.realpath(path))
     data = key.key_to_bin()
     if default_eccrypto.key_from_private_bin(data) != key:
         raise ValueError("only one half of this curve25519 key is known, because it was loaded from PEM: keep the PEM")
+    write_private_file(path, data, overwrite=overwrite)
+
+
+def write_private_file(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> None:
+    """Write a file with a secret, completely or not at all. Only the owner can read it.
+
+    :param overwrite: replace a file that has anything else.
+    :raises FileExistsError: if the file has anything else, without ``overwrite``.
+    :raises FileNotFoundError: if the directory does not exist.
+    """
+    target = Path(os.path.realpath(path))
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # has mode 0600
     except FileNotFoundError:

@@ -6,6 +6,7 @@ The key comes from the passphrase by scrypt (RFC 7914), the encryption is ChaCha
 from __future__ import annotations
 
 import struct
+import unicodedata
 from typing import NamedTuple
 
 from .. import entropy
@@ -54,13 +55,18 @@ class Passphrase:
     All that one object encrypts has the same salt, so that scrypt runs once. To derive a key takes long: call
     :meth:`prepare` in a thread before the first use where nothing may wait.
 
-    :param passphrase: text, which is encoded as UTF-8, or bytes.
+    :param passphrase: text, which is encoded as UTF-8 in normalization form C (RFC 8265 section 4.2), so that it is the
+        same on every keyboard; or bytes.
     :param cost: the parameters of scrypt for what is encrypted.
-    :raises ValueError: if the passphrase is empty.
+    :raises ValueError: if the passphrase is empty, or no text that UTF-8 has.
     """
 
     def __init__(self, passphrase: str | bytes, cost: ScryptCost = DEFAULT_COST) -> None:
-        secret = passphrase.encode() if isinstance(passphrase, str) else bytes(passphrase)
+        try:
+            secret = (unicodedata.normalize("NFC", passphrase).encode() if isinstance(passphrase, str)
+                      else bytes(passphrase))
+        except UnicodeEncodeError:
+            raise ValueError("the passphrase has characters that UTF-8 does not have: give it as bytes") from None
         if not secret:
             raise ValueError("the passphrase is empty: give one, or none at all to store secrets without encryption")
         self._secret = secret

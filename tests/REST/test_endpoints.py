@@ -15,6 +15,7 @@ from ipv8 import clock
 from ipv8.attestation.trustchain.block import TrustChainBlock
 from ipv8.attestation.trustchain.community import TrustChainCommunity
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
+from ipv8.database import DatabaseException
 from ipv8.dht.discovery import DHTDiscoveryCommunity
 from ipv8.dht.routing import Node as DHTNode
 from ipv8.keyvault.crypto import default_eccrypto
@@ -563,6 +564,62 @@ async def test_requests_that_wait(world: World) -> None:
     channel.verification_output[b"i" * 20] = [(b"18", None)]
     assert await call(endpoint.list_pseudonym_verification_output, pseudonym_name="alice") == (200, {"outputs": [
         {"hash": ez_b64_encode(b"h" * 20), "reference": ez_b64_encode(b"18"), "match": 0.99}]})
+
+
+@pytest.mark.filterwarnings("ignore:The identity format")  # which is told once in a process
+async def test_answers_say_what_is_weak(world: World) -> None:
+    endpoint = IdentityEndpoint()
+    endpoint.communication_manager = world.manager
+    channel = await world.manager.load("alice")
+    other = peer(5)
+    channel.identity_overlay.network.add_verified_peer(other)
+    channel.identity_overlay.network.discover_services(other, [channel.identity_overlay.community_id])
+    key = ez_b64_encode(other.public_key.key_to_bin())
+    socket: Any = channel.attestation_overlay.endpoint
+    socket.send = lambda *_: None
+
+    async def header(handler: Any, body: dict[str, Any], name: str) -> str | None:
+        response = await handler(MockRequest("/", query=body, match_info={"pseudonym_name": "alice", name: key}))
+        assert await response_to_json(response) == {"success": True}
+        weakness: str | None = response.headers.get("X-IPv8-Weakness")
+        return weakness
+
+    request: Any = endpoint.create_pseudonym_credential
+    verify: Any = endpoint.verify_pseudonym_credential
+    attest: Any = endpoint.attest_pseudonym_credential
+    body = {"name": "age", "schema": "id_metadata", "metadata": {}}
+    assert "can be broken" in (await header(request, body, "authority_key") or "")
+    checked = {"hash": ez_b64_encode(bytes(20)), "value": ez_b64_encode(b"18"), "schema": "id_metadata_range_18plus"}
+    assert "can be broken" in (await header(verify, checked, "subject_key") or "")
+    for asked in (True, False):
+        channel.on_request_attestation(other, "age", {})
+        if asked:
+            channel.attestation_overlay.asked_formats[other, "age"] = "id_metadata_big"
+        else:
+            channel.attestation_overlay.asked_formats.clear()
+        weakness = await header(attest, {"name": "age", "value": ez_b64_encode(b"18")}, "subject_key")
+        assert (weakness is not None) is asked
+
+    for handler, wrong, message in (
+            (request, {**body, "metadata": {"public_key": "x"}}, "says that itself"),
+            (verify, checked, "already"),
+            (verify, {**checked, "hash": ez_b64_encode(bytes(19))}, "20 bytes")):
+        with pytest.raises(BadRequest) as raised:
+            await call(handler, wrong, pseudonym_name="alice", authority_key=key, subject_key=key)
+        assert message in raised.value.message
+
+
+async def test_a_database_that_cannot_be_used(world: World) -> None:
+    endpoint = IdentityEndpoint()
+    endpoint.communication_manager = world.manager
+
+    async def fail(*_: Any) -> None:
+        raise DatabaseException("the file is of a newer release")
+
+    world.manager.load = fail  # type: ignore[assignment,method-assign]
+    with pytest.raises(BadRequest) as raised:
+        await call(endpoint.load_pseudonym, pseudonym_name="alice")
+    assert raised.value.message == "the file is of a newer release"
 
 
 @pytest.mark.filterwarnings("ignore:The identity format")  # which is told once in a process

@@ -24,6 +24,7 @@ from ipv8.attestation.identity.manager import IdentityManager
 from ipv8.attestation.identity.metadata import Metadata
 from ipv8.attestation.pseudonyms import PseudonymFolderManager, check_pseudonym_name
 from ipv8.attestation.wallet.community import AttestationCommunity
+from ipv8.database import CorruptDatabaseException
 from ipv8.events import EventBus
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.keyvault.passphrases import Passphrase, ScryptCost, WrongPassphraseError, is_encrypted
@@ -143,6 +144,43 @@ class TestChannels(ChannelTestBase):
         assert sorted(entry[2][0] for entry in self.channels[SUBJECT].get_my_attributes().values()) == sorted(
             channel.public_key_bin for channel in self.channels[1:])
 
+    async def test_metadata_cannot_be_replaced_after_the_decision(self) -> None:
+        """Another request for the same name, while the attestation is being made, does not change what is attested."""
+        subject, authority, _ = self.channels
+        workshop: Any = authority.attestation_overlay.workshop
+        go_on = asyncio.Event()
+        attest = workshop.attest
+
+        async def slow(*arguments: Any) -> Any:
+            await go_on.wait()
+            return await attest(*arguments)
+
+        workshop.attest = slow
+        peer = self.peer_of(subject)
+        subject.request_attestation(self.peer_of(authority), "name", "id_metadata", {"role": "guest"})
+        await self.until(lambda: authority.attestation_requests)
+        authority.attest(peer, "name", b"value")
+        subject.request_attestation(self.peer_of(authority), "name", "id_metadata", {"role": "owner"})
+        await self.until(lambda: authority.attestation_requests)
+        authority.attestation_metadata.clear()  # as after many requests of others
+        go_on.set()
+        await self.until(lambda: authority.identity_overlay.known_attestation_hashes)
+        (expected,) = authority.identity_overlay.known_attestation_hashes.values()
+        assert expected[3] == {"role": "guest"}
+        await self.until(lambda: any(entry[2] for entry in subject.get_my_attributes().values()))
+        assert [entry[1]["role"] for entry in subject.get_my_attributes().values()] == ["guest"]
+
+    async def test_requests_for_one_name_with_different_metadata(self) -> None:
+        subject, *authorities = self.channels
+        for number, authority in enumerate(authorities):
+            subject.request_attestation(self.peer_of(authority), "name", "id_metadata", {"number": number})
+        await self.until(lambda: all(authority.attestation_requests for authority in authorities))
+        for authority in authorities:
+            authority.attest(self.peer_of(subject), "name", b"value")
+        await self.until(lambda: sum(len(entry[2]) for entry in subject.get_my_attributes().values()) == 2)
+        assert sorted((entry[1]["number"], entry[2]) for entry in subject.get_my_attributes().values()) == [
+            (number, [authority.public_key_bin]) for number, authority in enumerate(authorities)]
+
     async def test_disallowed_verification(self) -> None:
         subject, _, verifier = self.channels
         await self.enrol()
@@ -244,6 +282,67 @@ class TestChannels(ChannelTestBase):
         assert not subject.attestation_requests
         assert subject.get_my_attributes() == {}
 
+    async def test_what_was_requested_before_is_not_kept_after_removing(self) -> None:
+        subject, authority, _ = self.channels
+        wallet = subject.attestation_overlay
+        for channel in (subject, authority):
+            channel.attestation_overlay.schema_manager.register_schema(
+                "id_large", "pengbaorange", {"key_size": 128, "min": 18, "max": 200})
+        for at in ("asked", "opening"):
+            go_on, opening = asyncio.Event(), asyncio.Event()
+            workshop: Any = wallet.workshop
+            open_attestation = workshop.open
+
+            async def slow(*arguments: Any, go_on: asyncio.Event = go_on, opening: asyncio.Event = opening,
+                           open_attestation: Any = open_attestation) -> Any:
+                opening.set()
+                await go_on.wait()
+                return await open_attestation(*arguments)
+
+            workshop.open = slow
+            subject.request_attestation(self.peer_of(authority), at, "id_large", {})
+            await self.until(lambda: authority.attestation_requests)
+            if at == "asked":
+                subject.remove()
+            authority.attest(self.peer_of(subject), at, b"\x20")
+            if at == "opening":
+                await self.until(opening.is_set)
+                subject.remove()
+            go_on.set()
+            await self.deliver_messages(0.3)
+            workshop.open = open_attestation
+            assert not wallet.attestation_keys
+            assert not wallet.database.get_all()
+            assert not wallet.allowed_attestations
+            assert not subject.get_my_attributes()
+
+    async def test_a_credential_that_was_requested_before_is_not_kept_after_removing(self) -> None:
+        subject, authority, _ = self.channels
+        go_on = asyncio.Event()
+
+        async def issue(*_: Any) -> dict[str, Any]:
+            await go_on.wait()
+            return {"city": "Delft"}
+
+        authority.credentials.set_issue_callback(issue)
+        asked = asyncio.ensure_future(subject.credentials.request_credential(self.peer_of(authority), "type"))
+        await self.deliver_messages(0.05)
+        subject.remove()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        await self.deliver_messages(0.05)
+        assert subject.credentials.held() == []
+
+    async def test_a_key_that_is_made_while_everything_is_removed(self) -> None:
+        subject, authority, _ = self.channels
+        subject.attestation_overlay.schema_manager.register_schema(
+            "id_large", "bonehexact", {"key_size": 128, "hash": "sha256_4"})
+        subject.request_attestation(self.peer_of(authority), "name", "id_large", {})
+        subject.remove()
+        await self.deliver_messages(0.3)
+        assert not subject.attestation_overlay.allowed_attestations
+
     async def test_formats_that_cannot_be_imported(self) -> None:
         with pytest.raises(NotImplementedError):
             self.channels[SUBJECT].import_blob("name", "id_metadata", {}, b"blob")
@@ -294,6 +393,71 @@ class TestManagers(ChannelTestBase):
         await manager.unload("me")
         await manager.remove("me")
         assert (await manager.load("me")).public_key_bin != before
+
+    async def test_loading_begun_before_it_is_removed(self) -> None:
+        manager: Any = self.managers[0]
+        await manager.unload("me")
+        make, made, go_on = manager._make_channel, asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any) -> Any:
+            channel = await make(*arguments)
+            if not made.is_set():
+                made.set()
+                await go_on.wait()
+            return channel
+
+        manager._make_channel = slow
+        loading = asyncio.ensure_future(manager.load("me"))
+        await made.wait()
+        await manager.remove("me")
+        go_on.set()
+        channel = await loading
+        assert channel.public_key_bin != self.channels[0].public_key_bin
+        key = manager.pseudonym_folder_manager.get_or_create_private_key("me")
+        assert channel.public_key_bin == key.pub().key_to_bin()
+
+    async def test_loading_begun_before_the_shutdown(self) -> None:
+        manager: Any = self.managers[0]
+        make, made, go_on = manager._make_channel, asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any) -> Any:
+            channel = await make(*arguments)
+            made.set()
+            await go_on.wait()
+            return channel
+
+        manager._make_channel = slow
+        loading = asyncio.ensure_future(manager.load("new"))
+        await made.wait()
+        overlays = list(self.nodes[0].overlays)
+        await manager.shutdown()
+        go_on.set()
+        with pytest.raises(RuntimeError, match="unloaded"):
+            await loading
+        assert not manager.list_loaded()
+        assert len(self.nodes[0].overlays) == len(overlays) - 2
+
+    async def test_a_file_that_cannot_be_used_leaves_nothing_running(self) -> None:
+        node, directory = self.nodes[0], self.temporary_directory()
+        endpoints: list[Any] = []
+        produce = node.produce_anonymized_endpoint
+
+        async def recorded() -> Any:
+            endpoints.append(await produce())
+            return endpoints[-1]
+
+        node.produce_anonymized_endpoint = recorded  # type: ignore[method-assign]
+        (Path(directory) / "sqlite").mkdir()
+        (Path(directory) / "sqlite" / "attestations.db").write_bytes(b"this is no database, but long enough" * 100)
+        manager = CommunicationManager(node, directory, directory, bootstrappers=[])
+        overlays = list(node.overlays)
+        with pytest.raises(CorruptDatabaseException):
+            await manager.load("new")
+        assert node.overlays == overlays
+        assert endpoints
+        assert not any(endpoint.is_open() for endpoint in endpoints)
+        assert not manager.list_loaded()
+        await manager.shutdown()
 
     async def test_rendezvous_tokens(self) -> None:
         manager = self.managers[0]
@@ -428,8 +592,11 @@ def test_keys_are_kept(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
 @pytest.mark.parametrize("passphrase", [None, "secret"])
 def test_only_the_owner_reads_them(tmp_path: Path, passphrase: str | None) -> None:
-    folder(tmp_path / "new", passphrase).get_or_create_private_key("me")
-    assert stat.S_IMODE((tmp_path / "new" / "me").stat().st_mode) == 0o600
+    for mode in (None, 0o644):
+        if mode is not None:
+            (tmp_path / "new" / "me").chmod(mode)
+        folder(tmp_path / "new", passphrase).get_or_create_private_key("me")
+        assert stat.S_IMODE((tmp_path / "new" / "me").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 
@@ -449,6 +616,35 @@ def test_encrypted_keys(tmp_path: Path) -> None:
 def test_old_keys_are_read_with_a_passphrase_too(tmp_path: Path) -> None:
     key = folder(tmp_path).get_or_create_private_key("me")
     assert folder(tmp_path, "secret").get_or_create_private_key("me") == key
+
+
+def test_another_passphrase(tmp_path: Path) -> None:
+    plain = folder(tmp_path).get_or_create_private_key("plain")
+    manager = folder(tmp_path, "old")
+    key = manager.get_or_create_private_key("me")
+    before = (tmp_path / "me").read_bytes(), (tmp_path / "plain").read_bytes()
+    with pytest.raises(WrongPassphraseError):
+        folder(tmp_path, "wrong").change_passphrase(Passphrase("new", CHEAP))
+    assert before == ((tmp_path / "me").read_bytes(), (tmp_path / "plain").read_bytes())
+    manager.change_passphrase(Passphrase("new", CHEAP))
+    for reader in (manager, folder(tmp_path, "new")):
+        assert reader.get_or_create_private_key("me") == key
+        assert reader.get_or_create_private_key("plain") == plain
+    assert is_encrypted((tmp_path / "plain").read_bytes())
+    with pytest.raises(WrongPassphraseError):
+        folder(tmp_path, "old").get_or_create_private_key("me")
+
+
+@pytest.mark.parametrize("passphrase", [None, "secret"])
+def test_file_systems_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                         passphrase: str | None) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError("no links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    key = folder(tmp_path, passphrase).get_or_create_private_key("me")
+    assert folder(tmp_path, passphrase).get_or_create_private_key("me") == key
+    assert [file.name for file in tmp_path.iterdir()] == ["me"]
 
 
 def test_damaged_files_are_not_replaced(tmp_path: Path) -> None:

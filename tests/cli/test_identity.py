@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.attestation.identity.manager import IdentityManager
+from ipv8.attestation.wallet.database import AttestationsDB
 from ipv8.cli.main import main
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.keyvault.passphrases import is_encrypted
@@ -83,6 +84,8 @@ def test_passphrases(call: Any, tmp_path: Path) -> None:
     assert is_encrypted((tmp_path / "identity" / "pseudonyms" / "me").read_bytes())
     assert "encrypted" in call("show", "me", status=2)
     call("show", "me", "--passphrase-file", str(file))
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # the mark that some editors write
+    call("show", "me", "--passphrase-file", str(file))
     file.write_bytes(b"\xff\n")
     assert "is not a text in UTF-8" in call("show", "me", "--passphrase-file", str(file), status=2)
     file.write_text("\n")
@@ -103,6 +106,39 @@ def test_removing_deletes_attributes(call: Any, tmp_path: Path) -> None:
     manager = IdentityManager(str(tmp_path / "identity" / "sqlite" / "identity.db"))
     assert manager.get_pseudonym(key.pub()).get_credentials() == []
     manager.close()
+
+
+def test_removing_with_a_passphrase(call: Any, tmp_path: Path) -> None:
+    """The private keys of attestations are encrypted too. Without the passphrase, nothing is deleted."""
+    file, directory = tmp_path / "passphrase", tmp_path / "identity"
+    file.write_text("secret\n")
+    call("create", "me")
+    key = default_eccrypto.key_from_private_bin((directory / "pseudonyms" / "me").read_bytes())
+    manager = IdentityManager(str(directory / "sqlite" / "identity.db"))
+    manager.get_pseudonym(key).create_credential(b"SHA-1" + bytes(7) + b"h" * 20, {"name": "x"})
+    manager.close()
+    wallet = AttestationsDB(str(directory), "attestations", "secret")
+    wallet.execute("INSERT INTO attestations(hash, blob, key, id_format) VALUES(?, 'b', 'k', 'f')", (b"h" * 20,))
+    wallet.commit()
+    wallet.close()
+    assert "passphrase" in call("remove", "me", "--yes", status=2)
+    assert shown(call, "me")["attributes"]
+    call("remove", "me", "--yes", "--passphrase-file", str(file))
+    wallet = AttestationsDB(str(directory), "attestations", "secret")
+    assert wallet.get_all() == []
+    wallet.close()
+    assert not (directory / "pseudonyms" / "me").exists()
+
+
+@pytest.mark.parametrize("name", ["credentials", "identity"])
+def test_files_that_cannot_be_used(call: Any, tmp_path: Path, name: str) -> None:
+    call("create", "me")
+    file = tmp_path / "identity" / "sqlite" / f"{name}.db"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"something else" * 1000)
+    assert str(file) in call("show", "me", status=2)
+    assert str(file) in call("remove", "me", "--yes", status=2)
+    assert call("list").split() == ["me"]
 
 
 class Other:

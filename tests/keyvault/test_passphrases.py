@@ -34,6 +34,20 @@ def test_round_trip(plaintext: bytes, context: bytes) -> None:
         Passphrase("secret").decrypt(data, context + b"x")
 
 
+@pytest.mark.parametrize(("composed", "decomposed"), [
+    ("caf\u00e9", "cafe\u0301"), ("\u212b", "\u00c5"), ("\ud55c", "\u1112\u1161\u11ab")])
+def test_the_same_text_of_different_keyboards(composed: str, decomposed: str) -> None:
+    data = Passphrase(composed, CHEAP).encrypt(b"plaintext")
+    assert Passphrase(decomposed, CHEAP).decrypt(data) == b"plaintext"
+    with pytest.raises(WrongPassphraseError):
+        Passphrase("cafe", CHEAP).decrypt(data)
+
+
+def test_text_that_utf_8_does_not_have() -> None:
+    with pytest.raises(ValueError, match="bytes"):
+        Passphrase("\ud800")
+
+
 def test_the_same_plaintext_is_encrypted_differently() -> None:
     passphrase = Passphrase("secret", CHEAP)
     assert passphrase.encrypt(b"a") != passphrase.encrypt(b"a")

@@ -300,12 +300,18 @@ def issue(issuer_key: PrivateKey, holder: PublicKey, type_: str, claims: Mapping
     :param ranges: numbers about which bounds can be proven, by name, each with the range of the bounds.
     :param lifetime: seconds until the credential expires; 0 for never.
     :param status: the number of the credential in the status lists, if it can be revoked.
-    :raises ValueError: if a key is not on curve25519, a claim is not possible, or there are too many of them.
+    :raises ValueError: if a key is not on curve25519, a claim or another argument is not possible, or there are too
+        many claims.
     """
     require_curve25519(issuer_key)
     require_curve25519(holder)
     if not 0 < len(type_.encode()) <= MAX_TYPE_SIZE:
         raise ValueError(f"the type of a credential has 1 to {MAX_TYPE_SIZE} bytes, not {len(type_.encode())}")
+    issued = int(clock.time() if now is None else now)
+    if not 0 <= lifetime < MAX_TIME - issued:
+        raise ValueError(f"a credential is valid for a positive number of seconds, or 0 for ever, not for {lifetime}")
+    if status is not None and not 0 <= status < NO_STATUS:
+        raise ValueError(f"the number of a credential in the status lists is below 2**64 - 1, not {status}")
     if len(ranges or {}) > MAX_RANGES:
         raise ValueError(f"a credential has at most {MAX_RANGES} ranges, not {len(ranges or {})}")
     made = [make_claim(name, value) for name, value in claims.items()]
@@ -321,7 +327,6 @@ def issue(issuer_key: PrivateKey, holder: PublicKey, type_: str, claims: Mapping
     missing = (1 << depth) - len(made)
     noise = entropy.randbytes(HASH_SIZE * missing) if missing else b""
     fillers = [noise[start:start + HASH_SIZE] for start in range(0, len(noise), HASH_SIZE)]
-    issued = int(clock.time() if now is None else now)
     root = root_of(sorted((*[leaf_of(claim.encoded) for claim in made], *fillers)))
     unsigned = Credential(issuer_key.pub(), holder.pub(), type_, issued, issued + int(lifetime) if lifetime else 0,
                           status, depth, root)

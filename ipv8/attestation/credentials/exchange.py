@@ -14,6 +14,7 @@ from .claims import b64decode, b64encode
 from .credential import DEFAULT_LIFETIME, HeldCredential, issue
 from .did import did_of, verify_key_of
 from .errors import CredentialError, StatusUnknownError
+from .policy import ANY_ISSUER, Policy
 from .questions import Questions
 from .ranges import Bound, Range
 from .reader import Reader
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ...community import Community
     from ...keyvault.keys import PublicKey
     from ...peer import Peer
-    from .policy import Policy, VerifiedClaims
+    from .policy import VerifiedClaims
     from .store import Held
 
 __all__ = ["Consent", "CredentialExchange", "IssueOrder", "PresentationRequest"]
@@ -111,6 +112,11 @@ class PresentationRequest:
                 and all(bound.name in ranges for bound in self.bounds))
 
 
+def _is_expired(held: Held, now: float) -> bool:
+    expires = (held.credential.expires or None) if isinstance(held, HeldCredential) else held.expires
+    return expires is not None and now >= expires
+
+
 def _read_bound(content: Any) -> Bound:
     if (not isinstance(content, list) or len(content) != 3 or not isinstance(content[0], str)
             or content[1] not in {">=", "<="} or type(content[2]) is not int or abs(content[2]) >= 1 << 63):
@@ -173,6 +179,10 @@ class CredentialExchange:
 
     async def shutdown(self) -> None:
         """Give up all questions."""
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Cancel all requests of ours that wait for an answer."""
         self._questions.give_up()
 
     def close(self) -> None:
@@ -189,7 +199,8 @@ class CredentialExchange:
     def set_issue_callback(self, callback: IssueCallback) -> None:
         """Decide by ``callback(peer, type, details)`` what is issued to whoever asks; it may be asynchronous.
 
-        It returns an :class:`IssueOrder`, or only the claims, or ``None`` to refuse. By default everything is refused.
+        It returns an :class:`IssueOrder`, or only the claims, or ``None`` to refuse. By default everything is refused,
+        and so is what is not decided within 300 seconds: then, an asynchronous function is cancelled.
         What is in ``details`` comes from the peer: nothing of it is checked.
         """
         self._issue_callback = callback
@@ -252,7 +263,7 @@ class CredentialExchange:
             raise CredentialError("the authority has sent another credential")
         held.check()
         if listed:
-            self.remember_status(listed)
+            self.store.keep_status(self.remember_status(listed))
         self.store.add_held(self._me, held)
         return held
 
@@ -261,8 +272,9 @@ class CredentialExchange:
         return self.store.held_by(self._me)
 
     def find(self, request: PresentationRequest) -> list[Held]:
-        """The credentials that have what a verifier wants, the newest first."""
-        return [held for held in reversed(self.held()) if request.fits(held)]
+        """The credentials that have what a verifier wants and are not expired, the newest first."""
+        now = clock.time()
+        return [held for held in reversed(self.held()) if request.fits(held) and not _is_expired(held, now)]
 
     def export(self, credential_id: bytes) -> str:
         """A credential as SD-JWT (RFC 9901) with all its claims, for another wallet.
@@ -292,7 +304,8 @@ class CredentialExchange:
     def set_presentation_callback(self, callback: PresentCallback) -> None:
         """Decide by ``callback(peer, request)`` what is presented to whoever asks; it may be asynchronous.
 
-        It returns a :class:`Consent`, or only the credential, or ``None`` to refuse. By default everything is refused.
+        It returns a :class:`Consent`, or only the credential, or ``None`` to refuse. By default everything is refused,
+        and so is what is not decided within 300 seconds.
         """
         self._present_callback = callback
 
@@ -313,18 +326,29 @@ class CredentialExchange:
         if isinstance(held, HeldSdJwt):
             if bounds:
                 raise CredentialError("an SD-JWT proves no bounds")
-            return SHORT.pack(0) + held.present(self._questions.my_key, b64decode(nonce), audience, claims)
-        listed = await self._status_to_show(held)
-        presented = held.present(self._questions.my_key, b64decode(nonce), audience, claims, bounds)
+            status = held.status()
+            # Only an authority with a did:key has status lists of the kind that is known here.
+            issuer = None if status is None or status < 0 else held.issuer_key(Policy(ANY_ISSUER))
+            listed = await self._status_to_show(issuer, status)
+            presented = held.present(self._questions.my_key, b64decode(nonce), audience, claims)
+        else:
+            listed = await self._status_to_show(held.credential.issuer, held.credential.status)
+            presented = held.present(self._questions.my_key, b64decode(nonce), audience, claims, bounds)
         return SHORT.pack(len(listed)) + listed + presented
 
-    async def _status_to_show(self, held: HeldCredential) -> bytes:
+    async def _status_to_show(self, issuer: PublicKey | None, status: int | None) -> bytes:
         """A current status list for a credential, if there is one."""
-        credential = held.credential
-        if credential.status is None:
+        if issuer is None or status is None:
             return b""
-        found = await self._current_status(credential.issuer, credential.status, None)
-        return b"" if found is None else found.to_bytes()
+        kept = None if status < 0 else self.store.kept_status(issuer, list_of(status))
+        if kept is not None:
+            self.remember_status(kept.to_bytes())
+        found = await self._current_status(issuer, status, None)
+        if found is None:
+            return b""
+        if kept is None or found.order > kept.order:
+            self.store.keep_status(found)
+        return found.to_bytes()
 
     # Verifier
 
@@ -404,8 +428,7 @@ class CredentialExchange:
         found = self.known_status(issuer, status)
         if found is not None and found.is_current(clock.time()):
             return found
-        authority = self._overlay.network.get_verified_by_public_key_bin(issuer.key_to_bin())
-        for peer in (authority, holder):
+        for peer in (self._peer_of(issuer), holder):
             if peer is None:
                 continue
             try:
@@ -416,6 +439,16 @@ class CredentialExchange:
             if found.is_current(clock.time()):
                 return found
         return None
+
+    def _peer_of(self, issuer: PublicKey) -> Peer | None:
+        """The peer that an authority is, if it is known; of the authority of an SD-JWT only half of the key is."""
+        network = self._overlay.network
+        exactly = network.get_verified_by_public_key_bin(issuer.key_to_bin())
+        if exactly is not None:
+            return exactly
+        half = verify_key_of(issuer)
+        return next((peer for peer in network.verified_peers if peer.public_key.curve_name() == issuer.curve_name()
+                     and verify_key_of(peer.public_key) == half), None)
 
     async def _answer_status(self, _: Peer, content: dict[str, Any]) -> bytes | None:
         issuer, number = content.get("issuer"), content.get("list")

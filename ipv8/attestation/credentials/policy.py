@@ -69,10 +69,10 @@ class Policy:
             raise CredentialError(f"the type {type_!r} is not one that is accepted")
 
     def check_validity(self, issued: float | None, expires: float | None, now: float) -> None:
-        """``CredentialError`` if a credential is expired, or not valid yet."""
+        """``CredentialError`` if a credential is expired, or not valid yet; ``None`` if it does not say when."""
         if issued is not None and issued > now + self.leeway:
             raise CredentialError("the credential is not valid yet")
-        if expires and now >= expires:
+        if expires is not None and now >= expires:
             raise CredentialError("the credential is expired")
 
     def check_made(self, made: float, now: float) -> None:

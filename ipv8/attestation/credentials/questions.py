@@ -42,6 +42,9 @@ MAX_QUESTION_SIZE = 1000
 QUESTION_LIFETIME = 300.0
 """Seconds by which the time in a question may differ from ours, and for which an answer is kept."""
 
+DECISION_LIFETIME = 300.0
+"""Seconds that the program has to answer a question. Then it is refused, as whoever asked does not wait any more."""
+
 MAX_QUESTIONS = 256
 """Questions of ours that wait for an answer; further ones are refused."""
 
@@ -231,15 +234,20 @@ class Questions:
     async def _answer(self, peer: Peer, payload: AskPayload, content: dict[str, Any],
                       answerer: Callable[[Peer, dict[str, Any]], Awaitable[bytes | None]]) -> None:
         asker = peer.public_key.key_to_bin()
+        deciding = asyncio.ensure_future(answerer(peer, content))
+        given = None
         try:
-            given = await answerer(peer, content)
+            done, _ = await asyncio.wait((deciding,), timeout=DECISION_LIFETIME)
+            if done:
+                given = deciding.result()
+            else:
+                self._overlay.logger.info("The program has not answered a question of %s: it is refused", peer)
         except CredentialError as e:
             self._overlay.logger.debug("A question of %s is refused: %s", peer, e)
-            given = None
         except Exception:
             self._overlay.logger.exception("A question of %s is refused, as the program failed to answer it", peer)
-            given = None
         finally:
+            deciding.cancel()
             left = self._undecided.pop(asker) - 1
             if left:
                 self._undecided[asker] = left

@@ -86,6 +86,9 @@ class RangeSecret(NamedTuple):
     at_least: bytes
     at_most: bytes
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
 
 def _advance(element: bytes, steps: int) -> bytes:
     for _ in range(steps):

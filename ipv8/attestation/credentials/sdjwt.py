@@ -39,7 +39,13 @@ MAX_DISCLOSURES = 256
 ALGORITHMS = ("EdDSA", "Ed25519")
 """Names of the signatures that are accepted (RFC 8037 and RFC 9864)."""
 
+PLAIN_NAMES = RESERVED_NAMES - {"iat"}
+"""Claims that cannot be hidden, as a verifier must see them. When a credential was issued may be hidden."""
+
 TYPES = ("dc+sd-jwt", "vc+sd-jwt", "example+sd-jwt", "sd-jwt", "JWT")
+MEDIA_TYPES = "application/"
+"""May be in front of a type (RFC 7515 section 4.1.9)."""
+
 HASHES: dict[str, Callable[[bytes], Any]] = {
     "sha-256": hashlib.sha256, "sha-384": hashlib.sha384, "sha-512": hashlib.sha512,
 }
@@ -109,8 +115,9 @@ class _Jws:
             raise CredentialError("header and payload of a JWT are JSON objects")
         if header.get("alg") not in ALGORITHMS:
             raise CredentialError(f"the signature {header.get('alg')!r} is not accepted, only EdDSA is")
-        if header.get("typ", "JWT") not in types or "crit" in header:
-            raise CredentialError(f"the JWT has the type {header.get('typ')!r}")
+        type_ = header.get("typ", "JWT")
+        if not isinstance(type_, str) or type_.removeprefix(MEDIA_TYPES) not in types or "crit" in header:
+            raise CredentialError(f"the JWT has the type {type_!r}, or critical extensions")
         self.header: dict[str, Any] = header
         self.payload: dict[str, Any] = payload
         self.signature = b64decode(parts[2])
@@ -186,8 +193,9 @@ class HeldSdJwt:
             self._disclosures[found.digest] = found
         self._parents: dict[str, str | None] = {}
         self._arrays: dict[str, str] = {}  # the names of the arrays to which disclosed elements belong
+        self._outermost: set[str] = set()  # the disclosures of claims that are in no other one, and of their elements
         try:
-            resolved = self._resolve(self._jws.payload, None, "")
+            resolved = self._resolve(self._jws.payload, None, "", 0)
         except RecursionError:
             raise CredentialError("the SD-JWT is nested too deep") from None
         unused = self._disclosures.keys() - self._parents.keys()
@@ -201,13 +209,16 @@ class HeldSdJwt:
 
     # RFC 9901 section 7.1
 
-    def _resolve(self, content: Any, parent: str | None, name: str) -> Any:
-        """``content``, the value of ``name`` in the disclosure ``parent``, with what is disclosed in its place."""
+    def _resolve(self, content: Any, parent: str | None, name: str, depth: int) -> Any:
+        """``content``, the value of ``name`` in the disclosure ``parent``, with what is disclosed in its place.
+
+        :param depth: 0 for the payload, 1 for the values of its claims and the elements of these, and so on.
+        """
         if isinstance(content, list):
-            return self._resolve_array(content, parent, name)
+            return self._resolve_array(content, parent, name, depth)
         if not isinstance(content, dict):
             return content
-        resolved = {key: self._resolve(value, parent, key) for key, value in content.items()
+        resolved = {key: self._resolve(value, parent, key, depth + 1) for key, value in content.items()
                     if key not in {"_sd", "_sd_alg"}}
         if "..." in resolved:
             raise CredentialError("an object has the name ...")
@@ -220,16 +231,18 @@ class HeldSdJwt:
                 continue
             if found.name is None or found.name in resolved:
                 raise CredentialError("a disclosure has no name, or one that is there already")
-            if content is self._jws.payload and found.name in RESERVED_NAMES:
-                raise CredentialError(f"{found.name} may not be hidden")
-            resolved[found.name] = self._resolve(found.value, digest, found.name)
+            if not depth:
+                if found.name in PLAIN_NAMES:
+                    raise CredentialError(f"{found.name} may not be hidden")
+                self._outermost.add(digest)
+            resolved[found.name] = self._resolve(found.value, digest, found.name, depth + 1)
         return resolved
 
-    def _resolve_array(self, content: list[Any], parent: str | None, name: str) -> list[Any]:
+    def _resolve_array(self, content: list[Any], parent: str | None, name: str, depth: int) -> list[Any]:
         resolved = []
         for element in content:
             if not isinstance(element, dict) or "..." not in element:
-                resolved.append(self._resolve(element, parent, name))
+                resolved.append(self._resolve(element, parent, name, depth))
                 continue
             digest = element["..."]
             if len(element) != 1 or not isinstance(digest, str):
@@ -240,7 +253,9 @@ class HeldSdJwt:
             if found.name is not None:
                 raise CredentialError("an element of an array has a name")
             self._arrays[digest] = name
-            resolved.append(self._resolve(found.value, digest, name))
+            if depth == 1:
+                self._outermost.add(digest)
+            resolved.append(self._resolve(found.value, digest, name, depth))
         return resolved
 
     def _take(self, digest: str, parent: str | None) -> _Disclosure | None:
@@ -332,9 +347,10 @@ class HeldSdJwt:
     # Presenting
 
     def to_sd_jwt(self, names: Collection[str] | None = None) -> str:
-        """The SD-JWT with the disclosures of some claims, at whatever depth they are, and of all that contain them.
+        """The SD-JWT with the disclosures of some claims, and of all that contain them.
 
-        :param names: the claims to disclose; by default all.
+        :param names: the claims to disclose; by default all. A name that no claim of the credential itself has stands
+            for the claims of this name inside of others, at whatever depth they are.
         :raises CredentialError: if there is no such claim.
         """
         if names is None:
@@ -354,7 +370,8 @@ class HeldSdJwt:
 
     def _is_chosen(self, found: _Disclosure, names: Collection[str]) -> bool:
         """Whether a disclosure has one of the names, or is an element of an array of such a name."""
-        return (self._arrays[found.digest] if found.name is None else found.name) in names
+        name = self._arrays[found.digest] if found.name is None else found.name
+        return name in names and (found.digest in self._outermost or name not in self.payload)
 
     def present(self, holder_key: PrivateKey, nonce: bytes, audience: str, names: Collection[str] = (),
                 now: float | None = None) -> bytes:
@@ -381,6 +398,7 @@ def verify_sd_jwt(text: str, nonce: str, audience: str, policy: Policy, now: flo
     if made is None or bound.header.get("typ") != KEY_BINDING:
         raise CredentialError("the key binding is malformed")
     policy.check_made(made, now)
+    policy.check_validity(bound.time("nbf"), bound.time("exp"), now)
     if bound.text("nonce") != nonce or bound.text("aud") != audience:
         raise CredentialError("the presentation is for another nonce or audience")
     if b64decode(bound.text("sd_hash")) != _hash_of(sd_jwt)((sd_jwt + separator).encode()).digest():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import entropy
 from ...database import Database, DatabaseException
-from ...keyvault.passphrases import Passphrase, is_encrypted
-from ..trustchain.schema import examine
+from ...keyvault.passphrases import Passphrase, WrongPassphraseError, is_encrypted
+from ..private_files import overwrite_deleted, prepare_file, write_deletions
 from .credential import HeldCredential
+from .did import verify_key_of
+from .errors import CredentialError
 from .sdjwt import HeldSdJwt
-from .status import LIST_SIZE
+from .status import LIST_SIZE, StatusList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,8 +38,14 @@ CREATE TABLE IF NOT EXISTS held(
 CREATE TABLE IF NOT EXISTS issued(
     issuer BLOB NOT NULL, status INTEGER NOT NULL, holder BLOB NOT NULL, id BLOB NOT NULL, type TEXT NOT NULL,
     expires INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (issuer, status));
+CREATE TABLE IF NOT EXISTS status_lists(
+    issuer BLOB NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (issuer, number));
 CREATE TABLE IF NOT EXISTS option(key TEXT PRIMARY KEY, value BLOB);
 """
+
+
+TABLES = {"held": ("holder", "id", "form", "data"),
+          "issued": ("issuer", "status", "holder", "id", "type", "expires", "revoked")}
 
 
 def credentials_file(working_directory: str) -> str:
@@ -61,8 +69,8 @@ class IssuedCredential(NamedTuple):
 class CredentialStore(Database):
     """Credentials in a file that only its owner can read, or in ``:memory:``.
 
-    :param passphrase: encrypts the credentials that are held, with their claims and secrets. What is stored without it
-        already stays as it is.
+    :param passphrase: encrypts the credentials that are held, with their claims and secrets. Those that a file has from
+        before are encrypted when it is opened.
     """
 
     LATEST_DB_VERSION = 1
@@ -75,18 +83,16 @@ class CredentialStore(Database):
     def open(self, initial_statements: bool = True, prepare_visioning: bool = True) -> bool:
         """Open the file, as :meth:`ipv8.database.Database.open` does.
 
-        :raises DatabaseException: if the file is damaged, a newer release made it, or it needs a passphrase.
+        :raises DatabaseException: if the file is damaged, a newer release or another program made it, or it needs a
+            passphrase. It is not changed then.
         :raises WrongPassphraseError: if the passphrase is wrong.
         """
-        if not self.file_path.startswith(":"):
-            examine(self.file_path, self.LATEST_DB_VERSION)
-            Path(self.file_path).parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.file_path, os.O_CREAT | os.O_RDWR, 0o600))
+        prepare_file(self.file_path, self.LATEST_DB_VERSION, TABLES)
         super().open(initial_statements, prepare_visioning)
         try:
             self._check_passphrase()
         except BaseException:
-            self.close()
+            self.close(commit=False)
             raise
         return True
 
@@ -95,23 +101,51 @@ class CredentialStore(Database):
         latest = self.LATEST_DB_VERSION
         if int(database_version) > latest:
             raise DatabaseException(f"A newer release made {self.file_path}: use that one, or another file")
-        self.executescript(SCHEMA)
-        self.execute("INSERT OR REPLACE INTO option(key, value) VALUES('database_version', ?)", (str(latest),))
-        self.commit()
+        self.executescript(f"BEGIN IMMEDIATE; {SCHEMA} INSERT OR REPLACE INTO option(key, value) "
+                           f"VALUES('database_version', '{latest}'); COMMIT;")
+        overwrite_deleted(self)
         return latest
 
     def _check_passphrase(self) -> None:
         rows = list(self.execute("SELECT value FROM option WHERE key = 'passphrase'"))
         if not rows:
             if self._passphrase is not None:
-                self.execute("INSERT INTO option(key, value) VALUES('passphrase', ?)",
-                             (self._passphrase.encrypt(PROOF, PROOF),))
-                self.commit()
+                self._encrypt_all(self._passphrase)
         elif self._passphrase is None:
             raise DatabaseException(f"{self.file_path} is encrypted: give its passphrase")
         else:
             self._passphrase.decrypt(rows[0][0], PROOF)
             self._passphrase = self._passphrase.like(rows[0][0])
+
+    def _encrypt_all(self, passphrase: Passphrase) -> None:
+        """Use a passphrase from now on, also for what is stored already."""
+        with self:
+            for rowid, id_, data in list(self.execute("SELECT rowid, id, data FROM held")):
+                self.execute("UPDATE held SET data = ? WHERE rowid = ?", (passphrase.encrypt(data, id_), rowid))
+            self.execute("INSERT INTO option(key, value) VALUES('passphrase', ?)", (passphrase.encrypt(PROOF, PROOF),))
+            self.commit()
+        write_deletions(self)  # what is not encrypted must not stay in the journal
+
+    def change_passphrase(self, new: str | bytes | Passphrase) -> None:
+        """Use another passphrase from now on; it encrypts what is held.
+
+        :raises DatabaseException: if the file was opened without a passphrase.
+        """
+        old = self._passphrase
+        if old is None:
+            raise DatabaseException(f"{self.file_path} has no passphrase: open it with one first")
+        passphrase = new if isinstance(new, Passphrase) else Passphrase(new)
+        changed = []
+        for rowid, id_, data in self.execute("SELECT rowid, id, data FROM held"):
+            with suppress(WrongPassphraseError):  # a damaged one stays so
+                content = old.decrypt(data, id_) if is_encrypted(data) else data
+                changed.append((passphrase.encrypt(content, id_), rowid))
+        with self:
+            self.executemany("UPDATE held SET data = ? WHERE rowid = ?", changed)
+            self.execute("UPDATE option SET value = ? WHERE key = 'passphrase'", (passphrase.encrypt(PROOF, PROOF),))
+            self.commit()
+        self._passphrase = passphrase
+        write_deletions(self)
 
     # What we hold
 
@@ -128,10 +162,16 @@ class CredentialStore(Database):
     def _read(self, rows: Iterable[Any]) -> list[Held]:
         found: list[Held] = []
         for id_, form, data in rows:
-            content = data
-            if self._passphrase is not None and is_encrypted(data):
-                content = self._passphrase.decrypt(data, id_)
-            found.append(HeldCredential.from_bytes(content) if form == COMPACT_FORM else HeldSdJwt(content.decode()))
+            try:
+                content = data
+                if self._passphrase is not None and is_encrypted(data):
+                    content = self._passphrase.decrypt(data, id_)
+                held: Held = (HeldCredential.from_bytes(content) if form == COMPACT_FORM
+                              else HeldSdJwt(content.decode()))
+            except ValueError as e:  # noqa: PERF203 - one that is damaged must not hide the others
+                self._logger.warning("The credential %s in %s cannot be used: %s", id_.hex(), self.file_path, e)
+            else:
+                found.append(held)
         return found
 
     def held_by(self, holder: PublicKey) -> list[Held]:
@@ -149,13 +189,30 @@ class CredentialStore(Database):
         """Delete a credential of ``holder``."""
         self.execute("DELETE FROM held WHERE holder = ? AND id = ?", (holder.key_to_bin(), id_))
         self.commit()
+        write_deletions(self)
 
     def remove_key(self, key: PublicKey) -> None:
         """Delete all credentials that ``key`` holds, and what is kept of those that it has issued."""
         with self:
             self.execute("DELETE FROM held WHERE holder = ?", (key.key_to_bin(),))
             self.execute("DELETE FROM issued WHERE issuer = ?", (key.key_to_bin(),))
+            self.execute("DELETE FROM status_lists")  # they tell who has issued something; others are asked for again
             self.commit()
+        write_deletions(self)
+
+    def keep_status(self, status_list: StatusList) -> None:
+        """Keep the newest status list of a credential that is held, to show it."""
+        self.execute("INSERT OR REPLACE INTO status_lists(issuer, number, data) VALUES(?, ?, ?)",
+                     (verify_key_of(status_list.issuer), status_list.number, status_list.to_bytes()))
+        self.commit()
+
+    def kept_status(self, issuer: PublicKey, number: int) -> StatusList | None:
+        """The status list with a number, if it was kept."""
+        for (data,) in self.execute("SELECT data FROM status_lists WHERE issuer = ? AND number = ?",
+                                    (verify_key_of(issuer), number)) or ():
+            with suppress(CredentialError):  # a damaged one is asked for again
+                return StatusList.from_bytes(data)
+        return None
 
     # What we have issued
 

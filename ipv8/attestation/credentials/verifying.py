@@ -78,7 +78,7 @@ def verify_compact(data: bytes, nonce: bytes, audience: str, policy: Policy,
 
     policy.check_issuer(credential.issuer)
     policy.check_type(credential.type)
-    policy.check_validity(credential.issued, credential.expires, now)
+    policy.check_validity(credential.issued, credential.expires or None, now)
     policy.check_made(made, now)
     names_of(claims)
     if root_from_proof(credential.depth, leaves, nodes) != credential.root:

@@ -51,6 +51,9 @@ MAX_PERMISSIONS = 1000
 MAX_ATTESTERS = 64
 """Attestations over one description that are kept although they were not asked for."""
 
+MAX_EXAMINED = 256
+"""Descriptions of a subject that are looked at for a message, besides those in it: those of the newest tokens."""
+
 MESSAGES_PER_SECOND, MESSAGES_AT_ONCE = 20.0, 100.0
 """Messages of each kind that are handled for one peer."""
 
@@ -190,11 +193,10 @@ class IdentityCommunity(Community):
     def get_attestation_by_hash(self, attribute_hash: bytes) -> Metadata | None:
         """The description of our attribute with this hash, of 20 or 32 bytes."""
         wanted = self._padded(attribute_hash)
-        for credential in self.pseudonym_manager.get_credentials():
-            token = self.pseudonym_manager.token_of(credential.metadata)
-            if token is not None and token.content_hash == wanted:
-                return credential.metadata
-        return None
+        pseudonym = self.pseudonym_manager
+        described = (pseudonym.database.metadata_over(pseudonym.public_key, token.get_hash())
+                     for token in pseudonym.tree.elements.values() if token.content_hash == wanted)
+        return next((metadata for metadata in described if metadata is not None), None)
 
     def self_advertise(self, attribute_hash: bytes, name: str, block_type: str = "id_metadata",
                        metadata: dict[str, Any] | None = None) -> Credential | None:
@@ -309,9 +311,13 @@ class IdentityCommunity(Community):
             self.logger.debug("The disclosure of %s is malformed: %s", peer, e)
             return
         elements = pseudonym.tree.elements
-        known = {token.content_hash for token in elements.values()}
-        if required & known:
-            self._attest_expected(peer, pseudonym, disclosure[0])
+        wanted = [token for token in elements.values() if token.content_hash in required]
+        known = {token.content_hash for token in wanted}
+        if wanted:
+            told = self.identity_manager.token_pointers(disclosure[0])
+            self._attest_expected(peer, pseudonym, disclosure[0], [
+                token_hash for token_hash in (token.get_hash() for token in wanted[:-MAX_EXAMINED])
+                if token_hash in told] + [token.get_hash() for token in wanted[-MAX_EXAMINED:]])
         missing = any(self.known_attestation_hashes.is_current(entry) for entry in required - known)
         has_grown = len(elements) > before
         if missing and (has_grown or disclosure[0]):
@@ -319,18 +325,22 @@ class IdentityCommunity(Community):
         elif not missing:
             self._stop_asking(subject)
 
-    def _attest_expected(self, peer: Peer, pseudonym: PseudonymManager, disclosed: bytes) -> None:
+    def _attest_expected(self, peer: Peer, pseudonym: PseudonymManager, disclosed: bytes,
+                         token_hashes: list[bytes]) -> None:
         """Attest what is expected and not attested yet; tell again what is, if it is in ``disclosed``."""
-        for metadata in self.identity_manager.database.metadata_of(peer.public_key):
-            if not self._is_expected(pseudonym, metadata):
+        for token_hash in token_hashes:
+            metadata = self.identity_manager.database.metadata_over(peer.public_key, token_hash)
+            if metadata is None:
                 continue
             attestation = self._own_attestation(metadata)
-            if attestation is not None and metadata.get_plaintext_signed() not in disclosed:
-                continue
             if attestation is None:
+                if not self.should_sign(pseudonym, metadata):
+                    continue
                 private_key: PrivateKey = self.my_peer.key  # type: ignore[assignment]  # our own peer has the private key
                 attestation = pseudonym.create_attestation(metadata, private_key)
                 pseudonym.add_attestation(self.my_peer.public_key, attestation)
+            elif metadata.get_plaintext_signed() not in disclosed or not self._is_expected(pseudonym, metadata):
+                continue
             self.ez_send(peer, AttestPayload(attestation.get_plaintext_signed()))
 
     # Missing tokens
@@ -411,7 +421,10 @@ class IdentityCommunity(Community):
         if not self.pseudonym_manager.add_attestation(peer.public_key, attestation):
             return False
         if place is not None:
-            self.attestation_chain[place].add(attestation)
+            # One authority may make any number of signatures over the same; the first one is stored.
+            stored = database.get_attestation_by(peer.public_key, described)
+            if stored is not None:
+                self.attestation_chain[place].add(stored)
         return True
 
     @lazy_wrapper(RequestMissingPayload)

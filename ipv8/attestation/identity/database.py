@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...database import Database, DatabaseException
+from ..private_files import overwrite_deleted, prepare_file, write_deletions
 from ..tokentree.token import Token
-from ..trustchain.schema import examine
 from .attestation import Attestation
 from .metadata import Metadata
 
@@ -37,6 +37,10 @@ CREATE TABLE IF NOT EXISTS Metadata(
 CREATE TABLE IF NOT EXISTS option(key TEXT PRIMARY KEY, value BLOB);
 """
 
+TABLES = {"tokens": ("public_key", "previous_token_hash", "signature", "content_hash", "content"),
+          "metadata": ("public_key", "token_pointer", "signature", "serialized_json_dict"),
+          "attestations": ("public_key", "authority_key", "metadata_pointer", "signature")}
+
 FROM_VERSION_1 = (
     "ALTER TABLE Attestations RENAME TO AttestationsOfVersion1;",
     ATTESTATIONS_TABLE,
@@ -62,6 +66,8 @@ def to_list(obj: Iterable[T] | None) -> list[T]:
 class IdentityDatabase(Database):
     """The file is ``sqlite/identity.db`` in the working directory, unless a program says otherwise.
 
+    Only its owner can read it.
+
     Inserting something that is there already changes nothing. Each insertion is committed, those in a ``with`` block
     together at its end.
     """
@@ -71,10 +77,10 @@ class IdentityDatabase(Database):
     def open(self, initial_statements: bool = True, prepare_visioning: bool = True) -> bool:
         """Open the file, as :meth:`ipv8.database.Database.open` does.
 
-        :raises DatabaseException: if the file is damaged or a newer release made it. It is not changed then.
+        :raises DatabaseException: if the file is damaged, or a newer release or another program made it. It is not
+            changed then.
         """
-        if not self.file_path.startswith(":"):
-            examine(self.file_path, self.LATEST_DB_VERSION)
+        prepare_file(self.file_path, self.LATEST_DB_VERSION, TABLES)
         return super().open(initial_statements, prepare_visioning)
 
     # Writing
@@ -110,6 +116,7 @@ class IdentityDatabase(Database):
             for table in ("Tokens", "Metadata", "Attestations"):
                 self._insert(f"DELETE FROM {table} WHERE public_key = ?",  # noqa: S608 - the names are constants
                              (public_key.key_to_bin(),))
+        write_deletions(self)
 
     # Reading
 
@@ -131,6 +138,18 @@ class IdentityDatabase(Database):
         return [Metadata.from_database_tuple(*row) for row in self._rows(
             "SELECT token_pointer, signature, serialized_json_dict FROM Metadata WHERE public_key = ? ORDER BY rowid",
             public_key.key_to_bin())]
+
+    def metadata_over(self, public_key: PublicKey, token_hash: bytes) -> Metadata | None:
+        """The metadata of ``public_key`` that describes the token with a hash, if there is some."""
+        rows = self._rows("SELECT token_pointer, signature, serialized_json_dict FROM Metadata WHERE public_key = ? "
+                          "AND token_pointer = ?", public_key.key_to_bin(), token_hash)
+        return Metadata.from_database_tuple(*rows[0]) if rows else None
+
+    def count_of(self, public_key: PublicKey) -> tuple[int, int]:
+        """How much metadata of ``public_key`` is stored, and how many attestations over that."""
+        metadata, attestations = (self._rows(f"SELECT COUNT(*) FROM {table} WHERE public_key = ?",  # noqa: S608 - as above
+                                             public_key.key_to_bin())[0][0] for table in ("Metadata", "Attestations"))
+        return metadata, attestations
 
     def get_metadata_for(self, public_key: PublicKey) -> set[Metadata]:
         """The metadata of ``public_key``."""
@@ -209,4 +228,5 @@ class IdentityDatabase(Database):
             steps = "".join(self.get_upgrade_script(version)) if version else ""
             self.executescript(f"BEGIN; {steps} {self.get_schema(latest)} INSERT OR REPLACE INTO option(key, value) "
                                f"VALUES('database_version', '{latest}'); COMMIT;")
+        overwrite_deleted(self)
         return latest

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...keyvault.crypto import default_eccrypto
 from ...keyvault.keys import PrivateKey, PublicKey
 from ...reexports import reexports
+from ..tokentree.token import HASH_SIZE
 from ..tokentree.tree import TokenTree
 from .attestation import Attestation
 from .database import Credential, IdentityDatabase
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from ...keyvault.keys import Key
     from ..tokentree.token import Token
 
-__all__ = ["MAX_TOKENS_OF_OTHERS", "Disclosure", "IdentityManager", "PseudonymManager"]
+__all__ = ["MAX_METADATA_OF_OTHERS", "MAX_TOKENS_OF_OTHERS", "Disclosure", "IdentityManager", "PseudonymManager"]
 
 logger = logging.getLogger(__name__)
 
 MAX_TOKENS_OF_OTHERS = 16_384
 """Tokens that are taken from others for one public key; further ones are refused."""
+
+MAX_PSEUDONYMS = 256
+"""Keys whose attributes are kept in memory; from then on, the oldest that is not ours makes room for a new one."""
+
+MAX_METADATA_OF_OTHERS, MAX_ATTESTATIONS_OF_OTHERS = 4096, 4096
+"""Descriptions, and attestations over them, that are taken from others for one public key; further ones are refused."""
 
 Disclosure = tuple[bytes, bytes, bytes, bytes]
 """Metadata, tokens, attestations and authorities (doc/protocol/identity.md section 4.3)."""
@@ -200,17 +207,28 @@ class IdentityManager:
         self.database.close()
 
     def get_pseudonym(self, key: Key) -> PseudonymManager:
-        """The manager of a key, the same one each time. It can sign if it was ever asked for with the private key."""
+        """The manager of a key. It can sign if it was ever asked for with the private key.
+
+        It is the same one each time, unless very many keys of others were asked for meanwhile.
+        """
         public_key = key.pub()
         public_bin = public_key.key_to_bin()
         pseudonym = self.pseudonyms.get(public_bin)
         if pseudonym is None:
             pseudonym = (PseudonymManager(self.database, private_key=key) if isinstance(key, PrivateKey)
                          else PseudonymManager(self.database, public_key=public_key))
+            if len(self.pseudonyms) >= MAX_PSEUDONYMS:
+                self._forget_oldest()
             self.pseudonyms[public_bin] = pseudonym
         elif isinstance(key, PrivateKey) and pseudonym.tree.private_key is None:
             pseudonym.tree.private_key = key
         return pseudonym
+
+    def _forget_oldest(self) -> None:
+        """Drop the oldest pseudonym of somebody else from memory. What is stored of it stays."""
+        oldest = next((key for key, pseudonym in self.pseudonyms.items() if pseudonym.tree.private_key is None), None)
+        if oldest is not None:
+            del self.pseudonyms[oldest]
 
     def forget_pseudonym(self, key: Key) -> None:
         """Delete what is stored of a key: its tokens, its metadata and the attestations over that."""
@@ -233,7 +251,7 @@ class IdentityManager:
         attestations = self._read_attestations(serialized_attestations, serialized_authorities)
         tree = pseudonym.tree
         offered = len(tree.read_public(serialized_tokens))
-        if len(tree.elements) + offered > MAX_TOKENS_OF_OTHERS and tree.private_key is None:
+        if tree.private_key is None and not self._has_room(pseudonym, offered, len(metadata), len(attestations)):
             return False, pseudonym
         waiting = list(tree.unchained)
         correct, tokens = tree.gather_public(serialized_tokens)
@@ -246,6 +264,17 @@ class IdentityManager:
             for authority, attestation in attestations:
                 correct &= pseudonym.add_attestation(authority, attestation)
         return correct, pseudonym
+
+    def _has_room(self, pseudonym: PseudonymManager, tokens: int, metadata: int, attestations: int) -> bool:
+        """Whether so much more is taken of somebody else."""
+        if len(pseudonym.tree.elements) + tokens > MAX_TOKENS_OF_OTHERS:
+            return False
+        described, attested = self.database.count_of(pseudonym.public_key) if metadata or attestations else (0, 0)
+        return described + metadata <= MAX_METADATA_OF_OTHERS and attested + attestations <= MAX_ATTESTATIONS_OF_OTHERS
+
+    def token_pointers(self, serialized_metadata: bytes) -> set[bytes]:
+        """The hashes of the tokens that disclosed metadata describes; ``struct.error`` if a record is cut short."""
+        return {record[:HASH_SIZE] for record in _records(serialized_metadata, METADATA_SIZE)}
 
     def _read_attestations(self, serialized_attestations: bytes,
                            serialized_authorities: bytes) -> list[tuple[PublicKey, Attestation]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..foreign_json import read_object
 from ..signed_object import AbstractSignedObject
 from ..tokentree.token import HASH_SIZE
 
@@ -35,12 +36,11 @@ class Metadata(AbstractSignedObject):
         return self.token_pointer + self.serialized_json_dict
 
     def get_dict(self) -> dict[str, Any]:
-        """The JSON object; empty if this is not a JSON object, as others may have made it."""
+        """The JSON object; empty if this is not one (see ``foreign_json``), as others may have made it."""
         try:
-            content = json.loads(self.serialized_json_dict)
-        except (ValueError, RecursionError):
+            return read_object(self.serialized_json_dict)
+        except ValueError:
             return {}
-        return content if isinstance(content, dict) else {}
 
     @classmethod
     def unserialize(cls, data: bytes, public_key: PublicKey, offset: int = 0) -> Self:

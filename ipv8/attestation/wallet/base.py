@@ -131,10 +131,13 @@ class WalletBase(Community):
         self.prompts = Prompts()
         #: The formats that the last requests for attestations asked for, by peer and name of the attribute.
         self.asked_formats: dict[tuple[Peer, str], str] = BoundedDict(MAX_PROMPTS)
+        self._opening: set[Any] = set()
         self._request_budget = TokenBuckets(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE, MAX_REQUESTERS)
         self._budget_of_all = TokenBuckets(ALL_REQUESTS_PER_SECOND, ALL_REQUESTS_AT_ONCE, capacity=1)
         self._seen_requests: ExpiringDict[tuple[bytes, int, bytes], None] = ExpiringDict(MAX_SEEN_REQUESTS,
                                                                                          SEEN_REQUEST_LIFETIME)
+        #: What requests said besides the name, by the hash of the attestation, while the program is told of that.
+        self.described: dict[bytes, dict[str, Any]] = {}
         #: The private key and the format of our own attestations, by hash.
         self.attestation_keys: dict[bytes, tuple[Any, str]] = {}
         self._load_keys(rows)
@@ -147,7 +150,11 @@ class WalletBase(Community):
         return AttestationsDB(settings.working_directory, settings.db_name, settings.passphrase)
 
     def _load_keys(self, rows: list[Row]) -> None:
-        for attestation_hash, _, key, id_format in rows:
+        for row in rows:
+            if not all(isinstance(value, bytes) for value in row):
+                self.logger.warning("A row of the wallet cannot be used, as values are missing or of a wrong type")
+                continue
+            attestation_hash, _, key, id_format = row
             name = id_format.decode(errors="replace")
             try:
                 algorithm = self.get_id_algorithm(name)

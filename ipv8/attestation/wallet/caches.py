@@ -116,6 +116,8 @@ class ReceiveAttestationRequestCache(PeerCache):
         self.key = key
         self.name = name
         self.largest = largest
+        #: What the authority is told besides the name.
+        self.metadata: dict[str, Any] | None = None
         self.assemblies: BoundedDict[bytes, ChunkAssembly] = BoundedDict(MAX_ASSEMBLIES)
 
     def assembly_of(self, blob_hash: bytes) -> ChunkAssembly:
@@ -157,6 +159,8 @@ class ProvingAttestationCache(HashCache):
         #: The mid of the peer that sent the attestation.
         self.prover: bytes | None = None
         self.address: Address | None = None
+        #: Whether the subject lied, or what it sent is no attestation of the format.
+        self.is_refuted = False
         #: The questions that wait for an answer, by hash.
         self.pending: dict[bytes, PendingChallengeCache] = {}
 

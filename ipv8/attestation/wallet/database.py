@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -11,7 +10,7 @@ from ... import entropy
 from ...database import CorruptDatabaseException, Database, DatabaseException
 from ...keyvault.passphrases import Passphrase, WrongPassphraseError
 from ...util import strip_sha1_padding
-from ..trustchain.schema import examine
+from ..private_files import overwrite_deleted, prepare_file, write_deletions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +24,6 @@ DATABASE_DIRECTORY = "sqlite"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Names of databases, which are also names of files and tables."""
-
-OWNER_ONLY = 0o600
-OTHERS = 0o077
 
 SEALED = b"IPv8row1"
 """How encrypted values start."""
@@ -80,7 +76,8 @@ class AttestationsDB(Database):
     :param db_name: the name of the file, without ``.db``, and of the table.
     :param passphrase: text, bytes, or an object that encrypts with them; scrypt takes a third of a second.
     :raises ValueError: if the name is not of letters, digits, ``_``, ``.`` and ``-``.
-    :raises DatabaseException: if the file is of a newer release, or needs another passphrase. It is left as it is.
+    :raises DatabaseException: if the file is of a newer release or of another program, or needs another passphrase. It
+        is left as it is.
     :raises CorruptDatabaseException: if the file is damaged. It is left as it is.
     """
 
@@ -88,14 +85,13 @@ class AttestationsDB(Database):
 
     def __init__(self, working_directory: str, db_name: str,
                  passphrase: str | bytes | Passphrase | None = None) -> None:
-        if not NAME.fullmatch(db_name):
-            raise ValueError(f"{db_name!r} is no name for a database: use letters, digits, '_', '.' and '-'")
+        if not NAME.fullmatch(db_name) or db_name.lower() == "option" or db_name.lower().startswith("sqlite_"):
+            raise ValueError(f"{db_name!r} is no name for a database: use letters, digits, '_', '.' and '-', and "
+                             "another name than those that SQLite and this library need")
         self.db_name = db_name
         self._cipher: _Cipher | None = None
         path = self._path_of(working_directory, db_name)
-        if path != ":memory:":
-            examine(path, self.LATEST_DB_VERSION)
-            self._restrict(Path(path))
+        prepare_file(path, self.LATEST_DB_VERSION, {db_name: ("hash", "blob", "key")})
         super().__init__(path)
         self.open()
         try:
@@ -114,14 +110,6 @@ class AttestationsDB(Database):
         """Whether this is an open database of that directory and name."""
         return (self._connection is not None and self.db_name == db_name
                 and self.file_path == self._path_of(working_directory, db_name))
-
-    @staticmethod
-    def _restrict(path: Path) -> None:
-        """Let nobody but the owner read the file, which is created if it does not exist."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
-        if os.name == "posix" and path.stat().st_mode & OTHERS:
-            path.chmod(OWNER_ONLY)
 
     # The schema
 
@@ -153,7 +141,7 @@ class AttestationsDB(Database):
         if version < self.LATEST_DB_VERSION:
             upgrade = self.get_upgrade_script(version)
             self.executescript(f"BEGIN IMMEDIATE; {upgrade or ''} {self.get_schema(self.LATEST_DB_VERSION)} COMMIT;")
-        self.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+        overwrite_deleted(self)
         return self.LATEST_DB_VERSION
 
     # Encryption
@@ -182,7 +170,7 @@ class AttestationsDB(Database):
                 self._write("UPDATE {} SET blob = ?, key = ? WHERE hash = ?", *self._sealed(*row[:3]), row[0])
             self._keep_data_key(key, cover)
             self.commit()
-        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what is not encrypted must not stay in the journal
+        write_deletions(self)  # what is not encrypted must not stay in the journal
 
     def _keep_data_key(self, key: bytes, cover: Passphrase) -> None:
         self.execute("INSERT OR REPLACE INTO option(key, value) VALUES(?, ?)",
@@ -210,7 +198,7 @@ class AttestationsDB(Database):
         return (self._cipher.seal(blob, b"blob", attestation_hash), self._cipher.seal(key, b"key", attestation_hash))
 
     def _opened(self, value: bytes, column: bytes, attestation_hash: bytes) -> bytes:
-        if self._cipher is None or not value.startswith(SEALED):
+        if self._cipher is None or not isinstance(value, bytes) or not value.startswith(SEALED):
             return value
         from cryptography.exceptions import InvalidTag
 
@@ -258,4 +246,4 @@ class AttestationsDB(Database):
             self._write("DELETE FROM {} WHERE hash = ? OR hash = ?", attestation_hash,
                         strip_sha1_padding(attestation_hash))
         self.commit()
-        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        write_deletions(self)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...messaging.interfaces.network_stats import DropCounter
 from ...util import current_loop, strip_sha1_padding
+from ..foreign_json import read_object
 from .base import BAD_ATTESTATION, WalletBase
 from .caches import PeerCache, ReceiveAttestationRequestCache
 from .chunks import chunks_of
@@ -19,7 +20,7 @@ from .work import SLICE_MICROSECONDS
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
     from ...messaging.address import Address
     from ...peer import Peer
@@ -69,13 +70,12 @@ class EnrolmentProtocol(WalletBase):
         :raises TimeoutError: if there is none after two minutes.
         :raises ValueError: also if what was received is no attestation for our key.
         """
-        cache = self._request(peer, attribute_name, secret_key, metadata)
         future: Future[bytes] = current_loop().create_future()
-        cache.register_future(future, TimeoutError(f"{peer} did not attest {attribute_name!r} in time"))
+        self._request(peer, attribute_name, secret_key, metadata, future)
         return await future
 
-    def _request(self, peer: Peer, name: str, secret_key: Any,
-                 metadata: dict[str, Any] | None) -> ReceiveAttestationRequestCache:
+    def _request(self, peer: Peer, name: str, secret_key: Any, metadata: dict[str, Any] | None,
+                 future: Future[bytes] | None = None) -> None:
         others = dict(metadata or {})
         id_format = others.pop("id_format", DEFAULT_FORMAT)
         taken = [reserved for reserved in RESERVED if reserved in others]
@@ -89,11 +89,15 @@ class EnrolmentProtocol(WalletBase):
         global_time = self.claim_global_time()
         moment = str(global_time).encode()
         cache = ReceiveAttestationRequestCache(self, peer.mid + moment, secret_key, name, id_format, largest)
+        cache.metadata = others
         cache.timeout_callback = lambda: self._disallow(peer.mid, moment)
-        self.request_cache.add(cache)
+        if future is not None:
+            cache.register_future(future, TimeoutError(f"{peer} did not attest {name!r} in time"))
+        if self.request_cache.add(cache) is None:
+            self.logger.warning("%r is not asked for: too many requests wait, or the overlay is being unloaded", name)
+            return
         self.allowed_attestations.setdefault(peer.mid, []).append(moment)
         self._send_at(peer.address, global_time, RequestAttestationPayload(content))
-        return cache
 
     def _disallow(self, mid: bytes, moment: bytes) -> None:
         """Accept no answer to a request any more."""
@@ -102,6 +106,17 @@ class EnrolmentProtocol(WalletBase):
             moments.remove(moment)
         if not moments:
             self.allowed_attestations.pop(mid, None)
+
+    def forget_requests(self) -> None:
+        """Take no attestation any more that was requested before this; whoever waits for one is cancelled."""
+        for mid, moments in self.allowed_attestations.items():
+            for moment in moments:
+                number = PeerCache.id_from_address(REQUEST_PREFIX, mid + moment)
+                if self.request_cache.has(*number):
+                    for future, _ in self.request_cache.pop(*number).managed_futures:
+                        future.cancel()
+        self.allowed_attestations.clear()
+        self._opening.clear()
 
     def _receive_requested(self, peer: Peer, global_time: int, payload: AttestationChunkPayload) -> Any:
         """Take a chunk of an attestation that was requested; a coroutine if there is more to do."""
@@ -133,12 +148,18 @@ class EnrolmentProtocol(WalletBase):
 
     async def _open_later(self, peer: Peer, cache: ReceiveAttestationRequestCache, algorithm: IdentityAlgorithm[Any],
                           blob: bytes) -> None:
+        self._opening.add(cache)
         try:
             attestation = await self.workshop.open(algorithm, cache.key, blob)
         except BAD_ATTESTATION as e:
             self._refuse_received(peer, cache, e)
         else:
-            self._accept_received(peer, cache, algorithm, attestation)
+            if cache in self._opening:
+                self._accept_received(peer, cache, algorithm, attestation)
+            else:
+                self._refuse_received(peer, cache, ValueError("it is not wanted any more"))
+        finally:
+            self._opening.discard(cache)
 
     def _refuse_received(self, peer: Peer, cache: ReceiveAttestationRequestCache, error: Exception) -> None:
         self.drops.count(DropCounter.UNDECODABLE)
@@ -154,6 +175,8 @@ class EnrolmentProtocol(WalletBase):
             self._refuse_received(peer, cache, ValueError("it is for another key"))
             return
         attestation_hash = attestation.get_hash()
+        if cache.metadata is not None:
+            self.described[attestation_hash] = cache.metadata
         waiting = [future for future, _ in cache.managed_futures if not future.done()]
         try:
             self.on_attestation_complete(attestation, cache.key, peer, cache.name, attestation_hash, cache.id_format)
@@ -161,6 +184,8 @@ class EnrolmentProtocol(WalletBase):
             for future in waiting:
                 future.set_exception(e)
             raise
+        finally:
+            self.described.pop(attestation_hash, None)
         for future in waiting:
             future.set_result(attestation_hash)
 
@@ -195,10 +220,15 @@ class EnrolmentProtocol(WalletBase):
 
         :param attestation_hash: 20 bytes, or the same padded to 32.
         """
-        short = strip_sha1_padding(attestation_hash)
-        self.database.remove_attestation(short)
-        self.attestation_keys.pop(short, None)
-        self.consents.forget(short)
+        self.remove_attestations((attestation_hash,))
+
+    def remove_attestations(self, hashes: Iterable[bytes]) -> None:
+        """Do what :meth:`remove_attestation` does, for several: the file is written once."""
+        short_hashes = [strip_sha1_padding(attestation_hash) for attestation_hash in hashes]
+        self.database.remove_attestations(short_hashes)
+        for short in short_hashes:
+            self.attestation_keys.pop(short, None)
+            self.consents.forget(short)
 
     # The authority
 
@@ -211,7 +241,7 @@ class EnrolmentProtocol(WalletBase):
             return None
         try:
             wanted = self._read_request(content)
-        except (*BAD_ATTESTATION, RecursionError) as e:
+        except BAD_ATTESTATION as e:
             self.drops.count(DropCounter.UNDECODABLE)
             self.logger.debug("A request for an attestation from %s is refused: %s", peer, e)
             return None
@@ -219,9 +249,7 @@ class EnrolmentProtocol(WalletBase):
 
     def _read_request(self, content: bytes) -> WantedAttestation:
         """What a request asks for; an error of :data:`BAD_ATTESTATION` if that makes no sense."""
-        metadata = json.loads(content)
-        if not isinstance(metadata, dict):
-            raise TypeError("it is not a JSON object")
+        metadata = read_object(content)
         name, public_key, id_format = (metadata.pop(reserved) for reserved in RESERVED)
         if not (isinstance(name, str) and isinstance(public_key, str) and isinstance(id_format, str)):
             raise TypeError("it has values of a wrong type")
@@ -244,9 +272,16 @@ class EnrolmentProtocol(WalletBase):
         except ValueError as e:
             self.logger.warning("The value of %r cannot be attested in the format %s: %s", name, id_format, e)
             return
-        attestation = wanted.algorithm.get_attestation_class().unserialize(blob, id_format)
-        self._tell_program(self.attestation_request_complete_callback, peer, name, attestation.get_hash(), id_format,
-                           None)
+        attestation_hash = wanted.algorithm.get_attestation_class().unserialize(blob, id_format).get_hash()
+        self.described[attestation_hash] = wanted.metadata
+        try:
+            self._tell_program(self.attestation_request_complete_callback, peer, name, attestation_hash, id_format,
+                               None)
+        finally:
+            del self.described[attestation_hash]
+        if not await self.shipping.admits(peer, blob, lambda: self.walk_to(peer.address)):
+            self.drops.count(DropCounter.RATE_LIMITED)
+            return
         self.send_attestation(peer.address, blob, global_time)
 
     def send_attestation(self, socket_address: Address, blob: bytes, global_time: int | None = None) -> None:

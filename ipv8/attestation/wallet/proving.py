@@ -53,7 +53,13 @@ class ProvingProtocol(WalletBase):
             return
         secret_key, id_format = known
         algorithm = self.get_id_algorithm(id_format)
-        attestation = await self.workshop.open(algorithm, secret_key, blobs[0])
+        try:
+            attestation = await self.workshop.open(algorithm, secret_key, blobs[0])
+        except BAD_ATTESTATION as e:
+            self.logger.warning("The attestation %s in the database is damaged: %s", attestation_hash.hex(), e)
+            return
+        if attestation_hash not in self.attestation_keys:
+            return  # it was removed meanwhile
         self.consents.opened[attestation_hash] = attestation
         self.consents.give(peer, attestation_hash, algorithm.count_challenges(attestation))
         await self._show(peer, attestation_hash)

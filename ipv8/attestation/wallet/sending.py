@@ -28,16 +28,16 @@ PACKET_OVERHEAD = 193
 """Bytes of a chunk that are not data."""
 
 PROOF_BYTES_PER_SECOND, PROOF_BYTES_AT_ONCE = 1 << 20, 4 << 20
-"""Attestations that are sent to verifiers, to all together."""
+"""Attestations that are sent to verifiers and subjects, to all together."""
 
 UNPROVEN_BYTES_PER_SECOND, UNPROVEN_BYTES_AT_ONCE = 4096, 131072
-"""The same for verifiers that have not proved that they are at their address."""
+"""The same for peers that have not proved that they are at their address."""
 
 MAX_TRANSFERS = 64
 """Attestations that are being sent to verifiers at a time; further ones are refused."""
 
 INTRODUCTION_SECONDS = 5.0
-"""For how long a verifier is waited for that is asked to prove its address."""
+"""For how long a peer is waited for that is asked to prove its address."""
 
 INTRODUCTION_INTERVAL = 0.1
 
@@ -89,10 +89,10 @@ class Shipping:
         return known is not None and known.proven and peer.address in known.addresses.values()
 
     async def admits(self, peer: Peer, blob: bytes, introduce: Callable[[], None]) -> bool:
-        """Whether a blob may be sent to a verifier.
+        """Whether a blob may be sent to a peer that has asked for it.
 
-        Somebody may have recorded its request and sent it again, in the name of another address. So little is sent to
-        an address that is not proven; beyond that, the verifier is asked to prove it.
+        The request may have been sent in the name of another address, also by somebody who has recorded it. So little
+        is sent to an address that is not proven; beyond that, the peer is asked to prove it.
 
         :param introduce: asks for an introduction response.
         """

@@ -22,6 +22,9 @@ SMALLEST_KEY_SIZE, LARGEST_KEY_SIZE = 32, 512
 MAX_MODULUS_BITS = 4096
 """Bits of the modulus of a key from the network, whatever its format is."""
 
+SMALLEST_MODULUS = 8
+"""Smaller ones leave no choice of random numbers that hide something."""
+
 MAX_SPARE_BITS = 40
 """Bits by which a modulus may be longer than the product of the two primes. Honest ones have less than 20."""
 
@@ -62,11 +65,14 @@ def estimate_generation(key_size: int) -> float:
 def check_public_key(key: BonehPublicKey, key_size: int) -> None:
     """Refuse a key with which an attestation would take long, or make no sense.
 
-    Shorter keys than those of the format are accepted, as its own keys are as easily broken.
+    Shorter keys than those of the format are accepted, as its own keys are as easily broken. Algorithms may refuse the
+    shortest ones.
 
     :param key_size: that of the format for which it is to be used.
     :raises KeyRefusedError: if it is refused.
     """
+    if key.p < SMALLEST_MODULUS:
+        raise KeyRefusedError(f"a modulus of {key.p} is too small")
     bits = key.p.bit_length()
     if bits > min(MAX_MODULUS_BITS, 2 * key_size + MAX_SPARE_BITS):
         raise KeyRefusedError(f"a modulus of {bits} bits is too long for this format")

@@ -52,15 +52,27 @@ class VerificationProtocol(WalletBase):
         :raises KeyError: if there is no such format.
         :raises RuntimeError: if the same attestation is being proved to us already.
         """
-        algorithm = self.get_id_algorithm(id_format)
         self._warn(id_format)
+        self._verify(socket_address, attestation_hash, values, callback, id_format, on_timeout)
+
+    def _verify(self, socket_address: Address, attestation_hash: bytes, values: list[bytes],
+                callback: Callable[[bytes, list[float]], Any], id_format: str,
+                on_timeout: Callable[[bytes], Any] | None, future: Future[Any] | None = None) -> None:
+        """What :meth:`verify_attestation_values` does; ``future`` is cancelled if the overlay is unloaded meanwhile."""
+        algorithm = self.get_id_algorithm(id_format)
 
         def on_complete(attestation_hash: bytes, aggregate: dict[Any, Any]) -> None:
-            self._tell_program(callback, attestation_hash, [algorithm.certainty(value, aggregate) for value in values])
+            self._tell_program(callback, attestation_hash, [
+                0.0 if proving.is_refuted else algorithm.certainty(value, aggregate) for value in values])
 
         proving = ProvingAttestationCache(self, attestation_hash, id_format, on_complete=on_complete)
         proving.timeout_callback = lambda: self._end_in_silence(proving, on_timeout)
-        self.request_cache.add(proving)
+        if future is not None:
+            proving.register_future(future)
+        if self.request_cache.add(proving) is None:
+            self.logger.warning("Nothing is verified: too many requests wait, or the overlay is being unloaded")
+            self._end_in_silence(proving, on_timeout)
+            return
         try:
             self.create_verify_attestation_request(socket_address, attestation_hash, id_format)
         except BaseException:
@@ -83,7 +95,8 @@ class VerificationProtocol(WalletBase):
             if not future.done():
                 future.set_result(certainties)
 
-        self.verify_attestation_values(socket_address, attestation_hash, values, on_complete, id_format, on_timeout)
+        self._warn(id_format)
+        self._verify(socket_address, attestation_hash, values, on_complete, id_format, on_timeout, future)
         return await future
 
     def create_verify_attestation_request(self, socket_address: Address, attestation_hash: bytes,
@@ -144,6 +157,7 @@ class VerificationProtocol(WalletBase):
             proving.attestation_callbacks(proving.hash, aggregate)
 
     def _end_as_failed(self, proving: ProvingAttestationCache) -> None:
+        proving.is_refuted = True
         self._end(proving, self.get_id_algorithm(proving.id_format).create_certainty_aggregate(None))
 
     # The attestation arrives
@@ -195,22 +209,34 @@ class VerificationProtocol(WalletBase):
         try:
             algorithm.check_attestation(attestation)
         except ValueError as e:
-            self.logger.info("The attestation %s of %s cannot be proved: %s", attestation_hash.hex(), peer, e)
-            self._end_as_failed(proving)
+            self._refuse_shown(proving, e)
             return
         proving.prover, proving.address = peer.mid, peer.address
         proving.public_key = attestation.PK
         proving.relativity_map = algorithm.create_certainty_aggregate(attestation)
-        if algorithm.estimate("challenges") < SLICE_MICROSECONDS:
-            self._begin(proving, algorithm, attestation, finish(algorithm.challenge_steps(attestation.PK, attestation)))
-        else:
+        if algorithm.estimate("challenges") >= SLICE_MICROSECONDS:
             self.register_anonymous_task("verification", self._begin_later, proving, algorithm, attestation)
+            return
+        try:
+            challenges = finish(algorithm.challenge_steps(attestation.PK, attestation))
+        except BAD_ATTESTATION as e:
+            self._refuse_shown(proving, e)
+        else:
+            self._begin(proving, algorithm, attestation, challenges)
 
     async def _begin_later(self, proving: ProvingAttestationCache, algorithm: IdentityAlgorithm[Any],
                            attestation: Attestation) -> None:
-        challenges = await self.workshop.challenges(algorithm, self.schema_manager.formats[algorithm.id_format],
-                                                    attestation)
-        self._begin(proving, algorithm, attestation, challenges)
+        try:
+            challenges = await self.workshop.challenges(algorithm, self.schema_manager.formats[algorithm.id_format],
+                                                        attestation)
+        except BAD_ATTESTATION as e:
+            self._refuse_shown(proving, e)
+        else:
+            self._begin(proving, algorithm, attestation, challenges)
+
+    def _refuse_shown(self, proving: ProvingAttestationCache, error: Exception) -> None:
+        self.logger.info("The attestation %s cannot be proved: %s", proving.hash.hex(), error)
+        self._end_as_failed(proving)
 
     def _begin(self, proving: ProvingAttestationCache, algorithm: IdentityAlgorithm[Any], attestation: Attestation,
                challenges: list[bytes]) -> None:

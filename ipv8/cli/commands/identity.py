@@ -125,7 +125,7 @@ def _place(directory: str | None, passphrase_file: str | None) -> Place:
         directory = str(user_data_path("ipv8", appauthor=False) / "identity")
     passphrase = None
     if passphrase_file is not None:
-        with open(passphrase_file, encoding="utf-8") as file:
+        with open(passphrase_file, encoding="utf-8-sig") as file:  # some editors put a mark in front of the text
             try:
                 passphrase = file.readline(LONGEST_PASSPHRASE + 1).rstrip("\r\n")
             except UnicodeDecodeError as e:

@@ -97,7 +97,8 @@ def test_small_credentials_do_not_tell_how_many_claims_they_have(cast: Cast) -> 
 
 @pytest.mark.parametrize("options", [
     {"claims": {f"{n}": n for n in range(257)}}, {"claims": {"iss": 1}}, {"claims": {"age (range)": 1}},
-    {"claims": {"x": b""}}, {"ranges": {"age": (Range(0, 10), 11)}}])
+    {"claims": {"x": b""}}, {"ranges": {"age": (Range(0, 10), 11)}}, {"lifetime": -1}, {"lifetime": 1e18},
+    {"lifetime": float("inf")}, {"lifetime": float("nan")}, {"status": -1}, {"status": 2**64 - 1}])
 def test_what_cannot_be_issued(cast: Cast, options: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         cast.issue(**options)

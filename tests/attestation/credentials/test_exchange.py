@@ -233,6 +233,18 @@ class TestPresenting(ExchangeTestBase):
         assert find(PresentationRequest(claims=["unknown"])) == []
         assert find(PresentationRequest(bounds=[Bound("name", True, 1)])) == []
 
+    async def test_expired_credentials_are_not_found(self) -> None:
+        manual = self.use_clock()
+        lifetimes = iter((0, 100, 50))
+        self.of(AUTHORITY).set_issue_callback(lambda *_: IssueOrder({"name": "Ann"}, lifetime=next(lifetimes)))
+        forever, longer, shorter = [await self.enrol() for _ in range(3)]
+        exchange, request = self.of(HOLDER), PresentationRequest(claims=["name"])
+        exchange.store.remove_held(self.public_key(HOLDER), longer.id)
+        imported = exchange.import_sd_jwt(longer.to_sd_jwt(), self.policy())
+        for seconds, expected in ((0, [imported, shorter, forever]), (60, [imported, forever]), (60, [forever])):
+            manual.advance(seconds)
+            assert [held.id for held in exchange.find(request)] == [held.id for held in expected]
+
     async def test_export_and_import(self) -> None:
         """The holder moves a credential to another wallet of the same key, and presents it there."""
         held = await self.enrol()
@@ -254,6 +266,27 @@ class TestPresenting(ExchangeTestBase):
         exchange.set_presentation_callback(lambda *_: imported)
         with pytest.raises(RefusedError):
             await self.show()
+
+    async def test_the_status_of_an_imported_credential_is_known(self) -> None:
+        """The authority is found by the half of its key that an SD-JWT has; without it, the holder shows the list."""
+        manual = self.use_clock()
+        held = await self.enrol()
+        exchange, request = self.of(HOLDER), PresentationRequest(types=[TYPE], claims=["name"])
+        exchange.import_sd_jwt(exchange.export(held.id), self.policy())
+        exchange.store.remove_held(self.public_key(HOLDER), held.id)
+        self.consent()
+        self.of(HOLDER)._status_lists.clear()
+        self.of(HOLDER).store.execute("DELETE FROM status_lists")
+        self.network(HOLDER).remove_peer(self.peer(AUTHORITY))
+        assert (await self.show(request)).claims == {"name": "Ann"}
+        self.of(VERIFIER)._status_lists.clear()
+        self.network(HOLDER).add_verified_peer(self.peer(AUTHORITY))
+        self.network(VERIFIER).remove_peer(self.peer(AUTHORITY))
+        assert (await self.show(request)).claims == {"name": "Ann"}
+        self.of(AUTHORITY).revoke(held.id)
+        manual.advance(3601)  # the list that the holder keeps is not valid any more
+        with pytest.raises(RevokedError):
+            await self.show(request)
 
     async def test_a_credential_of_another_key_is_not_shown_for_the_peer(self) -> None:
         """The holder may have several keys; the one that was asked must hold the credential."""
@@ -294,12 +327,36 @@ class TestRevoking(ExchangeTestBase):
         assert (await self.show()).claims == {"name": "Ann"}
         for node in (HOLDER, VERIFIER):
             self.of(node)._status_lists.clear()
+        self.of(HOLDER).store.execute("DELETE FROM status_lists")
         with pytest.raises(StatusUnknownError):
             await self.show()
         assert (await self.show(allow_unknown_status=True)).claims == {"name": "Ann"}
         self.of(VERIFIER).remember_status(StatusList.create(
             self.private_key(AUTHORITY), (held.credential.status or 0) // 4096, []).to_bytes())
         assert (await self.show()).claims == {"name": "Ann"}
+
+    async def test_the_holder_keeps_the_list_when_it_is_started_again(self) -> None:
+        manual = self.use_clock()
+        await self.enrol()
+        self.consent()
+        for node in (HOLDER, VERIFIER):
+            self.network(node).remove_peer(self.peer(AUTHORITY))
+            self.of(node)._status_lists.clear()
+        assert (await self.show()).claims == {"name": "Ann"}
+        manual.advance(3601)
+        with pytest.raises(StatusUnknownError):
+            await self.show()
+        self.network(HOLDER).add_verified_peer(self.peer(AUTHORITY))
+        assert (await self.show()).claims == {"name": "Ann"}
+        self.network(HOLDER).remove_peer(self.peer(AUTHORITY))
+        for node in (HOLDER, VERIFIER):
+            self.of(node)._status_lists.clear()
+        assert (await self.show()).claims == {"name": "Ann"}  # the newer one is kept as well
+        store = self.of(HOLDER).store
+        store.execute("UPDATE status_lists SET data = 'damaged'")
+        assert store.kept_status(self.public_key(AUTHORITY), 0) is None
+        store.remove_key(self.public_key(HOLDER))
+        assert list(store.execute("SELECT * FROM status_lists")) == []
 
     async def test_older_lists_do_not_replace_newer_ones(self) -> None:
         key, exchange = self.private_key(AUTHORITY), self.of(VERIFIER)
@@ -476,6 +533,32 @@ class TestBadInput(ExchangeTestBase):
         never.set()
         await self.deliver_messages()
         assert not self.of(AUTHORITY)._questions._undecided
+
+    async def test_a_program_that_does_not_decide(self) -> None:
+        """Its questions do not take the places of others for ever."""
+        from ipv8 import clock
+
+        cancelled: list[bool] = []
+
+        async def wait(*_: Any) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.append(True)
+
+        self.of(AUTHORITY).set_issue_callback(wait)
+        before, questions.DECISION_LIFETIME = questions.DECISION_LIFETIME, 0.01
+        try:
+            content = b'{"details":{},"time":%d,"type":"x"}' % int(clock.time())
+            for number in range(questions.MAX_UNDECIDED_OF_PEER):
+                self.ask(content, identifier=b"%020d" % number)
+            await self.deliver_messages()
+        finally:
+            questions.DECISION_LIFETIME = before
+        assert len(cancelled) == questions.MAX_UNDECIDED_OF_PEER
+        assert not self.of(AUTHORITY)._questions._undecided
+        self.of(AUTHORITY).set_issue_callback(self.decide)
+        await self.enrol()
 
     async def test_our_own_questions_are_bounded(self) -> None:
         waiting = self.of(HOLDER)._questions

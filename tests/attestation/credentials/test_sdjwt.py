@@ -244,7 +244,8 @@ def test_disclosures_that_are_refused(cast: Cast, disclosures: list[Any], payloa
 
 
 @pytest.mark.parametrize("payload", [
-    {"iat": NOW + 1000}, {"nbf": NOW + 1000}, {"exp": NOW}, {"exp": "never"}, {"exp": True}, {"iss": 1},
+    {"iat": NOW + 1000}, {"nbf": NOW + 1000}, {"exp": NOW}, {"exp": 0}, {"exp": 0.0}, {"exp": -1}, {"exp": "never"},
+    {"exp": True}, {"iss": 1},
     {"status": 1}, {"status": {"status_list": {"idx": "1", "uri": "x"}}},
     {"status": {"status_list": {"idx": 1, "uri": "https://example.org/1"}}},
     {"status": {"status_list": {"idx": 4096, "uri": "urn:ipv8:status:x/0"}}}, {"status": {"other": 1}}])
@@ -257,6 +258,50 @@ def test_payloads_that_are_refused(cast: Cast, payload: dict[str, Any]) -> None:
 def test_bound_to_no_key(cast: Cast, confirmation: Any) -> None:
     with pytest.raises(CredentialError):
         HeldSdJwt(foreign(cast, cnf=confirmation)).holder  # noqa: B018 - raises
+
+
+def test_types_with_the_prefix_of_media_types(cast: Cast) -> None:
+    assert HeldSdJwt(foreign(cast, header={"typ": "application/dc+sd-jwt"})).check(accepting(cast), NOW)
+    for type_ in ("application/kb+jwt", "application/application/JWT", ["JWT"], 1):
+        with pytest.raises(CredentialError, match="type"):
+            HeldSdJwt(foreign(cast, header={"typ": type_}))
+
+
+def test_key_bindings_that_say_when_they_are_valid(cast: Cast) -> None:
+    text = foreign(cast)
+    header, payload = (json.loads(b64decode(part)) for part in bind(text, cast.holder, "n", "a", NOW).split("~")[
+        -1].split(".")[:2])
+    good = sign(cast.holder, header, {**payload, "exp": NOW + 1, "nbf": NOW})
+    assert verify_sd_jwt(text + good, "n", "a", accepting(cast), NOW).type == "urn:example:foreign"
+
+
+def test_when_it_was_issued_may_be_hidden(cast: Cast) -> None:
+    hidden = ["salt", "iat", NOW]
+    with pytest.raises(CredentialError, match="there already"):
+        HeldSdJwt(foreign(cast, [hidden]))
+    held = HeldSdJwt("~".join((sign(cast.authority, {"alg": "EdDSA", "typ": "dc+sd-jwt"}, {
+        "iss": ISSUER, "cnf": {"jwk": jwk_of(cast.holder)}, "_sd": [digest(hidden)], "name": "Bob"}),
+        b64encode(json.dumps(hidden).encode()), "")))
+    held.check(accepting(cast), NOW)
+    assert held.values == {"name": "Bob"}
+    assert held.issued is None
+
+
+def test_a_name_stands_for_the_claim_of_the_credential_itself(cast: Cast) -> None:
+    """A claim of the same name inside of another one is not disclosed with it."""
+    inner, element = ["s1", "name", "Acme"], ["s2", "name of an element"]
+    outer, employer = ["s3", "name", "Bob"], ["s4", "employer", {"_sd": [digest(inner)]}]
+    staff = ["s5", "staff", [{"name": [{"...": digest(element)}]}]]
+    text = foreign(cast, [outer, employer, staff]) + "".join(
+        b64encode(json.dumps(part).encode()) + "~" for part in (inner, element))
+    held = HeldSdJwt(text)
+    assert held.values == {"name": "Bob", "employer": {"name": "Acme"}, "staff": [{"name": ["name of an element"]}]}
+    assert HeldSdJwt(held.to_sd_jwt(["name"])).values == {"name": "Bob"}
+    deep = HeldSdJwt(foreign(cast, [["s6", "name", [[{"...": digest(element)}]]], employer]) + "".join(
+        b64encode(json.dumps(part).encode()) + "~" for part in (inner, element)))
+    assert HeldSdJwt(deep.to_sd_jwt(["name"])).values == {"name": [["name of an element"]]}
+    without = HeldSdJwt(foreign(cast, [employer]) + b64encode(json.dumps(inner).encode()) + "~")
+    assert HeldSdJwt(without.to_sd_jwt(["name"])).values == {"employer": {"name": "Acme"}}
 
 
 def test_other_hash_functions(cast: Cast) -> None:
@@ -272,7 +317,7 @@ def test_other_hash_functions(cast: Cast) -> None:
 
 @pytest.mark.parametrize("binding", [
     {"typ": "JWT"}, {"alg": "none"}, {"nonce": None}, {"aud": ["a"]}, {"iat": None}, {"iat": NOW + 400},
-    {"sd_hash": "AA"}, {"sd_hash": 1}])
+    {"sd_hash": "AA"}, {"sd_hash": 1}, {"exp": NOW}, {"exp": 0}, {"exp": "x"}, {"nbf": NOW + 400}, {"nbf": []}])
 def test_key_bindings_that_are_refused(cast: Cast, binding: dict[str, Any]) -> None:
     text = foreign(cast)
     good = bind(text, cast.holder, "n", "a", NOW).split("~")[-1]

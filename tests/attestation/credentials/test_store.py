@@ -19,6 +19,7 @@ from ipv8.keyvault.passphrases import Passphrase, ScryptCost, WrongPassphraseErr
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ipv8.attestation.credentials.store import Held
     from tests.attestation.credentials.helpers import Cast
 
 CHEAP = ScryptCost(4, 8, 1)
@@ -86,6 +87,67 @@ def test_claims_are_encrypted(tmp_path: Path, cast: Cast) -> None:
     with pytest.raises(DatabaseException, match="passphrase"):
         open_store(path)
     open_store(path, "secret").close()
+
+
+def test_what_was_stored_without_a_passphrase_is_encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                           cast: Cast) -> None:
+    path = tmp_path / "credentials.db"
+    store = open_store(path)
+    held: list[Held] = [cast.issue(), HeldSdJwt(cast.issue().to_sd_jwt())]
+    for one in held:
+        store.add_held(cast.holder.pub(), one)
+    store.close()
+    with monkeypatch.context() as patched:  # if this is interrupted, nothing is changed
+        patched.setattr(module, "PROOF", None)
+        with pytest.raises(TypeError):
+            open_store(path, "secret")
+    open_store(path).close()
+    store = open_store(path, "secret")
+    for file in tmp_path.iterdir():
+        assert b"Delft" not in file.read_bytes()
+    assert [one.id for one in store.held_by(cast.holder.pub())] == [one.id for one in held]
+    store.close()
+    assert b"Delft" not in path.read_bytes()
+    with pytest.raises(DatabaseException, match="passphrase"):
+        open_store(path)
+
+
+def test_another_passphrase(tmp_path: Path, cast: Cast) -> None:
+    path = tmp_path / "credentials.db"
+    store = open_store(path, "old")
+    held = cast.issue()
+    store.add_held(cast.holder.pub(), held)
+    damaged = cast.issue()
+    store.add_held(cast.holder.pub(), damaged)
+    store.execute("UPDATE held SET data = ? WHERE id = ?", (b"IPv8box1" + bytes(60), damaged.id))
+    store.change_passphrase(Passphrase("new", CHEAP))
+    assert [one.id for one in store.held_by(cast.holder.pub())] == [held.id]
+    store.close()
+    with pytest.raises(WrongPassphraseError):
+        open_store(path, "old")
+    store = open_store(path, "new")
+    assert [one.values for one in store.held_by(cast.holder.pub())] == [held.values]
+    store.close()
+    store = open_store(tmp_path / "other.db")
+    with pytest.raises(DatabaseException, match="no passphrase"):
+        store.change_passphrase("new")
+    store.close()
+
+
+def test_damaged_credentials_do_not_hide_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture,
+                                                    cast: Cast) -> None:
+    for passphrase in (None, "secret"):
+        store = open_store(tmp_path / f"{passphrase}.db", passphrase)
+        damaged, good = cast.issue(), cast.issue()
+        for held in (damaged, good):
+            store.add_held(cast.holder.pub(), held)
+        for data in (b"", b"damaged", b"IPv8box1" + bytes(60), damaged.to_bytes()[:-1]):
+            store.execute("UPDATE held SET data = ? WHERE id = ?", (data, damaged.id))
+            caplog.clear()
+            assert [held.id for held in store.held_by(cast.holder.pub())] == [good.id]
+            assert damaged.id.hex() in caplog.text
+            assert store.get_held(cast.holder.pub(), damaged.id) is None
+        store.close()
 
 
 def test_numbers_of_credentials(monkeypatch: pytest.MonkeyPatch, cast: Cast) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from hashlib import sha512
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ipv8 import clock
 from ipv8.attestation.identity import community as module
@@ -31,6 +34,8 @@ from ipv8.test.mocking.ipv8 import MockIPv8
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from ipv8.attestation.tokentree.token import Token
 
 HASH = b"a" * 32
 OTHER_HASH = b"b" * 32
@@ -78,6 +83,26 @@ class IdentityTestBase(TestBase[IdentityCommunity]):
         return arrived
 
 
+def signature_with_randomness(seed: bytes, message: bytes) -> bytes:
+    """An Ed25519 signature (RFC 8032 section 5.1.6) whose nonce is random, so that it is another one each time."""
+    def pair(secret: bytes) -> tuple[int, bytes]:
+        clamped = bytearray(sha512(secret).digest()[:32])
+        clamped[0] &= 248
+        clamped[31] = clamped[31] & 127 | 64
+        return int.from_bytes(clamped, "little"), Ed25519PrivateKey.from_private_bytes(
+            secret).public_key().public_bytes_raw()
+
+    order = 2**252 + 27742317777372353535851937790883648493
+    (scalar, public), (nonce, point) = pair(seed), pair(os.urandom(32))
+    challenge = int.from_bytes(sha512(point + public + message).digest(), "little")
+    return point + ((nonce + challenge * scalar) % order).to_bytes(32, "little")
+
+
+def disclosure_of(metadata: Metadata, token: Token) -> Any:
+    record = metadata.get_plaintext_signed()
+    return struct.pack(">I", len(record)) + record, token.get_plaintext_signed(), b"", b""
+
+
 class TestAttesting(IdentityTestBase):
 
     async def test_an_expected_attribute_is_attested(self) -> None:
@@ -89,6 +114,25 @@ class TestAttesting(IdentityTestBase):
             (attestation,) = credential.attestations
             assert attestation.verify(self.public_key(AUTHORITY))
         assert self.overlay(SUBJECT).attestation_chain == [self.known(SUBJECT)[0].attestations]
+
+    async def test_programs_can_decide_what_is_attested(self) -> None:
+        """They override ``should_sign``."""
+        overlay: Any = self.overlay(AUTHORITY)
+        should_sign, asked = overlay.should_sign, []
+
+        def decide(pseudonym: Any, metadata: Metadata) -> bool:
+            asked.append(metadata.get_dict()["name"])
+            return should_sign(pseudonym, metadata) and metadata.get_dict().get("answer") == 42
+
+        overlay.should_sign = decide
+        self.expect(AUTHORITY)
+        self.ask(AUTHORITY, metadata={"answer": 41})
+        await self.deliver_messages()
+        assert asked == ["name"]
+        assert self.attestations(AUTHORITY) == 0
+        self.ask(AUTHORITY, metadata={"answer": 42})
+        await self.deliver_messages()
+        assert self.attestations(AUTHORITY) == self.attestations(SUBJECT) == 1
 
     async def test_each_attribute_is_told_once(self) -> None:
         """What was attested before is not attested again with each further attribute."""
@@ -434,6 +478,43 @@ class TestBadInput(IdentityTestBase):
                                                   Attestation.create(credential.metadata, stranger))
         finally:
             module.MAX_ATTESTERS = module_limit
+
+    async def test_many_signatures_of_one_authority_count_once(self) -> None:
+        """Signatures of Ed25519 with other random numbers are valid as well."""
+        credential = self.overlay(SUBJECT).self_advertise(HASH, "name")
+        assert credential is not None
+        overlay = self.overlay(SUBJECT)
+        for _ in range(3):
+            attestation = Attestation(credential.metadata.get_hash(), signature=signature_with_randomness(
+                self.private_key(AUTHORITY).key_to_bin()[-32:], credential.metadata.get_hash()))
+            assert attestation.verify(self.public_key(AUTHORITY))
+            self.overlay(AUTHORITY).ez_send(self.peer(SUBJECT), AttestPayload(attestation.get_plaintext_signed()))
+        await self.deliver_messages()
+        assert len(overlay.attestation_chain[0]) == 1
+        assert overlay.attestation_chain[0] == overlay.identity_manager.database.get_attestations_over(
+            credential.metadata)
+
+    async def test_what_is_looked_at_for_a_message_is_bounded(self) -> None:
+        """A subject can describe one attribute any number of times."""
+        self.expect(AUTHORITY)
+        key = self.private_key(SUBJECT)
+        tokens, described, token = TokenTree(private_key=key), [], None
+        for number in range(6):
+            token = tokens.add_by_hash(HASH, token)
+            described.append(Metadata.create(token, {"name": "name", "schema": "", "date": number}, key))
+            if number < 5:
+                self.overlay(AUTHORITY).identity_manager.substantiate(key.pub(), *disclosure_of(described[-1], token))
+        overlay, asked = self.overlay(AUTHORITY), []
+        database = overlay.identity_manager.database
+        look, database.metadata_over = database.metadata_over, lambda *wanted: asked.append(wanted[1]) or look(*wanted)  # type: ignore[func-returns-value,method-assign]
+        before, module.MAX_EXAMINED = module.MAX_EXAMINED, 2
+        try:
+            elements = list(tokens.elements.values())
+            overlay._received_disclosure_for_attest(self.peer(SUBJECT), disclosure_of(described[0], elements[0]))
+        finally:
+            module.MAX_EXAMINED = before
+        assert asked == [elements[0].get_hash(), elements[3].get_hash(), elements[4].get_hash()]
+        await self.deliver_messages()
 
     async def test_forged_attestations_are_not_stored(self) -> None:
         credential = self.overlay(SUBJECT).self_advertise(HASH, "name")

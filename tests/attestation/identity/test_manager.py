@@ -170,6 +170,40 @@ def test_tokens_of_others_are_bounded(monkeypatch: pytest.MonkeyPatch, own: Iden
     assert len(pseudonym.tree.elements) == 2
 
 
+def test_keys_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch, own: IdentityManager) -> None:
+    monkeypatch.setattr(module, "MAX_PSEUDONYMS", 3)
+    mine = own.get_pseudonym(KEY)
+    tokens = TokenTree(private_key=AUTHORITY)
+    token = tokens.add(b"content")
+    own.substantiate(AUTHORITY.pub(), b"", token.get_plaintext_signed(), b"", b"")
+    others = [default_eccrypto.generate_key("curve25519").pub() for _ in range(5)]
+    for key in others:
+        own.get_pseudonym(key)
+    assert own.pseudonyms.keys() == {key.pub().key_to_bin() for key in (KEY, *others[-2:])}
+    assert own.get_pseudonym(KEY.pub()) is mine
+    assert list(own.get_pseudonym(AUTHORITY.pub()).tree.elements) == [token.get_hash()]
+
+
+def test_descriptions_and_attestations_of_others_are_bounded(monkeypatch: pytest.MonkeyPatch,
+                                                             own: IdentityManager) -> None:
+    """Anybody can make descriptions of tokens that do not exist, and attestations in any number of names."""
+    monkeypatch.setattr(module, "MAX_METADATA_OF_OTHERS", 3)
+    monkeypatch.setattr(module, "MAX_ATTESTATIONS_OF_OTHERS", 2)
+    authorities = [default_eccrypto.generate_key("curve25519") for _ in range(3)]
+    made = [Metadata(bytes([number]) * 32, b"{}", KEY) for number in range(4)]
+    records = [entry.get_plaintext_signed() for entry in made]
+    described = [struct.pack(">I", len(record)) + record for record in records]
+    attested = [Attestation.create(made[0], key).get_plaintext_signed() for key in authorities]
+    named = [struct.pack(">H", 74) + key.pub().key_to_bin() for key in authorities]
+    assert own.substantiate(KEY.pub(), b"".join(described[:3]), b"", b"", b"")[0]
+    assert not own.substantiate(KEY.pub(), described[3], b"", b"", b"")[0]
+    assert own.substantiate(KEY.pub(), b"", b"", b"".join(attested[:2]), b"".join(named[:2]))[0]
+    assert not own.substantiate(KEY.pub(), b"", b"", attested[2], named[2])[0]
+    assert own.database.count_of(KEY.pub()) == (3, 2)
+    pseudonym = own.get_pseudonym(KEY.pub())
+    assert pseudonym.add_attestation(authorities[2].pub(), Attestation.create(made[0], authorities[2]))
+
+
 def test_a_pseudonym_can_sign_once_its_private_key_is_given(own: IdentityManager) -> None:
     public = own.get_pseudonym(KEY.pub())
     with pytest.raises(RuntimeError, match="without a key"):

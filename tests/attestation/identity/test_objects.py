@@ -92,9 +92,15 @@ def test_metadata_has_no_offset() -> None:
         Metadata.unserialize(bytes(200), KEY.pub(), 1)
 
 
-@pytest.mark.parametrize("text", [b"[1]", b"1", b"", b"\xff", b"{", b"[" * 100_000])
+@pytest.mark.parametrize("text", [
+    b"[1]", b"1", b"", b"\xff", b"{", b"[" * 100_000, b'{"a":' * 65 + b"1" + b"}" * 65,
+    b'{"a":' + b"[" * 64 + b"]" * 64 + b"}", b'{"a":NaN}', b'{"a":[-Infinity]}', b'{"a":{"b":1e999}}'])
 def test_metadata_that_is_no_object_is_an_empty_dict(text: bytes) -> None:
     assert Metadata(bytes(32), text, KEY).get_dict() == {}
+
+
+def test_metadata_that_is_nested_as_deep_as_possible() -> None:
+    assert Metadata(bytes(32), b'{"a":' + b"[" * 63 + b"]" * 63 + b"}", KEY).get_dict()
 
 
 @given(data=st.binary(max_size=300))

@@ -379,6 +379,8 @@ class TestState(WalletTestBase):
         for i, (key, id_format) in enumerate(((b"", b"id_metadata"), (b"\x01\x01\x05", b"id_irma_nijmegen"),
                                               (b"\xff", b"\xff"))):
             database.execute("INSERT INTO attestations VALUES(?, ?, ?, ?)", (bytes((i,)), b"", key, id_format))
+        database.execute("INSERT INTO attestations VALUES(?, ?, ?, ?)", (b"null", None, None, None))
+        database.execute("INSERT INTO attestations VALUES(?, ?, ?, ?)", (b"numbers", 1, 2, 3))
         overlay = self.overlay(0)
         overlay.__init__(AttestationSettings(my_peer=overlay.my_peer, endpoint=overlay.endpoint,
                                              network=overlay.network, working_directory=":memory:"))

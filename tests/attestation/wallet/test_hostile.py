@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.attestation.wallet import base, consents, sending
+from ipv8.attestation.wallet.bonehexact.algorithm import BonehExactAlgorithm
 from ipv8.attestation.wallet.bonehexact.structs import BonehAttestation
 from ipv8.attestation.wallet.chunks import MAX_CHUNKS, chunks_of
 from ipv8.attestation.wallet.payload import (
@@ -19,8 +20,9 @@ from ipv8.attestation.wallet.payload import (
     RequestAttestationPayload,
     VerifyAttestationRequestPayload,
 )
+from ipv8.attestation.wallet.pengbaorange.structs import PengBaoPublicData
 from ipv8.attestation.wallet.primitives.boneh import generate_keypair
-from ipv8.attestation.wallet.primitives.structs import pack_pair
+from ipv8.attestation.wallet.primitives.structs import BonehPublicKey, pack_pair
 from ipv8.attestation.wallet.primitives.value import FP2Value
 from ipv8.attestation.wallet.questions import challenge_hash
 from ipv8.limits import TokenBuckets
@@ -59,6 +61,14 @@ class HostileTestBase(WalletTestBase):
         return sent
 
 
+def nested(depth: int) -> Any:
+    """An array in an array in an array."""
+    content: Any = []
+    for _ in range(depth - 1):
+        content = [content]
+    return content
+
+
 def request(**changes: Any) -> bytes:
     """The content of a request for an attestation."""
     fields = {"attribute": "name", "public_key": encodebytes(secret_key().public_key().serialize()).decode(),
@@ -93,7 +103,8 @@ class TestRequests(HostileTestBase):
             request(public_key=[1]), request(id_format={}), request(id_format="unknown"), request(public_key=""),
             request(public_key="!!!"), request(public_key="AAAA"), request(public_key="ü"), request(public_key=key),
             request(public_key=encodebytes(b"\x02\xff\xff" + b"\x01" * 60_000).decode()[:40_000]),
-            b"1" * 10_000, request()[:-1]]
+            b"1" * 10_000, request()[:-1], request(more=nested(64)),
+            request(more=float("nan")), request(more=[{"a": float("-inf")}]), request()[:-1] + b', "m": 1e999}']
         for number, content in enumerate(contents):
             self.overlay(1).drops.clear()
             self.overlay(1)._request_budget = TokenBuckets(1, 10)
@@ -101,6 +112,11 @@ class TestRequests(HostileTestBase):
             await self.deliver_messages()
             assert self.drops(1) == {"undecodable": 1}, content[:80]
         assert not self.asked
+
+    async def test_contents_that_are_nested_as_deep_as_possible(self) -> None:
+        self.send(0, 1, RequestAttestationPayload(request(more=nested(63))))
+        await self.deliver_messages()
+        assert len(self.asked) == 1
 
     async def test_keys_that_are_none_are_refused(self) -> None:
         key = secret_key().public_key()
@@ -111,6 +127,38 @@ class TestRequests(HostileTestBase):
             await self.deliver_messages()
         assert self.drops(1) == {"undecodable": 3}
         assert not self.asked
+
+    async def test_keys_that_are_too_small_are_refused(self) -> None:
+        """The random numbers that hide something were drawn for ever."""
+        for number, (p, id_format) in enumerate(((2, "id_metadata"), (5, "id_metadata"),
+                                                 (29, "id_metadata_range_18plus"))):
+            tiny = BonehPublicKey(p, FP2Value(p, 0, 1), FP2Value(p, p - 1))
+            content = request(public_key=encodebytes(tiny.serialize()).decode(), id_format=id_format)
+            self.send(0, 1, RequestAttestationPayload(content), number)
+            await self.deliver_messages()
+        assert self.drops(1) == {"undecodable": 3}
+        assert not self.asked
+
+    async def test_only_so_much_is_sent_to_addresses_that_are_not_proven(self) -> None:
+        """A request may have a false source address, and the attestation may be a hundred times as long."""
+        before, sending.INTRODUCTION_SECONDS = sending.INTRODUCTION_SECONDS, 0.05
+        try:
+            walked: list[Any] = []
+            self.overlay(1).walk_to = walked.append
+            self.overlay(1).shipping._unproven_budget = TokenBuckets(0.001, 2000)
+            sent = self.record(1, AttestationChunkPayload.msg_id)
+            for number in range(3):
+                self.send(0, 1, RequestAttestationPayload(request()), number)
+            await self.until(lambda: self.drops(1).get("rate_limited") == 2)
+            assert len(sent) == 2
+            assert walked == [self.address(0)] * 2
+            known = self.network(1).get_verified_by_public_key_bin(self.key_bin(0))
+            assert known is not None
+            self.network(1).mark_proven(known)
+            self.send(0, 1, RequestAttestationPayload(request()), 3)
+            await self.until(lambda: len(sent) == 4)
+        finally:
+            sending.INTRODUCTION_SECONDS = before
 
     async def test_a_replay_does_not_ask_again(self) -> None:
         packet = self.send(0, 1, RequestAttestationPayload(request()))
@@ -294,6 +342,37 @@ class TestProver(HostileTestBase):
         self.send(1, 0, ChallengePayload(HASH, pack_pair(2 ** 4000, 2 ** 4000)))
         await self.deliver_messages()
         assert [packet[-65:-64] for packet in sent] == [b"\x03"], "what is no code gets the answer for that"
+
+    async def test_an_attestation_that_is_damaged_in_the_database(self) -> None:
+        self.give()
+        self.overlay(0).database.execute("UPDATE attestations SET blob = ?", (BLOB[:-1] + b"\x05\x01",))
+        shown = self.record(0, AttestationChunkPayload.msg_id)
+        with self.assertLogs(self.overlay(0).logger, "WARNING") as logged:
+            self.send(1, 0, VerifyAttestationRequestPayload(HASH))
+            await self.deliver_messages()
+        assert "damaged" in logged.output[0]
+        assert not shown
+
+    async def test_an_attestation_that_is_removed_while_it_is_opened(self) -> None:
+        self.give()
+        overlay, opening, go_on = self.overlay(0), asyncio.Event(), asyncio.Event()
+        open_attestation = overlay.workshop.open
+
+        async def slow(*arguments: Any) -> Any:
+            opening.set()
+            await go_on.wait()
+            return await open_attestation(*arguments)
+
+        overlay.workshop.open = slow
+        shown = self.record(0, AttestationChunkPayload.msg_id)
+        self.send(1, 0, VerifyAttestationRequestPayload(HASH))
+        await opening.wait()
+        overlay.remove_attestation(HASH)
+        go_on.set()
+        await self.deliver_messages()
+        assert not shown
+        assert not overlay.cached_attestation_blobs
+        assert not overlay.consents.is_given(self.my_peer(1), HASH)
 
     async def test_replayed_requests_do_not_ask_the_program_again(self) -> None:
         self.give()
@@ -483,6 +562,48 @@ class TestVerifier(HostileTestBase):
         self.show(0, blob)
         await self.deliver_messages()
         assert results == [(challenge_hash(blob), [0.0])]
+
+    async def test_ranges_with_a_key_that_is_too_small(self) -> None:
+        """A verifier looked for random numbers for ever that such keys do not have. Nothing is proved, in no way."""
+        id_format = "id_metadata_range_18plus"
+        data = PengBaoPublicData.unserialize(bytes.fromhex(SAMPLES[id_format]["blob"]))[0]
+        data.PK = BonehPublicKey(29, FP2Value(29, 0, 1), FP2Value(29, 28))
+        blob, results = data.serialize(), []
+        self.overlay(1).verify_attestation_values(self.address(0), challenge_hash(blob), [b"\x01", b"\x00"],
+                                                  lambda *result: results.append(result), id_format)
+        self.show(0, blob)
+        await self.deliver_messages()
+        assert results == [(challenge_hash(blob), [0.0, 0.0])]
+
+    async def test_algorithms_that_can_make_no_challenges(self) -> None:
+        overlay = self.overlay(1)
+
+        class Failing(BonehExactAlgorithm):
+            microseconds = 0.0
+
+            def challenge_steps(self, *_: Any) -> Any:
+                raise ValueError("there are none")
+
+            def estimate(self, _: str) -> float:
+                return self.microseconds
+
+        overlay.schema_manager.algorithms["bonehexact"] = Failing
+        for Failing.microseconds in (0.0, 1e6):  # at once, and in a task of its own
+            results = self.begin()
+            self.show(0)
+            await self.until(lambda results=results: results)
+            assert results == [(HASH, [0.0])]
+
+    async def test_unloading_ends_a_verification(self) -> None:
+        waiting = asyncio.ensure_future(self.overlay(1).verify_async(self.address(0), HASH, [VALUE], "id_metadata"))
+        await asyncio.sleep(0)
+        await self.overlay(1).unload()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises((asyncio.CancelledError, TimeoutError)):
+            await self.overlay(1).verify_async(self.address(0), HASH, [VALUE], "id_metadata")
+        with pytest.raises(asyncio.CancelledError):
+            await self.overlay(1).request_attestation_async(self.peer(0), "name", secret_key())
 
     async def test_attestations_with_a_wrong_number_of_pairs(self) -> None:
         asked = self.record(1, ChallengePayload.msg_id)

@@ -225,6 +225,15 @@ def test_a_key_whose_numbers_are_changed() -> None:
     assert decode(second, [0, 1, 2], encode(first, 2)) == 2
 
 
+def test_keys_that_hide_nothing_do_not_draw_for_ever() -> None:
+    minus_one = FP2Value(5, 4)
+    for h in (minus_one, FP2Value(5, 1)):
+        with pytest.raises(ValueError, match="too small"):
+            encode(BonehPublicKey(5, FP2Value(5, 0, 1), h), 1)
+    with pytest.raises(ValueError, match="larger order"):
+        get_random_exponentiation(minus_one, 5)
+
+
 def test_toy_keys() -> None:
     key = secret_key(TOY_KEY)
     assert (key.p, key.n, key.t1) == (29, 15, 3)

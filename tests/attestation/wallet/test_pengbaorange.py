@@ -20,7 +20,7 @@ from ipv8.attestation.wallet.pengbaorange.structs import (
 )
 from ipv8.attestation.wallet.primitives.boneh import generate_keypair
 from ipv8.attestation.wallet.primitives.group import group_of
-from ipv8.attestation.wallet.primitives.structs import BonehPrivateKey, pack_pair, unpack_pair
+from ipv8.attestation.wallet.primitives.structs import BonehPrivateKey, BonehPublicKey, pack_pair, unpack_pair
 from ipv8.attestation.wallet.primitives.value import FP2Value
 
 from .vectors import SAMPLES, SECRET_KEY, TOY_KEY, VECTORS, secret_key, value
@@ -287,6 +287,27 @@ def test_certainty_without_results() -> None:
     aggregate = algorithm.create_certainty_aggregate(None)
     algorithm.process_challenge_response(aggregate, pack_pair(40000, 40000), pack_pair(1, 2) + pack_pair(3, 4))
     assert algorithm.certainty(b"\x01", aggregate) == 0
+
+
+def test_challenges_that_would_have_a_long_response() -> None:
+    algorithm, key = algorithm_of(), secret_key()
+    private = PengBaoAttestation.unserialize_private(key, algorithm.attest(key.public_key(), b"\x20"))
+    for challenge in (pack_pair(1 << 5000, 40000), pack_pair(40000, 1 << key.p.bit_length())):
+        with pytest.raises(ValueError, match="below the modulus"):
+            algorithm.create_challenge_response(key, private, challenge)
+    assert algorithm.create_challenge_response(key, private, pack_pair(key.p - 1, key.p - 1))
+
+
+def test_keys_without_numbers_for_challenges() -> None:
+    algorithm = algorithm_of()
+    for p in (29, 32771, 65519):
+        key = BonehPublicKey(p, FP2Value(p, p - 1), FP2Value(p, p - 1))
+        with pytest.raises(ValueError, match="too small"):
+            algorithm.check_public_key(key)
+    for mod in (28, LARGE_INTEGER):
+        with pytest.raises(ValueError, match="larger one"):
+            _safe_rndint(32, mod)
+    assert _safe_rndint(32, LARGE_INTEGER + 1) == LARGE_INTEGER
 
 
 def test_challenges_have_large_random_numbers() -> None:

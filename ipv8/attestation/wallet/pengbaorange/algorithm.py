@@ -11,7 +11,7 @@ from ...identity_formats import HISTORIC
 from ..algorithm import BonehAlgorithm
 from ..primitives.steps import Steps, finish, microseconds
 from ..primitives.structs import BonehPrivateKey, BonehPublicKey, pack_pair, unpack_pair
-from ..validation import SPARE_BITS, largest_integer
+from ..validation import SPARE_BITS, KeyRefusedError, largest_integer
 from .attestation import check_range, create_attest_pair
 from .structs import PLAINTEXT_SIZE, PengBaoAttestation
 
@@ -22,6 +22,9 @@ __all__ = ["PengBaoRangeAlgorithm"]
 
 LARGE_INTEGER = 32765
 """The smallest number of a challenge."""
+
+SMALLEST_MODULUS = 2 * LARGE_INTEGER
+"""From this modulus on, every second random number is one for a challenge."""
 
 PAIR_MULTIPLICATIONS = 10
 """About how many multiplications the proofs of an attestation take, for each bit of the modulus."""
@@ -34,7 +37,12 @@ IN_RANGE = b"\x01"
 
 
 def _safe_rndint(key_size: int, mod: int) -> int:
-    """A random number from :data:`LARGE_INTEGER` to below ``mod``, of at most ``key_size`` bits."""
+    """A random number from :data:`LARGE_INTEGER` to below ``mod``, of at most ``key_size`` bits.
+
+    :raises ValueError: if there is none.
+    """
+    if mod <= LARGE_INTEGER:
+        raise ValueError(f"a challenge needs numbers from {LARGE_INTEGER} on, and the key has none: use a larger one")
     while True:
         number = entropy.randbits(key_size // 8 * 8) % mod
         if number >= LARGE_INTEGER:
@@ -86,6 +94,12 @@ class PengBaoRangeAlgorithm(BonehAlgorithm[PengBaoAttestation]):
         private = yield from pair.privatedata.encode_steps(PK)
         return pair.serialize() + private
 
+    def check_public_key(self, PK: BonehPublicKey) -> None:  # noqa: N803 - as above
+        """Raise ``ValueError`` for a key from the network that is not to be used."""
+        super().check_public_key(PK)
+        if PK.p < SMALLEST_MODULUS:
+            raise KeyRefusedError(f"a modulus of {PK.p} is too small for challenges")
+
     def open_steps(self, SK: BonehPrivateKey, blob: bytes) -> Steps[PengBaoAttestation]:  # noqa: N803 - as above
         """The attestation in a blob in the form for the subject, in steps."""
         return PengBaoAttestation.unserialize_private_steps(SK, blob, self.id_format)
@@ -113,10 +127,15 @@ class PengBaoRangeAlgorithm(BonehAlgorithm[PengBaoAttestation]):
 
     def create_challenge_response(self, SK: BonehPrivateKey, attestation: PengBaoAttestation,  # noqa: N803 - as above
                                   challenge: bytes) -> bytes:
-        """Four numbers; random ones if a number of the challenge is too small."""
+        """Four numbers; random ones if a number of the challenge is too small.
+
+        :raises ValueError: if a number is larger than any that is asked, which would make the response long.
+        """
         if attestation.privatedata is None:
             raise ValueError("only the subject can respond, with the private part of the attestation")
         s, t, _ = unpack_pair(challenge)
+        if max(s, t).bit_length() > SK.p.bit_length():
+            raise ValueError("the numbers of a challenge are below the modulus of the key")
         if s < LARGE_INTEGER or t < LARGE_INTEGER:
             x, y, u, v = (_safe_rndint(self.key_size, SK.p - 1) for _ in range(4))
         else:

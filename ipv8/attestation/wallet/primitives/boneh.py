@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .... import entropy
 from .ec import weilpairing
 from .field import ONE, Element, Field, field_of
-from .group import decoder_of, group_of
+from .group import DRAWS, decoder_of, group_of
 from .primes import is_prime, random_prime, random_safe_prime
 from .structs import BonehPrivateKey, BonehPublicKey
 from .value import FP2Value
@@ -93,11 +93,12 @@ def get_good_wp(n: int, p: int | None = None) -> tuple[int, FP2Value]:
 
 
 def get_random_exponentiation(p: FP2Value, n: int) -> FP2Value:
-    """``p`` to the power of a random number in 4 … n - 1, but not 1."""
-    while True:
+    """``p`` to the power of a random number in 4 … n - 1, but not 1; ``ValueError`` if nearly all of these are 1."""
+    for _ in range(DRAWS):
         power = p.intpow(entropy.randint(4, n - 1))
         if power != FP2Value(p.mod, 1):
             return power
+    raise ValueError(f"the powers of {p} are 1: take a value of a larger order")
 
 
 def generate_keypair(key_size: int = 32) -> tuple[BonehPublicKey, BonehPrivateKey]:

@@ -19,6 +19,9 @@ __all__ = ["Decoder", "Group", "decoder_of", "group_of"]
 MIN_BLINDING = 4
 """The smallest exponent that hides a number."""
 
+DRAWS = 128
+"""Exponents that are drawn to hide a number. All of them hide nothing only where the order of ``h`` is tiny."""
+
 TABULATED = 1024
 """Numbers below this one are looked up in a table when something is decoded."""
 
@@ -41,11 +44,13 @@ class Group:
         return self._g_value is key.g and self._h_value is key.h and self.p == key.p and self.field is field_of(key.p)
 
     def encode(self, number: int, start: Element = ONE) -> Element:
-        """``number``, hidden by a random number, times ``start``."""
-        while True:
+        """``number``, hidden by a random number, times ``start``; ``ValueError`` if ``h`` hides nothing."""
+        for _ in range(DRAWS):
             code = self.h.power(entropy.randint(MIN_BLINDING, self.p - 1))
             if code != ONE:
                 break
+        else:
+            raise ValueError("the key is too small to hide numbers: make a larger one")
         if start != ONE:
             code = self.field.multiply(code, start)
         return self.g.power(number, code) if number else code
