@@ -46,9 +46,6 @@ def status_of(name: str, program: Callable[[], int]) -> int:
         print_error(f"{name}: {_reason(e)}")
         return FAILURE
     except Exception as e:
-        if _is_about_a_file(e):
-            print_error(f"{name}: {e}")
-            return FAILURE
         status = _status_of_click(name, e)
         if status is None and _is_of_database(e):
             print_error(f"{name}: {e}")
@@ -58,12 +55,6 @@ def status_of(name: str, program: Callable[[], int]) -> int:
         return status
 
 
-def _is_about_a_file(error: Exception) -> bool:
-    """Whether a database cannot be used: it is damaged, locked, of a newer release or of another passphrase."""
-    database = sys.modules.get(f"{(__package__ or '').rpartition('.')[0]}.database")
-    return database is not None and isinstance(error, (database.DatabaseException, database.sqlite3.OperationalError))
-
-
 def _reason(error: Exception) -> str:
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
@@ -71,9 +62,9 @@ def _reason(error: Exception) -> str:
 
 
 def _is_of_database(error: Exception) -> bool:
-    """Whether a database cannot be used, as its file is damaged or of another kind."""
-    database = sys.modules.get(f"{__package__.rpartition('.')[0]}.database")  # else the error cannot be one of it
-    return database is not None and isinstance(error, database.DatabaseException)
+    """Whether a database cannot be used: it is damaged, locked, of a newer release or of another passphrase."""
+    database = sys.modules.get(f"{(__package__ or '').rpartition('.')[0]}.database")  # else it cannot be one of it
+    return database is not None and isinstance(error, (database.DatabaseException, database.sqlite3.OperationalError))
 
 
 def _status_of_click(name: str, error: Exception) -> int | None:
