@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -106,6 +107,17 @@ def _read_all(file: BinaryIO, size: int) -> bytes:
     return data
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let an error about an open file, such as that the disk is full, say which file it is."""
+    try:
+        yield
+    except OSError as e:
+        if e.filename is None:
+            e.filename = str(path)
+        raise
+
+
 class PartialFile:
     """A blob that is being fetched, as ``<name>.part``, beside notes of its verified chunks, ``<name>.part.have``.
 
@@ -154,7 +166,8 @@ class PartialFile:
             self.note()  # first, so that the next call knows what the file is
         descriptor = os.open(self._part, _OPEN_PART | os.O_CREAT, _MODE)
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
-        os.ftruncate(descriptor, self.manifest.size)
+        with _named(self._part):
+            os.ftruncate(descriptor, self.manifest.size)
         return [chunk for chunk in range(self.manifest.chunks) if self._have[chunk // 8] >> chunk % 8 & 1]
 
     def _read_notes(self) -> bytes | None:
@@ -190,7 +203,7 @@ class PartialFile:
             return False
         assert self._file is not None
         view = memoryview(data)
-        with self._lock:
+        with self._lock, _named(self._part):
             self._file.seek(chunk * CHUNK_SIZE)
             while view:
                 view = view[self._file.write(view) :]
@@ -210,7 +223,8 @@ class PartialFile:
         with self._lock:
             assert self._file is not None
             notes, descriptor = self._blob + bytes(self._have), self._file.fileno()
-        os.fsync(descriptor)
+        with _named(self._part):
+            os.fsync(descriptor)
         self._write_notes(notes)
 
     def note(self) -> None:
@@ -221,7 +235,7 @@ class PartialFile:
 
     def _write_notes(self, notes: bytes) -> None:
         self._new_notes.unlink(missing_ok=True)  # of a call that was killed
-        with os.fdopen(os.open(self._new_notes, _OPEN_NEW, _MODE), "wb") as file:
+        with _named(self._new_notes), os.fdopen(os.open(self._new_notes, _OPEN_NEW, _MODE), "wb") as file:
             file.write(notes)
         os.replace(self._new_notes, self._notes)
 
@@ -229,7 +243,8 @@ class PartialFile:
         """Move the complete file to its destination. A file that is there is replaced."""
         assert self._file is not None
         self.note()  # if something here fails, the next call need not fetch anything
-        os.fsync(self._file.fileno())
+        with _named(self._part):
+            os.fsync(self._file.fileno())
         self.close()
         os.replace(self._part, self.destination)
         self._notes.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from . import clock
 from .keyvault.crypto import ECCrypto
 from .keyvault.encoding import DER_START, EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
 from .limits import TokenBuckets, drawn
-from .messaging.address import Address
+from .messaging.address import Address, HiddenAddress
 from .messaging.inet import HOST_BITS, network_of
 from .messaging.interfaces.endpoint import Endpoint
 from .messaging.interfaces.gate import Burst
@@ -44,6 +44,7 @@ __all__ = [
     "recognise",
     "try_verify",
     "verify_ahead",
+    "where_proven",
 ]
 
 HEADER_SIZE = 23
@@ -384,13 +385,17 @@ def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, ke
     """The peer that a packet comes from which ``key``, of the bytes ``key_bin``, signed.
 
     A verified peer is the object that the network holds. If the packet comes from an address that the peer has not
-    confirmed yet, it is another object with the same key and the new address.
+    confirmed yet, or through a connection to or from a hidden service, it is another object with the same key and that
+    address only.
     """
     known = overlay.network.verified_by_public_key_bin.get(key_bin)
     if known is None:
         return Peer(key, source_address)
     if not isinstance(source_address, tuple):  # from a program that calls handlers itself
         return known
+    if source_address.__class__ is HiddenAddress:
+        # The answer must go the same way, and not to the place where the owner of the key is met otherwise.
+        return Peer(known.public_key, source_address)
     addresses = known.addresses
     if addresses.get(source_address.__class__) == source_address:
         known.heard_now()
@@ -403,6 +408,18 @@ def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, ke
     stranger = Peer(known.public_key, source_address)
     stranger.new_style_intro = known.new_style_intro
     return stranger
+
+
+def where_proven(network: Network, peer: Peer) -> Peer | None:
+    """A peer with the addresses at which it is known, for an answer that is larger than the request; or ``None``.
+
+    What came through a connection to or from a hidden service is answered there, and nowhere else.
+
+    :param peer: the sender of the request.
+    """
+    if type(peer.address) is HiddenAddress:
+        return peer
+    return network.get_verified_by_public_key_bin(peer.key_bin)
 
 
 def _verify_all(jobs: Sequence[tuple[bytes, PublicKey]]) -> list[tuple[bytes, bool]]:

@@ -419,6 +419,19 @@ async def test_a_full_disk_is_no_fault_of_a_peer(network: BlobNetwork, here: Blo
         await here.blobs.fetch(blob, tmp_path / "copy", [there.peer])
 
 
+@pytest.mark.parametrize("call", ["ftruncate", "fsync"])
+async def test_the_error_says_which_file_cannot_be_written(call: str, network: BlobNetwork, here: BlobOverlay,
+                                                           tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, blob = await sharing(network)
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match=r"no space left.*copy\.part"):
+        await here.blobs.fetch(blob, tmp_path / "copy", [there.peer])
+
+
 async def test_what_cannot_be_kept_ends_the_fetch(network: BlobNetwork, here: BlobOverlay, tmp_path: Path,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found out while the fetch runs, and not only at its end."""

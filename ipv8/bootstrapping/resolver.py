@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
     from collections.abc import Callable
 
-__all__ = ["NameResolver", "look_up", "shared_resolver"]
+__all__ = ["LookUpThreads", "NameResolver", "look_up", "shared_resolver"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def look_up(host: str) -> list[str]:
     return [str(answer[4][0]) for answer in answers if answer[0] in (socket.AF_INET, socket.AF_INET6)]
 
 
-class _Threads(Executor):
+class LookUpThreads(Executor):
     """At most MAX_LOOK_UPS threads, which end when there is no more to do.
 
     Unlike those of ``ThreadPoolExecutor``, a program that ends does not wait for them: a look-up may take minutes.
@@ -98,7 +98,7 @@ class NameResolver:
     def __init__(self, look_up: Callable[[str], list[str]] = look_up) -> None:
         self._look_up = look_up
         self._pending: dict[str, Future[list[str]]] = {}
-        self._threads = _Threads()
+        self._threads = LookUpThreads()
         self._answers: ExpiringDict[str, list[str]] = ExpiringDict(MAX_NAMES, ANSWER_LIFETIME)
         self._failures: ExpiringDict[str, None] = ExpiringDict(MAX_NAMES, FAILURE_LIFETIME)
 

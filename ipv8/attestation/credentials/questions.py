@@ -15,6 +15,7 @@ from ...keyvault.sealing import SEAL_OVERHEAD, NotSealedForUsError, open_sealed,
 from ...lazy_community import lazy_wrapper
 from ...limits import ExpiringDict, TokenBuckets
 from ...messaging.interfaces.network_stats import DropCounter
+from ...verification import where_proven
 from .claims import read_json, write_json
 from .errors import CredentialError, RefusedError
 from .payload import AnswerPartPayload, AskPayload, WantedPartsPayload
@@ -191,7 +192,7 @@ class Questions:
 
     def _on_ask(self, peer: Peer, payload: AskPayload) -> None:
         asker = peer.public_key.key_to_bin()
-        known = self._overlay.network.get_verified_by_public_key_bin(asker)
+        known = where_proven(self._overlay.network, peer)
         if known is None:  # the answer may be larger than the question: it goes only to where the peer proved to be
             self._overlay.drops.count(DropCounter.UNSOLICITED)
             return
@@ -262,7 +263,7 @@ class Questions:
 
     def _on_wanted(self, peer: Peer, payload: WantedPartsPayload) -> None:
         key = peer.public_key.key_to_bin(), payload.identifier
-        known = self._overlay.network.get_verified_by_public_key_bin(key[0])
+        known = where_proven(self._overlay.network, peer)
         sealed = self._answers.get(key)
         if sealed is None or known is None:
             self._overlay.drops.count(DropCounter.UNSOLICITED)

@@ -18,6 +18,7 @@ from ...peer import Peer
 from ...peerdiscovery.discovery import RandomWalk
 from ...peerdiscovery.network import Network
 from ...reexports import reexports
+from ...verification import where_proven
 from ..credentials.exchange import CredentialExchange
 from .attestation import Attestation
 from .known_hashes import KnownHashes
@@ -434,7 +435,7 @@ class IdentityCommunity(Community):
         if not permitted or not self._is_within_budget(peer, "request"):
             return
         # The answer is larger than the question: it goes only to where the peer has proved to be.
-        known = self.network.get_verified_by_public_key_bin(peer.public_key.key_to_bin())
+        known = where_proven(self.network, peer)
         tokens = b""
         for token in permitted[request.known:]:
             serialized = token.get_plaintext_signed()

@@ -85,6 +85,9 @@ class TunnelBase(Community):
     community_id = bytes.fromhex("81ded07332bdc775aa5a46f96de9f8f390bbc9f3")
     settings_class: ClassVar[type[Any]] = TunnelSettings
 
+    is_unloading: bool = False
+    """Whether the tunnels are being closed, so that there must be no new ones."""
+
     _cell_table: MessageTable | None = None
 
     def __init__(self, settings: TunnelSettings) -> None:
@@ -251,7 +254,11 @@ class TunnelBase(Community):
         handler = self.decode_map_private.get(msg_id)
         if handler is None:
             self.drops.count(DropCounter.UNKNOWN_ID)
-        elif self.admit(msg_id, self.origin_of(source_address, msg_id, circuit_id)):
+            return
+        origin = self.origin_of(source_address, msg_id, circuit_id)
+        if self.admit(msg_id, origin):
+            if origin == Origin.EXIT:
+                self.exit_sockets[circuit_id].proven = True  # endpoints outside this process do not note it
             self.cell_table.run(msg_id, source_address, handler, source_address, data, circuit_id)
 
     def origin_of(self, source_address: Address, msg_id: int, circuit_id: int) -> int:
@@ -267,7 +274,7 @@ class TunnelBase(Community):
 
     def admit(self, msg_id: int, origin: int) -> bool:
         """Whether a message may arrive at ``origin``, see :mod:`.admission`; if it may not, it is counted."""
-        if admits(msg_id, origin):
+        if admits(msg_id, origin) and not self.is_unloading:
             return True
         self.drops.count(DropCounter.NOT_ADMITTED)
         return False

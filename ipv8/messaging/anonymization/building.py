@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .handshake import CandidateList
     from .settings import TunnelSettings
 
-__all__ = ["CircuitBuilder"]
+__all__ = ["CircuitBuilder", "at_present_address"]
 
 ZERO = ("0.0.0.0", 0)  # noqa: S104 - stands for "no address" on the wire
 
@@ -94,6 +94,8 @@ class CircuitBuilder(TunnelRemoval):
         """
         if not 1 <= goal_hops <= MAX_HOPS:
             self.logger.error("A circuit has 1 to %d hops, not %d", MAX_HOPS, goal_hops)
+            return None
+        if self.is_unloading:
             return None
         if ctype == CIRCUIT_TYPE_IP_SEEDER and required_exit is None:
             required_exit = self.select_exit(ctype=ctype)
@@ -159,7 +161,7 @@ class CircuitBuilder(TunnelRemoval):
         """
         self._forget_try(circuit)
         first, *others = candidate_peers
-        circuit.unverified_hop = hop = self._new_hop(first)
+        circuit.unverified_hop = hop = self._new_hop(at_present_address(first))
         block = self._plan(circuit, hop)
         cache = self.request_cache.add(RetryRequestCache(self, circuit, others, max_tries - 1,
                                                          self.send_initial_create, self.settings.next_hop_timeout))
@@ -386,6 +388,14 @@ class CircuitBuilder(TunnelRemoval):
 
     def on_circuit_ready(self, circuit: Circuit) -> None:
         """Called when a circuit has all of its hops; for subclasses and parts."""
+
+
+def at_present_address(peer: Peer) -> Peer:
+    """A node as the neighbour on a link, where it stays although it gets to be known by another kind of address.
+
+    Each end of a link takes cells from the host of the other one only.
+    """
+    return Peer(peer.key, peer.address)
 
 
 def _takes_part(hop: Hop) -> bool:

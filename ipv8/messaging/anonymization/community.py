@@ -75,17 +75,18 @@ class TunnelCommunity(CircuitServing):
     async def unload(self) -> None:
         """Close all tunnels, tell the neighbours, and stop."""
         reason = DESTROY_REASON_SHUTDOWN
+        self.is_unloading = True
         streams: CircuitStreams | None = getattr(self, "streams", None)
         if streams is not None:
             await streams.close()
+        crypto_endpoint: Any = getattr(self, "crypto_endpoint", None)
+        if crypto_endpoint is not None and crypto_endpoint is not self.endpoint:
+            self.endpoint.remove_listener(crypto_endpoint)
         await gather(
             *(self.remove_circuit(circuit_id, "unload", True, reason) for circuit_id in list(self.circuits)),
             *(self.remove_relay(circuit_id, "unload", True, reason) for circuit_id in list(self.relay_from_to)),
             *(self.remove_exit_socket(circuit_id, "unload", True, reason) for circuit_id in list(self.exit_sockets)),
             return_exceptions=True)
-        crypto_endpoint: Any = getattr(self, "crypto_endpoint", None)
-        if crypto_endpoint is not None and crypto_endpoint is not self.endpoint:
-            self.endpoint.remove_listener(crypto_endpoint)
         await super().unload()
 
     # Circuits that are kept

@@ -170,21 +170,28 @@ class TunnelEndpoint(WrappingEndpoint):
     def notify_listeners(self, packet: tuple[Address, bytes], from_tunnel: bool = False) -> None:
         """Deliver a packet that a socket brought or, with ``from_tunnel``, one that came out of a circuit.
 
-        General listeners get what came out of a circuit if they have an attribute ``anonymize`` that is true.
+        What came out of a circuit is for anonymous overlays, as others would answer it by a socket. General listeners
+        get it if they have an attribute ``anonymize`` that is true.
         """
         if not from_tunnel:
             self.endpoint.notify_listeners(packet)
             return
         if not self.endpoint.is_open():
             return
-        self.gate.receive(packet, Route.CIRCUIT)
-        reached = self.endpoint.prefix_listeners(packet[1][:self.prefixlen])
+        prefix = packet[1][:self.prefixlen]
+        is_wanted = self.settings.get(prefix, False)
+        if is_wanted:
+            self.gate.receive(packet, Route.CIRCUIT)
+        reached = self.endpoint.prefix_listeners(prefix)
         for listener in self.endpoint._listeners:
             if getattr(listener, "anonymize", False) and listener not in reached:
+                is_wanted = True
                 try:
                     listener.on_packet(packet)
                 except Exception as e:  # noqa: BLE001 - whatever a listener raises, the next one gets its packet
                     self.endpoint._on_listener_error(listener, e)
+        if not is_wanted:
+            self.endpoint.drops.count(DropCounter.WRONG_ROUTE)
 
     def capped(self) -> Iterator[Fill]:
         """How full the tables are, for people who watch a node."""

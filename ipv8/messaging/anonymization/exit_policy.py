@@ -7,20 +7,22 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from asyncio import get_running_loop
 from functools import lru_cache
-from ipaddress import IPv6Network
+from ipaddress import IPv6Network, ip_network
 from math import inf
 from socket import AF_INET, AF_INET6
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from ... import clock
+from ...bootstrapping.resolver import LookUpThreads
 from ...contact.targets import HostKind, kind_of_host
 from ...fill import Fill
 from ...limits import ExpiringDict
 from ..address import UDPv4Address, UDPv6Address
-from ..inet import classic_ipv4_to_bytes, is_global, parse_host
+from ..inet import HOST_BITS, classic_ipv4_to_bytes, is_global, network_of, parse_host
 from ..interfaces.endpoint import Endpoint
 from ..interfaces.lan_addresses.interfaces import get_lan_addresses
 from ..interfaces.udp.endpoint import UDPEndpoint
@@ -53,7 +55,7 @@ NAME_CACHE_LIFETIME = 60.0
 For that time a name has one address, so its owner cannot have it checked with one and reached with another.
 """
 MAX_RESOLUTIONS = 16
-"""Names that are looked up at a time; further ones fail at once. Each takes a thread for up to some seconds."""
+"""Names that are looked up at a time, with those that wait for a thread; further ones fail at once."""
 RESOLUTION_TIMEOUT = 10.0
 """Seconds after which a name that was not found counts as unknown. Its thread may take longer."""
 LONGEST_NAME = 253
@@ -63,9 +65,13 @@ LOCAL_NAMES = ("localhost", "local", "localdomain", "internal", "intranet", "lan
                "home.arpa", "onion", "test", "invalid", "example", "alt", "arpa")
 """Names that stand for local networks, or for nothing, with all names below them (RFC 6761, 6762, 8375, 9476)."""
 
-EMBEDDING = tuple(IPv6Network(text) for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96",
-                                                  "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10"))
-"""IPv6 networks that lead to IPv4 addresses or to a site: IPv4-compatible, mapped, translated, NAT64, Teredo, 6to4."""
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""Where the IPv6 addresses of hosts on the public Internet are. Outside are those that lead to IPv4 addresses, such as
+mapped, IPv4-compatible, translated and NAT64 ones, and those of sites."""
+
+SPECIAL = tuple(ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20"))
+"""Networks with a purpose of their own, some of which Python counts as public: those of protocols, such as the one of
+the nearest port mapper (RFC 7723) and Teredo, those of 6to4, and one for documentation (RFC 9637)."""
 
 _U32 = Struct(">I")
 
@@ -112,18 +118,17 @@ class RefusedDestinationError(ValueError):
 def forbidden_host(host: str) -> str | None:
     """Why an address is not one of a single host on the public Internet; ``None`` if it is."""
     bare = host.partition("%")[0]
-    if not is_global(bare) or kind_of_host(bare) is not HostKind.UNICAST:
+    address = parse_host(bare)
+    if address is None or not is_global(bare) or kind_of_host(bare) is not HostKind.UNICAST:
         return "not a host on the public Internet"
-    if ":" in bare:
-        address = parse_host(bare)
-        if address is None or address.version == 4 or any(address in network for network in EMBEDDING):
-            return "an address that leads to another address"
+    if (":" in bare and address not in GLOBAL_UNICAST) or any(address in network for network in SPECIAL):
+        return "an address with a special purpose"
     return None
 
 
 def is_local_endpoint(endpoint: Any) -> bool:
     """Whether a node with this endpoint is only on this machine: it has no socket, or all are bound to loopback."""
-    return all(_is_bound_to_loopback(socket) for socket in _sockets_of(endpoint))
+    return all(_is_bound_to_loopback(opened) for opened in _sockets_of(endpoint))
 
 
 def _sockets_of(endpoint: Any) -> Iterable[Any]:
@@ -165,15 +170,15 @@ class Destinations:
 
     :param allow_private: whether addresses that are not on the public Internet may be reached; a function is asked each
         time.
-    :param own: returns addresses of this node, of whatever port, to which nothing is sent. It is called every few
-        seconds.
+    :param own: returns addresses of this node, of whatever port, to which nothing is sent, and neither to others in the
+        same /64 of IPv6: routers keep strangers from these, but not this node. It is called every few seconds.
     """
 
     def __init__(self, allow_private: Callable[[], bool] | bool = False,
                  own: Callable[[], Iterable[str]] = get_lan_addresses) -> None:
         self._allow_private = allow_private
         self._own = own
-        self._own_hosts: frozenset[Any] = frozenset()
+        self._own_hosts: frozenset[bytes] = frozenset()
         self._asked_at = -inf
 
     @property
@@ -185,8 +190,8 @@ class Destinations:
         now = clock.monotonic()
         if now - self._asked_at >= OWN_INTERVAL:
             self._asked_at = now
-            self._own_hosts = frozenset(parse_host(own) for own in self._own())
-        return parse_host(host) in self._own_hosts
+            self._own_hosts = frozenset(network_of(own, *HOST_BITS) for own in self._own())
+        return network_of(host, *HOST_BITS) in self._own_hosts
 
     def refuses(self, address: Address) -> str | None:
         """Why nothing may be sent to ``address``, which has the text of an IP address; ``None`` if it may be."""
@@ -202,7 +207,7 @@ class Destinations:
 
         Other spellings of IP addresses, such as ``0x7f.1``, are refused, as are names of local networks.
         """
-        bare = name.rstrip(".").lower()
+        bare = ascii_name(name)
         if not bare or len(bare) > LONGEST_NAME or any(ord(char) <= 32 or char in "/\\@:%[]" for char in bare):
             return "not a name"
         try:
@@ -225,9 +230,18 @@ class Destinations:
         return None
 
 
-async def system_lookup(name: str) -> list[Any]:
-    """Ask the resolver of the operating system, in a thread."""
-    return await get_running_loop().getaddrinfo(name, 0)
+def ascii_name(name: str) -> str:
+    """A name as it is looked up: in lower case and ASCII (RFC 3490), without dots at its end; empty if there is none.
+
+    Characters of other scripts may stand for digits, letters and dots of ASCII, and are looked up as these.
+    """
+    bare = name.rstrip(".").lower()
+    if bare.isascii() or len(bare) > LONGEST_NAME:
+        return bare
+    try:
+        return bare.encode("idna").decode("ascii").rstrip(".").lower()
+    except UnicodeError:
+        return ""
 
 
 class Resolver:
@@ -235,14 +249,15 @@ class Resolver:
 
     :param destinations: what may be reached.
     :param tasks: runs the tasks that look names up.
-    :param lookup: as ``loop.getaddrinfo`` with a host and the port 0.
+    :param lookup: as ``loop.getaddrinfo`` with a host and the port 0, which is the default.
     """
 
     def __init__(self, destinations: Destinations, tasks: TaskManager,
-                 lookup: Callable[[str], Awaitable[list[Any]]] = system_lookup) -> None:
+                 lookup: Callable[[str], Awaitable[list[Any]]] | None = None) -> None:
         self.destinations = destinations
         self._tasks = tasks
-        self._lookup = lookup
+        self._lookup = lookup or self._ask_system
+        self._threads = LookUpThreads()
         self._found: ExpiringDict[str, tuple[str, ...]] = ExpiringDict(NAME_CACHE_SIZE, NAME_CACHE_LIFETIME)
         self._running: dict[str, asyncio.Future[tuple[str, ...] | None]] = {}
 
@@ -252,8 +267,8 @@ class Resolver:
         :raises RefusedDestinationError: if the name, or each of its addresses, may not be reached.
         :raises OSError: if the name is unknown, or too many names are being looked up.
         """
-        key = name.rstrip(".").lower()
-        reason = self.destinations.refuses_name(key)
+        key = ascii_name(name)
+        reason = self.destinations.refuses_name(name)
         if reason is not None:
             raise RefusedDestinationError(f"{name!r:.80} is {reason}")
         hosts = self._found.get(key)
@@ -277,10 +292,17 @@ class Resolver:
             running.add_done_callback(lambda _: self._running.pop(name, None))
         return await asyncio.shield(running) or ()
 
+    async def _ask_system(self, name: str) -> list[Any]:
+        """Ask the resolver of the operating system.
+
+        Not in the threads of the event loop: names that are found slowly would keep everything else in them waiting.
+        """
+        return await get_running_loop().run_in_executor(self._threads, socket.getaddrinfo, name, 0)
+
     async def _ask(self, name: str) -> tuple[str, ...]:
         try:
             entries = await asyncio.wait_for(self._lookup(name), RESOLUTION_TIMEOUT)
-        except (OSError, ValueError, asyncio.TimeoutError):
+        except (OSError, ValueError, RuntimeError, asyncio.TimeoutError):  # the third one if there are too many threads
             entries = []
         ordered = sorted((entry for entry in entries if entry[0] in {AF_INET, AF_INET6}),
                          key=lambda entry: entry[0] != AF_INET)

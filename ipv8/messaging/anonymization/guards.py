@@ -87,7 +87,8 @@ class Guard:
             flags = [int(flag) for flag in entry["flags"]]
         except (KeyError, TypeError, AttributeError, OverflowError) as e:
             raise ValueError(f"no guard: {e!r}") from e
-        if not default_eccrypto.is_valid_public_bin(key_bin) or parse_host(host) is None or not 0 < port < 65536:
+        if (default_eccrypto.key_from_network(key_bin).curve_name() != "curve25519" or parse_host(host) is None
+                or not 0 < port < 65536):
             raise ValueError("no guard: its key or its address is wrong")
         return cls(key_bin, UDPv6Address(host, port) if ":" in host else UDPv4Address(host, port), flags, expires)
 
@@ -179,6 +180,7 @@ class GuardSet:
             except ValueError as e:
                 logger.warning("Ignoring a guard: %s", e)
                 continue
+            guard.expires = min(guard.expires, clock.time() + self.lifetime[1])  # the clock may have been wrong
             if (guard.expires > clock.time() and len(self.guards) < MAX_GUARDS
                     and all(guard.key_bin != other.key_bin for other in self.guards)):
                 self.guards.append(guard)
@@ -227,9 +229,9 @@ class GuardFile:
         """Write the sets; what goes wrong is logged."""
         if self.path is None:
             return
-        content = {"version": FILE_VERSION, **{name: guards.to_list() for name, guards in self.sets.items()}}
         for guards in self.sets.values():
-            guards.changed = False
+            guards.changed = False  # first: they may change meanwhile, as this runs in a thread
+        content = {"version": FILE_VERSION, **{name: guards.to_list() for name, guards in self.sets.items()}}
         new = self.path.with_name(self.path.name + ".new")
         try:
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

@@ -304,7 +304,8 @@ class HiddenHosting:
         connection = self._by_circuit.get(circuit.circuit_id)
         if connection is None:
             service = self._services.get(circuit.info_hash or b"")
-            if service is None or circuit.ctype != CIRCUIT_TYPE_RP_SEEDER:
+            if (service is None or circuit.ctype != CIRCUIT_TYPE_RP_SEEDER
+                    or circuit.state == CIRCUIT_STATE_CLOSING):  # nobody would forget the connection
                 return
             # The client has no key that is known here, so that its address is random.
             address = HiddenAddress(overlay_host(entropy.randbytes(20)), HIDDEN_PORT)

@@ -342,7 +342,8 @@ class HiddenTunnelCommunity(SwarmCommunity):
                       circuit_id: int | None = None) -> None:
         """Message 16: a circuit is joined to that of a service."""
         cache = self.request_cache.get(LinkRequestCache, payload.identifier)
-        if cache is None or cache.circuit.circuit_id != circuit_id:
+        if (cache is None or cache.circuit.circuit_id != circuit_id
+                or cache.circuit.state == CIRCUIT_STATE_CLOSING):
             self.drops.count(DropCounter.UNSOLICITED)
             return
         self.request_cache.pop(LinkRequestCache, payload.identifier)

@@ -276,18 +276,24 @@ class IntroducingCommunity(TunnelCommunity):
         for exit_socket in (client, service):
             self.remove_exit_socket(exit_socket.circuit_id, "linking circuit", remove_now=True)
         for one, other in ((client, service), (service, client)):
-            self.relay_from_to[one.circuit_id] = RelayRoute(other.circuit_id, Hop(other.hop.peer, one.hop.keys),
-                                                            FORWARD, True)
+            route = RelayRoute(other.circuit_id, Hop(other.hop.peer, one.hop.keys), FORWARD, True)
+            route.proven = True
+            self.relay_from_to[one.circuit_id] = route
 
     # Circuits
 
     def remove_exit_socket(self, circuit_id: int, additional_info: str = "", remove_now: bool = False,
                            destroy: bool | int = False) -> Future[TunnelExitSocket | None]:
         """Remove the end of a circuit, and what it was introduced for or waits for."""
+        self._forget_end(circuit_id)
+        removal = super().remove_exit_socket(circuit_id, additional_info, remove_now, destroy)
+        removal.add_done_callback(lambda _: self._forget_end(circuit_id))  # it may have asked for something meanwhile
+        return removal
+
+    def _forget_end(self, circuit_id: int) -> None:
         for registration in self._registry.remove_circuit(circuit_id):
             self._withdraw(registration.info_hash, registration.seeder_pk)
         self._rendezvous.remove_circuit(circuit_id)
-        return super().remove_exit_socket(circuit_id, additional_info, remove_now, destroy)
 
     def get_max_time(self, circuit_id: int) -> float:
         """Seconds that a circuit may live: longer for those to introduction points."""

@@ -11,7 +11,7 @@ from ..inet import HOST_BITS, network_of
 from .budgets import Rate, SourceBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from ..address import Address
     from .tunnel import RoutingObject
@@ -85,18 +85,19 @@ class Joins:
         return self._budget.admits_any(now) if _is_local(source) else self._budget.admits(source[0], now)
 
     @staticmethod
-    def victim(joined: Mapping[int, RoutingObject], now: float) -> int | None:
-        """The joined circuit to evict when there is no room: the oldest one that has not proved itself."""
-        for circuit_id, entry in joined.items():  # in the order in which they were joined
-            if not entry.proven and now - entry.created >= PROOF_TIME:
-                return circuit_id
-        return None
+    def victim(unproven: Iterable[RoutingObject], now: float) -> RoutingObject | None:
+        """The joined circuit to evict when there is no room: the oldest one that has not proved itself.
+
+        :param unproven: those that have not.
+        """
+        late = [entry for entry in unproven if now - entry.created >= PROOF_TIME]
+        return min(late, key=lambda entry: entry.created, default=None)
 
     @staticmethod
     def takes_too_many(source: Address, addresses: Iterable[Address], places: int) -> bool:
         """Whether the host of ``source`` has its share of the places already.
 
-        :param addresses: where the circuits came from that have not proved themselves.
+        :param addresses: where the circuits came from that have not proved themselves, for each place that they take.
         :param places: how many joined circuits there may be.
         """
         if _is_local(source):

@@ -47,7 +47,7 @@ class CircuitPool:
         """A circuit that is ready, for one program only.
 
         :param timeout: in seconds.
-        :raises TimeoutError: if none was ready in time.
+        :raises TimeoutError: if none was ready in time, or before the overlay was unloaded.
         :raises ValueError: if there can be no circuit of that length.
         """
         if not 1 <= hops <= 8:
@@ -58,6 +58,8 @@ class CircuitPool:
         circuit = self._take_spare(kind)
         while circuit is None or circuit.state != CIRCUIT_STATE_READY:
             remaining = deadline - clock.monotonic()
+            if self._community.is_unloading:
+                raise TimeoutError("the overlay was unloaded before a circuit was ready")
             if remaining <= 0:
                 self.give_back(circuit)
                 raise TimeoutError(f"no circuit of {hops} hops was ready within {timeout:g} seconds")

@@ -280,7 +280,8 @@ class TunnelRemoval(TunnelBase):
                 if reason == NO_ACTIVITY and circuit.hops and circuit.ctype not in NOT_PINGED:
                     self.path.back_off.note_silent(circuit.hops[0].public_key_bin, now)
                 self.remove_circuit(circuit_id, reason, destroy=is_too_much)
-        elif now - circuit.created > max(self.settings.circuit_timeout, self.settings.next_hop_timeout):
+        elif (circuit.state != CIRCUIT_STATE_CLOSING
+                and now - circuit.created > max(self.settings.circuit_timeout, self.settings.next_hop_timeout)):
             # Tries end earlier. A circuit that stays would count as one that there is.
             self.remove_circuit(circuit_id, "not ready in time")
 

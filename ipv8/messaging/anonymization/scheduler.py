@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ... import clock
 from ...fill import Fill
-from ...limits import TokenBuckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["QUEUE_LIMIT", "TOTAL_QUEUE_LIMIT", "TURN", "Bandwidth", "FairQueue", "Lane"]
+__all__ = ["LARGE_LIMIT", "QUEUE_LIMIT", "TOTAL_QUEUE_LIMIT", "TURN", "Bandwidth", "FairQueue", "Lane"]
 
 QUEUE_LIMIT = 512
 """Cells of one circuit that wait to be handled; further ones are dropped, before anything is decrypted."""
 
 TOTAL_QUEUE_LIMIT = 4096
 """Cells of all circuits that wait to be handled; further ones are dropped."""
+
+LARGE_LIMIT = 256
+"""Cells of all circuits that wait, from which on cells larger than ``PACKET`` are dropped, as they take much memory."""
 
 TURN = 16
 """Cells of one circuit that are handled before the next circuit has its turn."""
@@ -141,11 +143,12 @@ class FairQueue(Generic[T]):
 class Bandwidth:
     """A limit of bytes a second, which may be different at each call; 0 stands for none."""
 
-    __slots__ = ("_bucket", "_rate")
+    __slots__ = ("_left", "_noted_at", "_rate")
 
     def __init__(self) -> None:
         self._rate = 0.0
-        self._bucket: TokenBuckets | None = None
+        self._left = 0.0  # bytes that may be sent; below zero, those that were sent too early
+        self._noted_at = 0.0
 
     def delay(self, rate: float, now: float) -> float:
         """Seconds until another packet may be sent.
@@ -155,17 +158,17 @@ class Bandwidth:
         """
         if not rate:
             return 0.0
-        delay = (PACKET - self._left(rate, now)) / rate
+        delay = (PACKET - self._note(rate, now)) / rate
         return delay if delay > SHORTEST_DELAY else 0.0
 
     def use(self, rate: float, size: int, now: float) -> None:
-        """Count bytes that are sent, also if that is more than was left."""
+        """Count bytes that are sent. What is more than was left is made up for later, however much it is."""
         if rate:
-            self._bucket_of(rate).charge(cost=size, now=now)
+            self._left = self._note(rate, now) - size
 
     def take(self, rate: float, size: int, now: float) -> bool:
-        """Use ``size`` bytes, if they are left."""
-        if rate and self._left(rate, now) < min(size, self._bucket_of(rate).burst):
+        """Use ``size`` bytes, if they are left; of a packet larger than ``PACKET``, so many of them."""
+        if rate and self._note(rate, now) < min(size, PACKET):
             return False
         self.use(rate, size, now)
         return True
@@ -175,15 +178,15 @@ class Bandwidth:
         """How many packets to send at once, at most, so that no more is used than can be saved up."""
         return most if not rate else max(1, min(most, int(_burst(rate) // PACKET)))
 
-    def _left(self, rate: float, now: float) -> float:
-        bucket = self._bucket_of(rate)
-        return bucket.fill(now=now) * bucket.burst
-
-    def _bucket_of(self, rate: float) -> TokenBuckets:
-        if self._bucket is None or rate != self._rate:
-            self._rate = rate
-            self._bucket = TokenBuckets(rate, _burst(rate), capacity=1)
-        return self._bucket
+    def _note(self, rate: float, now: float) -> float:
+        """How many bytes are left now."""
+        burst = _burst(rate)
+        if rate != self._rate:
+            self._rate, self._left = rate, burst
+        else:
+            self._left = min(burst, self._left + (now - self._noted_at) * rate)
+        self._noted_at = now
+        return self._left
 
 
 def _burst(rate: float) -> float:
@@ -222,8 +225,14 @@ class Lane(Generic[T]):
         self._resume_at = 0.0
 
     def put(self, circuit_id: int, items: Sequence[T]) -> int:
-        """Handle items soon; how many of them, fewer than all if too many wait."""
-        kept = self.queue.put(circuit_id, items)
+        """Handle items soon; how many of them, fewer than all if too many wait.
+
+        Which ones are left out depends on their size too.
+        """
+        wanted = items
+        if self.queue.size >= LARGE_LIMIT:
+            wanted = [item for item in items if self._size_of(item) <= PACKET]
+        kept = self.queue.put(circuit_id, wanted)
         if not self.is_serving:
             self.is_serving = True
             self._soon(self.serve)

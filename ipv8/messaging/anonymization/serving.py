@@ -12,7 +12,7 @@ from ...peer import Peer
 from ..interfaces.network_stats import DropCounter
 from .base import unpack_cell
 from .build import CONTROL_SIZE, TAIL_SIZE, Answer, block_of, read_block, seal_answer
-from .building import CircuitBuilder
+from .building import CircuitBuilder, at_present_address
 from .caches import BuildRequestCache, CreatedRequestCache, CreateRequestCache
 from .crypto import CryptoException, scatter_counters
 from .exit_policy import is_reachable_address
@@ -23,6 +23,7 @@ from .payload import CreatedPayload, CreatePayload, ExtendedPayload, ExtendPaylo
 from .tunnel import (
     BACKWARD,
     DESTROY_REASON_UNKNOWN,
+    DESTROY_REASON_UNNEEDED,
     FORWARD,
     PEER_FLAG_EXIT_BT,
     PEER_FLAG_RELAY,
@@ -31,10 +32,11 @@ from .tunnel import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from ..address import Address
     from .settings import TunnelSettings
+    from .tunnel import RoutingObject
 
 __all__ = ["CircuitServing"]
 
@@ -79,14 +81,15 @@ class CircuitServing(CircuitBuilder):
             self.drops.count(DropCounter.RATE_LIMITED)
             return None
         self._make_room(now)
-        unproven = (entry.hop.address for entry in self.exit_sockets.values() if not entry.proven)
+        unproven = [address for _, address, places in self._unproven() for _ in range(places)]
         if self.joins.takes_too_many(source_address, unproven, self.settings.max_joined_circuits):
             self.drops.count(DropCounter.RATE_LIMITED)
             return None
         return self._join_if_wanted(source_address, payload, len(data), block_of(rest))
 
     async def _join_if_wanted(self, source_address: Address, payload: CreatePayload, size: int, block: bytes) -> None:
-        if await self.should_join_circuit(payload, source_address) and not self.is_known_circuit(payload.circuit_id):
+        is_wanted = await self.should_join_circuit(payload, source_address)
+        if is_wanted and not self.is_known_circuit(payload.circuit_id) and not self.is_unloading:
             self.join_circuit(payload, source_address, size, block)
         else:
             self.logger.debug("Not joining the circuit %d", payload.circuit_id)
@@ -105,17 +108,38 @@ class CircuitServing(CircuitBuilder):
             cache.reply(cache, None)
         return True
 
+    def _unproven(self) -> Iterator[tuple[RoutingObject, Address, int]]:
+        """The joined circuits by which nothing came that only their origin can make.
+
+        :returns: for each circuit its entry in a table, the node that it came from, and how many places it takes.
+        """
+        for exit_socket in self.exit_sockets.values():
+            if not exit_socket.proven:
+                yield exit_socket, exit_socket.hop.address, 1
+        for route in self.relay_from_to.values():
+            back = self.relay_from_to.get(route.circuit_id)
+            if (route.direction == FORWARD and back is not None and not back.proven
+                    and not back.bytes_down  # only the origin can make what is counted as received from there
+                    and self.relay_from_to.get(back.circuit_id) is route):
+                yield back, back.hop.address, 2
+
     def _make_room(self, now: float) -> None:
         """Evict a circuit that has not proved itself, if there is no room for another one."""
         if len(self.relay_from_to) + len(self.exit_sockets) < self.settings.max_joined_circuits:
             return
-        victim = self.joins.victim(self.exit_sockets, now)
-        if victim is not None:
-            if self.request_cache.has("created", victim):
-                self.request_cache.pop("created", victim)
-            exit_socket = self.exit_sockets[victim]
-            self.remove_exit_socket(victim, "made room for another circuit", remove_now=True)
-            self._pop(self.exit_sockets, victim, exit_socket)
+        why = "made room for another circuit"
+        victim = self.joins.victim((entry for entry, _, _ in self._unproven()), now)
+        if isinstance(victim, RelayRoute):
+            route = self.relay_from_to[victim.circuit_id]
+            self.destroy_relay(victim.circuit_id, DESTROY_REASON_UNNEEDED)
+            for circuit_id, entry in ((victim.circuit_id, route), (route.circuit_id, victim)):
+                self.remove_relay(circuit_id, why, remove_now=True)
+                self._pop(self.relay_from_to, circuit_id, entry)
+        elif victim is not None:
+            if self.request_cache.has("created", victim.circuit_id):
+                self.request_cache.pop("created", victim.circuit_id)
+            self.remove_exit_socket(victim.circuit_id, why, remove_now=True)
+            self._pop(self.exit_sockets, victim.circuit_id, victim)
 
     def join_circuit(self, create_payload: CreatePayload, previous_node_address: Address,
                      request_size: int | None = None, block: bytes = b"") -> None:
@@ -183,6 +207,7 @@ class CircuitServing(CircuitBuilder):
 
         to_circuit_id = self._generate_circuit_id()
         wait = min(max(step.wait, SHORTEST_WAIT), LONGEST_WAIT)
+        target = at_present_address(target)
         request = self.request_cache.add(BuildRequestCache(self, create_payload.identifier, to_circuit_id, circuit_id,
                                                            previous, target, wait, on_answer))
         if request is None:
@@ -261,6 +286,7 @@ class CircuitServing(CircuitBuilder):
         if exit_socket is None or circuit_id in self.relay_from_to:
             return
         to_circuit_id = self._generate_circuit_id()
+        target = at_present_address(target)
         cache = self.request_cache.add(CreateRequestCache(self, payload.identifier, to_circuit_id, circuit_id,
                                                           exit_socket.hop.peer, target))
         if cache is not None:
@@ -295,7 +321,9 @@ class CircuitServing(CircuitBuilder):
             return False
         previous, keys = exit_socket.hop.peer, exit_socket.hop.keys
         self.remove_exit_socket(from_id, "extended", remove_now=True)
-        self.relay_from_to[to_id] = RelayRoute(from_id, Hop(previous, keys), BACKWARD)
+        back = RelayRoute(from_id, Hop(previous, keys), BACKWARD)
+        back.proven = exit_socket.proven
+        self.relay_from_to[to_id] = back
         self.relay_from_to[from_id] = RelayRoute(to_id, Hop(cache.to_peer, keys), FORWARD)
         return True
 

@@ -118,15 +118,16 @@ class Layer:
     def open(self, sealed: bytes) -> bytes:
         """The content of what was sealed, once.
 
-        :raises CryptoException: if it was changed, was opened before, or is too old to tell.
+        :raises CryptoException: if it was changed, was opened before, is too old to tell, or is what this side has
+            sealed with the key of the other one, see ``LAST_COUNTER``.
         """
         if len(sealed) < LAYER_OVERHEAD:
             raise CryptoException("too short")
         explicit = sealed[:COUNTER_SIZE]
         counter = from_bytes(explicit, "big")
         behind = self._highest - counter
-        if behind >= 0 and self._is_repeated(counter, behind, sealed):
-            raise CryptoException("received before, or too old", REPLAYED)
+        if behind != -1 and (counter > LAST_COUNTER or (behind >= 0 and self._is_repeated(counter, behind, sealed))):
+            raise CryptoException("received before, too old, or sealed by this side itself", REPLAYED)
         try:
             content = self._decrypt(self.salt + explicit, sealed[COUNTER_SIZE:], None)
         except InvalidTag:
@@ -195,10 +196,13 @@ class SucceedingLayer(Layer):
         """See :meth:`Layer.open`."""
         try:
             content = super().open(sealed)
-        except CryptoException:
+        except CryptoException as e:
             if self._before is None:
                 raise
-            return self._before.open(sealed)
+            try:
+                return self._before.open(sealed)
+            except CryptoException as other:
+                raise (e if e.reason == REPLAYED else other) from None
         if self._first is not None:
             first, self._first = self._first, None
             first()

@@ -25,6 +25,7 @@ from ipv8.attestation.identity.payload import (
 )
 from ipv8.attestation.tokentree.tree import TokenTree
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import HiddenAddress
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.peer import Peer
 from ipv8.test.base import TestBase
@@ -342,6 +343,18 @@ class TestMissingTokens(IdentityTestBase):
         overlay.on_packet((self.address(SECOND), packet))
         await self.deliver_messages()
         assert MissingResponsePayload.msg_id not in at_victim
+
+    async def test_what_came_through_a_hidden_connection_is_answered_there(self) -> None:
+        """The answer to the address at which an authority is known would tell it who is connected to it."""
+        overlay = self.overlay(SUBJECT)
+        overlay.self_advertise(HASH, "name")
+        overlay.permissions[self.peer(AUTHORITY)] = 1
+        packet = self.overlay(AUTHORITY).ezr_pack(RequestMissingPayload.msg_id, RequestMissingPayload(0))
+        at_authority = self.sent_to(AUTHORITY)
+        overlay.on_packet((HiddenAddress("2001:21::1", 2), packet))
+        await self.deliver_messages()
+        assert MissingResponsePayload.msg_id not in at_authority
+        assert overlay.endpoint.drops[DropCounter.SEND_NO_ROUTE] == 1
 
     async def test_requests_are_budgeted(self) -> None:
         overlay = self.overlay(SUBJECT)

@@ -3,14 +3,19 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from ipv8 import entropy
 from ipv8.events import EventBus
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv6Address
 from ipv8.messaging.anonymization import community as module, payload as messages
+from ipv8.messaging.anonymization.build import BLOCK_SIZE, PlannedHop, make_block, pad
 from ipv8.messaging.anonymization.caches import CreatedRequestCache
 from ipv8.messaging.anonymization.community import TunnelCommunity, TunnelSettings
+from ipv8.messaging.anonymization.handshake import HALF_SIZE
 from ipv8.messaging.anonymization.tunnel import (
     CIRCUIT_STATE_CLOSING,
     CIRCUIT_STATE_EXTENDING,
@@ -26,7 +31,11 @@ from ipv8.test.messaging.anonymization.base import TestTunnelBase
 from ipv8.test.mocking.community import MockCommunity
 from ipv8.test.mocking.endpoint import MockLink
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 ZERO = ("0.0.0.0", 0)
+CREATE_SIZE = 1 + 2 + 2 + 74 + 2 + HALF_SIZE
 
 
 class TunnelTest(TestTunnelBase[Any]):
@@ -188,8 +197,25 @@ class TestBuilding(TunnelTest):
         self.overlay(0).guard_file.path = Path(directory) / "guards.json"
         await self.introduce_nodes()
         await self.build(0, 2)
-        await self.overlay(0).wait_for_tasks()
+        saving = self.overlay(0).get_task("save guards")
+        if saving is not None:
+            await saving
         assert self.overlay(0).guard_file.path.exists()
+
+    async def test_neighbours_that_get_to_be_known_by_another_kind_of_address(self) -> None:
+        """A peer has one preferred address, but a link stays where it is."""
+        for single_pass in (True, False):
+            for i in range(4):
+                self.settings(i).single_pass = single_pass
+            await self.introduce_nodes()
+            circuit = await self.build(0, 3)
+            for i in range(4):
+                for peer in self.overlay(i).get_peers():
+                    peer.add_address(UDPv6Address("2606:4700::1", 5))
+            assert await self.works(circuit)
+            for i in range(4):
+                for peer in self.overlay(i).get_peers():
+                    del peer.addresses[UDPv6Address]
 
     async def test_a_context_manager(self) -> None:
         await self.introduce_nodes()
@@ -395,6 +421,20 @@ class TestRemoval(TunnelTest):
         assert circuit.closing_info == "not ready in time"
         assert await circuit.ready is None
 
+    async def test_the_reason_of_a_removal_stays(self) -> None:
+        await self.introduce_nodes()
+        manual = self.use_clock()
+        circuit = await self.build(0, 1)
+        manual.advance(1000)
+        circuit.beat_heart()
+        self.settings(0).remove_tunnel_delay = 60
+        removal = self.overlay(0).remove_circuit(circuit.circuit_id, "not needed any more")
+        await asyncio.sleep(0)
+        self.overlay(0).do_remove()
+        await asyncio.sleep(0)
+        assert circuit.closing_info == "not needed any more"
+        removal.cancel()
+
     async def test_a_delay_leaves_later_ones_alone(self) -> None:
         await self.introduce_nodes()
         self.settings(0).remove_tunnel_delay = 0.01
@@ -431,6 +471,38 @@ class TestRemoval(TunnelTest):
         assert circuit.state == CIRCUIT_STATE_CLOSING
         assert self.all_tables() == [(0, 0, 0)] * 4
         assert not self.endpoint(3).prefix_listeners(self.overlay(3).get_prefix())
+
+    async def test_nothing_begins_while_a_node_unloads(self) -> None:
+        await self.introduce_nodes()
+        node = self.overlay(3)
+        await self.build(0, 1)
+        unloading = asyncio.ensure_future(node.unload())
+        for _ in range(20):
+            for asking in (0, 1):
+                self.overlay(asking).create_circuit(1, required_exit=Peer(self.public_key(3), self.address(3)))
+            node.build_tunnels(2)
+            await asyncio.sleep(0)
+        await unloading
+        await self.deliver_messages()
+        assert self.tables(3) == (0, 0, 0)
+        assert node.create_circuit(1) is None
+
+    async def test_who_waits_for_a_circuit_is_told_when_the_overlay_is_unloaded(self) -> None:
+        await self.introduce_nodes()
+        for i, is_without_candidates in enumerate((False, True)):
+            node = self.overlay(i)
+            if is_without_candidates:
+                node.candidates.clear()
+            else:
+                self.endpoint(2).close()
+                self.endpoint(3).close()
+            waiting = asyncio.ensure_future(node.pool.take(1, (), 1000))
+            await asyncio.sleep(0)
+            assert len(node.circuits) == (not is_without_candidates)
+            await node.unload()
+            with pytest.raises(TimeoutError, match="unloaded"):
+                await asyncio.wait_for(waiting, 10)
+            assert self.tables(i) == (0, 0, 0)
 
 
 class TestData(TunnelTest):
@@ -681,6 +753,54 @@ class TestHostile(TunnelTest):
         circuit = await self.build(0, 1)
         assert await self.works(circuit)
         assert sum(entry.proven for entry in node.exit_sockets.values()) == 2
+
+    def create_with_block(self, circuit_id: int, first: int, second: int) -> bytes:
+        """A create for node ``first``, which shall ask node ``second`` before it answers."""
+        secrets = [default_eccrypto.generate_key("curve25519") for _ in range(2)]
+        hops = [PlannedHop(self.key_bin(i), self.address(i), secret.get_crypt_pk(),
+                           secret.diffie_hellman(self.public_key(i).get_crypt_pk()))
+                for i, secret in zip((first, second), secrets, strict=True)]
+        create = self.create(circuit_id)[:-HALF_SIZE] + secrets[0].get_crypt_pk()
+        start = len(create) - CREATE_SIZE
+        return create[:start] + pad(create[start:] + make_block(hops, entropy.randbytes(BLOCK_SIZE)))
+
+    async def flood_with_blocks(self, sources: Iterable[UDPv4Address]) -> None:
+        """Creates with forged sources, each of which makes node 3 ask node 1 and become a relay."""
+        node = self.overlay(3)
+        forged = set(sources)
+        send = node.endpoint.send
+        node.endpoint.send = lambda address, packet: None if address in forged else send(address, packet)
+        for number, source in enumerate(sources):
+            node.crypto_endpoint.on_packet((source, self.create_with_block(number + 1000, 3, 1)))
+            await self.deliver_messages()
+
+    async def test_new_circuits_during_a_flood_of_creates_with_blocks(self) -> None:
+        """A node that became a relay before its origin proved anything is in the same position as an exit."""
+        self.settings(3).max_joined_circuits = 11
+        await self.flood_with_blocks([UDPv4Address(f"{number + 20}.1.1.1", 1000) for number in range(20)])
+        assert self.tables(3) == (0, 10, 1)
+        assert len(self.overlay(1).exit_sockets) == 5
+        self.manual.advance(1.5)
+        circuit = await self.build(0, 1, required_exit=Peer(self.public_key(3), self.address(3)))
+        assert await self.works(circuit)
+        assert self.tables(3) == (0, 8, 2)
+        assert len(self.overlay(1).exit_sockets) == 4, "the next node is told what was evicted"
+
+    async def test_relays_that_carry_something_are_not_evicted(self) -> None:
+        self.settings(2).max_joined_circuits = self.settings(1).max_joined_circuits = 2
+        used = [i for i in range(1, 3) if self.overlay(i).relay_from_to]
+        assert used
+        self.manual.advance(5)
+        for i in used:
+            before = self.tables(i)
+            self.overlay(i).crypto_endpoint.on_packet((UDPv4Address("77.7.7.7", 7), self.create(1000)))
+            await self.deliver_messages()
+            assert self.tables(i) == before
+
+    async def test_one_host_takes_no_more_than_its_share_with_blocks(self) -> None:
+        self.settings(3).max_joined_circuits = 20
+        await self.flood_with_blocks([UDPv4Address("77.7.7.7", 1000 + number) for number in range(20)])
+        assert self.tables(3) == (0, 10, 1)
 
     async def test_circuit_ids_that_are_in_use(self) -> None:
         for i in range(4):

@@ -20,6 +20,7 @@ from ipv8.messaging.anonymization.cells import (
     unpad_message,
 )
 from ipv8.messaging.anonymization.crypto import CryptoEndpoint, PythonCryptoEndpoint
+from ipv8.messaging.anonymization.handshake import seal_candidates
 from ipv8.messaging.anonymization.hybrid import HOP_MESSAGES
 from ipv8.messaging.anonymization.scheduler import QUEUE_LIMIT
 from ipv8.messaging.anonymization.session_keys import BACKWARD, FORWARD, CryptoException
@@ -363,6 +364,18 @@ async def test_replays_forgeries_and_strangers_at_an_exit() -> None:
     await node.receive(ORIGIN, genuine, genuine)
     assert node.handled() == [PING]
     assert node.drops == {DropCounter.WRONG_NEIGHBOUR: 1, DropCounter.NOT_AUTHENTIC: 2, DropCounter.REPLAYED: 1}
+
+
+async def test_the_answer_of_an_exit_that_is_sent_back_to_it() -> None:
+    node = Node()
+    end = joined(node)
+    sealed = seal_candidates(end.hop.keys, 1 << 62, [])
+    origin = numbered_keys(1)
+    await node.receive(ORIGIN, cell(1, sealed))
+    assert not end.proven
+    await node.receive(ORIGIN, cell(1, origin.forward.seal(PING)))
+    assert node.handled() == [PING]
+    assert node.drops == {DropCounter.REPLAYED: 1}
 
 
 async def test_an_exit_follows_a_port_that_changes() -> None:

@@ -4,14 +4,14 @@ from typing import Any
 
 from ipv8.community import Community, CommunitySettings
 from ipv8.configuration import ConfigBuilder
-from ipv8.messaging.address import RelayedAddress, UDPv4Address
+from ipv8.messaging.address import HiddenAddress, RelayedAddress, UDPv4Address
 from ipv8.messaging.anonymization import endpoint as module
 from ipv8.messaging.anonymization.community import TunnelCommunity, TunnelSettings
 from ipv8.messaging.anonymization.endpoint import TunnelEndpoint
 from ipv8.messaging.interfaces.endpoint import EndpointListener
 from ipv8.messaging.interfaces.meter import TrafficMeter
 from ipv8.messaging.interfaces.network_stats import DropCounter
-from ipv8.messaging.interfaces.routes import Route
+from ipv8.messaging.interfaces.routes import DEFAULT_ROUTES, Route
 from ipv8.messaging.payload import IntroductionRequestPayload
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
@@ -122,6 +122,19 @@ class TestTunnelEndpoint(TestTunnelBase[Any]):
         assert self.inner.drops[DropCounter.WRONG_ROUTE] == 1
         assert circuit.bytes_down
         await plain.unload()
+
+    async def test_an_overlay_with_connections_to_hidden_services_gets_nothing_else_out_of_circuits(self) -> None:
+        """It would answer by its socket what anybody has sent to the exit, and so tell who has built the circuit."""
+        await self.prepare()
+        prefix = self.talk.get_prefix()
+        self.tunnel.set_anonymity(prefix, False)
+        self.tunnel.accept_routes(prefix, DEFAULT_ROUTES | Route.CIRCUIT, DEFAULT_ROUTES)
+        self.endpoint(2).send(self.exit_address(), self.packet(b"from outside"))
+        await self.deliver_messages()
+        assert not self.talk.heard
+        assert self.inner.drops[DropCounter.WRONG_ROUTE] == 1
+        self.tunnel.gate.receive((HiddenAddress("2001:21::1", 2), self.packet(b"of a connection")), Route.CIRCUIT)
+        assert self.talk.heard == [(("2001:21::1", 2), b"of a connection")]
 
     async def test_no_address_of_this_node_is_told(self) -> None:
         await self.prepare()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -38,8 +40,11 @@ FORBIDDEN = [
     "::ffff:0:8.8.8.8", "64:ff9b::808:808", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1", "2001:20::1",
     "2001:db8::1", "2002:808:808::1", "2002:7f00:1::", "fc00::1", "fd00:ec2::254", "fe80::1", "fe80::1%eth0", "fec0::1",
     "ff02::1", "ff0e::1",
+    "192.0.0.9", "192.0.0.10", "192.88.99.1", "64:ff9b:2::1", "100:0:0:1::1", "1::1", "2001:1::1", "2001:3::1",
+    "2001:4:112::1", "2001:30::1", "3fff::1", "4000::1", "5f00::1", "8000::1",
 ]
-ALLOWED = ["1.1.1.1", "8.8.8.8", "192.88.98.1", "223.255.255.1", "2606:4700::1111", "2a00:1450::1"]
+ALLOWED = ["1.1.1.1", "8.8.8.8", "192.88.98.1", "223.255.255.1", "2001:200::1", "2606:4700::1111", "2a00:1450::1",
+           "3ffe::1"]
 
 
 @pytest.mark.parametrize("host", FORBIDDEN)
@@ -63,8 +68,10 @@ def test_own_addresses() -> None:
     manual = ManualClock()
     with clock.use(manual):
         destinations = Destinations(own=lambda: own)
-        for host in ("8.8.8.8", "2606:4700:0::1111"):
+        for host in ("8.8.8.8", "2606:4700:0::1111", "2606:4700::abcd", "2606:4700::1:2:3:4"):
             assert destinations.refuses((host, 1)) == "an address of this node"
+        for host in ("8.8.8.9", "2606:4700:0:1::1111"):
+            assert destinations.refuses((host, 1)) is None
         own[0] = "9.9.9.9"
         manual.advance(exit_policy.OWN_INTERVAL)
         assert destinations.refuses(("8.8.8.8", 1)) is None
@@ -85,12 +92,15 @@ def test_a_node_for_tests_may_reach_its_own_machine() -> None:
     "db.corp", "x.onion", "1.0.0.127.in-addr.arpa", "127.1", "0x7f.1", "2130706433", "0x7f000001", "017700000001",
     "127.0.0.1", "127.0.0.1.", "1.2.3", "example.123", "a..b", "a b.org", "[::1]", "fe80::1%1", "user@host.org",
     "a/b.org", "x" * 64 + ".org", ".".join(["x" * 60] * 5), "a\0.org",
+    "127\u30020.0\u30021", "\uff11\uff12\uff17.0.0.\u2460", "0\uff587f.\u2460", "nas.home\uff61lan", "a.local\u3002",
+    "a.\uff2c\uff2f\uff23\uff21\uff2c", "\u00df" * 64 + ".org", "\u30fb" * 300, "\u202e.org\u3002\u3002", "\u200b.org",
 ])
 def test_names_that_may_not_be_looked_up(name: str) -> None:
     assert Destinations().refuses_name(name) is not None
 
 
-@pytest.mark.parametrize("name", ["tribler.org", "a.b.example.com", "JP納豆.例.jp", "x1.de", "localhost.org"])
+@pytest.mark.parametrize("name", ["tribler.org", "a.b.example.com", "JP納豆.例.jp", "x1.de", "localhost.org",
+                                  "a_b.example.org", "\uff41.org\u3002"])
 def test_names_that_may_be_looked_up(name: str) -> None:
     assert Destinations().refuses_name(name) is None
 
@@ -144,6 +154,8 @@ async def test_addresses_of_names(tasks: TaskManager) -> None:
     assert (type(found), found) == (UDPv4Address, ("8.8.8.8", 80))
     found = await resolver.resolve("six.org", 81)
     assert (type(found), found) == (UDPv6Address, ("2606:4700::2", 81))
+    assert await resolver.resolve("\uff22OTH\u3002org.", 80) == ("8.8.8.8", 80)
+    assert names.asked == ["both.org", "six.org"]
 
 
 async def test_each_address_is_checked(tasks: TaskManager) -> None:
@@ -156,6 +168,26 @@ async def test_each_address_is_checked(tasks: TaskManager) -> None:
     with pytest.raises(RefusedDestinationError):
         await resolver.resolve("localhost", 80)
     assert "localhost" not in names.asked
+
+
+async def test_slow_names_leave_the_threads_of_the_event_loop_alone(tasks: TaskManager,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end = threading.Event()
+
+    def look_up(name: str, port: int) -> list[Any]:
+        may_end.wait(30)
+        return [(AF_INET, None, None, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    resolver = Resolver(Destinations(own=list), tasks)
+    looking = [asyncio.ensure_future(resolver.resolve(f"slow{number}.org", 80))
+               for number in range(exit_policy.MAX_RESOLUTIONS)]
+    await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.wait_for(asyncio.to_thread(may_end.is_set), 10)
+    assert not any(future.done() for future in looking)
+    may_end.set()
+    assert set(await asyncio.gather(*looking)) == {("8.8.8.8", 80)}
 
 
 async def test_a_name_has_one_address_for_a_while(tasks: TaskManager) -> None:

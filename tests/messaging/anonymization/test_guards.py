@@ -136,6 +136,32 @@ def test_guards_survive_a_restart(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["guards.json"]
 
 
+@pytest.mark.parametrize("expires", [float("inf"), 1e300, 1e10])
+def test_no_file_keeps_a_guard_longer(tmp_path: Path, expires: float) -> None:
+    """The clock may have been wrong when the file was written."""
+    path = tmp_path / "guards.json"
+    path.write_text(json.dumps({"version": 1, "first": [{**good_entry(), "expires": expires}]}))
+    with clock.use(ManualClock()):
+        file = make_file(path)
+        file.load()
+        [guard] = file.sets["first"].guards
+        assert guard.expires == clock.time() + module.MAX_LIFETIME
+
+
+def test_a_change_while_the_file_is_written_is_written_later(tmp_path: Path) -> None:
+    file = make_file(tmp_path / "guards.json")
+    first, second = file.sets.values()
+    choose(first, make_candidates(3))
+
+    def to_list() -> list[dict[str, Any]]:
+        choose(first, make_candidates(3, "9.{}.0.1"), silent=[guard.peer() for guard in first.guards])
+        return []
+
+    second.to_list = to_list  # type: ignore[method-assign]  # in the place of another thread
+    file.save()
+    assert file.is_due
+
+
 def good_entry() -> dict[str, Any]:
     guards = GuardSet()
     choose(guards, make_candidates(1))
@@ -143,8 +169,9 @@ def good_entry() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("change", [
-    {"key": "00"}, {"key": 5}, {"key": "zz"}, {"host": "example.org"}, {"host": None}, {"port": 0}, {"port": 70000},
-    {"port": "x"}, {"flags": None}, {"flags": ["x"]}, {"expires": "x"}, {"expires": 1.0},
+    {"key": "00"}, {"key": 5}, {"key": "zz"}, {"key": default_eccrypto.generate_key("low").pub().key_to_bin().hex()},
+    {"host": "example.org"}, {"host": None}, {"port": 0}, {"port": 70000}, {"port": "x"}, {"flags": None},
+    {"flags": ["x"]}, {"expires": "x"}, {"expires": 1.0},
 ])
 def test_bad_entries_are_ignored(tmp_path: Path, change: dict[str, Any]) -> None:
     path, good = tmp_path / "guards.json", good_entry()

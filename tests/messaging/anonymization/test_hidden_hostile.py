@@ -194,6 +194,23 @@ class TestHiddenHostile(TestHiddenServicesBase):
         assert len(overlay.intro_point_for) == len(overlay.pex) == MAX_REGISTRATIONS_PER_CIRCUIT
         assert len(announced) == MAX_REGISTRATIONS_PER_CIRCUIT
 
+    async def test_nothing_is_registered_for_circuits_that_are_gone(self) -> None:
+        """A circuit that is being closed still brings messages for a while."""
+        self.make_nodes(2)
+        await self.introduce_nodes()
+        _, circuit_id = await self.joined_by(0)
+        overlay = self.overlay(1)
+        overlay.settings.remove_tunnel_delay = 0.01
+        removal = overlay.remove_exit_socket(circuit_id)
+        self.from_circuit(1, circuit_id, EstablishIntroPayload(1, 2, INFO_HASH, KEY))
+        self.from_circuit(1, circuit_id, EstablishRendezvousPayload(1, 3, b"c" * 20))
+        await removal
+        await self.settle()
+        assert not overlay.exit_sockets
+        assert not overlay.intro_point_for
+        assert not overlay.rendezvous_point_for
+        assert not overlay.pex
+
     async def test_overlays_and_announcements_are_limited(self) -> None:
         self.make_nodes(2)
         overlay = self.overlay(1)
@@ -417,6 +434,21 @@ class TestHiddenHostile(TestHiddenServicesBase):
         await self.deliver_messages(1.0)
         assert not overlay.swarms[INFO_HASH].connections
         assert not overlay.find_circuits(CIRCUIT_TYPE_RP_DOWNLOADER, None)
+
+    async def test_a_link_of_a_circuit_that_is_being_closed(self) -> None:
+        self.make_nodes(2)
+        await self.introduce_nodes()
+        overlay = self.overlay(0)
+        circuit = await self.make_data_circuit(0, 1)
+        circuit.ctype = CIRCUIT_TYPE_RP_DOWNLOADER
+        connected: list[Any] = []
+        overlay.join_swarm(INFO_HASH, 1, connected.append, seeding=False)
+        cache = overlay.request_cache.add(LinkRequestCache(overlay, circuit, INFO_HASH, None))
+        circuit.close()
+        self.from_circuit(0, circuit.circuit_id, LinkedE2EPayload(1, cache.number))
+        assert not connected
+        assert not circuit.e2e
+        assert overlay.drops[DropCounter.UNSOLICITED] == 1
 
     async def test_an_answer_after_leaving(self) -> None:
         circuit, cache, point = await self.asking()

@@ -129,6 +129,55 @@ class TestHiddenHosting(TestHiddenServicesBase):
         await self.deliver_messages(1.0)
         assert client.told == [(peer.address, b"back")]
 
+    async def test_answers_go_by_the_connection_although_the_other_end_is_a_known_peer(self) -> None:
+        """Otherwise a service that shows its key elsewhere, too, would be told where its clients are."""
+        service, client, peer = await self.connect()
+        client.tell.send(peer, b"hello")
+        await self.deliver_messages(1.0)
+        (hidden_client, _), = service.told
+        for proven in (False, True):
+            known = Peer(service.my_peer.public_key, self.address(3))
+            known.proven = proven
+            client.network.add_verified_peer(known)
+            client.network.discover_services(known, [client.community_id])
+            sent = self.note_sent(0)
+            assert await service.ask(Peer(client.my_peer.public_key, hidden_client), service.double, 4) == 8
+            service.tell.send(hidden_client, b"back")
+            await self.deliver_messages(1.0)
+            assert client.told[-1] == (peer.address, b"back")
+            assert not [packet for packet in sent if packet.startswith(client.get_prefix())]
+            assert HiddenAddress not in known.addresses
+            client.network.remove_peer(known)
+
+    async def test_what_comes_by_a_circuit_that_is_being_closed_makes_no_connection(self) -> None:
+        service, client, peer = await self.connect()
+        client.tell.send(peer, b"hello")
+        await self.deliver_messages(1.0)
+        circuit, = self.overlay(3).find_circuits(CIRCUIT_TYPE_RP_SEEDER)
+        self.settings(3).remove_tunnel_delay = 60
+        removal = self.overlay(3).remove_circuit(circuit.circuit_id)
+        await asyncio.sleep(0)
+        client.tell.send(peer, b"too late")
+        await self.deliver_messages(1.0)
+        assert circuit.bytes_down
+        assert [text for _, text in service.told] == [b"hello"]
+        assert not self.overlay(3).hosting._by_circuit
+        removal.cancel()
+
+    def note_sent(self, i: int) -> list[bytes]:
+        """What the socket of a node sends from now on."""
+        sent: list[bytes] = []
+        endpoint = self.endpoint(i)
+        send = type(endpoint).send
+
+        def note(address: Any, packet: bytes) -> None:
+            if type(address) is not HiddenAddress:
+                sent.append(packet)
+            send(endpoint, address, packet)
+
+        endpoint.send = note
+        return sent
+
     async def test_a_connection_is_made_once(self) -> None:
         service, client, peer = await self.connect()
         assert (await client.connect_hidden(service.my_peer.public_key.key_to_bin(), hops=1)).address == peer.address

@@ -124,6 +124,16 @@ class TestHiddenServices(TestHiddenServicesBase):
         assert client.select_circuit(callback.calls[0], 1) is circuit
         assert client.swarms[INFO_HASH].get_num_connections() == 1
 
+    async def test_joined_circuits_do_not_make_room_for_others(self) -> None:
+        """Both of them have proved themselves before, although they carry nothing yet."""
+        await self.connect()
+        joined = [(self.overlay(i), route) for i in range(4) for route in self.overlay(i).relay_from_to.values()
+                  if route.rendezvous_relay]
+        assert len(joined) == 2
+        for node, route in joined:
+            route.bytes_down = 0
+            assert route not in [entry for entry, _, _ in node._unproven()]
+
     async def test_the_path_has_four_nodes(self) -> None:
         await self.connect()
         circuit, = self.overlay(0).find_circuits(CIRCUIT_TYPE_RP_DOWNLOADER)

@@ -36,16 +36,17 @@ def test_nodes_on_this_machine_share_the_budget_of_all() -> None:
     assert sum(joins.admits(("127.0.0.1", 1), 5.0) for _ in range(300)) > 2 * module.JOINS_OF_A_HOST.burst
 
 
-def entry(created: float, proven: bool) -> RoutingObject:
+def entry(created: float) -> RoutingObject:
     made = RoutingObject(1)
-    made.created, made.proven = created, proven
+    made.created = created
     return made
 
 
-def test_what_has_proved_itself_is_not_evicted() -> None:
-    assert Joins.victim({1: entry(1.0, True), 2: entry(2.0, False), 3: entry(1.0, False)}, 10.0) == 2
-    assert Joins.victim({1: entry(1.0, True)}, 10.0) is None
-    assert Joins.victim({1: entry(9.5, False)}, 10.0) is None
+def test_the_oldest_is_evicted_that_had_time_to_prove_itself() -> None:
+    older, newer = entry(1.0), entry(2.0)
+    assert Joins.victim([newer, older], 10.0) is older
+    assert Joins.victim([], 10.0) is None
+    assert Joins.victim([entry(9.5)], 10.0) is None
 
 
 @pytest.mark.parametrize(("source", "expected"), [("1.2.3.4", True), ("1.2.3.5", False), ("127.0.0.1", False)])

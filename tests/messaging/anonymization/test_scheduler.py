@@ -13,8 +13,11 @@ from ipv8 import clock
 from ipv8.messaging.anonymization.scheduler import (
     FEW,
     ITEMS_AT_ONCE,
+    LARGE_LIMIT,
     LATE_SECONDS,
+    PACKET,
     QUEUE_LIMIT,
+    TOTAL_QUEUE_LIMIT,
     TURN,
     Bandwidth,
     FairQueue,
@@ -103,9 +106,10 @@ def test_nothing_is_lost_or_overtaken(actions: list[tuple[int, bool]], turn: int
 
 
 @pytest.mark.parametrize(("rate", "size", "seconds"), [(20_000, 60, 5), (20_000, 1500, 10), (1_000_000, 1092, 2),
-                                                       (50_000_000, 1500, 1)])
+                                                       (50_000_000, 1500, 1), (100_000, 9_000, 10),
+                                                       (1_000_000, 30_000, 20), (1_000_000, 65_507, 40)])
 def test_a_limit_is_kept(rate: float, size: int, seconds: float) -> None:
-    """Within 5 %, for who waits and for who drops."""
+    """Within 5 %, for who waits and for who drops, also with packets larger than what can be saved up."""
     bandwidth = Bandwidth()
     now = sent = 0.0
     while now < seconds:
@@ -194,6 +198,16 @@ async def test_too_many_items() -> None:
     scene = Scene()
     assert [scene.lane.put(1, [b"x"]) for _ in range(QUEUE_LIMIT + 1)] == [1] * QUEUE_LIMIT + [0]
     assert scene.lane.put(2, [b"x"] * (QUEUE_LIMIT + 1)) == QUEUE_LIMIT
+
+
+async def test_large_items_do_not_fill_the_memory() -> None:
+    scene = Scene(rate=1000)
+    large, usual = bytes(65_507), bytes(PACKET)
+    kept = sum(scene.lane.put(number, [large] * 100) for number in range(40))
+    assert LARGE_LIMIT <= kept < LARGE_LIMIT + 100
+    assert scene.lane.put(50, [usual, large, usual]) == 2
+    assert sum(scene.lane.put(number, [usual] * 100) for number in range(100, 140)) == TOTAL_QUEUE_LIMIT - kept - 2
+    scene.lane.queue.clear()
 
 
 async def test_a_limited_lane_waits() -> None:

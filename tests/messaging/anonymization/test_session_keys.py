@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ipv8.messaging.anonymization.handshake import seal_candidates
 from ipv8.messaging.anonymization.onion import ForeignLayer, layer_of
 from ipv8.messaging.anonymization.session_keys import (
     BACKWARD,
@@ -14,6 +15,7 @@ from ipv8.messaging.anonymization.session_keys import (
     LAST_COUNTER,
     MAX_RESTARTS,
     REPLAY_WINDOW,
+    REPLAYED,
     RESTART_LIMIT,
     CryptoException,
     Layer,
@@ -128,6 +130,34 @@ def test_the_counters_of_rust_origins() -> None:
         sender = numbered_keys(1).forward
         sender.counter = counter
         assert receiver.open(sender.seal(bytes([number]))) == bytes([number])
+
+
+@pytest.mark.parametrize("received", [0, 5])
+def test_what_a_node_sealed_itself_with_the_key_of_the_other_side_does_not_open(received: int) -> None:
+    """Anybody on the way of a created message can send its list of candidates back."""
+    joined = numbered_keys(1)
+    sealed = seal_candidates(joined, 12345, [])
+    sender = numbered_keys(1).forward
+    for _ in range(received):
+        joined.forward.open(sender.seal(b"before"))
+    with pytest.raises(CryptoException) as raised:
+        joined.forward.open(sealed)
+    assert raised.value.reason == REPLAYED
+    assert joined.forward.open(sender.seal(b"genuine")) == b"genuine"
+    sender.counter = LAST_COUNTER - 1
+    assert joined.forward.open(sender.seal(b"the last one")) == b"the last one"
+
+
+@pytest.mark.parametrize("is_newer", [True, False])
+def test_replays_are_told_as_such_while_two_keys_are_accepted(is_newer: bool) -> None:
+    receiver = numbered_keys(1)
+    receiver.change(numbered_keys(2), is_builder=False)
+    sender = numbered_keys(1 + is_newer).forward
+    message = sender.seal(b"once")
+    assert receiver.forward.open(message) == b"once"
+    with pytest.raises(CryptoException) as raised:
+        receiver.forward.open(message)
+    assert raised.value.reason == REPLAYED
 
 
 def test_forgeries_change_nothing() -> None:

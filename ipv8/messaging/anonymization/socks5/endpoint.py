@@ -25,12 +25,12 @@ class Socks5Provider:
 
         :param port: 0 for any.
         :returns: the port.
-        :raises EndpointClosedException: if the endpoint is closed, or has no tunnel community.
+        :raises EndpointClosedException: if the endpoint is closed, or has no tunnel community, or that is unloaded.
         :raises OSError: if the port cannot be used.
         """
         from .server import Socks5Server
 
-        if self.tunnel_community is None or not self.endpoint.is_open():
+        if self.tunnel_community is None or self.tunnel_community.is_unloading or not self.endpoint.is_open():
             raise EndpointClosedException(self.endpoint)
         server = Socks5Server(self.tunnel_community, hops)
         bound = server.listen(port)

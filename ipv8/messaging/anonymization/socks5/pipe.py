@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import suppress
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import TYPE_CHECKING
 
 from ....streams import CODE_CANCELLED, CODE_INTERNAL
@@ -18,6 +22,9 @@ __all__ = ["Pipes", "pipe"]
 
 CHUNK = 32_768
 """Bytes that are read from a TCP connection at a time."""
+
+_LINGER = pack("hh" if os.name == "nt" else "ii", 1, 0)
+"""The option of a socket with which closing it resets the connection."""
 
 
 class Pipes:
@@ -46,22 +53,43 @@ class Pipes:
 
 async def pipe(stream: Stream, reader: StreamReader, writer: StreamWriter) -> None:
     """Pass on bytes until both directions have ended, or one of them has failed, which ends both."""
-    ways = [asyncio.ensure_future(_to_stream(reader, stream)), asyncio.ensure_future(_to_writer(stream, writer))]
+    to_writer = asyncio.ensure_future(_to_writer(stream, writer))
+    ways = [asyncio.ensure_future(_to_stream(reader, stream)), to_writer]
     try:
         await asyncio.gather(*ways)
         writer.close()
         await writer.wait_closed()
     except OSError:  # streams raise subclasses of it too
         stream.reset(CODE_INTERNAL)
-        writer.transport.abort()
+        if _is_complete(to_writer):
+            writer.close()
+        else:
+            _reset(writer)
     except asyncio.CancelledError:
         stream.reset(CODE_CANCELLED)
-        writer.transport.abort()
+        if _is_complete(to_writer):
+            writer.transport.abort()
+        else:
+            _reset(writer)
         raise
     finally:
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
+
+
+def _is_complete(to_writer: asyncio.Future[None]) -> bool:
+    """Whether all that came by a stream was written."""
+    return to_writer.done() and not to_writer.cancelled() and to_writer.exception() is None
+
+
+def _reset(writer: StreamWriter) -> None:
+    """Close a connection at once, so that the other end does not take what it got for complete."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None:
+        with suppress(OSError):
+            connection.setsockopt(SOL_SOCKET, SO_LINGER, _LINGER)
+    writer.transport.abort()
 
 
 async def _to_stream(reader: StreamReader, stream: Stream) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
@@ -65,6 +66,10 @@ class Request(NamedTuple):
     command: int
     destination: Destination | None
     credentials: Credentials | None
+
+    def __repr__(self) -> str:
+        """Without the password, as others may read what is logged."""
+        return f"{type(self).__name__}(command={self.command!r}, destination={self.destination!r})"
 
 
 class Negotiation:
@@ -136,7 +141,8 @@ class Negotiation:
         name_length = rest[1]
         taken = self._take(3 + name_length + rest[2 + name_length])
         name, password = taken[2:2 + name_length], taken[3 + name_length:]
-        if self._passwords is not None and self._passwords.get(name) != password:
+        expected = password if self._passwords is None else self._passwords.get(name)
+        if expected is None or not hmac.compare_digest(expected, password):
             self._output += bytes((AUTHENTICATION_VERSION, 1))
             raise ProtocolError("the client has another user name or password")
         self._output += bytes((AUTHENTICATION_VERSION, 0))

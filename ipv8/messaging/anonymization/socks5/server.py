@@ -187,6 +187,11 @@ class Socks5Server:
         association = Association(self._community, self.hops, client[0], self.default_client, self._timeout)
         try:
             bound = await association.open(own[0])
+        except OSError as e:
+            self._logger.warning("The proxy cannot carry UDP: %s", e)
+            writer.write(pack_reply(Reply.FAILED))
+            return
+        try:
             self.associations.add(association)
             writer.write(pack_reply(Reply.SUCCEEDED, bound))
             while await reader.read(READ_SIZE):

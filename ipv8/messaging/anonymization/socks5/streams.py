@@ -252,7 +252,8 @@ class CircuitStreams:
                 await self._answer(stream, Reply.SUCCEEDED, ends=False)
                 await pipe(stream, reader, writer)
             finally:
-                writer.transport.abort()
+                if not writer.is_closing():
+                    writer.transport.abort()
 
     @staticmethod
     async def _read_request(stream: Stream) -> ConnectRequest:

@@ -93,6 +93,10 @@ def test_passwords(said: bytes, accepted: bool) -> None:
     assert negotiation.take_output() == (b"\x01\x00" if accepted else b"\x01\x01")
 
 
+def test_no_password_is_shown() -> None:
+    assert "secret" not in repr(Request(1, None, (b"name", b"secret")))
+
+
 def test_passwords_are_asked_for() -> None:
     negotiation = Negotiation({b"alice": b"key"})
     with pytest.raises(ProtocolError):

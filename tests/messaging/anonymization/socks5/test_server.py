@@ -11,6 +11,7 @@ from ipv8 import clock
 from ipv8.messaging.address import DomainAddress, UDPv4Address
 from ipv8.messaging.anonymization.community import TunnelCommunity
 from ipv8.messaging.anonymization.socks5 import server as server_module
+from ipv8.messaging.anonymization.socks5.association import Association
 from ipv8.messaging.anonymization.socks5.protocol import Reply, pack_datagram, read_datagram
 from ipv8.messaging.anonymization.socks5.server import Socks5Server
 from ipv8.messaging.anonymization.tunnel import (
@@ -333,6 +334,19 @@ class TestSocks5Server(TestTunnelBase[TunnelCommunity]):
         transport.close()
         server.close()
 
+    async def test_an_association_without_a_socket_is_refused(self) -> None:
+        proxy = await self.start(flags=())
+
+        async def fail(*_: object) -> tuple[str, int]:
+            raise OSError("too many open files")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Association, "open", fail)
+            reply, _, writer = await self.ask(proxy, request(ASSOCIATE, "0.0.0.0", 0))
+        assert reply[1] == Reply.FAILED
+        assert not self.servers[0].associations
+        writer.close()
+
     async def test_only_the_client_uses_an_association(self) -> None:
         proxy = await self.start(hops=1)
         inbox, transport, where, writer = await self._associate(proxy)
@@ -470,5 +484,11 @@ class TestSocks5Server(TestTunnelBase[TunnelCommunity]):
     async def test_closed_endpoints_have_no_proxies(self) -> None:
         endpoint: Any = self.overlay(0).crypto_endpoint
         endpoint.endpoint.close()
+        with pytest.raises(EndpointClosedException):
+            endpoint.create_socks5_server(0, 2)
+
+    async def test_unloaded_overlays_have_no_proxies(self) -> None:
+        await self.overlay(0).unload()
+        endpoint: Any = self.overlay(0).crypto_endpoint
         with pytest.raises(EndpointClosedException):
             endpoint.create_socks5_server(0, 2)
