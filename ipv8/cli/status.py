@@ -47,15 +47,29 @@ def status_of(name: str, program: Callable[[], int]) -> int:
         return FAILURE
     except Exception as e:
         status = _status_of_click(name, e)
-        if status is None:
+        if status is not None:
+            return status
+        if not _is_of_a_database(e):
             raise
-        return status
+        print_error(f"{name}: {e}")
+        return FAILURE
 
 
 def _reason(error: Exception) -> str:
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror or str(error)
+
+
+def _is_of_a_database(error: Exception) -> bool:
+    """Whether a database is damaged, locked, not to be written, or of a newer release."""
+    if "sqlite3" not in sys.modules:
+        return False
+    import sqlite3
+
+    from ..database import DatabaseException
+
+    return isinstance(error, (sqlite3.OperationalError, DatabaseException))
 
 
 def _status_of_click(name: str, error: Exception) -> int | None:
