@@ -134,6 +134,16 @@ class DeferredCommits(ABC):
         return exc_type is not None and issubclass(exc_type, IgnoreCommits)
 
 
+def _advice(error: sqlite3.OperationalError) -> str:
+    """What to do about an error at the opening of a file."""
+    text = str(error)
+    if "locked" in text:
+        return "; another program uses it: end that, or try again"
+    if "unable to open" in text or "readonly" in text:
+        return "; check that it is a file, and that this program may write to it and to its directory"
+    return ""
+
+
 class Database(DeferredCommits):
     """One SQLite file, or ``:memory:``.
 
@@ -195,7 +205,7 @@ class Database(DeferredCommits):
             except BaseException as e:
                 self._disconnect()
                 if isinstance(e, sqlite3.OperationalError):
-                    raise type(e)(f"{self._file_path}: {e}") from e
+                    raise type(e)(f"{self._file_path}: {e}{_advice(e)}") from e
                 self._raise_if_corrupt(e)
                 raise
             return True

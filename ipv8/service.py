@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from contextlib import suppress
 from functools import partial
@@ -165,6 +166,9 @@ class IPv8:
     def _create_overlay(self, block: Mapping[str, Any], overlay_class: type[Overlay[Any]]) -> None:
         settings = overlay_class.settings_class(my_peer=self.keys[block["key"]], endpoint=self.endpoint,
                                                 network=self.network)
+        directory = os.path.normpath(self.configuration.get("working_directory") or ".")
+        if directory != "." and "working_directory" not in block["initialize"] and hasattr(settings, "node_directory"):
+            settings.node_directory = directory
         for name, value in block["initialize"].items():
             setattr(settings, name, value)
         if block["class"] in self._policies:

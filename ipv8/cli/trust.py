@@ -14,14 +14,19 @@ from ..trust.statements import SHORTEST_PREFIX, Statement, Statements
 from .node import default_key_file, default_statements_file
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
 __all__ = ["add", "explain", "list_people", "remove", "show"]
 
 POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
+def _path(file: str | None) -> str | os.PathLike[str]:
+    return default_statements_file() if file is None else file
+
+
 def _statements(file: str | None) -> Statements:
-    return Statements(default_statements_file() if file is None else file)
+    return Statements(_path(file))
 
 
 def _facts(statement: Statement) -> dict[str, Any]:
@@ -35,9 +40,8 @@ def _date(seconds: int) -> str:
 
 def add(file: str | None, public_key: bytes, name: str, weight: float, as_json: bool = False) -> None:
     """State that somebody is trusted."""
-    statements = _statements(file)
-    statement = statements.add(public_key, name, weight)
-    statements.save()
+    with Statements.changed(_path(file)) as statements:
+        statement = statements.add(public_key, name, weight)
     if as_json:
         print(json.dumps(_facts(statement)))
     else:
@@ -46,11 +50,10 @@ def add(file: str | None, public_key: bytes, name: str, weight: float, as_json: 
 
 def remove(file: str | None, who: str, as_json: bool = False) -> None:
     """Take a statement back."""
-    statements = _statements(file)
-    statement = _found(statements, who)
-    shown = _short(statements)(statement.public_key)
-    statements.remove(statement.public_key)
-    statements.save()
+    with Statements.changed(_path(file)) as statements:
+        statement = _found(statements, who)
+        shown = _short(statements)(statement.public_key)
+        statements.remove(statement.public_key)
     print(json.dumps(_facts(statement)) if as_json else f"{shown} is not stated to be trusted any more")
 
 
@@ -117,7 +120,10 @@ def _open(database: str, db_name: str) -> Any:
     if database.startswith(POSTGRES):
         from ..attestation.trustchain.postgres import PostgresTrustChainDB
 
-        return PostgresTrustChainDB(database, db_name)
+        try:
+            return PostgresTrustChainDB(database, db_name)
+        except RuntimeError as e:  # a package is missing, or there is no connection
+            raise ValueError(str(e)) from e
     from ..attestation.trustchain.database import DATABASE_DIRECTORY, TrustChainDB
 
     path = Path(database, DATABASE_DIRECTORY, f"{db_name}.db")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import sqlite3
 from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..attestation.trustchain.validation import ANY_COUNTERPARTY_PK, canonical_key
+from ..database import DatabaseException
 from .extractors import DEFAULT_EXTRACTORS, MAX_EVENT
 from .heights import Heights
 from .model import FoldedEvent, TrustEvent
-from .persistence import EDGES, OBSERVATIONS, EdgeStore
+from .persistence import EDGES, MAX_EXPONENT, OBSERVATIONS, VERSION, EdgeStore, UnusableTablesError
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -37,9 +39,6 @@ MAX_FRAUDS = 20_000
 
 MAX_PAST = 30 * 86400.0
 """A block counts as at most so many seconds older than the time when it was stored."""
-
-MAX_EXPONENT = 500.0
-"""How many half-lives stored weights may have grown before they are scaled down."""
 
 OLD = 3600.0
 """Seconds after which a chain that had no new block is worth a look again."""
@@ -107,8 +106,11 @@ class ChainLink:
         self.released: Callable[[], object] | None = None
         self.prepared: Future[Any] | None = None
         self._deltas: dict[tuple[bytes, bytes, str], tuple[float, int, int | None]] = {}
-        self._touched: dict[bytes, None] = {}
+        #: What changed of ``heights`` since it was saved, by author.
+        self._touched: dict[bytes, dict[int, int | None]] = {}
         self._gone: dict[bytes, bool] = {}
+        #: How many times this was saved to the database, in this run and before.
+        self._saves = 0
         self._reference = graph.clock()
         self._proofs: object = None
         self._unmarked = False
@@ -161,8 +163,7 @@ class ChainLink:
         extractor = self._extractor_of(block, partner is not None)
         if extractor is None:
             return
-        self.heights.add(author, block.sequence_number)
-        self._touched[author] = None
+        self._touched.setdefault(author, {}).update(self.heights.add(author, block.sequence_number))
         if self._unmarked and self.database.did_double_spend(author):
             self._mark(author, None)
         events = list(self._events(extractor, block, author))
@@ -196,11 +197,18 @@ class ChainLink:
             if type(source) is not bytes or type(target) is not bytes or canonical_key(source) != author:
                 self.graph.violations += 1
                 continue
-            moment = int(block.timestamp if timestamp is None else timestamp)
-            if stored is not None:  # it is kept in whole seconds
-                moment = int(1000 * min(max(moment / 1000, stored - MAX_PAST), stored + 1.0))
-            event = FoldedEvent(author, canonical_key(target), float(min(weight, highest)), moment, kind)
-            if self.graph.table.accepts(event):
+            try:
+                moment = int(block.timestamp if timestamp is None else timestamp)
+                if stored is not None:  # it is kept in whole seconds
+                    moment = int(1000 * min(max(moment / 1000, stored - MAX_PAST), stored + 1.0))
+                event = FoldedEvent(author, canonical_key(target), float(min(weight, highest)), moment, kind)
+                accepted = self.graph.table.accepts(event)
+                if not kind.isprintable():  # databases do not take all of that
+                    raise ValueError(f"the kind of an event is printable, unlike {kind!r:.100}")
+            except (TypeError, ValueError, OverflowError):
+                logger.exception("An event of %s is none", block)
+                continue
+            if accepted:
                 yield event
 
     def _feed_temporal(self) -> None:
@@ -281,8 +289,16 @@ class ChainLink:
         taken up before this, other than those that are kept, nothing is kept.
         """
         graph = self.graph
-        store = EdgeStore(self.database)
-        cursor = store.cursor()
+        try:
+            store = EdgeStore(self.database)
+        except UnusableTablesError as e:
+            logger.warning("Nothing of the trust graph is kept: %s. They are left as they are, and all blocks are "
+                           "taken up again at each start", e)
+            return
+        damage = store.damage()
+        if damage:
+            logger.warning("What was kept of the trust graph is damaged: %s. All blocks are taken up again", damage)
+        cursor = {} if damage else store.cursor()
         if self.place:
             if (cursor.get("made_by"), cursor.get("place")) == (self._made_by(), self.place):
                 self.store, self._reference = store, float(cursor["t_ref"])
@@ -293,10 +309,12 @@ class ChainLink:
                     self._rescale_observations(store, cursor)
                 store.start_anew()
                 cursor = {"t_ref": graph.clock()}
-            store.set_cursor({"made_by": self._made_by(), "t_ref": cursor["t_ref"], "half_life": graph.half_life})
+            store.set_cursor({"version": VERSION, "made_by": self._made_by(), "t_ref": cursor["t_ref"],
+                              "half_life": graph.half_life})
             self.database.commit()
         self._reference = float(cursor["t_ref"])
-        self.place = int(cursor.get("place", 0))
+        self.place = min(cursor.get("place", 0), self.database.get_last_place())  # blocks may have been removed
+        self._saves = int(cursor.get("saves", 0))
         self.heights.ranges.clear()
         for author, first, last in store.heights():
             self.heights.ranges.setdefault(author, []).append((first, last))
@@ -356,21 +374,35 @@ class ChainLink:
         return float(2.0 ** ((moment - self._reference) / half_life))
 
     def save(self) -> None:
-        """Commit what was taken up, together with how far that is."""
+        """Commit what was taken up, together with how far that is.
+
+        If that fails, it stays in memory, for the next time.
+        """
         store = self.store
         if store is None:
             return
-        deltas, self._deltas = self._deltas, {}
-        touched, self._touched = self._touched, {}
-        gone, self._gone = self._gone, {}
-        with self.database:
-            store.add(EDGES, ((*key, *values) for key, values in deltas.items()))
-            for author in touched:
-                store.set_heights(author, self.heights.ranges.get(author, []))
-            for for_good in (False, True):
-                store.isolate([key for key, good in gone.items() if good == for_good], for_good)
-            store.set_cursor({"place": self.place})
-            self.database.commit()
+        unsaved = self._deltas, self._touched, self._gone
+        self._deltas, self._touched, self._gone = {}, {}, {}
+        self._saves += 1
+        cursor = {"place": self.place, "saves": self._saves}
+        try:
+            with self.database:
+                with store.all_or_nothing():
+                    self._write(store, *unsaved)
+                    store.set_cursor(cursor)
+                self.database.commit()
+        except BaseException:
+            if not store.has(cursor):  # otherwise the next commit makes it permanent
+                self._deltas, self._touched, self._gone = unsaved
+            raise
+
+    def _write(self, store: EdgeStore, deltas: Mapping[tuple[bytes, bytes, str], tuple[float, int, int | None]],
+               touched: Mapping[bytes, dict[int, int | None]], gone: Mapping[bytes, bool]) -> None:
+        store.add(EDGES, ((*key, *values) for key, values in deltas.items()))
+        for author, changed in touched.items():
+            store.change_heights(author, changed)
+        for for_good in (False, True):
+            store.isolate([key for key, good in gone.items() if good == for_good], for_good)
 
     # As a keeper of the graph
 
@@ -424,7 +456,11 @@ class ChainLink:
         released, self.released = self.released, None
         if released is not None:
             released()
-            self.save()
+            try:
+                self.save()
+            except (sqlite3.Error, DatabaseException):
+                logger.exception("The trust graph could not be saved: what was not saved is taken up again at the next "
+                                 "start")
             self.store = None
 
     def move(self, database: BlockStore) -> None:

@@ -22,6 +22,9 @@ MAX_PAST = 30 * 86400.0
 MAX_EXPONENT = 500.0
 """How many half-lives weights may have grown before their row is scaled down."""
 
+LATEST = 1 << 63
+"""Milliseconds before and after the Unix epoch that are too many for the time of an event."""
+
 MAX_WEIGHT = 1e120
 """Larger weights of single events count as this, so that sums and ageing stay in the range of numbers."""
 
@@ -105,16 +108,18 @@ class EdgeTable:
     def accepts(self, event: TrustEvent) -> bool:
         """Whether an event counts.
 
-        :raises TypeError: if a key is not ``bytes``, or the kind no ``str``.
-        :raises ValueError: if the weight is negative or not finite.
+        :raises TypeError: if a key is not ``bytes``, the kind no ``str``, or the timestamp no number.
+        :raises ValueError: if the weight is negative or not finite, or the timestamp is no time.
         """
-        source, target, weight, _, kind = event
+        source, target, weight, time, kind = event
         if type(source) is not bytes or type(target) is not bytes:
             raise TypeError(f"keys are bytes, not {type(source).__name__} and {type(target).__name__}")
         if type(kind) is not str:
             raise TypeError(f"the kind of an event is a str, not {type(kind).__name__}")
         if not weight >= 0.0 or not isfinite(weight):
             raise ValueError(f"the weight of an event is finite and not negative, not {weight}")
+        if time is not None and not -LATEST < time < LATEST:
+            raise ValueError(f"the timestamp of an event is in milliseconds since the Unix epoch, not {time!r:.50}")
         return (weight > 0.0 and target not in {source, ANY_COUNTERPARTY}
                 and (not self.frauds or (source not in self.frauds and target not in self.frauds)))
 

@@ -108,7 +108,7 @@ class Engine:
         Weight 0, a key that endorses itself, a target that is nobody in particular, and frauds: nothing happens.
 
         :param timestamp: milliseconds since the Unix epoch, ``None`` for now; between 30 days ago and now.
-        :raises ValueError: if ``weight`` is negative or not finite.
+        :raises ValueError: if ``weight`` is negative or not finite, or ``timestamp`` is no time.
         :raises TypeError: if a key is not ``bytes``.
         """
         event = TrustEvent(source, target, weight, timestamp, kind)
@@ -359,7 +359,9 @@ class Engine:
         """Let walks stop at nodes that lost weight, where the sum of the weights decides whether they go on."""
         for source, (kept, _) in before.items():
             total = self._kept_and_total(source)[1]
-            if self.kappa and total > 0.0 and kept > 0.0:
+            if total <= 0.0:
+                self.store.emptied(source, kept)
+            elif self.kappa and kept > 0.0:
                 self.store.stop_some(source, self.keeps_on(source, total) / kept)
 
     def _changed(self) -> None:

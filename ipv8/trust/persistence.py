@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import sqlite3
+from contextlib import contextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .. import clock
+from ..database import DatabaseException
 from .model import TrustEvent
 
 if TYPE_CHECKING:
@@ -14,13 +19,21 @@ if TYPE_CHECKING:
     from ..attestation.trustchain.dialects import Dialect
     from ..attestation.trustchain.store import BlockStore
 
-__all__ = ["EdgeStore", "own_evidence"]
+__all__ = ["EdgeStore", "UnusableTablesError", "own_evidence"]
+
+logger = logging.getLogger("TrustGraph")
 
 EDGES, OBSERVATIONS = "trust_edges", "trust_observations"
+
+VERSION = 1
+"""The version of the tables. Those of a newer release are not touched."""
 
 Edge = tuple[bytes, bytes, str, float, int, "int | None"]
 """Source, target, kind, weight, number of events, newest time in milliseconds."""
 
+
+MAX_EXPONENT = 500.0
+"""How many half-lives stored weights may have grown before they are scaled down."""
 
 LEAST_WEIGHT = 1e-300
 """Weights are not scaled below this, so that an edge does not end because of its age."""
@@ -39,8 +52,25 @@ def _tables(dialect: Dialect) -> tuple[str, ...]:
         (f"CREATE TABLE IF NOT EXISTS trust_folded(author {dialect.integer} NOT NULL, "
          f"first {dialect.integer} NOT NULL, last {dialect.integer} NOT NULL, PRIMARY KEY(author, first))"
          f"{dialect.ordered}"),
-        f"CREATE TABLE IF NOT EXISTS trust_cursor(name TEXT PRIMARY KEY, value TEXT){dialect.ordered}",
     )
+
+
+_CURSOR = "CREATE TABLE IF NOT EXISTS trust_cursor(name TEXT PRIMARY KEY, value TEXT)"
+
+_BAD_EDGE = "weight IS NULL OR NOT (weight > 0 AND weight <= 1e300) OR events < 0"
+"""What no edge has in any database."""
+
+_BAD_TYPE = ("typeof(src) != 'integer' OR typeof(dst) != 'integer' OR typeof(kind) != 'text' "
+             "OR typeof(weight) NOT IN ('real', 'integer') OR typeof(events) != 'integer' "
+             "OR typeof(last_time) NOT IN ('integer', 'null')")
+"""What no edge has in SQLite, whose columns have no fixed types."""
+
+
+_TOO_FEW_KEYS = "WHERE (SELECT COUNT(*) FROM trust_keys) < (SELECT COUNT(DISTINCT src) FROM trust_edges)"
+
+
+class UnusableTablesError(Exception):
+    """The tables of a trust graph are those of a newer release, or of something else."""
 
 
 def _upsert(table: str) -> str:
@@ -55,19 +85,41 @@ def _upsert(table: str) -> str:
 
 def _text(value: str | bytes) -> str:
     """What a column of text has; SQLite gives it as bytes."""
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 class EdgeStore:
     """Tables with edges, private evidence, vetoes and how far blocks were taken up.
 
-    Nothing is committed here, so that what belongs together is committed together.
+    Nothing is committed by the methods, so that what belongs together is committed together.
+
+    :raises UnusableTablesError: if a newer release made the tables, or something else has the same names.
     """
 
     def __init__(self, database: BlockStore) -> None:
         self.database = database
-        for statement in _tables(database.dialect):
-            database.execute(statement)
+        database.commit()  # so that nothing is lost with the statements below
+        try:
+            self._prepare()
+        except (sqlite3.OperationalError, DatabaseException) as e:
+            if isinstance(e, sqlite3.OperationalError) and "no such" not in str(e):  # locked, or the disk is full
+                raise
+            raise UnusableTablesError(f"the tables of the trust graph have another form: {e}") from e
+
+    def _prepare(self) -> None:
+        """Make the tables that do not exist, and look whether the others are what they should be."""
+        self.database.execute(_CURSOR + self.database.dialect.ordered)
+        version = self.cursor().get("version", VERSION)
+        if version != VERSION:
+            raise UnusableTablesError(f"a newer release made the tables of the trust graph: their version is "
+                                      f"{version!r:.50}, and this release knows {VERSION}")
+        for statement in _tables(self.database.dialect):
+            self.database.execute(statement)
+        for table, columns in (("trust_keys", "id, key"), ("trust_vetoes", "key"),
+                               ("trust_folded", "author, first, last"),
+                               *((table, "src, dst, kind, weight, events, last_time")
+                                 for table in (EDGES, OBSERVATIONS))):
+            self._rows(f"SELECT {columns} FROM {table} LIMIT 1")  # noqa: S608 - names are constants
 
     def _rows(self, statement: str, *bindings: Any) -> list[Any]:
         return list(self.database.execute(statement, bindings) or ())
@@ -75,15 +127,59 @@ class EdgeStore:
     # The state of the work
 
     def cursor(self) -> dict[str, Any]:
-        """The named values."""
-        return {_text(name): json.loads(value) if isinstance(value, (str, bytes)) else value
-                for name, value in self._rows("SELECT name, value FROM trust_cursor")}
+        """The named values, without those that are damaged."""
+        values = {}
+        for name, value in self._rows("SELECT name, value FROM trust_cursor"):
+            with suppress(ValueError, TypeError):
+                values[_text(name)] = json.loads(value)
+        return values
+
+    def damage(self) -> str:
+        """What is wrong with the edges that came out of blocks, empty if nothing is.
+
+        Private evidence and keys that are damaged are removed, as nothing else is known of them.
+        """
+        cursor, typed = self.cursor(), self.database.dialect.typed
+        if cursor and not (isinstance(cursor.get("made_by"), str) and type(cursor.get("t_ref")) in {int, float}
+                           and type(cursor.get("place", 0)) is int):
+            return "it is not known how far blocks were taken up"
+        bad = _BAD_EDGE if typed else f"{_BAD_EDGE} OR {_BAD_TYPE}"
+        self.database.execute(f"DELETE FROM {OBSERVATIONS} WHERE {bad}")  # noqa: S608 - as above
+        types = "" if typed else " OR typeof(first) != 'integer' OR typeof(last) != 'integer'"
+        if not typed and self._rows("SELECT 1 FROM trust_keys WHERE typeof(key) != 'blob' LIMIT 1"):
+            self.database.execute("DELETE FROM trust_keys WHERE typeof(key) != 'blob'")
+            return "a key is damaged"
+        checks = (
+            ("an edge is damaged", f"FROM {EDGES} WHERE {bad} LIMIT 1"),
+            ("a range of heights is damaged", f"FROM trust_folded WHERE first > last{types} LIMIT 1"),
+            ("keys are missing", _TOO_FEW_KEYS),
+        )
+        return next((text for text, rest in checks if self._rows(f"SELECT 1 {rest}")), "")
 
     def set_cursor(self, values: dict[str, Any]) -> None:
         """Set named values."""
         self.database.executemany("INSERT INTO trust_cursor(name, value) VALUES(?, ?) "
                                   "ON CONFLICT(name) DO UPDATE SET value = excluded.value",
                                   [(name, json.dumps(value)) for name, value in values.items()])
+
+    def has(self, values: dict[str, Any]) -> bool:
+        """Whether named values are these, as far as this connection knows."""
+        try:
+            return values.items() <= self.cursor().items()
+        except (sqlite3.Error, DatabaseException):
+            return False
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Undo all changes that are made within this context if one of them fails."""
+        self.database.execute("SAVEPOINT trust")
+        try:
+            yield
+        except BaseException:
+            with suppress(sqlite3.Error, DatabaseException):  # if all that was not committed is undone already
+                self.database.execute("ROLLBACK TO trust")
+            raise
+        self.database.execute("RELEASE trust")
 
     def start_anew(self) -> None:
         """Forget what came out of blocks."""
@@ -150,22 +246,29 @@ class EdgeStore:
         yield from self._rows("SELECT k.key, f.first, f.last FROM trust_folded f JOIN trust_keys k ON k.id = f.author "
                               "ORDER BY f.author, f.first")
 
-    def set_heights(self, author: bytes, ranges: list[tuple[int, int]]) -> None:
-        """Set the ranges of an author."""
+    def change_heights(self, author: bytes, changed: dict[int, int | None]) -> None:
+        """Change ranges of an author: the last height by the first one, ``None`` for a range that is gone."""
         self.database.execute("INSERT INTO trust_keys(key) VALUES(?) ON CONFLICT DO NOTHING", (author,))
-        self.database.execute("DELETE FROM trust_folded WHERE author = (SELECT id FROM trust_keys WHERE key = ?)",
-                              (author,))
+        self.database.executemany("DELETE FROM trust_folded WHERE author = (SELECT id FROM trust_keys WHERE key = ?) "
+                                  "AND first = ?", [(author, first) for first in changed])
         self.database.executemany("INSERT INTO trust_folded(author, first, last) "
                                   "SELECT id, ?, ? FROM trust_keys WHERE key = ?",
-                                  ((first, last, author) for first, last in ranges))
+                                  [(first, last, author) for first, last in changed.items() if last is not None])
 
 
 def own_evidence(database: BlockStore, root: bytes) -> list[TrustEvent]:
     """The private evidence that a node with the key ``root`` keeps in a database, as of now."""
-    store = EdgeStore(database)
+    try:
+        store = EdgeStore(database)
+    except UnusableTablesError as e:
+        logger.warning("What the node saw itself is not known: %s", e)
+        return []
     database.commit()  # tables that were made just now
     cursor = store.cursor()
-    half_life = cursor.get("half_life")
-    factor = 2.0 ** ((float(cursor["t_ref"]) - clock.time()) / half_life) if half_life else 1.0
+    half_life, reference = cursor.get("half_life"), cursor.get("t_ref")
+    factor = 1.0
+    if isinstance(half_life, (int, float)) and half_life > 0 and isinstance(reference, (int, float)):
+        factor = 2.0 ** max(-MAX_EXPONENT, min((reference - clock.time()) / half_life, MAX_EXPONENT))
     return [TrustEvent(source, target, weight * factor, None, kind)
-            for source, target, kind, weight, _, _ in store.edges(OBSERVATIONS) if source == root]
+            for source, target, kind, weight, _, _ in store.edges(OBSERVATIONS)
+            if source == root and isinstance(weight, float) and 0.0 < weight < inf]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import clock
+from ..database import DatabaseException
 from ..limits import BoundedDict, TokenBuckets
 from ..reputation import DELIVERY, INTRODUCTION, RELAY
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from .graph import TrustGraph
 
 __all__ = ["CONTRIBUTIONS", "Contribution", "TrustReporter"]
+
+logger = logging.getLogger("TrustGraph")
 
 MAX_CONTRIBUTORS = 4096
 """Keys with endorsements because of reports; that of the key which was reported the longest ago is removed first."""
@@ -112,14 +117,20 @@ class TrustReporter:
         return allowed
 
     def fold(self) -> None:
-        """Change the graph now. A node does this when it stops, so that nothing is lost."""
+        """Change the graph now. A node does this when it stops, so that nothing is lost.
+
+        If the database cannot be written, that is logged: whoever reports has nothing to do with it.
+        """
         if not self._knows_graph:
             self._learn()
         self._folded_at = clock.monotonic()
         waiting, self._waiting = self._waiting, {}
-        for key, _ in waiting:
-            self._contributors[key] = None
-        self.graph.observe_many((key, weight, kind) for (key, kind), weight in waiting.items())
+        try:
+            for key, _ in waiting:
+                self._contributors[key] = None
+            self.graph.observe_many((key, weight, kind) for (key, kind), weight in waiting.items())
+        except (sqlite3.Error, DatabaseException):
+            logger.exception("What others did for this node could not be written to the database")
 
     def _learn(self) -> None:
         """Count those whom the graph has endorsements of from an earlier run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,8 @@ from ..keyvault.crypto import default_eccrypto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from typing_extensions import Self
 
     from .graph import TrustGraph
 
@@ -81,6 +84,22 @@ def _checked_key(public_key: bytes) -> bytes:
     except ValueError as e:
         raise ValueError(f"{public_key.hex()!r:.200} is no public key: 'ipv8 key show FILE' prints that of a key file"
                          ) from e
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keep other processes from entering this context with the same directory."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # on Windows
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Statements:
@@ -190,6 +209,23 @@ class Statements:
         except BaseException:
             os.unlink(name)
             raise
+
+    @classmethod
+    @contextmanager
+    def changed(cls, path: str | os.PathLike[str]) -> Iterator[Self]:
+        """The statements in a file, which are written at the end of this context unless it raises.
+
+        Others that change the file in this way, in whatever process, wait for that (not on Windows).
+
+        :raises StatementsFileError: if the file has something else; it is left as it is.
+        :raises OSError: if it cannot be read or written.
+        """
+        directory = Path(os.path.realpath(path)).parent
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(directory):
+            statements = cls(path)
+            yield statements
+            statements.save()
 
     def apply(self, graph: TrustGraph) -> None:
         """Make the endorsements by the root of a graph those of the file, in place of earlier statements."""

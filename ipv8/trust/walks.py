@@ -178,9 +178,12 @@ class WalkStore:
         """
         if source not in self.visits or weight <= 0.0:
             return
-        kept = self.graph.keeps_on(source, total) if total > 0.0 else kept_before
-        if kept < kept_before:
-            self.stop_some(source, kept / kept_before)
+        if total <= 0.0:
+            self.emptied(source, kept_before)
+        else:
+            kept = self.graph.keeps_on(source, total)
+            if kept < kept_before:
+                self.stop_some(source, kept / kept_before)
         there, here = self.visits.get(target), self.visits.get(source)
         if there is None or here is None:
             return
@@ -193,6 +196,19 @@ class WalkStore:
                         and (chance >= 1.0 or self.random.random() < chance)):
                     self._redraw(walk, place)
                     break
+
+    def emptied(self, source: int, kept_before: float) -> None:
+        """No edge out of ``source`` may be followed any more.
+
+        Walks that stopped there because of ``kept_before``, and not because of ``alpha``, would die there now. Which
+        ones these are is not known, so that each is taken for one of them with the right probability.
+        """
+        chance = (1.0 - self.alpha) * (1.0 - kept_before) / (1.0 - (1.0 - self.alpha) * kept_before)
+        if chance <= 0.0:
+            return
+        for walk in self.visits.get(source, ()):
+            if self.walks[walk][-1] == source and not self.died[walk] and self.random.random() < chance:
+                self.died[walk] = 1
 
     def stop_some(self, source: int, still: float) -> None:
         """End walks at visits of ``source`` from which they went on, each with probability 1 - ``still``."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -119,6 +121,63 @@ def test_no_key_and_no_database(cli: Any, tmp_path: Path, web: Web, monkeypatch:
     assert "there is no key" in cli("show", status=2)
     assert "give the working directory" in cli("show", "--key-file", web.key_file, "--database", "/proc", status=2)
     assert "You trust nobody yet" in cli("show", "--key-file", web.key_file)
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda file: file.write_bytes(file.read_bytes()[:9000]), "is damaged"),
+    (lambda file: execute(file, "UPDATE option SET value = '99' WHERE key = 'database_version'"), "A newer release"),
+    (lambda file: (file.unlink(), file.mkdir()), "check that it is a file"),
+])
+def test_database_that_cannot_be_used(cli: Any, tmp_path: Path, web: Web, damage: Any, message: str) -> None:
+    """It is told in one line, and the file is left as it is."""
+    file = tmp_path / "sqlite" / "trustchain.db"
+    damage(file)
+    before = file.read_bytes() if file.is_file() else None
+    for command in (["show"], ["why", "alice"]):
+        error = cli(*command, "--key-file", web.key_file, "--database", str(tmp_path), status=2)
+        assert message in error
+        assert "Traceback" not in error
+    assert before is None or file.read_bytes() == before
+
+
+def test_damaged_evidence_is_not_used(cli: Any, tmp_path: Path, web: Web) -> None:
+    file = tmp_path / "sqlite" / "trustchain.db"
+    for statement in ("UPDATE trust_observations SET weight = 'abc'", "UPDATE trust_observations SET weight = -1",
+                      "INSERT INTO trust_cursor(name, value) VALUES('half_life', '5')",
+                      "INSERT OR REPLACE INTO trust_cursor(name, value) VALUES('t_ref', '{')"):
+        execute(file, statement)
+        before = [list(rows) for rows in content(file)]
+        nodes = json.loads(cli("show", "--key-file", web.key_file, "--database", str(tmp_path), "--json"))["nodes"]
+        assert {node["key"] for node in nodes} == {web.me.key.hex(), web.alice.key.hex(), web.bob.key.hex()}
+        assert [list(rows) for rows in content(file)] == before
+
+
+def content(file: Path) -> list[list[Any]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [connection.execute(f"SELECT * FROM {table}").fetchall()
+                for table in ("trust_observations", "trust_cursor", "trust_keys", "trustchain_blocks")]
+
+
+def execute(file: Path, statement: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def test_locked_database(cli: Any, tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrustChainDB, "busy_timeout", 0.01)
+    monkeypatch.setattr("ipv8.attestation.trustchain.schema.QUICK_CHECK_SIZE", 0)
+    with closing(sqlite3.connect(tmp_path / "sqlite" / "trustchain.db")) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        error = cli("show", "--key-file", web.key_file, "--database", str(tmp_path), status=2)
+    assert "another program uses it" in error
+
+
+def test_no_database_server(cli: Any, tmp_path: Path, web: Web) -> None:
+    pytest.importorskip("psycopg")
+    url = f"postgresql://nobody@/nothing?host={tmp_path}"
+    assert "No connection to" in cli("show", "--key-file", web.key_file, "--database", url, status=2)
 
 
 def test_web_of_trust(cli: Any, tmp_path: Path, web: Web) -> None:

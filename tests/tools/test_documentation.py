@@ -215,7 +215,7 @@ NO_LIMITS_OF_STRANGERS = {
     "ipv8.attestation.credentials.questions.MAX_ANSWER_SIZE": "follows from MAX_PARTS",
     "ipv8.messaging.interfaces.gate.DELIVERIES_PER_LOOK": "how often the clock is read",
     "ipv8.messaging.serialization.PLAN_LIMIT": "payload classes are part of the program",
-    "ipv8.trust.chain.MAX_EXPONENT": "when numbers are scaled",
+    "ipv8.trust.persistence.MAX_EXPONENT": "when numbers are scaled",
     "ipv8.trust.edges.MAX_EXPONENT": "likewise",
     "ipv8.trust.engine.REBUILDS_PER_HALF_LIFE": "how often walks are drawn anew",
     "ipv8.trust.extractors.MAX_NUMBER": "whole numbers that are larger than numbers with a point can be",

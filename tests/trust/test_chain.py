@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from ipv8.test.mocking.endpoint import AutoMockEndpoint
 from ipv8.trust import DEFAULT_EXTRACTORS, TrustEvent, TrustGraph
 from ipv8.trust.chain import _Batch
 from ipv8.trust.heights import MAX_RANGES, Heights
+from ipv8.trust.persistence import own_evidence
 from tests.trust.helpers import Node, table_of
 
 if TYPE_CHECKING:
@@ -169,16 +171,19 @@ def test_only_what_leaves_the_author_counts(database: BlockStore) -> None:
 
 def test_extractors_that_fail_or_give_nonsense(database: BlockStore, caplog: pytest.LogCaptureFixture) -> None:
     a, b = Node(database), Node(database)
-    for block_type in (b"fail", b"nan", b"good", b"other"):
+    for block_type in (b"fail", b"nan", b"odd", b"good", b"other"):
         a.sign(b, block_type)
 
     def fail(_: TrustChainBlock) -> Any:
         raise ZeroDivisionError
 
+    odd: list[Any] = [(float("nan"), ""), (float("inf"), ""), ("now", ""), (1 << 63, ""), (1, 5), (1, None),
+                      (1, "\ud800"), (1, "a\0b")]
     graph = TrustGraph(a.key, walks=10)
     graph.fold(database, {
         b"fail": fail,
         b"nan": lambda block: [TrustEvent(a.key, b.key, value) for value in (float("nan"), -1.0, float("inf"))],
+        b"odd": lambda _: [TrustEvent(a.key, b.key, 1.0, time, kind) for time, kind in odd],
         b"good": lambda block: [TrustEvent(a.key, b.key, 2.0, block.timestamp, "good")],
     })
     assert table_of(graph) == {(a.key, b.key): (2.0, 1)}
@@ -244,12 +249,43 @@ def test_heights() -> None:
         heights.add(b"a", height)
         expected.add(height)
         assert {number for number in range(70) if (b"a", number) in heights} == expected
-    for height in range(1, 1000, 2):
+    every_second = range(1, 2 * MAX_RANGES + 100, 2)
+    for height in every_second:
         heights.add(b"b", height)
     assert len(heights.ranges[b"b"]) <= MAX_RANGES
-    assert all((b"b", height) in heights for height in range(1, 1000, 2))
+    assert all((b"b", height) in heights for height in every_second)
     heights.forget(b"b")
     assert (b"b", 1) not in heights
+
+
+@pytest.mark.parametrize("most", [5, MAX_RANGES])
+def test_changes_of_heights(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr("ipv8.trust.heights.MAX_RANGES", most)
+    heights, source = Heights(), random.Random(1)
+    kept: dict[int, int] = {}
+    for _ in range(300):
+        for first, last in heights.add(b"a", source.randrange(1, 120)).items():
+            if last is None:
+                kept.pop(first, None)
+            else:
+                kept[first] = last
+        assert sorted(kept.items()) == heights.ranges[b"a"]
+
+
+def test_long_chains_in_any_order(database: BlockStore) -> None:
+    """Each block counts once, also if very many have gaps between them until others are stored."""
+    one, other = Node(database), Node(database)
+    blocks = [block for _ in range(400) for block in one.deal(other)]
+    random.Random(1).shuffle(blocks)
+    second = TrustChainDB(":memory:", "other")
+    graph = TrustGraph(one.key, walks=10)
+    for number, block in enumerate(blocks):
+        second.add_block(block)
+        if number % 10 == 0:
+            graph.fold(second)
+    graph.fold(second)
+    second.close()
+    assert graph.weight(one.key, other.key) == graph.weight(other.key, one.key) == 400.0
 
 
 # Following an overlay
@@ -331,6 +367,151 @@ async def test_what_was_stored_but_not_taken_up_is_taken_up_later(backend: Backe
     assert community.trust.weight(nodes[2].key, nodes[3].key) == 2.0
     assert community.trust.number_of_edges() == 5
     await community.unload()
+
+
+@pytest.mark.parametrize("failing", ["change_heights", "set_cursor", "commit"])
+async def test_what_could_not_be_saved_is_saved_later(backend: Backend, monkeypatch: pytest.MonkeyPatch,
+                                                      failing: str) -> None:
+    """As on a full disk: nothing of it is lost, and nothing counts twice."""
+    key = default_eccrypto.generate_key("curve25519")
+    database = backend.open()
+    nodes = [Node(database) for _ in range(3)]
+    for a, b in ((0, 1), (1, 2)):
+        nodes[a].deal(nodes[b])
+    graph = TrustGraph(key.pub().key_to_bin(), walks=10)
+    link = graph.link_to(database)
+    link.persist()
+    graph.fold(database)
+
+    def fail(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as full:
+        if failing == "commit":
+            full.setattr(database, "commit", fail)
+        else:
+            full.setattr(link.store, failing, fail)
+        with pytest.raises(sqlite3.OperationalError):
+            link.save()
+    nodes[2].deal(nodes[0])
+    graph.fold(database)
+    link.save()
+    expected = table_of(graph)
+    database.close()
+    database = backend.open()
+    again = TrustGraph(key.pub().key_to_bin(), walks=10)
+    again.link_to(database).persist()
+    assert again.fold(database) == 0
+    assert table_of(again) == expected
+    assert len(expected) == 6
+
+
+async def test_overlay_is_unloaded_although_its_graph_cannot_be_saved(backend: Backend,
+                                                                      caplog: pytest.LogCaptureFixture) -> None:
+    community = make_community(None, default_eccrypto.generate_key("curve25519"), **backend.settings(),
+                               trust_graph=True)
+    graph = community.trust
+    await graph.ready()
+
+    def fail(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    graph.link_to(community.persistence).store.set_cursor = fail
+    await community.unload()
+    assert not community.persistence.is_open
+    assert "could not be saved" in caplog.text
+
+
+DAMAGE = [
+    ("UPDATE trust_cursor SET value = '\"x\"' WHERE name = 't_ref'", True),
+    ("DELETE FROM trust_cursor WHERE name = 't_ref'", True),
+    ("UPDATE trust_edges SET weight = -5", True),
+    ("UPDATE trust_folded SET first = last + 1", True),
+    ("DELETE FROM trust_keys", True),
+    ("UPDATE trust_cursor SET value = '999999' WHERE name = 'place'", False),
+    ("UPDATE trust_cursor SET value = '{garbage'", False),
+    ("DELETE FROM trust_cursor", False),
+]
+TYPELESS = [
+    ("UPDATE trust_edges SET weight = 'abc'", True),
+    ("UPDATE trust_edges SET kind = x'ff'", True),
+    ("UPDATE trust_edges SET last_time = 1e30", True),
+    ("UPDATE trust_edges SET weight = 9e999", True),
+    ("UPDATE trust_folded SET last = 'abc'", True),
+    ("UPDATE trust_keys SET key = 'text' WHERE id = 1", True),
+    ("UPDATE trust_observations SET weight = 'abc'", False),
+]
+
+
+async def kept_graph(backend: Backend, key: Any) -> dict[Any, Any]:
+    """Let an overlay keep a graph, and return its edges."""
+    community = make_community(None, key, **backend.settings(), trust_graph=True)
+    await community.trust.ready()
+    nodes = [Node(community.persistence) for _ in range(3)]
+    for a, b in ((0, 1), (1, 2)):
+        for block in nodes[a].deal(nodes[b]):
+            community.notify_listeners(block)
+    await caught_up(community.trust, 4)
+    expected = table_of(community.trust)
+    community.trust.observe(nodes[0].key, 2.0, "helpful")
+    await community.unload()
+    return expected
+
+
+@pytest.mark.parametrize(("statement", "told"), [*DAMAGE, *TYPELESS])
+async def test_damaged_tables_are_made_anew(backend: Backend, caplog: pytest.LogCaptureFixture, statement: str,
+                                            told: bool) -> None:
+    if backend.url is not None and (statement, told) in TYPELESS:
+        pytest.skip("PostgreSQL does not let this happen")
+    key = default_eccrypto.generate_key("curve25519")
+    expected = await kept_graph(backend, key)
+    database = backend.open()
+    database.execute(statement)
+    database.close()
+    for restart in range(2):
+        community = make_community(None, key, **backend.settings(), trust_graph=True)
+        await community.trust.ready()
+        edges = table_of(community.trust)
+        assert {edge: value for edge, value in edges.items() if edge[0] != community.my_key_bin} == expected
+        await community.unload()
+        assert ("damaged" in caplog.text) == (told and not restart)
+        caplog.clear()
+
+
+@pytest.mark.parametrize("statements", [
+    ["INSERT INTO trust_cursor(name, value) VALUES('version', '2') ON CONFLICT(name) DO UPDATE SET value = '2'"],
+    ["DROP TABLE trust_edges", "CREATE TABLE trust_edges(source BIGINT, dst BIGINT)"],
+    ["DROP TABLE trust_cursor", "CREATE TABLE trust_cursor(what TEXT)"],
+])
+async def test_tables_of_a_newer_release_are_left_alone(backend: Backend, caplog: pytest.LogCaptureFixture,
+                                                        statements: list[str]) -> None:
+    key = default_eccrypto.generate_key("curve25519")
+    expected = await kept_graph(backend, key)
+
+    def content() -> Any:
+        database = backend.open()
+        try:
+            return [sorted(map(str, database.execute(f"SELECT * FROM {table}"))) for table in
+                    ("trust_edges", "trust_cursor", "trust_folded", "trust_observations", "trust_keys")]
+        finally:
+            database.close()
+
+    database = backend.open()
+    for statement in statements:
+        database.execute(statement)
+    database.close()
+    before = content()
+    for _ in range(2):
+        community = make_community(None, key, **backend.settings(), trust_graph=True)
+        await community.trust.ready()
+        assert table_of(community.trust) == expected
+        community.trust.observe(b"k", 2.0, "helpful")
+        await community.unload()
+    assert content() == before
+    assert "left as they are" in caplog.text
+    database = backend.open()
+    assert own_evidence(database, key.pub().key_to_bin()) == []
+    database.close()
 
 
 async def test_another_database(backend: Backend) -> None:

@@ -6,7 +6,7 @@ import json
 import random
 import subprocess
 import sys
-from math import inf, nan
+from math import inf, nan, sqrt
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,6 +129,22 @@ def test_wrong_weights(weight: float) -> None:
     with pytest.raises(ValueError, match="weight"):
         graph.add_many([TrustEvent(key(0), key(1)), TrustEvent(key(0), key(2), weight)])
     assert graph.flush() == 0
+
+
+@pytest.mark.parametrize("timestamp", [nan, inf, -inf, 1 << 63, -(1 << 63), 10 ** 400])
+@pytest.mark.parametrize("half_life", [None, 100.0])
+def test_wrong_timestamps(timestamp: Any, half_life: float | None) -> None:
+    """They are told at once, and not when the events are taken up, which would lose others."""
+    graph = TrustGraph(key(0), walks=10, half_life=half_life)
+    graph.add(key(0), key(1))
+    with pytest.raises(ValueError, match="milliseconds"):
+        graph.add(key(0), key(2), timestamp=timestamp)
+    with pytest.raises(ValueError, match="milliseconds"):
+        graph.add_many([TrustEvent(key(0), key(1)), TrustEvent(key(0), key(2), 1.0, timestamp)])
+    graph.add(key(0), key(3), timestamp=(1 << 63) - 1)
+    graph.add(key(0), key(3), timestamp=1 - (1 << 63))
+    assert graph.flush() == 3
+    graph.check()
 
 
 def test_wrong_keys() -> None:
@@ -399,6 +415,62 @@ def test_walk_store_alone() -> None:
     store = WalkStore(graph, graph.root_id, 100, 0.5, random.Random(1))
     assert len(store) == 100
     store.check()
+
+
+@pytest.mark.parametrize("emptied", ["remove", "remove_node", "block"])
+@pytest.mark.parametrize("parameters", [{"kappa": 1.0}, {"known": 0.3}])
+def test_row_that_loses_its_last_edge_and_gets_another_one(emptied: str, parameters: dict[str, float]) -> None:
+    """Walks that had stopped at it because of its weight, or its records, may go on along the new edge."""
+    walks = 40_000
+    graph = TrustGraph(key(0), walks=walks, rng=3, kappa=parameters.get("kappa", 0.0))
+    graph.add(key(0), key(1), 3.0)
+    graph.add(key(1), key(2), 2.0)
+    graph.set_completeness(key(1), parameters.get("known", 1.0))
+    for _ in range(3):
+        if emptied == "remove":
+            graph.remove(key(1), key(2))
+        else:
+            getattr(graph, emptied)(key(2))
+        graph.check()
+        graph.add(key(1), key(3), 2.0)
+        assert largest_deviation(graph, walks) < 5
+        graph.remove(key(1), key(3))
+        graph.unblock(key(2))
+        graph.add(key(1), key(2), 2.0)
+        assert largest_deviation(graph, walks) < 5
+        graph.check()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_changes(seed: int) -> None:
+    """After additions, removals, vetoes, frauds and losses of records, all counts are those of a new graph."""
+    source, walks, now = random.Random(seed), 10_000, [1e9]
+    graph = TrustGraph(key(0), walks=walks, rng=seed, kappa=source.choice([0.0, 0.0, 0.5, 2.0]),
+                       half_life=source.choice([None, 1000.0]), alpha=source.choice([0.15, 0.5]),
+                       clock=lambda: now[0])
+    size = source.choice([8, 25])
+    for _ in range(150):
+        u, v = key(source.randrange(size)), key(source.randrange(1, size))
+        change = source.random()
+        if change < 0.6:
+            graph.add(u, v, source.choice([0.1, 1, 5, 1e-9]), kind=source.choice("ab"))
+        elif change < 0.7:
+            graph.remove(u, v, source.choice([None, "a", "b"]))
+        elif change < 0.85:
+            source.choice([graph.remove_node, graph.block, graph.unblock, graph.unblock])(v)
+        elif change < 0.86:
+            graph.mark_fraud(v)
+        elif change < 0.95:
+            graph.set_completeness(u, source.choice([0.0, 0.3, 1.0]))
+        else:
+            now[0] += 1.0
+    graph.redraw() if graph.kappa and graph.half_life else graph.flush()
+    graph.check()
+    counted = graph.scores(name="hits")
+    for other, expected in graph.scores(name="hits", exact=True).items():
+        deviation = abs(counted.pop(other, 0.0) - expected)
+        assert deviation <= 5 * sqrt(expected * (1 - expected) / walks) + 5 / walks
+    assert all(part < 10 / walks for part in counted.values())
 
 
 def test_completeness() -> None:

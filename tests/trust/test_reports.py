@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -118,3 +119,24 @@ def test_kinds_of_programs(graph: TrustGraph, manual_clock: ManualClock) -> None
 def test_amounts_that_make_no_sense(graph: TrustGraph, amount: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         TrustReporter(graph).contributed(b"a", RELAY, amount)
+
+
+async def test_reports_do_not_fail_with_the_database(backend: Backend, caplog: pytest.LogCaptureFixture,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overlay that reports has nothing to do with a full disk; what it reported counts until the node stops."""
+    graph, database = TrustGraph(b"root", walks=100, rng=1), backend.open()
+    graph.link_to(database).persist()
+    reporter = TrustReporter(graph)
+
+    def fail(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(database, "commit", fail)
+        reporter.contributed(b"a", RELAY, 1 << 20)
+        reporter.fold()
+    assert graph.weight(b"root", b"a") == 1.0
+    assert "disk is full" in caplog.text
+    reporter.contributed(b"b", RELAY, 1 << 20)
+    reporter.fold()
+    assert graph.weight(b"root", b"b") == 1.0

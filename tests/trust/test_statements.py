@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,6 +39,44 @@ def test_statements_persist(tmp_path: Path) -> None:
     assert not again.remove(alice)
     again.save()
     assert [one.public_key for one in Statements(path)] == [bob]
+    assert os.listdir(path.parent) == ["trust.json"]
+
+
+def test_changes_of_several_programs(tmp_path: Path) -> None:
+    """Who changes the file while another one does waits for that, and nothing that was stated is lost."""
+    fcntl = pytest.importorskip("fcntl")
+    path, keys = tmp_path / "new" / "trust.json", [make_key() for _ in range(10)]
+
+    def is_free() -> bool:
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(directory)
+        return True
+
+    with Statements.changed(path) as statements:
+        statements.add(keys[0])
+        assert not is_free()
+    assert is_free()
+
+    def add(key: bytes, name: str = "") -> None:
+        with Statements.changed(path) as changed:
+            changed.add(key)
+            changed.add(key, name)
+
+    with pytest.raises(ValueError, match="at most"):
+        add(keys[1], "x" * 1000)
+    assert is_free()
+
+    threads = [threading.Thread(target=add, args=(key,)) for key in keys[2:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {one.public_key for one in Statements(path)} == {keys[0], *keys[2:]}
     assert os.listdir(path.parent) == ["trust.json"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import wraps
 from inspect import iscoroutinefunction
 from threading import RLock
@@ -20,7 +21,7 @@ from .admission import Admission
 from .block import TrustChainBlock
 from .broadcast import RELAYS_AT_ONCE, RELAYS_PER_SECOND, BroadcastHistory, RelayQueue
 from .crawling import AnswerBudget
-from .database import TrustChainDB
+from .database import DATABASE_DIRECTORY, TrustChainDB
 from .listener import BlockListener, FunctionListener
 from .payload import (
     HalfBlockBroadcastPayload,
@@ -50,7 +51,7 @@ NEW_BLOCK_LIFETIME = 60.0
 """Seconds for which a block is new."""
 
 CLEANUP_INTERVAL = 600.0
-GROWTH_BEFORE_CLEANUP = 0.05
+GROWTH_BEFORE_CLEANUP = 0.005
 """How much the database may grow beyond its size before it is cleaned up without waiting for that."""
 
 RELAY_INTERVAL = 0.1
@@ -154,10 +155,17 @@ class TrustChainBase(Community):
     def _open_database(self, settings: TrustChainSettings) -> BlockStore:
         name, key = settings.db_name or self.DB_NAME, settings.my_peer.public_key.key_to_bin()
         if settings.database_url is None:
-            return self.DB_CLASS(settings.working_directory, name, key)
+            return self.DB_CLASS(settings.working_directory or self._directory_of_node(settings, name), name, key)
         from .postgres import PostgresTrustChainDB
 
         return PostgresTrustChainDB(settings.database_url, name, key)
+
+    @staticmethod
+    def _directory_of_node(settings: TrustChainSettings, name: str) -> str:
+        """The working directory of the node, unless the database is in the present directory already."""
+        directory, file = settings.node_directory, os.path.join(DATABASE_DIRECTORY, f"{name}.db")
+        is_elsewhere = os.path.exists(file) and not os.path.exists(os.path.join(directory, file))
+        return "" if is_elsewhere else directory
 
     async def unload(self) -> None:
         """End all requests and tasks, and close the database."""
@@ -225,12 +233,20 @@ class TrustChainBase(Community):
         latest = self.persistence.get_latest(self.my_key_bin)
         return 0 if latest is None else latest.sequence_number
 
+    def flush_blocks(self) -> None:
+        """Commit the blocks that were added to the database, so that a future may tell of them."""
+        flush = getattr(self.persistence, "flush", None)
+        if flush is not None:
+            flush()
+
     def do_db_cleanup(self) -> None:
         """Remove blocks if there are more than ``max_db_blocks``."""
         self._additions_at_cleanup = getattr(self.persistence, "additions", 0)
         excess = self.persistence.get_number_of_known_blocks() - self.settings.max_db_blocks
         if excess > 0:
-            self.persistence.evict(excess, self.my_key_bin, getattr(self.trust, "score", self.trust))
+            scores = getattr(self.trust, "scores", None)
+            self.persistence.evict(excess, self.my_key_bin,
+                                   getattr(self.trust, "score", self.trust) if scores is None else scores())
 
     def _clean_up_early(self) -> None:
         """Clean up if much was added since the last time."""
@@ -297,7 +313,10 @@ class TrustChainBase(Community):
         universal = self.listeners_map.get(UNIVERSAL_BLOCK_LISTENER, [])
         own = [] if block.type == UNIVERSAL_BLOCK_LISTENER else self.listeners_map.get(block.type, [])
         for listener in (*universal, *own):
-            listener.received_block(block)
+            try:
+                listener.received_block(block)
+            except Exception:  # noqa: PERF203 - one that fails must not keep the others from being told
+                self.logger.exception("A listener failed that was told of the block %s", block.block_id.decode())
 
     # Fraud
 
@@ -318,7 +337,10 @@ class TrustChainBase(Community):
         if block1.type not in self.settings.block_types_bc_disabled:
             self._relay(HalfBlockPairBroadcastPayload.from_half_blocks(block1, block2, 1), block1.block_id)
         for callback in tuple(self._fraud_callbacks):
-            callback(public_key, block1, block2)
+            try:
+                callback(public_key, block1, block2)
+            except Exception:  # noqa: PERF203 - as above
+                self.logger.exception("A function failed that was told of a double-sign")
 
     # Sending
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ... import clock
 from ...keyvault.crypto import default_eccrypto
-from ...messaging.deprecated.encoding import MalformedEncodingError, decode, decode_strictly, encode
+from ...messaging.deprecated.encoding import MAX_DEPTH, MalformedEncodingError, decode, decode_strictly, encode
 from ...messaging.serialization import PackError, default_serializer
 from . import validation
 from .validation import ANY_COUNTERPARTY_PK, EMPTY_PK, GENESIS_HASH, GENESIS_SEQ, ValidationResult
@@ -61,10 +61,26 @@ def decode_transaction(encoded: bytes) -> Any:
     """
     if encoded.startswith(b"{"):
         try:
-            return json.loads(encoded)
+            value = json.loads(encoded)
         except RecursionError as e:
             raise MalformedEncodingError("values are nested too deep") from e
+        _check_depth(value)
+        return value
     return decode_strictly(encoded)
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse JSON that is nested deeper than the other encoding may be.
+
+    :raises MalformedEncodingError: if it is.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [entry for container in level if isinstance(container, (dict, list))
+                 for entry in (container.values() if isinstance(container, dict) else container)]
+        if not level:
+            return
+    raise MalformedEncodingError(f"values are nested deeper than {MAX_DEPTH} levels")
 
 
 def _transaction_or_nothing(block: TrustChainBlock) -> Any:
@@ -357,7 +373,11 @@ class TrustChainBlock:
 
     def update_block_invariant(self, database: Any, result: ValidationResult) -> None:
         """Check the block alone, its transaction first."""
-        state, errors = self.validate_transaction(database)
+        try:
+            state, errors = self.validate_transaction(database)
+        except Exception as e:
+            self._logger.exception("The transaction of the block could not be validated: %s", type(self).__name__)
+            state, errors = ValidationResult.invalid, [f"its class could not validate the transaction: {e!r}"]
         if state != ValidationResult.valid:
             result.state = state
             result.errors += errors

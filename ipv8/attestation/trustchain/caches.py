@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from ... import clock
+from ...database import DatabaseException
 from ...requestcache import NumberCache
 from ...util import maximum_integer
 from .block import sign_number
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from .block import TrustChainBlock
 
 __all__ = ["ChainCrawlCache", "CrawlRequestCache", "HalfBlockSignCache", "IntroCrawlTimeout"]
+
+logger = logging.getLogger("TrustChainCommunity")
 
 
 class IntroCrawlTimeout(NumberCache):
@@ -195,6 +200,13 @@ class CrawlRequestCache(NumberCache):
         self.on_timeout()
 
     def on_timeout(self) -> None:
-        """Hand over what arrived so far."""
-        if not self.crawl_future.done():
-            self.crawl_future.set_result(self.received_half_blocks)
+        """Hand over what arrived so far, when it is committed."""
+        if self.crawl_future.done():
+            return
+        try:
+            if self.received_half_blocks:
+                self.community.flush_blocks()
+        except (sqlite3.Error, DatabaseException):
+            logger.exception("The blocks that were asked for could not be written to the database")
+            self.received_half_blocks = []
+        self.crawl_future.set_result(self.received_half_blocks)

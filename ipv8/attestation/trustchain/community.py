@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from binascii import unhexlify
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...database import DatabaseException
 from ...lazy_community import lazy_wrapper_unsigned
 from ...messaging.interfaces.network_stats import DropCounter
 from ...messaging.payload_headers import GlobalTimeDistributionPayload
@@ -38,7 +40,7 @@ from .payload import (
 )
 from .signatures import verify_ahead
 from .signing import SigningProtocol
-from .validation import codes_of, same_key
+from .validation import codes_of, is_double_sign, same_key
 
 if TYPE_CHECKING:
     from ...messaging.address import Address
@@ -178,14 +180,23 @@ class TrustChainCommunity(SigningProtocol, CrawlProtocol):
             self.drops.count(DropCounter.RATE_LIMITED)
             return None
         try:
-            pair = self.get_block_class(payload.type1).from_pair_payload(payload, self.serializer)
+            pair = self._make_pair(payload)
         except Exception as e:  # noqa: BLE001 - as above
             self._refuse_block(source, f"their class does not take them: {e}")
             return None
         if not all(self._is_admissible(block, source) for block in pair):
             return None
-        valid = [self._persist_from(block, source) for block in pair]
+        is_proof = is_double_sign(*pair)
+        valid = [self._persist_from(block, source, is_proof) for block in pair]
+        if is_proof:  # also if neither block fits to what is known of the chain
+            self.persistence.add_double_spend(*pair)
         return pair if all(valid) else None
+
+    def _make_pair(self, payload: HalfBlockPairPayload) -> tuple[TrustChainBlock, TrustChainBlock]:
+        """Both blocks of a message, each made by the class for its own type."""
+        class1, class2 = self.get_block_class(payload.type1), self.get_block_class(payload.type2)
+        block1, block2 = class1.from_pair_payload(payload, self.serializer)
+        return block1, block2 if class1 is class2 else class2.from_pair_payload(payload, self.serializer)[1]
 
     def _is_admissible(self, block: TrustChainBlock, source: Address) -> bool:
         objection = self.admission.objection(block)
@@ -198,14 +209,24 @@ class TrustChainCommunity(SigningProtocol, CrawlProtocol):
         self.admission.was_invalid(source[0])
         self.logger.debug("A block from %s is refused: %s", source, reason)
 
-    def _persist_from(self, block: TrustChainBlock, source: Address) -> bool:
-        """Validate and store a block that came from somewhere; whether it is valid."""
+    def _persist_from(self, block: TrustChainBlock, source: Address, is_proof: bool = False) -> bool:
+        """Validate and store a block that came from somewhere; whether it is valid.
+
+        :param is_proof: whether it belongs to a proof of fraud, so that the sender is not to blame.
+        """
         if self._is_one_link_too_many(block, source):
             return False
-        state, errors = self.validate_persist_block(block)
+        try:
+            state, errors = self.validate_persist_block(block)
+        except Exception:  # of a class of a program, or of the database: further blocks must not be lost with this one
+            self.logger.exception("The block %s from %s could not be processed", block.block_id.decode(), source)
+            self.drops.count(INVALID_BLOCK)
+            self.admission.was_invalid(source[0])
+            return False
         if state != ValidationResult.invalid:
             return True
-        self._count_invalid(block, source, errors)
+        if not is_proof:
+            self._count_invalid(block, source, errors)
         return False
 
     def _is_one_link_too_many(self, block: TrustChainBlock, source: Address) -> bool:
@@ -233,7 +254,10 @@ class TrustChainCommunity(SigningProtocol, CrawlProtocol):
         storable = state != ValidationResult.invalid or (self.settings.accept_self_linked
                                                          and codes_of(errors) == ["SELF_LINK"] and len(errors) == 1)
         if storable and not self.persistence.contains(block):
-            self.persistence.add_block(block)
+            try:
+                self.persistence.add_block(block)
+            except sqlite3.IntegrityError:  # another program that uses the database has stored it meanwhile
+                return state, errors
             self._publish_block(block)
             if state != ValidationResult.invalid:
                 self._new_blocks[block.block_id] = None
@@ -251,6 +275,8 @@ class TrustChainCommunity(SigningProtocol, CrawlProtocol):
             await self.process_half_block(block, Peer(block.public_key, source))
         except InvalidBlockError as e:
             self._count_invalid(block, source, e.errors)
+        except (DatabaseException, sqlite3.Error):
+            self.logger.exception("The block %s from %s could not be stored", block.block_id.decode(), source)
         except (RuntimeError, ValueError) as e:
             self.logger.debug("%s from %s is not processed: %s", block, source, e)
 
@@ -277,8 +303,8 @@ class TrustChainCommunity(SigningProtocol, CrawlProtocol):
             raise InvalidBlockError(blk, errors)
         waiting = self._waiting_proposal(blk)
         if waiting is not None:
+            self.flush_blocks()  # if that fails, the request stays, and the answer to the next attempt completes it
             self.request_cache.pop("sign", waiting.number)
-            self._flush()
             if not waiting.sign_future.done():
                 waiting.sign_future.set_result((blk, self.persistence.get_linked(blk)))
         if not self._is_open_proposal(blk) or self._deciding >= MAX_SIGNING:
@@ -288,11 +314,6 @@ class TrustChainCommunity(SigningProtocol, CrawlProtocol):
             return await self._decide(blk, peer, state)
         finally:
             self._deciding -= 1
-
-    def _flush(self) -> None:
-        flush = getattr(self.persistence, "flush", None)
-        if flush is not None:
-            flush()
 
     def _is_open_proposal(self, block: TrustChainBlock) -> bool:
         """Whether a block is a proposal to us that we have not answered."""

@@ -98,7 +98,8 @@ class CrawlProtocol(TrustChainBase):
         assert cache.target is not None and cache.peer is not None  # noqa: PT018 - for the type checker
         cache.is_long = is_long
         key, start, end = cache.target
-        form = LongCrawlRequestPayload if is_long or max(start, end) > HIGHEST_SHORT_NUMBER else CrawlRequestPayload
+        is_short = not is_long and max(start, end, -start - 1, -end - 1) <= HIGHEST_SHORT_NUMBER
+        form = CrawlRequestPayload if is_short else LongCrawlRequestPayload
         self._send_signed_payload(cache.peer, form(key, start, end, cache.number))
 
     def _send_signed_payload(self, peer: Peer, payload: CrawlRequestPayload) -> None:
@@ -205,6 +206,9 @@ class CrawlProtocol(TrustChainBase):
         fingerprint = data[-64:]
         if fingerprint in self._answered_requests:
             self.drops.count(DropCounter.REPLAYED)
+            return
+        if self.answer_budget.is_spent(peer.address[0]):  # before anything is looked up
+            self.drops.count(DropCounter.RATE_LIMITED)
             return
         self._answered_requests[fingerprint] = None
         self.long_dialects[peer.mid] = payload.is_long

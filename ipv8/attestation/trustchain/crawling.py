@@ -29,6 +29,9 @@ ANSWER_FACTOR_PER_REQUEST = 10
 ANSWER_BURST_SECONDS = 4.0
 """The burst of the budgets for answers, in seconds of their rate."""
 
+SMALLEST_BLOCK = 268
+"""Bytes of a block without a type and a transaction."""
+
 LAST = -1
 """The height that asks for the end of a chain."""
 
@@ -117,6 +120,11 @@ class AnswerBudget:
                                  settings.crawl_bytes_per_second * ANSWER_BURST_SECONDS)
         self.all = TokenBuckets(settings.total_crawl_bytes_per_second,
                                 settings.total_crawl_bytes_per_second * ANSWER_BURST_SECONDS, capacity=1)
+
+    def is_spent(self, host: str) -> bool:
+        """Whether not even the smallest block may be sent there now."""
+        return not (self.each.holds(network_of(host, *HOST_BITS), SMALLEST_BLOCK)
+                    and self.all.holds(None, SMALLEST_BLOCK))
 
     def affordable(self, sizes: list[int], host: str, request_size: int, proven: bool) -> int:
         """How many packets of these sizes may be sent now, from the first on; they count as sent.

@@ -94,6 +94,19 @@ class TrustChainDB(Database, BlockStore):
                 self._raise_if_corrupt(e)
                 raise
 
+    _INSERT = schema.INSERT_WITH_KEYS
+
+    def _insert(self, values: tuple[Any, ...]) -> list[Any]:
+        try:
+            return super()._insert(values)
+        except sqlite3.IntegrityError:  # there is such a block, or another program has removed a key of this one
+            self._key_ids.clear()
+            return super()._insert(values)
+
+    def _insert_key(self, key: bytes) -> int:
+        self.execute("INSERT INTO trustchain_keys(key) VALUES(?) ON CONFLICT DO NOTHING", (key,))
+        return int(self._select("SELECT id FROM trustchain_keys WHERE key = ?", (key,))[0][0])
+
     # The schema
 
     def get_sql_header(self) -> str:

@@ -37,6 +37,11 @@ NEIGHBOURS = ("SELECT b.type, b.tx, ?, b.sequence_number, c.key, b.link_sequence
 INSERT = ("INSERT INTO trustchain_blocks(author, sequence_number, counterparty, link_sequence_number, type, tx, "
           "previous_hash, signature, block_timestamp, insert_time, block_hash) VALUES(?,?,?,?,?,?,?,?,?,?,?)")
 
+_KEY = "(SELECT id FROM trustchain_keys WHERE id = ?)"
+
+INSERT_WITH_KEYS = INSERT.replace("VALUES(?,?,?,", f"VALUES({_KEY},?,{_KEY},")
+"""The same for SQLite, where another program may have removed a key meanwhile: this fails then."""
+
 _FRIENDS = ("(SELECT author FROM trustchain_blocks WHERE counterparty = :me "
             "UNION SELECT counterparty FROM trustchain_blocks WHERE author = :me)")
 
@@ -47,16 +52,17 @@ COUNT_NEAR = ("SELECT COUNT(*) FROM trustchain_blocks b WHERE b.author = :me "  
               f"OR b.author IN {_FRIENDS}")
 """How many blocks are our own, or of those who have a transaction with us."""
 
-FREE = ("SELECT b.place FROM trustchain_blocks b WHERE b.author != :me AND b.counterparty != :me AND NOT EXISTS "
-        "(SELECT 1 FROM trustchain_blocks o WHERE o.counterparty = b.author "
+FREE = ("SELECT b.place, b.author FROM trustchain_blocks b WHERE b.author != :me AND b.counterparty != :me "
+        "AND NOT EXISTS (SELECT 1 FROM trustchain_blocks o WHERE o.counterparty = b.author "
         "AND o.link_sequence_number = b.sequence_number AND o.author = :me)")
-"""The places of blocks that we have no part in and that no block of ours links to."""
+"""The places and authors of blocks that we have no part in and that no block of ours links to."""
 
 DROP_KEYS = ("DELETE FROM trustchain_keys WHERE "
              "NOT EXISTS (SELECT 1 FROM trustchain_blocks WHERE author = id) "
              "AND NOT EXISTS (SELECT 1 FROM trustchain_blocks WHERE counterparty = id) "
-             "AND NOT EXISTS (SELECT 1 FROM trustchain_heads WHERE author = id)")
-"""Removes keys that nothing refers to."""
+             "AND NOT EXISTS (SELECT 1 FROM trustchain_heads WHERE author = id) "
+             "AND id < (SELECT MAX(id) FROM trustchain_keys)")
+"""Removes keys that nothing refers to, but not the newest one, so that no number is used for another key later."""
 
 DROP_PROOFS = ("DELETE FROM double_spends WHERE public_key IN (SELECT public_key FROM double_spends "  # noqa: S608 - as above
                f"WHERE public_key NOT IN (SELECT key FROM trustchain_keys WHERE id IN {_FRIENDS}) "
@@ -173,7 +179,7 @@ def examine(path: str, latest_version: int) -> None:
     was_open = Path(f"{path}-wal").exists()
     advice = "It was left as it is. Restore a copy, or move it away to start with an empty database"
     try:
-        connection = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", timeout=0, uri=True)
         connection.text_factory = bytes
         try:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

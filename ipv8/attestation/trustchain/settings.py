@@ -56,8 +56,11 @@ class TrustChainSettings(CommunitySettings):
     #: How many random walks it keeps.
     trust_walks: int = 10_000
 
-    #: The directory of the database, or ``":memory:"``.
+    #: The directory of the database, or ``":memory:"``; empty for ``node_directory``.
     working_directory: str = ""
+    #: The working directory of the node, which the service sets. A database that is in the present directory already,
+    #: where it was in earlier releases, stays in use, so that no height is signed twice.
+    node_directory: str = ""
     #: A PostgreSQL database to use instead of a file in ``working_directory``: ``postgresql://user@host/database``.
     database_url: str | None = None
     #: The database to use instead of one that is opened by the overlay.

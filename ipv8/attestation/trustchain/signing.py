@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SigningProtocol"]
 
+LARGEST_BLOCK = 65_507 - 43
+"""Bytes of a block that fits into a UDP packet, also as a part of the answer to a crawl request."""
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -91,9 +94,24 @@ class SigningProtocol(TrustChainBase):
                 state != ValidationResult.invalid and self._continues_lost_chain(block)):
             reason = "; ".join(errors) or f"its state is {state}"
             return fail(RuntimeError(f"The block that was to be signed is not valid: {reason}"))
+        size = len(block.pack())
+        if size > LARGEST_BLOCK:
+            return fail(RuntimeError(f"The block that was to be signed has {size} bytes, and at most {LARGEST_BLOCK} "
+                                     "fit into a packet: make the transaction smaller"))
         if not self.persistence.contains(block):
+            self._warn_if_others_refuse(block, size)
             self._store_own(block)
         return self._send_signed(block, peer, public_key, linked)
+
+    def _warn_if_others_refuse(self, block: TrustChainBlock, size: int) -> None:
+        """Tell of a block that nodes with the same settings do not take, or do not answer."""
+        limit = self.settings.max_block_size
+        if size > limit:
+            self.logger.warning("The new block at height %d has %d bytes. Others take blocks of up to %d bytes only, "
+                                "unless their setting max_block_size is higher", block.sequence_number, size, limit)
+        if block.is_opaque:
+            self.logger.warning("Others cannot decode the transaction of the new block at height %d, and do not answer "
+                                "it: values are nested too deep, or an integer is too long", block.sequence_number)
 
     def _send_signed(self, block: TrustChainBlock, peer: Peer | None, public_key: bytes,
                      linked: TrustChainBlock | None) -> Signed:

@@ -32,6 +32,7 @@ __all__ = [
     "ValidationResult",
     "canonical_key",
     "codes_of",
+    "is_double_sign",
     "same_key",
     "validate",
 ]
@@ -271,6 +272,16 @@ def check_same_block(block: TrustChainBlock, known: TrustChainBlock, result: Val
     if known.hash != block.hash and not no_evidence:
         result.err("the author signed two different blocks at this height", "DOUBLE_SIGN")
         database.add_double_spend(known, block)
+
+
+def is_double_sign(one: TrustChainBlock, other: TrustChainBlock) -> bool:
+    """Whether two blocks alone prove that their author signed both for one height, whatever else is known."""
+    if (not same_key(one.public_key, other.public_key) or one.sequence_number != other.sequence_number
+            or one.sequence_number < GENESIS_SEQ or one.hash == other.hash):
+        return False
+    key = _load(one, one.public_key)
+    return key is not None and all(block.timestamp <= HIGHEST_TIMESTAMP and _signature_is_valid(block, key)
+                                   for block in (one, other))
 
 
 def check_link(block: TrustChainBlock, link: TrustChainBlock, result: ValidationResult, database: BlockSource) -> None:

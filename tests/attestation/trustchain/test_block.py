@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -127,6 +128,24 @@ def test_json_transaction() -> None:
         assert not made.is_opaque
     data[1] = b'{"a":' * 100_000
     assert TrustChainBlock(LenientData(data)).transaction == {}
+
+
+@pytest.mark.parametrize("step", [lambda inner: {"a": inner}, lambda inner: {"a": [inner, {}]}])
+def test_depth_of_transactions(step: Any) -> None:
+    """It is the same in both encodings: deeper values could not be answered, printed or shown."""
+    transaction: Any = {}
+    for depth in range(1, 100):
+        opaque = []
+        for encoded in (encode(transaction), json.dumps(transaction).encode()):
+            data = [*BLOCKS["a1"].pack_db_insert()[:9], None]
+            data[1] = encoded
+            made = TrustChainBlock(LenientData(data))
+            opaque.append(made.is_opaque)
+            assert made.transaction == ({} if made.is_opaque else transaction)
+        assert opaque[0] == opaque[1]
+        assert depth > 1 or not opaque[0]
+        transaction = step(transaction)
+    assert opaque == [True, True]
 
 
 def test_hash_is_that_of_the_block_as_it_was() -> None:

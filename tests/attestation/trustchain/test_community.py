@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ipv8.attestation.trustchain.caches import CrawlRequestCache
 from ipv8.attestation.trustchain.community import UNIVERSAL_BLOCK_LISTENER, UNKNOWN_SEQ, TrustChainCommunity
 from ipv8.attestation.trustchain.listener import BlockListener
 from ipv8.attestation.trustchain.settings import TrustChainSettings
+from ipv8.database import DatabaseException
 from ipv8.events import EventBus
 from ipv8.limits import TokenBuckets
 from ipv8.requestcache import NumberCache
@@ -161,6 +163,55 @@ class TestSigning(TrustChainTestBase):
             assert answer.link_sequence_number == proposal.sequence_number
         assert self.db(0).get_number_of_known_blocks() == 10
 
+    async def test_block_that_another_program_stores_meanwhile(self) -> None:
+        block = self.raw_block(1, store=False)
+        database = self.db(0)
+        contains = database.contains
+
+        def store_meanwhile(wanted: TrustChainBlock) -> bool:
+            known: bool = contains(wanted)
+            if not known:
+                database.add_block(wanted)
+            return known
+
+        database.contains = store_meanwhile
+        assert self.overlay(0).validate_persist_block(block) == (ValidationResult.partial_next, [])
+        assert self.listeners[0].blocks == []
+
+    async def test_answer_that_cannot_be_committed(self) -> None:
+        """It completes the proposal when it arrives again and can be."""
+        flush = self.db(0).flush
+        errors: list[Exception] = [sqlite3.OperationalError("database or disk is full"),
+                                   DatabaseException("the connection is lost")]
+
+        def fail_twice() -> None:
+            if errors:
+                raise errors.pop()
+            flush()
+
+        self.db(0).flush = fail_twice
+        signed = self.propose()
+        with self.assertLogs("TrustChainCommunity", "ERROR") as logged:
+            await self.settle()
+            answer = self.db(0).get(self.key_bin(1), 1)
+            assert not signed.done()
+            self.overlay(1).send_block(answer, self.address(0))
+            await self.settle()
+            assert not signed.done()
+        assert "the connection is lost" in "".join(logged.output)
+        assert "disk is full" in "".join(logged.output)
+        self.overlay(1).send_block(answer, self.address(0))
+        assert (await signed)[0] == answer
+
+    async def test_blocks_of_a_crawl_that_cannot_be_committed(self) -> None:
+        def fail() -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        self.raw_block(1)
+        self.db(0).flush = fail
+        with self.assertLogs("TrustChainCommunity", "ERROR"):
+            assert await self.overlay(0).send_crawl_request(self.peer(1), self.key_bin(1), 1, 1) == []
+
     async def test_closed_endpoint(self) -> None:
         self.nodes[0].endpoint.close()
         future = self.propose()
@@ -291,6 +342,24 @@ class TestSigning(TrustChainTestBase):
             await self.propose()
         assert self.db(0).get_number_of_known_blocks() == 0
 
+    async def test_block_that_fits_into_no_packet(self) -> None:
+        """Others could never have it, and with it none of the blocks above."""
+        with pytest.raises(RuntimeError, match="make the transaction smaller"):
+            await self.propose(transaction={b"x": bytes(65_507)})
+        assert self.overlay(0).get_chain_length() == 0
+
+    async def test_block_that_others_refuse(self) -> None:
+        nested: Any = {}
+        for _ in range(40):
+            nested = {b"x": nested}
+        with self.assertLogs("TrustChainCommunity", "WARNING") as logged:
+            self.propose(transaction={b"x": bytes(1200)}).cancel()
+            self.propose(transaction=nested).cancel()
+        assert len(logged.output) == 2
+        assert "max_block_size" in logged.output[0]
+        assert "nested too deep" in logged.output[1]
+        assert self.overlay(0).get_chain_length() == 2
+
     async def test_damaged_tip_that_was_never_signed_here(self) -> None:
         block = self.raw_block(0, self.key_bin(1), store=False)
         block.signature = b"x" * 64
@@ -316,6 +385,20 @@ class TestSigning(TrustChainTestBase):
         self.propose(transaction={b"id": 44})
         await self.settle()
         assert len(told) == 1
+
+    async def test_function_that_fails_when_it_is_told_of_a_double_sign(self) -> None:
+        told: list[Any] = []
+
+        def fail(*_: Any) -> None:
+            raise KeyError("a bug of the program")
+
+        self.overlay(1).add_fraud_callback(fail)
+        self.overlay(1).add_fraud_callback(lambda *args: told.append(args))
+        with self.assertLogs("TrustChainCommunity", "ERROR") as logged:
+            for number in (1, 2):
+                self.overlay(1).validate_persist_block(self.raw_block(0, transaction={b"id": number}, store=False))
+        assert len(told) == 1
+        assert "a bug of the program" in logged.output[0]
 
     async def test_no_dealings_with_cheaters(self) -> None:
         """W13: proven cheaters were dealt with."""
@@ -395,6 +478,20 @@ class TestSigning(TrustChainTestBase):
         self.overlay(0).send_block(universal_type, self.address(1))
         await self.settle()
         assert len(universal.blocks) == 3
+
+    async def test_listeners_that_fail(self) -> None:
+        """Other ones are told nevertheless, and a block of our own is sent."""
+        class Failing(Listener):
+            def received_block(self, block: TrustChainBlock) -> None:
+                raise KeyError("a bug of the program")
+
+        for i in range(2):
+            self.overlay(i).add_listener(Failing(), [UNIVERSAL_BLOCK_LISTENER])
+        with self.assertLogs("TrustChainCommunity", "ERROR") as logged:
+            answer, own = await self.propose()
+        for i in range(2):
+            assert {block.hash for block in self.listeners[i].blocks} == {answer.hash, own.hash}
+        assert "a bug of the program" in logged.output[0]
 
     async def test_removed_listener_leaves_the_class_of_the_others(self) -> None:
         """W22: the class of blocks was forgotten although other listeners remained."""
@@ -563,6 +660,8 @@ class TestCrawling(TrustChainTestBase):
             self.raw_block(0)
         blocks = await self.overlay(2).send_crawl_request(self.peer(0), self.key_bin(0), -2, -1)
         assert [block.sequence_number for block in blocks] == [4, 5]
+        blocks = await self.overlay(2).send_crawl_request(self.peer(0), self.key_bin(0), -(2 ** 40), 1)
+        assert [block.sequence_number for block in blocks] == [1]
 
     async def test_introduction_brings_the_lowest_unknown_block_once(self) -> None:
         for _ in range(2):

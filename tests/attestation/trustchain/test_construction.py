@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +24,9 @@ from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.serialization import default_serializer
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
+from ipv8.service import IPv8
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 from tests.attestation.trustchain.vectors import BLOCKS, KEYS, VECTORS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAMES = {
     "block": ["TrustChainBlock", "ValidationResult", "GENESIS_HASH", "GENESIS_SEQ", "UNKNOWN_SEQ", "EMPTY_SIG",
@@ -225,3 +226,49 @@ def test_typed_blocks() -> None:
     assert good.content == Loan(5)
     assert good.validate_transaction(None)[0] == ValidationResult.valid
     assert json.dumps(dict(good)["transaction"])
+
+
+async def file_of_a_node(overlay_class: str, directory: Any, initialize: dict[str, Any]) -> str:
+    """Where the overlay of a node has its database."""
+    key = {"alias": "me", "bin": base64.b64encode(default_eccrypto.generate_key("curve25519").key_to_bin()).decode()}
+    node = IPv8({"interfaces": [], "keys": [key], "logger": {"level": "ERROR"}, "walker_interval": 0.5,
+                 "working_directory": directory,
+                 "overlays": [{"class": overlay_class, "key": "me", "walkers": [], "bootstrappers": [],
+                               "initialize": initialize, "on_start": []}]}, endpoint_override=AutoMockEndpoint())
+    try:
+        overlay = node.get_overlay(TrustChainCommunity)
+        assert overlay is not None
+        assert isinstance(overlay.persistence, TrustChainDB)
+        return overlay.persistence.file_path
+    finally:
+        await node.stop()
+
+
+@pytest.mark.parametrize(("overlay_class", "name"), [("TrustChainCommunity", "trustchain"),
+                                                     ("TrustChainTestnetCommunity", "trustchain_testnet")])
+async def test_database_is_in_the_directory_of_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                        overlay_class: str, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, data = os.path.join("sqlite", f"{name}.db"), str(tmp_path / "data")
+    expected = [(data, {}, os.path.join(data, file)), (Path(data), {}, os.path.join(data, file)),
+                (".", {"working_directory": "own"}, os.path.join("own", file)),
+                (data, {"working_directory": "own"}, os.path.join("own", file)),
+                (data, {"working_directory": ":memory:"}, ":memory:"), (":memory:", {}, ":memory:"),
+                (data, {"db_name": "other"}, os.path.join(data, "sqlite", "other.db"))]
+    for directory, initialize, path in expected:
+        assert await file_of_a_node(overlay_class, directory, initialize) == path
+    assert "sqlite" not in os.listdir()
+
+
+async def test_database_stays_where_an_earlier_release_had_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the first height would be signed again."""
+    monkeypatch.chdir(tmp_path)
+    file = os.path.join("sqlite", "trustchain.db")
+    for directory in (".", "", None, "./"):
+        assert await file_of_a_node("TrustChainCommunity", directory, {}) == file
+    assert await file_of_a_node("TrustChainCommunity", "data", {}) == file
+    os.makedirs(os.path.join("data", "sqlite"))
+    os.rename(file, os.path.join("data", file))
+    assert await file_of_a_node("TrustChainCommunity", "data", {}) == os.path.join("data", file)
+    assert await file_of_a_node("TrustChainCommunity", ".", {}) == file
+    assert await file_of_a_node("TrustChainCommunity", "data", {}) == os.path.join("data", file)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipv8.attestation.trustchain import schema
-from ipv8.attestation.trustchain.block import EMPTY_PK, TrustChainBlock
+from ipv8.attestation.trustchain.block import EMPTY_PK, TrustChainBlock, ValidationResult
 from ipv8.attestation.trustchain.blockcache import BlockCache
 from ipv8.attestation.trustchain.database import DATABASE_DIRECTORY, TrustChainDB
 from ipv8.attestation.trustchain.writer import BackgroundWriter
 from ipv8.database import CorruptDatabaseException, DatabaseException, IgnoreCommits, database_blob
+from ipv8.keyvault.crypto import default_eccrypto
 from tests.attestation.trustchain.vectors import BLOCKS, KEYS, VECTORS, block, name_of, private_key
 
 if TYPE_CHECKING:
@@ -185,9 +186,68 @@ def test_keys_of_evicted_blocks_go_with_them(own: BlockStore) -> None:
     assert next(iter(own.execute("SELECT COUNT(*) FROM trustchain_keys"))) == (4,)
     own.evict(1, ALICE)
     left = {row[0] for row in own.execute("SELECT key FROM trustchain_keys")}
-    assert left - {EMPTY_PK} == {ALICE}, "its head is remembered"
+    assert left - {EMPTY_PK, CAROL} == {ALICE}, "its head is remembered; the newest key stays with its number"
     again = add_next(own, "bob")
     assert own.get_all_blocks() == [again]
+
+
+def test_numbers_of_keys_that_another_program_removed(tmp_path: Path) -> None:
+    """They are not those of other keys, whose blocks would look like a double-sign, and new blocks are not lost."""
+    one, other = TrustChainDB(str(tmp_path), "test"), TrustChainDB(str(tmp_path), "test")
+    with closing(one), closing(other):
+        first = add_next(one)
+        assert other.get(ALICE, 1) == first
+        one.remove_old_blocks(1, CAROL)
+        add_next(one, "bob", type=b"something else")
+        assert other.get(ALICE, 1) is None
+        assert first.validate(other) == (ValidationResult.partial_next, [])
+        assert not other.did_double_spend(ALICE)
+        other.add_block(first)
+        assert one.get(ALICE, 1) == other.get(ALICE, 1) == first
+        with pytest.raises(sqlite3.IntegrityError):
+            other.add_block(first)
+
+
+WRITER_PROGRAM = """
+import random, sqlite3, sys
+from ipv8.attestation.trustchain.block import TrustChainBlock
+from ipv8.attestation.trustchain.database import TrustChainDB
+from ipv8.keyvault.crypto import default_eccrypto
+from tests.attestation.trustchain.vectors import KEYS, private_key
+
+directory, name = sys.argv[1:]
+database = TrustChainDB(directory, "test")
+database.batched = True
+source = random.Random(name)
+for number in range(300):
+    block = TrustChainBlock.create(b"test", {}, database, KEYS[name])
+    block.sign(private_key(name))
+    database.add_block(block)
+    stranger = default_eccrypto.generate_key("curve25519")
+    block = TrustChainBlock.create(b"test", {}, database, stranger.pub().key_to_bin(),
+                                   link_pk=source.choice(list(KEYS.values())))
+    block.timestamp = 0
+    block.sign(stranger)
+    database.add_block(block)
+    if number % 20 == 0:
+        database.remove_old_blocks(15, KEYS[name])
+database.close()
+"""
+
+
+def test_several_programs_that_write_and_evict(tmp_path: Path) -> None:
+    programs = [subprocess.Popen([sys.executable, "-c", WRITER_PROGRAM, tmp_path, name], cwd=ROOT) for name in KEYS]
+    assert [program.wait() for program in programs] == [0] * len(KEYS)
+    with closing(TrustChainDB(str(tmp_path), "test")) as database:
+        blocks = database.get_all_blocks()
+        assert len(blocks) == database.get_number_of_known_blocks()
+        for found in blocks:
+            key = found.crypto.key_from_network(found.public_key)
+            assert found.crypto.is_valid_signature(key, found.pack(signature=False), found.signature)
+        for key_bin in KEYS.values():
+            latest = database.get_latest(key_bin)
+            assert latest is not None
+            assert latest.sequence_number == 300
 
 
 def test_partners_and_proofs_are_not_evicted(own: BlockStore) -> None:
@@ -208,6 +268,30 @@ def test_those_with_the_least_trust_are_evicted_first(own: BlockStore) -> None:
     own.evict(2, ALICE, lambda key: 1.0 if key == BOB else 0.0)
     assert own.get_all_blocks() == trusted
     assert distrusted
+
+
+@pytest.mark.parametrize("as_mapping", [False, True])
+def test_order_of_eviction(own: BlockStore, as_mapping: bool) -> None:
+    """Authors with a negative score go before those without one, whose blocks go in the order in which they came."""
+    keys = [default_eccrypto.generate_key("curve25519") for _ in range(5)]
+
+    def add(number: int, height: int) -> TrustChainBlock:
+        made = TrustChainBlock.create(b"test", {}, own, keys[number].pub().key_to_bin())
+        made.sign(keys[number])
+        own.add_block(made)
+        assert made.sequence_number == height
+        return made
+
+    added = {(number, height): add(number, height) for height in (1, 2, 3) for number in (3, 0, 1, 4, 2)}
+    values = dict(zip((key.pub().key_to_bin() for key in keys), (0.5, 0.0, -0.5, 0.0, 0.25), strict=True))
+    trust = {key: value for key, value in values.items() if value} if as_mapping else values.__getitem__
+    expected = [added[2, 1], added[2, 2], added[2, 3], added[3, 1], added[1, 1], added[3, 2], added[1, 2], added[3, 3],
+                added[1, 3], added[4, 1], added[4, 2], added[4, 3], added[0, 1], added[0, 2], added[0, 3]]
+    while expected:
+        count = min(2, len(expected))
+        assert own.evict(count, ALICE, trust) == count
+        expected = expected[count:]
+        assert {block.hash for block in own.get_all_blocks()} == {block.hash for block in expected}
 
 
 # Look-ups
@@ -768,6 +852,35 @@ def test_killed_process_loses_no_acknowledged_block(backend: Backend) -> None:
     head = database.get_head(public_key)
     assert head is not None
     assert head[0] >= max(int(height) for height in acknowledged if int(height) % 3 == 0)
+
+
+CRAWL_PROGRAM = """
+import asyncio, json, os, signal, sys
+from ipv8.attestation.trustchain.community import TrustChainCommunity
+from ipv8.peer import Peer
+from ipv8.test.mocking.ipv8 import MockIPv8
+
+async def main():
+    nodes = [MockIPv8("curve25519", TrustChainCommunity, **settings) for settings in json.loads(sys.argv[1])]
+    for number in range(5):
+        nodes[0].overlay.self_sign_block(b"test", {"number": number})
+    other = Peer(nodes[0].my_peer.public_key, nodes[0].endpoint.wan_address)
+    for block in await nodes[1].overlay.send_crawl_request(other, nodes[0].overlay.my_key_bin, 1, 5):
+        print(block.hash.hex(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_killed_overlay_loses_no_block_that_it_asked_for(backend: Backend) -> None:
+    settings = json.dumps([backend.settings(name) for name in ("one", "other")])
+    ended = subprocess.run([sys.executable, "-c", CRAWL_PROGRAM, settings], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                           check=False)
+    hashes = ended.stdout.split()
+    assert len(hashes) == 5
+    database = backend.open("other")
+    assert all(database.get_block_with_hash(bytes.fromhex(block_hash)) for block_hash in hashes)
 
 
 OVERLAY_PROGRAM = """

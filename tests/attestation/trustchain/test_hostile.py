@@ -20,17 +20,20 @@ from ipv8.attestation.trustchain.payload import (
     CrawlRequestPayload,
     CrawlResponsePayload,
     EmptyCrawlResponsePayload,
+    HalfBlockBroadcastPayload,
     HalfBlockPairBroadcastPayload,
     HalfBlockPairPayload,
     HalfBlockPayload,
     LongCrawlRequestPayload,
 )
 from ipv8.attestation.trustchain.settings import TrustChainSettings
+from ipv8.attestation.trustchain.validation import is_double_sign
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.limits import TokenBuckets
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
 from ipv8.peer import Peer
-from tests.attestation.trustchain.test_community import TrustChainTestBase
+from tests.attestation.trustchain.test_community import DummyBlock, Listener, TrustChainTestBase
 from tests.attestation.trustchain.vectors import BLOCKS, KEYS, VECTORS, private_key
 
 
@@ -281,6 +284,29 @@ class TestHostile(HostileTestBase):
         assert [payload.cur_count for payload in payloads] == list(range(1, payloads[0].total_count + 1))
         assert self.overlay(1).drops[DropCounter.RATE_LIMITED] == 1
 
+    async def test_flood_of_requests_costs_no_look_ups(self) -> None:
+        """W6: requests that cannot be answered any more are dropped before the database is asked."""
+        for _ in range(20):
+            self.raw_block(1)
+        looked_up = 0
+        database = self.db(1)
+        crawl = database.crawl
+
+        def count(*args: Any, **kwargs: Any) -> Any:
+            nonlocal looked_up
+            looked_up += 1
+            return crawl(*args, **kwargs)
+
+        database.crawl = count
+        budget = self.overlay(1).answer_budget
+        budget.each = TokenBuckets(0.001, 5 * 10 * 330)
+        for number in range(50):
+            self.overlay(0).ez_send(self.peer(1), GlobalTimeDistributionPayload(number),
+                                    CrawlRequestPayload(self.key_bin(1), 1, 20, number))
+        await self.settle()
+        assert 5 <= looked_up < 10
+        assert self.overlay(1).drops[DropCounter.RATE_LIMITED] > 40
+
     async def test_replayed_request_is_not_answered(self) -> None:
         """W7: a captured request could be sent again for ever, from anywhere."""
         self.raw_block(1)
@@ -386,6 +412,51 @@ class TestHostile(HostileTestBase):
         assert self.db(1).get_all_blocks() == []
         assert self.overlay(1).drops[DropCounter.UNDECODABLE] == 2
 
+    async def test_class_that_cannot_validate_a_transaction(self) -> None:
+        """Blocks that arrived together with such a one are not lost, and a double-sign is detected nevertheless."""
+        class Loan(DummyBlock):
+            def validate_transaction(self, database: Any) -> Any:
+                return (ValidationResult.valid if self.transaction.get("amount", 0) > 0 else ValidationResult.invalid,
+                        [])
+
+        class LoanListener(Listener):
+            BLOCK_CLASS = Loan
+
+        self.overlay(1).add_listener(LoanListener(), [b"loan"])
+        for encoded in (b"a0n", b"a0l", b"a1sx", b"a1i5", b"a1d6samount1sx"):
+            author, other = Outside(), Outside()
+            bad, good = author.block(type=b"loan", _transaction=encoded, keep=False), other.block()
+            with self.assertLogs("TrustChainBlock", "ERROR") as logged:
+                for block in (bad, good):
+                    self.receive(CrawlResponsePayload.from_crawl(block, 5, 1, 2))
+                self.receive(HalfBlockBroadcastPayload.from_half_block(bad, 2))
+                self.receive(HalfBlockPairPayload.from_half_blocks(other.block(), bad))
+                await self.receive(HalfBlockPayload.from_half_block(bad))
+                await self.settle()
+                assert self.db(1).get_number_of_known_blocks(author.key_bin) == 0
+                assert self.db(1).get_number_of_known_blocks(other.key_bin) == 2
+                self.overlay(1).validate_persist_block(author.block(keep=False))
+                await self.receive(HalfBlockPayload.from_half_block(bad))
+            assert all("could not be validated" in line for line in logged.output)
+            assert self.db(1).did_double_spend(author.key_bin)
+
+    async def test_class_that_fails_in_another_method(self) -> None:
+        class Failing(DummyBlock):
+            def update_chain_consistency(self, *_: Any) -> None:
+                raise KeyError("a bug of the program")
+
+        class FailingListener(Listener):
+            BLOCK_CLASS = Failing
+
+        self.overlay(1).add_listener(FailingListener(), [b"failing"])
+        bad, good = Outside().block(type=b"failing"), Outside().block()
+        with self.assertLogs("TrustChainCommunity", "ERROR") as logged:
+            for block in (bad, good):
+                self.receive(CrawlResponsePayload.from_crawl(block, 5, 1, 2))
+            await self.settle()
+        assert self.db(1).contains(good)
+        assert "a bug of the program" in logged.output[0]
+
     async def test_pairs_of_which_one_is_bad(self) -> None:
         author, other = Outside(), Outside()
         good = author.block(link_pk=other.key_bin)
@@ -425,6 +496,46 @@ class TestHostile(HostileTestBase):
         await self.settle()
         assert self.db(1).did_double_spend(author.key_bin)
         assert self.overlay(1).drops == {}
+
+    async def test_proof_of_fraud_of_which_no_block_fits_to_what_is_known(self) -> None:
+        """Two blocks of one height are a proof by themselves: on a branch that is not ours, or not valid otherwise."""
+        forker, nonsense, itself = Outside(), Outside(), Outside()
+        first = forker.block()
+        forker.block()
+        known = [first, forker.latest]
+        forker.latest = first
+        forker.block(transaction={b"id": 2})
+        proofs = [
+            (forker.block(keep=False, transaction={b"id": 3}), forker.block(keep=False, transaction={b"id": 4})),
+            (nonsense.block(previous_hash=b"1" * 32), nonsense.block(previous_hash=b"2" * 32, sequence_number=1)),
+            (itself.block(keep=False, link_pk=itself.key_bin), itself.block(link_pk=itself.key_bin, timestamp=1)),
+        ]
+        for block in known:
+            assert block is not None
+            self.overlay(1).validate_persist_block(block)
+        told: list[bytes] = []
+        self.overlay(1).add_fraud_callback(lambda key, *_: told.append(key))
+        for number, pair in enumerate(proofs):
+            message = (HalfBlockPairBroadcastPayload.from_half_blocks(*pair, 1) if number % 2
+                       else HalfBlockPairPayload.from_half_blocks(*pair))
+            self.receive(message)
+            self.receive(message)
+        assert told == [forker.key_bin, nonsense.key_bin, itself.key_bin]
+        assert all(self.db(1).did_double_spend(key) for key in told)
+        assert self.overlay(1).admission.invalid.fill(("9.9.9.0", 24)) == pytest.approx(1.0, abs=0.01)
+
+    async def test_what_is_no_proof_of_fraud(self) -> None:
+        author, other = Outside(), Outside()
+        one, two = author.block(keep=False), author.block(keep=False, transaction={b"id": 2})
+        forged = author.block(keep=False, transaction={b"id": 3})
+        forged.signature = one.signature
+        forged.hash = forged.calculate_hash()
+        late = author.block(keep=False, timestamp=1 << 63)
+        zero = [author.block(keep=False, sequence_number=0, transaction={b"id": number}) for number in (4, 5)]
+        author.latest = one
+        for pair in ((one, one), (one, forged), (one, late), zero, (one, other.block()), (one, author.block())):
+            assert not is_double_sign(*pair)
+        assert is_double_sign(one, two)
 
     async def test_flood_of_frauds_is_bounded(self) -> None:
         """Each proof is told to others, so that telling needs a budget."""
