@@ -343,8 +343,8 @@ async def test_key_is_asked_for(browser: Browser, nodes: list[IPv8]) -> None:
                 await page.keyboard.press("Enter")
         await dialog.get_by_label("Key").fill("secret")
         await page.keyboard.press("Enter")
+        await dialog.wait_for(state="hidden")
         await page.get_by_text("Live", exact=True).wait_for()
-        assert await dialog.count() == 0
         await page.reload()
         await page.get_by_text("Live", exact=True).wait_for()
         assert "secret" not in page.url

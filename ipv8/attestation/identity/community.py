@@ -119,6 +119,7 @@ class IdentityCommunity(Community):
                                       else os.path.join(directory, "sqlite", "identity.db"))
             manager.shared_by_overlays = True
             settings.identity_manager = manager
+        self.identity_manager = manager
         self._retained: IdentityManager | None = None
         if manager.shared_by_overlays:
             manager.retain()
@@ -128,7 +129,6 @@ class IdentityCommunity(Community):
         except BaseException:
             self._release_manager()
             raise
-        self.identity_manager = manager
         self.pseudonym_manager = manager.get_pseudonym(self.my_peer.key)
         #: What we attest if the subject describes it.
         self.known_attestation_hashes = KnownHashes()

@@ -6,6 +6,7 @@ import logging
 import struct
 from typing import TYPE_CHECKING
 
+from ...fill import Fill
 from ...keyvault.crypto import default_eccrypto
 from ...keyvault.keys import PrivateKey, PublicKey
 from ...reexports import reexports
@@ -229,6 +230,10 @@ class IdentityManager:
         oldest = next((key for key, pseudonym in self.pseudonyms.items() if pseudonym.tree.private_key is None), None)
         if oldest is not None:
             del self.pseudonyms[oldest]
+
+    def capped(self) -> Iterator[Fill]:
+        """How full the table of pseudonyms is."""
+        yield Fill("pseudonyms", len(self.pseudonyms), MAX_PSEUDONYMS, rule="the oldest that is not ours goes first")
 
     def forget_pseudonym(self, key: Key) -> None:
         """Delete what is stored of a key: its tokens, its metadata and the attestations over that."""
