@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .checks import did_you_mean
+from .checks import call_problem, did_you_mean
 from .class_tables import _COMMUNITIES, _GENERAL_STRATEGIES, _WALKERS
 from .configuration import ConfigurationError
 from .messaging.interfaces.dispatcher.endpoint import INTERFACES, DispatcherEndpoint
@@ -83,12 +83,17 @@ def bind_calls(block: Block, overlay: Overlay[Any]) -> Iterator[tuple[Callable[.
     """The calls to make when the node starts: methods of the overlay, with their arguments.
 
     :raises UnknownMethodError: for a method that the overlay does not have.
+    :raises ConfigurationError: for arguments that it does not take.
     """
     for method, *arguments in block["on_start"]:
         if not callable(getattr(overlay, method, None)):
             raise UnknownMethodError(f"on_start of {block['class']}: it has no method {method!r}"
                                      f"{did_you_mean(method, _methods_of(overlay))}")
-        yield getattr(overlay, method), tuple(arguments)
+        function = getattr(overlay, method)
+        problem = call_problem(function, arguments)
+        if problem is not None:
+            raise ConfigurationError(f"on_start of {block['class']}: {method}() {problem}")
+        yield function, tuple(arguments)
 
 
 def _is_strategy(candidate: object) -> bool:

@@ -12,10 +12,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["argument_problem", "did_you_mean", "number_problem", "setting_names", "setting_problem", "shown", "similar",
-           "type_problem"]
+__all__ = ["argument_problem", "call_problem", "did_you_mean", "number_problem", "setting_names", "setting_problem",
+           "shown", "similar", "type_problem"]
 
 TYPO_SIMILARITY = 0.8
 """From this similarity on, as ``difflib`` computes it, an unknown name is taken for a typo of a known one."""
@@ -132,6 +132,19 @@ def argument_problem(function: Callable[..., Any], given: Mapping[str, Any], pas
     missing = complete and [name for name, parameter in by_name.items()
                             if parameter.default is parameter.empty and name not in given]
     return f"needs the argument {', '.join(map(repr, missing))}" if missing else None
+
+
+def call_problem(function: Callable[..., Any], arguments: Sequence[Any]) -> str | None:
+    """Why ``function`` cannot be called with these arguments by position."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions that are written in C do not tell
+        return None
+    try:
+        signature.bind(*arguments)
+    except TypeError as e:
+        return f"cannot be called with {len(arguments)} argument(s): {e}"
+    return None
 
 
 def _annotations(owner: type) -> dict[str, Any]:

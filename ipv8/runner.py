@@ -16,9 +16,11 @@ import asyncio
 import os
 import threading
 from contextlib import asynccontextmanager
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from .calls import call
+from .checks import number_problem, shown
 from .configuration import (
     Bootstrapper,
     BootstrapperDefinition,
@@ -95,6 +97,10 @@ def run(*overlay_classes: type[Overlay[Any]], port: int = 0, address: str = "0.0
     :returns: what ``main`` returned; ``None`` if it was interrupted, or there is none.
     """
     configured = _configure(overlay_classes, port, address, key_file, tracker, bootstrappers, peers)
+    if seconds is not None:
+        _check_number("seconds", seconds)
+    if main is not None and not callable(main):
+        raise TypeError(f"main must be an async function that takes the node, not {shown(main)}")
     return asyncio.run(_run(*configured, seconds, main))
 
 
@@ -103,12 +109,20 @@ def _configure(overlay_classes: tuple[type[Overlay[Any]], ...], port: int, addre
                bootstrappers: Iterable[BootstrapperDefinition] | None, peers: int,
                ) -> tuple[dict[str, Any], dict[str, type[Overlay[Any]]]]:
     """The configuration, and the classes by the names that they have there."""
+    from .overlay import Overlay
+
     if not overlay_classes:
         raise ValueError("give at least one overlay class")
+    for overlay_class in overlay_classes:
+        if not (isinstance(overlay_class, type) and issubclass(overlay_class, Overlay)):
+            raise TypeError(f"{shown(overlay_class)} is no overlay: give subclasses of ipv8.Community")
+    _check_number("peers", peers)
     if tracker is not None:
         if bootstrappers is not None:
             raise ValueError("give either tracker or bootstrappers: a tracker is one of these")
         bootstrappers = bootstrappers_of(_each(tracker))
+    if bootstrappers is not None:
+        bootstrappers = _definitions(bootstrappers)
     builder = ConfigBuilder().clear_keys().clear_overlays().set_address(address).set_port(port)
     if key_file is None:
         builder.add_ephemeral_key("my peer")
@@ -122,6 +136,25 @@ def _configure(overlay_classes: tuple[type[Overlay[Any]], ...], port: int, addre
     if key_file is not None:
         builder.remember_peers(f"{os.fspath(key_file)}.peers")
     return builder.finalize(), names
+
+
+def _check_number(name: str, value: object) -> None:
+    problem = number_problem(value)
+    if problem is not None:
+        raise TypeError(f"{name} {problem}")
+
+
+def _definitions(bootstrappers: Iterable[BootstrapperDefinition]) -> list[BootstrapperDefinition]:
+    """A list of definitions of bootstrappers.
+
+    :raises TypeError: for anything else.
+    """
+    entries = [*bootstrappers]
+    if not all(isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], Bootstrapper)
+               for entry in entries):
+        raise TypeError("bootstrappers must be a list of BootstrapperDefinition(...), or [] for none, not "
+                        f"{shown(bootstrappers)}")
+    return [BootstrapperDefinition(*entry) for entry in entries]
 
 
 def add_overlay(builder: ConfigBuilder, name: str, overlay_class: type[Overlay[Any]], key_alias: str,
@@ -211,7 +244,10 @@ async def _work(node: IPv8, main: Callable[[IPv8], Awaitable[T]] | None) -> T | 
     """What is done while a node runs."""
     await _call_started(node)
     if main is not None:
-        return await main(node)
+        result = main(node)
+        if not isawaitable(result):
+            raise TypeError(f"main must be an async function: it returned {shown(result)} at once")
+        return await result
     await asyncio.Event().wait()
     return None
 

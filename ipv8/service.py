@@ -20,6 +20,7 @@ import logging
 import os
 import threading
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,10 +60,13 @@ ON_START_PATIENCE = 10.0
 """Seconds for which the walkers wait for the ``on_start`` calls."""
 
 OPEN_RETRY_INTERVAL = 30.0
-"""Seconds between two attempts to open the sockets, while none could be opened."""
+"""Seconds between two attempts to open sockets that could not be opened."""
 
 
 _background: set[asyncio.Task[Any]] = set()  # an event loop holds only weak references to its tasks
+
+_stopped_node: ContextVar[IPv8 | None] = ContextVar("_stopped_node", default=None)
+"""The node that the running task stops, on behalf of the node itself."""
 
 ServiceT = TypeVar("ServiceT", bound="IPv8")
 OverlayT = TypeVar("OverlayT", bound="Overlay[Any]")
@@ -365,6 +369,9 @@ class IPv8:
         begin = self._next_round if is_due else now
         pause = CLOSED_POLL_INTERVAL
         if self.endpoint.is_open():
+            if now >= self._next_open and isinstance(self.endpoint, Endpoint):
+                self._next_open = now + OPEN_RETRY_INTERVAL
+                await self.endpoint.open_late()
             await walk_round(self.strategies, begin, self.walk_interval, self._logger)
             pause = 0.0
         elif self._must_reopen and self._run is not None and now >= self._next_open:
@@ -379,8 +386,9 @@ class IPv8:
         """Stop the walkers, unload all overlays at the same time, and close the sockets; also without :meth:`start`.
 
         It may be called from anywhere on the event loop of the node: also by a task or a message handler of an overlay,
-        while the node starts, and again while it stops. A caller that is cancelled does not stop the stop. Other
-        threads use ``asyncio.run_coroutine_threadsafe(node.stop(), loop)``.
+        while the node starts, and again while it stops; a part of the node that calls it when it is stopped itself does
+        not wait. A caller that is cancelled does not stop the stop. Other threads use
+        ``asyncio.run_coroutine_threadsafe(node.stop(), loop)``.
 
         :raises ShutdownError: at the end, if any of that raised an exception.
         :raises RuntimeError: if the node runs on another event loop.
@@ -390,6 +398,8 @@ class IPv8:
             raise RuntimeError("this node runs on another event loop: use "
                                "asyncio.run_coroutine_threadsafe(node.stop(), loop) with that loop")
         stopping = self._stopping
+        if stopping is not None and _stopped_node.get() is self:
+            return  # in the unload() of an overlay, which is waited for
         if stopping is None:
             stopping = self._stopping = loop.create_future()
             # A task of its own: unloading an overlay cancels the tasks of that overlay, among which may be the caller.
@@ -399,6 +409,7 @@ class IPv8:
         await asyncio.shield(stopping)
 
     async def _stop(self, done: asyncio.Future[None], caller: asyncio.Task[Any] | None) -> None:
+        _stopped_node.set(self)
         failures: list[tuple[str, BaseException]] = []
         try:
             self._run = None
@@ -435,6 +446,9 @@ class IPv8:
                 outcomes += await asyncio.gather(call(self.trust.stop), return_exceptions=True)
             unloaded, _ = await asyncio.gather(_unload(overlays), self._stop_port_mapping())
             outcomes += unloaded
+            for overlay in overlays:
+                if isinstance(overlay, TaskManager):  # if its unload() failed, or did not call that of its base class
+                    overlay.cancel_all_pending_tasks()
             await self._close_sessions()
         finally:
             outcomes += await asyncio.gather(call(self.endpoint.close), return_exceptions=True)

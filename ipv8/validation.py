@@ -59,6 +59,8 @@ _SESSIONS: dict[str, tuple[tuple[type, ...], str]] = {
     "max_sessions": ((int,), "a whole number"), "padding": ((int,), "a whole number"),
     "overlays": ((Mapping,), "a dictionary of policies by class"),
 }
+_LARGEST = {"walks": 1_000_000, "padding": 65535}
+"""The largest values of numbers that memory is needed for."""
 _CHOICES = {"hybrid": ("off", "auto", "require"), "cipher": ("auto", "aes", "chacha20")}
 _POLICIES = ("off", "accept", "prefer", "require")
 _LOGGER = ("filename", "filemode", "format", "datefmt", "style", "level", "stream", "handlers", "force", "encoding",
@@ -156,6 +158,10 @@ class _Check:
         port = block.get("port", 0)
         require(_is_whole(port) and 0 <= port <= 65535,
                 f"{where}.port must be an integer from 0 (any free port) to 65535, not {shown(port)}")
+        for path, option in self.blocks({"sockopts": block.get("sockopts") or ()}, "sockopts", f"{where}."):
+            require(isinstance(option, Sequence) and len(option) == 3
+                    and all(not isinstance(part, int) or abs(part) < 2**31 for part in option),
+                    f"{path} must be the three arguments of socket.setsockopt, not {shown(option)}")
 
     def key(self, where: str, block: Mapping[str, Any]) -> None:
         self.keys(block, where, ("alias",), ("file", "generation", "bin"))
@@ -246,8 +252,12 @@ class _Check:
                 kinds, what = table[name]
                 require(isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)),
                         f"{where}.{name} must be {what}, not {type(value).__name__} ({shown(value)})")
+                problem = number_problem(value) if isinstance(value, (int, float)) else None
+                require(problem is None, f"{where}.{name} {problem}")
+                require(name not in _LARGEST or value <= _LARGEST[name],
+                        f"{where}.{name} must be at most {_LARGEST.get(name)}, not {shown(value)}")
 
-    def sessions(self, block: Any) -> None:
+    def sessions(self, block: Any, classes: Collection[str]) -> None:
         self.options(block, "sessions", _SESSIONS)
         for name, choices in _CHOICES.items():
             value = block.get(name, choices[0])
@@ -257,6 +267,11 @@ class _Check:
         for name, policy in block.get("overlays", {}).items():
             require(policy in _POLICIES, f"sessions.overlays: the policy of {shown(name)} cannot be {shown(policy)}"
                                          f"{did_you_mean(policy, _POLICIES)}")
+            if name not in classes:
+                message = (f"sessions.overlays: the configuration has no overlay of the class {shown(name)}"
+                           f"{did_you_mean(name, classes)}")
+                require(similar(name, classes) is None, message)
+                self.warnings.append(f"{message}; its policy has no effect")
 
     def trust(self, block: Any, aliases: list[str]) -> None:
         self.options(block, "trust", _TRUST)
@@ -283,12 +298,12 @@ class _Check:
         for path, block in self.blocks(config, "keys"):
             self.key(path, block)
         aliases = [block["alias"] for block in config["keys"]]
-        if config.get("sessions") is not None:
-            self.sessions(config["sessions"])
         if config.get("trust") is not None:
             self.trust(config["trust"], aliases)
         for path, block in self.blocks(config, "overlays"):
             self.overlay(path, block, aliases)
+        if config.get("sessions") is not None:
+            self.sessions(config["sessions"], {block["class"] for block in config["overlays"]})
 
 
 def validate(config: Mapping[str, Any], bootstrappers: Collection[str] | None) -> list[str]:

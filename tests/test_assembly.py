@@ -58,3 +58,6 @@ async def test_calls_at_the_start(make_overlay: Any) -> None:
     assert method(*arguments) == 5
     with pytest.raises(AttributeError, match="on_start of Own: it has no method 'beginn'; did you mean 'begin'"):
         list(bind_calls({"class": "Own", "on_start": [["beginn", 5]]}, overlay))
+    for given in ([], [5, 6]):
+        with pytest.raises(ConfigurationError, match=r"on_start of Own: begin\(\) cannot be called with \d argument"):
+            list(bind_calls({"class": "Own", "on_start": [["begin", *given]]}, overlay))

@@ -7,7 +7,16 @@ from typing import Any, Optional, Union
 import pytest
 from hypothesis import given, strategies as st
 
-from ipv8.checks import argument_problem, number_problem, setting_names, setting_problem, shown, similar, type_problem
+from ipv8.checks import (
+    argument_problem,
+    call_problem,
+    number_problem,
+    setting_names,
+    setting_problem,
+    shown,
+    similar,
+    type_problem,
+)
 
 HUGE = 10 ** 400
 
@@ -120,3 +129,14 @@ def test_annotations_that_cannot_be_evaluated() -> None:
             raise NameError("not defined yet")
 
     assert "count" in setting_names(Late("Settings", (), {"count": 5}))
+
+
+def test_calls() -> None:
+    def function(one: int, two: int = 2, *, three: int = 3) -> None: ...
+
+    assert call_problem(function, [1]) is None
+    assert call_problem(function, [1, 2]) is None
+    assert "missing a required argument: 'one'" in (call_problem(function, []) or "")
+    assert "too many positional arguments" in (call_problem(function, [1, 2, 3]) or "")
+    assert call_problem(type, []) is None, "it does not tell what it takes"
+    assert call_problem(print, [1, 2, 3]) is None

@@ -117,6 +117,19 @@ def test_main_that_raises(calls: list[str]) -> None:
     assert calls == ["started", "unload"]
 
 
+@pytest.mark.parametrize(("classes", "arguments", "message"), [
+    ((5,), {}, "5 is no overlay"), (("Chat",), {}, "'Chat' is no overlay"), ((object,), {}, "is no overlay"),
+    ((Chat,), {"peers": "5"}, "peers must be a number"), ((Chat,), {"seconds": "1"}, "seconds must be a number"),
+    ((Chat,), {"seconds": float("nan")}, "seconds must be"), ((Chat,), {"main": 5}, "main must be an async function"),
+    ((Chat,), {"main": lambda _: 5}, "main must be an async function: it returned 5"),
+    ((Chat,), {"bootstrappers": ["x"]}, "bootstrappers must be a list of BootstrapperDefinition"),
+    ((Chat,), {"bootstrappers": default_bootstrap_defs[0]}, "bootstrappers must be a list"),
+])
+def test_arguments_of_another_type(classes: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        run(*classes, **{"address": "127.0.0.1", "bootstrappers": [], **arguments})
+
+
 @pytest.mark.parametrize("stops", [
     pytest.param("signal", marks=pytest.mark.skipif(sys.platform == "win32", reason="signals end the process")),
     "seconds"])

@@ -33,8 +33,10 @@ from ipv8.configuration import (
 )
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.interfaces.dispatcher import endpoint as dispatcher
 from ipv8.messaging.interfaces.dispatcher.endpoint import DispatcherEndpoint
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
+from ipv8.messaging.interfaces.udp.endpoint import UDPv6Endpoint
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.community import DiscoveryCommunity
 from ipv8.peerdiscovery.discovery import DiscoveryStrategy, EdgeWalk, RandomWalk
@@ -701,6 +703,35 @@ async def test_endpoint_that_does_not_open(monkeypatch: pytest.MonkeyPatch, capl
     await node.stop()
 
 
+async def test_an_interface_that_appears_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "OPEN_RETRY_INTERVAL", 0.0)
+    config = configure("Note")
+    config["interfaces"].append({"interface": "UDPIPv6", "ip": "::1", "port": 0})
+    is_there, asked, opened = False, asyncio.Event(), asyncio.Event()
+    really_open = UDPv6Endpoint.open
+
+    async def open_if_there(self: UDPv6Endpoint) -> bool:
+        if not is_there:
+            return False
+        opened.set()
+        return await really_open(self)
+
+    def addresses() -> list[str]:
+        asked.set()
+        return ["::1"] if is_there else []
+
+    monkeypatch.setattr(UDPv6Endpoint, "open", open_if_there)
+    monkeypatch.setattr(dispatcher, "get_lan_addresses", addresses)
+    async with IPv8(config, extra_communities=CLASSES, enable_statistics=True) as node:
+        ipv6 = node.endpoint.interfaces["UDPIPv6"]
+        await asked.wait()
+        assert not ipv6.is_open()
+        is_there = True
+        await opened.wait()
+        assert ipv6.is_open()
+    assert not ipv6.is_open()
+
+
 async def test_unusable_address() -> None:
     config = configure("Note")
     config["interfaces"][0]["ip"] = "192.0.2.1"
@@ -746,6 +777,39 @@ async def test_everything_is_stopped_whatever_fails() -> None:
     assert all("unload" in overlay.calls for overlay in Note.made)
     assert not node.endpoint.is_open()
     assert not node.overlays
+
+
+async def test_no_task_is_left_of_an_overlay_that_cannot_be_unloaded() -> None:
+    node = mock_node("BadUnload", "Note")
+    await node.start()
+    bad, careless = node.overlays
+
+    async def unload_too_little() -> None:
+        pass
+
+    careless.unload = unload_too_little  # type: ignore[method-assign]
+    for overlay in (bad, careless):
+        overlay.register_task("work", asyncio.Event().wait)
+    with pytest.raises(ShutdownError):
+        await node.stop()
+    await asyncio.sleep(0)
+    assert [task for overlay in (bad, careless) for task in overlay.get_tasks() if not task.done()] == []
+
+
+async def test_stop_by_the_unloading_of_an_overlay() -> None:
+    node = mock_node("Note", "Note")
+    unload = node.overlays[0].unload
+
+    async def stop_and_unload() -> None:
+        await node.stop()
+        await asyncio.gather(node.stop())
+        await unload()
+
+    node.overlays[0].unload = stop_and_unload  # type: ignore[method-assign]
+    await node.start()
+    await node.stop()
+    assert [overlay.calls for overlay in Note.made] == [["unload"], ["unload"]]
+    assert not node.endpoint.is_open()
 
 
 async def test_overlay_that_is_listed_twice_is_unloaded_once() -> None:

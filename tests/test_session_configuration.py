@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -69,8 +70,21 @@ async def test_disabled() -> None:
     ({"hybrid": "autoo"}, "did you mean 'auto'"), ({"cipher": "des"}, "aes"), ({"paddin": 3}, "padding"),
     ({"padding": 0}, "positive"), ({"idle_timeout": "long"}, "number of seconds"),
     ({"overlays": {"Quiet": "prefers"}}, "did you mean 'prefer'"), ({"overlays": ["Quiet"]}, "dictionary"),
-    ({"enabled": "yes"}, "True or False"),
+    ({"enabled": "yes"}, "True or False"), ({"overlays": {"Quit": "require"}}, "'Quit'; did you mean 'Quiet'"),
 ])
 def test_mistakes_are_told(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         node(Quiet, **options)
+
+
+def test_policy_of_an_overlay_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
+    config = configuration(Quiet)
+    config["logger"] = {}
+    config["sessions"] = {"overlays": {"DHTDiscoveryCommunity": "require"}}
+
+    async def main() -> None:
+        async with IPv8(config, extra_communities={"Quiet": Quiet}):
+            pass
+
+    asyncio.run(main())
+    assert "no overlay of the class 'DHTDiscoveryCommunity'" in caplog.text

@@ -17,7 +17,7 @@ from ..messaging.payload_headers import BinMemberAuthenticationPayload
 from ..messaging.payload_liveness import GoodbyePayload, LivenessPingPayload
 from ..peerdiscovery.network import PeerObserver
 from ..verification import SignatureGuard
-from .liveness import Liveness, Lost, Probe, ProbeKind
+from .liveness import KEEP_ALIVE_INTERVAL, Liveness, Lost, Probe, ProbeKind
 from .liveness_messages import Keepers, pack
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["KeptOverlay", "PeerKeeper"]
 
 MAX_GOODBYES = 512
-"""Peers that are told when the node stops; those heard of last come first."""
+"""Peers that are told when the node stops: proven ones first, and those heard of last."""
+
+MAX_GOODBYE_TO_NEWCOMER = 200
+"""Bytes of a goodbye to a peer that has not proved to be where it seems to be. It has 191 with a curve25519 key; with
+larger keys it would be, together with the answer to the peer's request, more than three times as large as that."""
 
 
 class KeptOverlay(Protocol):
@@ -199,12 +203,16 @@ class PeerKeeper(PeerObserver):
         if not self.endpoint.is_open():
             return
         own = {other.community_id for other in self._overlays if other.my_peer == overlay.my_peer}
+        recent = clock.monotonic() - KEEP_ALIVE_INTERVAL  # newcomers, which were not asked yet whether they are there
         peers = [peer for peer in self.network.verified_peers
-                 if peer.proven and not own.isdisjoint(self.network.get_services_for_peer(peer))]
-        peers.sort(key=lambda peer: peer.last_heard, reverse=True)
+                 if (peer.proven or peer.silent_since > recent)
+                 and not own.isdisjoint(self.network.get_services_for_peer(peer))]
+        peers.sort(key=lambda peer: (peer.proven, peer.silent_since), reverse=True)
         author = BinMemberAuthenticationPayload(overlay.my_peer.public_key.key_to_bin())
         key: Any = overlay.my_peer.key
+        signature_size = overlay.my_peer.public_key.get_signature_length()
         now = int(clock.time() * 1000)
         for peer in peers[:MAX_GOODBYES]:
             packet = pack(author, GoodbyePayload(peer.mid, now))
-            self.endpoint.send(peer.address, packet + key.signature(packet))
+            if peer.proven or len(packet) + signature_size <= MAX_GOODBYE_TO_NEWCOMER:
+                self.endpoint.send(peer.address, packet + key.signature(packet))

@@ -9,11 +9,12 @@ doc/protocol/liveness.md.
 from __future__ import annotations
 
 from enum import Enum
+from hashlib import blake2b
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import entropy
-from ..limits import ExpiringDict
+from ..limits import BoundedDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,9 @@ DEPARTURE_TOLERANCE = 60.0
 """Seconds by which the time in a goodbye may differ from the own clock."""
 
 MAX_DEPARTURES = 4096
-"""Goodbyes that are remembered, so that each counts once."""
+"""Goodbyes that are remembered, so that each counts once, and as many that did not count; the oldest goes first."""
+
+DIGEST_SIZE = 16
 
 
 class ProbeKind(Enum):
@@ -249,19 +252,40 @@ class Liveness:
 
 
 class Departures:
-    """Which goodbyes count: those of now, each once."""
+    """Which goodbyes count: those of now, each once, and at its first arrival or never.
+
+    What was received is remembered without a time limit: a clock may be wrong, or be set back.
+    """
 
     def __init__(self) -> None:
-        self._heeded: ExpiringDict[tuple[bytes, int], None] = ExpiringDict(MAX_DEPARTURES, 2.5 * DEPARTURE_TOLERANCE)
+        self._heeded: BoundedDict[tuple[bytes, bytes, int], None] = BoundedDict(MAX_DEPARTURES)
+        #: Packets that nobody was removed for.
+        self._overlooked: BoundedDict[bytes, None] = BoundedDict(MAX_DEPARTURES)
 
-    def accept(self, mid: bytes, sent: int, wall: float) -> bool:
-        """Whether the owner of a key hash leaves, who says so with the time ``sent``.
+    def accept(self, mid: bytes, receiver: bytes, sent: int, wall: float) -> bool:
+        """Whether the owner of a key hash leaves, who says so to another one with the time ``sent``.
 
         :param mid: SHA-1 of the public key that signed the goodbye.
+        :param receiver: SHA-1 of the public key that it is for.
         :param sent: milliseconds since the Unix epoch, by the sender's clock.
         :param wall: seconds since the Unix epoch, by the own clock.
         """
-        if abs(sent / 1000 - wall) > DEPARTURE_TOLERANCE or (mid, sent) in self._heeded:
+        if abs(sent / 1000 - wall) > DEPARTURE_TOLERANCE or (mid, receiver, sent) in self._heeded:
             return False
-        self._heeded[mid, sent] = None
+        self._heeded[mid, receiver, sent] = None
         return True
+
+    def overlook(self, packet: bytes) -> None:
+        """Note a packet that removed nobody: its author was no peer, or its time not that of now.
+
+        Both may be different when somebody else sends it again.
+        """
+        self._overlooked[_digest(packet)] = None
+
+    def was_overlooked(self, packet: bytes) -> bool:
+        """Whether this packet was received before."""
+        return _digest(packet) in self._overlooked
+
+
+def _digest(packet: bytes) -> bytes:
+    return blake2b(packet, digest_size=DIGEST_SIZE).digest()

@@ -137,12 +137,15 @@ class LivenessListener(EndpointListener):
 
     def on_goodbye(self, source_address: Address, data: bytes) -> Refusal | None:
         """Remove a peer that says that it leaves."""
+        if self._departures is None:
+            self._departures = Departures()
         signer: Any = NotAdmittedError()
         for keeper in self._all():  # the first one that knows the author verifies, others are not asked
             signer = try_verify(keeper, source_address, data, _is_for_us)
             if not isinstance(signer, NotAdmittedError):
                 break
         if isinstance(signer, NotAdmittedError):
+            self._departures.overlook(data)
             self.drops.count(DropCounter.UNSOLICITED)
             return None
         if isinstance(signer, Refusal):
@@ -151,9 +154,9 @@ class LivenessListener(EndpointListener):
         payload = self._decode(GoodbyePayload, data[:end], start)
         if isinstance(payload, Refusal):
             return payload
-        if self._departures is None:
-            self._departures = Departures()
-        if not self._departures.accept(key.key_to_hash(), payload.time, clock.time()):
+        if (self._departures.was_overlooked(data)
+                or not self._departures.accept(key.key_to_hash(), payload.receiver, payload.time, clock.time())):
+            self._departures.overlook(data)
             self.drops.count(DropCounter.REPLAYED)
             return None
         for keeper in self._all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping
 from math import inf
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 
 from .. import clock, entropy
 from ..limits import BoundedDict
+from ..messaging.serialization import PackError
 from ..reexports import reexports
 from .network import Network
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ..peer import Peer
 
 __all__ = ["DiscoveryStrategy", "EdgeWalk", "IntroducingOverlay", "RandomWalk", "as_introducing"]
+
+logger = logging.getLogger(__name__)
 
 OverlayType = TypeVar("OverlayType", bound="Overlay[Any]")
 
@@ -85,6 +89,17 @@ def _as_service(overlay: object) -> _ServiceOverlay | None:
             and isinstance(overlay.network, Network)):
         return overlay
     return None
+
+
+def _walk_to(overlay: Overlay[Any], address: Address) -> bool:
+    """Contact an address, and forget it if it is none that can be contacted: others have to be; whether it was."""
+    try:
+        overlay.walk_to(address)
+    except (PackError, ValueError, TypeError) as e:
+        logger.warning("%.80r cannot be contacted, and is forgotten: %s: %s", address, type(e).__name__, e)
+        overlay.network.remove_by_address(address)
+        return False
+    return True
 
 
 class DiscoveryStrategy(ABC, Generic[OverlayType]):
@@ -240,8 +255,8 @@ class RandomWalk(DiscoveryStrategy[OverlayType]):
             self.overlay.get_new_introduction(service.network.draw_peer(service.community_id))
 
     def _contact(self, address: Address, now: float) -> None:
-        self.overlay.walk_to(address)
-        self.intro_timeouts[address] = now
+        if _walk_to(self.overlay, address):
+            self.intro_timeouts[address] = now
 
     def _is_window_full(self, now: float) -> bool:
         size = self.window_size or 0
@@ -355,7 +370,7 @@ class EdgeWalk(DiscoveryStrategy[OverlayType]):
         self._neighborhood = self.overlay.get_peers()[:self.neighborhood_size]
         self.overlay.bootstrap()
         for address in self.overlay.get_walkable_addresses()[:self.neighborhood_size]:
-            self.overlay.walk_to(address)
+            _walk_to(self.overlay, address)
 
     def _grow(self, edge: list[Peer]) -> None:
         root, now = edge[0], clock.monotonic()
@@ -363,7 +378,7 @@ class EdgeWalk(DiscoveryStrategy[OverlayType]):
         for address in tuple(self.overlay.network.get_introductions_from(edge[-1])):
             peer = self.overlay.network.get_verified_by_address(address)
             if peer is None:
-                self.overlay.walk_to(address)
+                _walk_to(self.overlay, address)
             elif peer not in edge:
                 candidates.append(peer)
         if candidates:

@@ -73,6 +73,7 @@ class Network(NetworkTables):
         self.peer_observers: set[PeerObserver] = set()
         #: Called with the author of a validly signed message that has a key of this node.
         self.own_key_observer: Callable[[Peer], None] | None = None
+        self._left: list[Peer] = []  # by the last overlay, until there is another one
         self._contacts = self._locations.contacts
         self._lan = self._locations.lan
 
@@ -291,20 +292,29 @@ class Network(NetworkTables):
     # Services
 
     def register_service_provider(self, service_id: Service, overlay: LocalOverlay) -> None:
-        """Note that ``overlay`` of this node offers the service."""
+        """Note that ``overlay`` of this node offers the service.
+
+        Peers that the last overlay left behind, and that offer no service of this node, are forgotten.
+        """
         self.service_overlays[service_id] = overlay
+        left, self._left = self._left, []
+        for peer in left:
+            if peer.key_bin in self._by_key and self.get_services_for_peer(peer).isdisjoint(self.service_overlays):
+                self.remove_peer(peer)
 
     def unregister_service_provider(self, service_id: Service, overlay: LocalOverlay) -> None:
         """Note that ``overlay`` of this node does not offer the service any more; nothing if another one does.
 
         The service and the addresses that were introduced for it are forgotten. While this node offers other services,
-        so are the peers that offer none of them.
+        so are the peers that offer none of them; else they stay until it offers one.
         """
         if self.service_overlays.get(service_id) is not overlay:
             return
         del self.service_overlays[service_id]
         for peer in self._services.forget_service(service_id):
-            if self.service_overlays and self.get_services_for_peer(peer).isdisjoint(self.service_overlays):
+            if not self.service_overlays:
+                self._left.append(peer)
+            elif self.get_services_for_peer(peer).isdisjoint(self.service_overlays):
                 self.remove_peer(peer)
         self._book.forget_service(service_id)
         self._neighborhoods.forget_service(service_id)

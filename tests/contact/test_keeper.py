@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ipv8 import clock
 from ipv8.community import Community, CommunitySettings
+from ipv8.contact import keeper
 from ipv8.contact.keeper import PeerKeeper
-from ipv8.contact.liveness import DEPARTURE_TOLERANCE, LONGEST_INTERVAL, PATIENCE
+from ipv8.contact.liveness import DEPARTURE_TOLERANCE, KEEP_ALIVE_INTERVAL, LONGEST_INTERVAL, PATIENCE
 from ipv8.contact.liveness_messages import ANSWERS_AT_ONCE, LIVENESS_PREFIX, LivenessListener
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
@@ -298,12 +299,63 @@ async def test_only_the_last_overlay_of_a_key_says_goodbye() -> None:
     await other.unload()
 
 
-async def test_a_peer_that_has_not_proved_to_be_there_is_told_nothing() -> None:
-    alice, bob = make(), make()
+async def test_a_newcomer_is_told_and_one_that_does_not_answer_is_not(manual_clock: Any) -> None:
+    alice, bob, carol = make(), make(), make()
     acquaint(alice, bob).proven = False
+    manual_clock.advance(KEEP_ALIVE_INTERVAL + 1)
+    acquaint(alice, carol).proven = False
+    alice.endpoint.sent.clear()
     await alice.unload()
-    assert alice.endpoint.sent == []
+    assert [(address, packet[22]) for address, packet in alice.endpoint.sent] == [(carol.endpoint.wan_address, 3)]
     await bob.unload()
+    await carol.unload()
+
+
+async def test_a_node_with_a_large_key_tells_proven_peers_only() -> None:
+    alice, bob, carol = make(key=default_eccrypto.generate_key("high")), make(), make()
+    acquaint(alice, bob)
+    acquaint(alice, carol).proven = False
+    await alice.unload()
+    assert [address for address, _ in alice.endpoint.sent] == [bob.endpoint.wan_address]
+    await bob.unload()
+    await carol.unload()
+
+
+async def test_newcomers_do_not_keep_others_from_being_told(monkeypatch: Any) -> None:
+    monkeypatch.setattr(keeper, "MAX_GOODBYES", 1)
+    alice, bob, carol = make(), make(), make()
+    acquaint(alice, bob)
+    acquaint(alice, carol).proven = False
+    await alice.unload()
+    assert [address for address, _ in alice.endpoint.sent] == [bob.endpoint.wan_address]
+    await bob.unload()
+    await carol.unload()
+
+
+@pytest.mark.parametrize("known", [0.3, 5, 20, 100])
+def test_a_node_that_was_walked_to_is_gone_at_once_when_it_stops(known: float) -> None:
+    """It may not have sent anything to the other one before."""
+    with Simulation(seed=5) as sim:
+        alice, bob = sim.add_node(Club, walkers=[]), sim.add_node(Club, walkers=[])
+        sim.run(0.1)
+        alice.run(alice.overlay.walk_to, bob.address)
+        sim.run(known)
+        assert len(alice.overlay.get_peers()) == 1
+        sim.stop(bob)
+        sim.run(2)
+        assert alice.overlay.get_peers() == []
+
+
+def test_a_goodbye_to_a_newcomer_is_no_amplification() -> None:
+    """A request in a forged name causes less than three times its bytes, with the goodbye."""
+    with Simulation(seed=5) as sim:
+        alice, bob = sim.add_node(Club, walkers=[]), sim.add_node(Club, walkers=[])
+        sim.run(0.1)
+        alice.run(alice.overlay.walk_to, bob.address)
+        sim.run(0.5)
+        sim.stop(bob)
+        sim.run(1)
+        assert bob.endpoint.bytes_up <= 3 * bob.endpoint.bytes_down
 
 
 @pytest.mark.parametrize(("shift", "removed"), [
@@ -326,6 +378,54 @@ async def test_a_recorded_goodbye_removes_nobody(pair: tuple[Any, Any]) -> None:
     alice.endpoint.notify_listeners((UDPv4Address("9.9.9.9", 9), packet))
     assert len(alice.get_peers()) == 1
     assert drops_of(alice) == {DropCounter.REPLAYED: 1}
+
+
+async def test_a_goodbye_that_came_too_early_removes_nobody_later(pair: tuple[Any, Any]) -> None:
+    """Its author was no peer when it left, and has come since."""
+    alice, bob = pair
+    packet = goodbye(bob, alice.my_peer.mid, clock.time())
+    alice.network.remove_peer(alice.get_peers()[0])
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    acquaint(alice, bob)
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    assert len(alice.get_peers()) == 1
+    assert drops_of(alice) == {DropCounter.UNSOLICITED: 1, DropCounter.REPLAYED: 1}
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, goodbye(bob, alice.my_peer.mid, clock.time() + 1)))
+    assert alice.get_peers() == []
+
+
+@pytest.mark.parametrize("ahead", [DEPARTURE_TOLERANCE + 10, 3600])
+async def test_a_goodbye_of_a_clock_that_is_ahead_does_not_count_later(pair: tuple[Any, Any], manual_clock: Any,
+                                                                       ahead: float) -> None:
+    alice, bob = pair
+    packet = goodbye(bob, alice.my_peer.mid, clock.time() + ahead)
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    manual_clock.advance(ahead)
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    assert len(alice.get_peers()) == 1
+
+
+async def test_a_goodbye_counts_once_also_if_the_clock_is_set_back(pair: tuple[Any, Any], manual_clock: Any) -> None:
+    alice, bob = pair
+    packet = goodbye(bob, alice.my_peer.mid, clock.time())
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    assert alice.get_peers() == []
+    manual_clock.advance(3600)
+    manual_clock.step_wall(-3600)
+    acquaint(alice, bob)
+    alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
+    assert len(alice.get_peers()) == 1
+
+
+async def test_a_node_with_two_keys_heeds_the_goodbyes_to_both(pair: tuple[Any, Any]) -> None:
+    alice, bob = pair
+    second = make(alice.endpoint)
+    acquaint(second, bob)
+    now = clock.time()
+    for overlay in (alice, second):
+        alice.endpoint.notify_listeners((bob.endpoint.wan_address, goodbye(bob, overlay.my_peer.mid, now)))
+    assert alice.get_peers() == second.get_peers() == []
+    await second.unload()
 
 
 async def test_goodbyes_that_arrive_together(pair: tuple[Any, Any]) -> None:

@@ -193,15 +193,25 @@ def test_a_forgotten_peer_leaves_nothing_behind() -> None:
                                                (1 - DEPARTURE_TOLERANCE, True), (DEPARTURE_TOLERANCE + 1, False),
                                                (-DEPARTURE_TOLERANCE - 1, False)])
 def test_a_goodbye_counts_at_its_time(off: float, accepted: bool) -> None:
-    assert Departures().accept(b"m" * 20, int(1000 * (5000 + off)), 5000.0) == accepted
+    assert Departures().accept(b"m" * 20, b"r" * 20, int(1000 * (5000 + off)), 5000.0) == accepted
 
 
 def test_a_goodbye_counts_once(manual_clock: object) -> None:
     departures = Departures()
-    assert departures.accept(b"m" * 20, 5000_000, 5000.0)
-    assert not departures.accept(b"m" * 20, 5000_000, 5001.0)
-    assert departures.accept(b"n" * 20, 5000_000, 5001.0)
-    assert departures.accept(b"m" * 20, 5000_001, 5001.0)
+    assert departures.accept(b"m" * 20, b"r" * 20, 5000_000, 5000.0)
+    assert not departures.accept(b"m" * 20, b"r" * 20, 5000_000, 5001.0)
+    assert departures.accept(b"n" * 20, b"r" * 20, 5000_000, 5001.0)
+    assert departures.accept(b"m" * 20, b"r" * 20, 5000_001, 5001.0)
+    assert departures.accept(b"m" * 20, b"s" * 20, 5000_000, 5001.0), "another key of this node"
     for number in range(MAX_DEPARTURES):
-        departures.accept(b"x" * 20, 5000_002 + number, 5001.0)
+        departures.accept(b"x" * 20, b"r" * 20, 5000_002 + number, 5001.0)
     assert len(departures._heeded) == MAX_DEPARTURES
+
+
+def test_goodbyes_that_removed_nobody_are_bounded(manual_clock: object) -> None:
+    departures = Departures()
+    for number in range(MAX_DEPARTURES + 1):
+        departures.overlook(b"goodbye %d" % number)
+    assert len(departures._overlooked) == MAX_DEPARTURES
+    assert departures.was_overlooked(b"goodbye 1")
+    assert not departures.was_overlooked(b"goodbye 0")

@@ -422,6 +422,28 @@ def test_random_walk_tries_again_once(telling: Any, manual_clock: Any) -> None:
     assert walk._retried == set()
 
 
+@pytest.mark.parametrize("strategy_class", [RandomWalk, EdgeWalk])
+async def test_an_address_that_cannot_be_contacted_is_forgotten(make_overlay: Any, strategy_class: Any,
+                                                                caplog: pytest.LogCaptureFixture) -> None:
+    """The others are contacted, and the steps raise nothing."""
+    class Walked(Community):
+        community_id = SERVICE
+
+    overlay = make_overlay(Walked)
+    network = overlay.network
+    for address in (UDPv4Address("box.local", 1), UDPv4Address("9.9.9.9", 99999), UDPv4Address("fe80::1%no_such", 5),
+                    UDPv4Address("9.9.9.9", 9)):
+        network.discover_address(make_peer(1), address, SERVICE)
+    contacted: list[Address] = []
+    overlay.endpoint.send = lambda address, _: contacted.append(address)
+    strategy = strategy_class(overlay)
+    for _ in range(40):
+        strategy.take_step()
+    assert UDPv4Address("9.9.9.9", 9) in contacted
+    assert set(network.get_walkable_addresses(SERVICE)) <= {("9.9.9.9", 9)}
+    assert caplog.text.count("cannot be contacted, and is forgotten") == 3
+
+
 class CrowdedOverlay(Overlay):
     """Has room for 12 peers, of which it knows ten in one subnet."""
 

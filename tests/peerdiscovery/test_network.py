@@ -1015,6 +1015,21 @@ class TestLeavingAnOverlay:
         assert network.verified_peers == {peer}
         assert network.get_services_for_peer(peer) == set()
 
+    def test_overlays_one_after_another_leave_no_peers(self) -> None:
+        network = Network()
+        known = Peer(b"LibNaCLPK:" + bytes(63) + b"\x01", UDPv4Address("1.2.3.4", 1))
+        network.add_verified_peer(known)  # by a program, before there was an overlay
+        for number in range(2, 10):
+            overlay: Any = object()
+            service = bytes(19) + bytes([number])
+            network.register_service_provider(service, overlay)
+            assert network.verified_peers == {known}
+            peer = Peer(b"LibNaCLPK:" + bytes(63) + bytes([number]), UDPv4Address("1.2.3.4", number))
+            network.add_verified_peer(peer)
+            network.discover_services(peer, [service])
+            network.unregister_service_provider(service, overlay)
+            assert network.verified_peers == {known, peer}
+
     def test_another_overlay_with_the_same_id_stays(self) -> None:
         network = Network()
         first: Any = object()

@@ -457,6 +457,40 @@ def test_misspelt_arguments_without_overlays() -> None:
         sim.add_node(natt=NAT.SYMMETRIC)
 
 
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"nat": "symetric"}, "nat must be .* not 'symetric'; did you mean 'SYMMETRIC'"), ({"nat": 5}, "nat must be"),
+    ({"nat": NAT}, "nat must be"), ({"link": "fast"}, "link must be a Link"), ({"firewall": True}, "firewall must be"),
+    ({"walkers": "RandomWalk"}, "a walker must be a Walker"), ({"walkers": [RandomWalk]}, "a walker must be a Walker"),
+    ({"walkers": None}, "walkers must be"), ({"key": "x"}, "key must be a private key"),
+    ({"port": "1"}, "port must be"), ({"port": 65536}, "port must be"), ({"tick": "1"}, "tick must be"),
+    ({"tick": 0}, "tick must be"), ({"phase": "1"}, "phase must be"), ({"ipv4": "1.2.3"}, "ipv4 must be"),
+    ({"ipv4": 4}, "ipv4 must be"), ({"ipv6": "1.2.3.4"}, "ipv6 must be"), ({"host": "h"}, "host must be"),
+])
+def test_arguments_of_another_type(arguments: dict[str, Any], message: str) -> None:
+    with Simulation(1) as sim:
+        with pytest.raises((TypeError, ValueError), match=message):
+            sim.add_node(SimulatedCommunity, **arguments)
+        assert sim.nodes == []
+
+
+def test_other_arguments_of_another_type() -> None:
+    with Simulation(1) as sim:
+        for call, message in ((lambda: sim.add_router("x"), "nat must be a NAT"),  # type: ignore[arg-type]
+                              (lambda: sim.add_router(NAT.SYMMETRIC, behind="x"), "behind"),  # type: ignore[arg-type]
+                              (lambda: sim.add_node("x"), "must be a class"),  # type: ignore[arg-type]
+                              (lambda: sim.run(float("nan")), "seconds"), (lambda: sim.run(float("inf")), "seconds"),
+                              (lambda: sim.step_wall_clock("x"), "seconds"),  # type: ignore[arg-type]
+                              (lambda: sim.start_churn(mean_uptime=-1), "mean_uptime"),
+                              (lambda: Walker(RandomWalk, "x"), "peers"),  # type: ignore[arg-type]
+                              (lambda: Link(latency="x"), "latency"),  # type: ignore[arg-type]
+                              (lambda: Link(bandwidth="x"), "bandwidth"),  # type: ignore[arg-type]
+                              (lambda: NAT(mapping="x"), "mapping"),  # type: ignore[arg-type]
+                              (lambda: NAT(timeout=0), "timeout"),
+                              (lambda: Simulation(1, link="x"), "link")):  # type: ignore[arg-type]
+            with pytest.raises((TypeError, ValueError), match=message):
+                call()
+
+
 def test_misspelt_arguments_of_walkers_are_found_at_once() -> None:
     with pytest.raises(TypeError, match="RandomWalk has no argument 'timout'; did you mean 'timeout'"):
         Walker(RandomWalk, 20, timout=3.0)

@@ -6,6 +6,7 @@ import pytest
 
 from ipv8 import clock
 from ipv8.community import Community, CommunitySettings
+from ipv8.messaging.interfaces.lan_addresses.interfaces import get_lan_addresses
 from ipv8.test.simulation import Simulation
 from ipv8.test.simulation.loop import EPOCH
 
@@ -62,6 +63,20 @@ def test_a_clock_that_was_set_stays_so_when_a_node_starts_again() -> None:
         sim.start(node)
         sim.run(1.5)
         assert [wall - monotonic for wall, monotonic in node.overlay.seen] == [50]
+
+
+def test_overlays_are_unloaded_with_the_clock_of_their_machine() -> None:
+    class Farewell(WatchingCommunity):
+        async def unload(self) -> None:
+            await super().unload()
+            at_unload.append((clock.time(), get_lan_addresses()))
+
+    at_unload: list[tuple[float, list[str]]] = []
+    with Simulation(seed=1) as sim:
+        node = sim.add_node(Farewell, walkers=())
+        sim.step_wall_clock(50, node)
+        sim.stop(node)
+        assert at_unload == [(EPOCH + 50 + sim.time, node.host.ips)]
 
 
 def test_same_seed_same_packets_with_clocks_that_are_set() -> None:

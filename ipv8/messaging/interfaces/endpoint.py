@@ -289,6 +289,9 @@ class Endpoint(ABC):
     async def open(self) -> bool:
         """Start to send and receive; whether that worked. Some implementations return a plain value or a future."""
 
+    async def open_late(self) -> None:  # noqa: B027 - most endpoints are open as a whole, or not at all
+        """Open what could not be opened with the rest and can be by now; nothing if there is no such thing."""
+
     @abstractmethod
     def close(self) -> Awaitable[None] | None:
         """Stop to send and receive."""

@@ -176,6 +176,11 @@ class WrappingEndpoint(Endpoint):
             result = await result
         return self.is_open() if result is None else bool(result)
 
+    async def open_late(self) -> None:
+        """Open what the other endpoint can open by now."""
+        if isinstance(self.endpoint, Endpoint):
+            await self.endpoint.open_late()
+
     def close(self, *args: Any, **kwargs: Any) -> Awaitable[None] | None:
         """Close the other endpoint; takes what its ``close`` takes."""
         return self.endpoint.close(*args, **kwargs)

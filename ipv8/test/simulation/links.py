@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .arguments import check_numbers
+
 if TYPE_CHECKING:
     import random
 
@@ -28,6 +30,7 @@ class Link:
     :param reordering: the probability that a packet takes ``reordering_delay`` seconds longer.
     :param bandwidth: bytes per second in each direction; ``None`` for no limit.
     :param buffer: the maximum number of bytes that wait on a line with a bandwidth; further packets are dropped.
+    :raises TypeError: for a value that is no number.
     :raises ValueError: for a probability outside 0 to 1, a negative time, or a bandwidth that is not positive.
     """
 
@@ -41,6 +44,9 @@ class Link:
     buffer: int = 65536
 
     def __post_init__(self) -> None:
+        check_numbers(self, ("latency", "jitter", "loss", "duplication", "reordering", "reordering_delay", "buffer"))
+        if self.bandwidth is not None:
+            check_numbers(self, ("bandwidth",))
         if not all(0 <= chance <= 1 for chance in (self.loss, self.duplication, self.reordering)):
             raise ValueError("loss, duplication and reordering are probabilities: give numbers from 0 to 1")
         if min(self.latency, self.jitter, self.reordering_delay) < 0:

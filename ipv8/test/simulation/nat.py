@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 from ...messaging.address import UDPv4Address
+from .arguments import check_kind, check_number
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -65,6 +66,7 @@ class NAT:
         packets of this host keep their port: a one-to-one translator.
     :param tracks_strangers: whether a packet from outside that is not let in occupies its port for its sender until
         the timeout.
+    :raises TypeError: for a value of another type.
     :raises ValueError: for ``PER_CONNECTION`` unless mapping and filtering are address- and port-dependent, and for
         ``tracks_strangers`` without ``PER_CONNECTION``.
     """
@@ -79,6 +81,10 @@ class NAT:
     tracks_strangers: bool = False
 
     def __post_init__(self) -> None:
+        check_kind("mapping", self.mapping, Dependence, "a Dependence")
+        check_kind("filtering", self.filtering, Dependence, "a Dependence")
+        check_kind("ports", self.ports, PortAllocation, "a PortAllocation")
+        check_number("timeout", self.timeout, positive=True)
         is_per_connection = self.ports is PortAllocation.PER_CONNECTION
         if is_per_connection and {self.mapping, self.filtering} != {Dependence.ADDRESS_AND_PORT_DEPENDENT}:
             raise ValueError("ports per connection need mapping and filtering that are ADDRESS_AND_PORT_DEPENDENT")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from ...checks import did_you_mean
+from .arguments import check_kind
 from .links import PERFECT, Access, Link
 from .nat import NAT, Translator
 from .trace import Trace
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from ...messaging.address import Address
     from .loop import VirtualTimeLoop
 
-__all__ = ["Interface", "Internet", "Router", "Segment", "Wires"]
+__all__ = ["Interface", "Internet", "Router", "Segment", "Wires", "check_nat"]
 
 MAX_DATAGRAM = 65507
 """The maximum size of a datagram of UDP over IPv4, in bytes."""
@@ -241,3 +243,14 @@ class Router:
         self.interface.remove_ip(self.translator.external_ip)
         self.interface.add_ip(external_ip)
         self.translator.reset(external_ip)
+
+
+def check_nat(nat: object, allowed: tuple[type, ...] = (NAT, Router, type(None))) -> None:
+    """Check what says which NAT a machine is behind.
+
+    :raises TypeError: if it is none of the ``allowed`` types.
+    """
+    presets = [name for name in vars(NAT) if isinstance(getattr(NAT, name), NAT)]
+    hint = did_you_mean(nat.upper(), presets) if isinstance(nat, str) else ""
+    other = ", a router or None" if Router in allowed else ""
+    check_kind("nat", nat, allowed, f"a NAT such as NAT.SYMMETRIC{other}", hint)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ...bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
@@ -16,10 +18,11 @@ from ...peerdiscovery.discovery import RandomWalk
 from ...peerdiscovery.network import Network
 from ...peerdiscovery.tracker import EndpointServer, TrackerLimits
 from ..copying import copy_data
+from .arguments import check_kind, check_number
 from .endpoint import SimulatedEndpoint, SimulatedIPv6Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from ...keyvault.keys import PrivateKey
     from ...messaging.address import Address
@@ -58,10 +61,11 @@ class Walker:
     :param strategy: the class of the strategy, or a function that makes one for an overlay.
     :param peers: the number of peers from which on the strategy takes no steps; -1 for never.
     :param arguments: further arguments of the strategy.
-    :raises TypeError: if the strategy cannot be made with these arguments.
+    :raises TypeError: if the strategy cannot be made with these arguments, or ``peers`` is no number.
     """
 
     def __init__(self, strategy: Callable[..., DiscoveryStrategy[Any]], peers: int = 20, **arguments: Any) -> None:
+        check_number("peers", 0 if peers == inf else peers)
         problem = argument_problem(strategy, arguments, passed=1)
         if problem is not None:
             raise TypeError(f"{getattr(strategy, '__name__', strategy)} {problem}")
@@ -72,6 +76,16 @@ class Walker:
 
 DEFAULT_WALKERS = (Walker(RandomWalk, 20, timeout=3.0),)
 """The walker that the default configuration of the service has for every overlay."""
+
+
+def check_walkers(walkers: Sequence[Walker]) -> None:
+    """Check the walkers of a node.
+
+    :raises TypeError: if one of them is something else.
+    """
+    check_kind("walkers", walkers, Sequence, "a sequence of Walker objects")
+    for walker in walkers:
+        check_kind("a walker", walker, Walker, "a Walker, such as Walker(RandomWalk, 20)")
 
 
 class Bootstrapping:
@@ -172,6 +186,7 @@ class Node:
         :raises TypeError: if the class of settings does not declare one of them, or its value does not fit.
         """
         check_settings("add_overlay()", overlay_class, settings)
+        check_walkers(walkers)
         specification = (overlay_class, walkers, settings)
         self._specifications.append(specification)
         if self.running:
@@ -189,7 +204,7 @@ class Node:
         if self.running:
             endpoint = self.endpoint
             try:
-                await _unload(self._let_go())
+                await self.host.run(asyncio.get_running_loop().create_task, _unload(self._let_go()))
             finally:
                 await endpoint.close()
 

@@ -12,15 +12,17 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...keyvault.keys import PrivateKey
 from .addresses import AddressPlan
+from .arguments import check_address, check_kind, check_number, check_port
 from .churn import Churn
 from .host import Host
 from .isolation import isolated
 from .links import PERFECT, Access, Link
 from .loop import VirtualTimeLoop
 from .nat import NAT, Firewall
-from .network import Interface, Internet, Router, Wires
-from .node import DEFAULT_PORT, DEFAULT_WALKERS, Bootstrapping, Node, Tracker, Walker, check_settings
+from .network import Interface, Internet, Router, Wires, check_nat
+from .node import DEFAULT_PORT, DEFAULT_WALKERS, Bootstrapping, Node, Tracker, Walker, check_settings, check_walkers
 from .signatures import stand_in_signatures
 from .trace import Trace
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
 
-    from ...keyvault.keys import PrivateKey
     from ...messaging.address import Address
     from ...overlay import Overlay
     from ...peerdiscovery.tracker import TrackerLimits
@@ -84,6 +85,9 @@ class Simulation:
                  replay: str | None = None) -> None:
         if seed is None:
             seed = new_seed()
+        check_kind("seed", seed, (int, str), "a number or a text")
+        check_kind("link", link, (Link, type(None)), "a Link")
+        check_number("bootstrap_interval", bootstrap_interval, positive=True)
         self.seed = seed
         self.link = link or Link()
         self.strict = strict
@@ -198,7 +202,9 @@ class Simulation:
         """Run for ``seconds`` of virtual time.
 
         :raises SimulationError: if the simulation is strict and an overlay raised an exception.
+        :raises ValueError: if this is no finite number from 0 on.
         """
+        check_number("seconds", seconds)
         self.loop.run_for(seconds)
         self._raise_failures()
 
@@ -244,6 +250,11 @@ class Simulation:
         :param link: the line of the router.
         :param ip: its external address.
         """
+        check_nat(nat, (NAT,))
+        check_kind("behind", behind, (Router, type(None)), "a router")
+        check_kind("link", link, (Link, type(None)), "a Link")
+        if ip is not None:
+            check_address("ip", ip, 4)
         if behind is None:
             return Router(self._internet, nat, ip or self._plan.public_ipv4(), link or self.link)
         ip = ip or self._private_ip(behind, self._plan.carrier)
@@ -261,8 +272,14 @@ class Simulation:
         :param firewall: a packet filter of the machine, for IPv4 and IPv6.
         :param link: the line of the machine, or of its own router. By default, hosts behind a shared router have a line
             without latency and loss to the router.
+        :raises TypeError: for an argument of another type.
         :raises ValueError: if the machine would have no address, or one that is not free.
         """
+        check_nat(nat)
+        check_address("ipv4", ipv4, 4)
+        check_address("ipv6", ipv6, 6)
+        check_kind("firewall", firewall, (Firewall, type(None)), "a Firewall")
+        check_kind("link", link, (Link, type(None)), "a Link")
         if not ipv4 and not ipv6:
             raise ValueError("a host needs an address: set ipv4 or ipv6 to True, or to an address")
         host = Host(name or f"host {len(self.nodes) + len(self.trackers) + 1}", self._wires, firewall)
@@ -310,13 +327,21 @@ class Simulation:
         :param bootstrap: whether communities ask the trackers that were added before.
         :param start: whether the node starts at once; otherwise call :meth:`start`.
         :param settings: additional settings of all overlays.
-        :raises TypeError: for an argument that is neither listed here nor a setting of the overlays.
+        :raises TypeError: for an argument that is neither listed here nor a setting of the overlays, and for one of
+            another type.
         """
         for overlay_class in overlays:
+            check_kind("an overlay", overlay_class, type, "a class")
             check_settings("add_node()", overlay_class, settings, inspect.signature(self.add_node).parameters)
         if settings and not overlays:
             raise TypeError(f"add_node() has no argument {next(iter(settings))!r}, and there is no overlay that has "
                             "such a setting")
+        check_kind("host", host, (Host, type(None)), "a machine that add_host() made")
+        check_walkers(walkers)
+        check_number("tick", tick, positive=True)
+        check_number("phase", phase or 0.0)
+        check_port(port)
+        check_kind("key", key, (PrivateKey, type(None)), "a private key")
         if host is None:
             host = self.add_host(nat=nat, ipv4=ipv4, ipv6=ipv6, firewall=firewall, link=link,
                                  name=name or f"node {len(self.nodes) + 1}")
@@ -419,6 +444,7 @@ class Simulation:
         :param nodes: the nodes whose machines have these clocks. By default, the clocks of all machines are set, also
             of those that are added later.
         """
+        check_number("seconds", seconds)
         if nodes:
             for host in dict.fromkeys(node.host for node in nodes):
                 host.step_wall_clock(seconds)
@@ -428,6 +454,9 @@ class Simulation:
     def start_churn(self, nodes: Iterable[Node] | None = None, *, mean_uptime: float = 600.0,
                     mean_downtime: float = 120.0, crashes: float = 0.5) -> Churn:
         """Stop nodes, by default all, and start them again, at random times; see :class:`Churn`."""
+        check_number("mean_uptime", mean_uptime, positive=True)
+        check_number("mean_downtime", mean_downtime, positive=True)
+        check_number("crashes", crashes)
         churn = Churn(self.loop, self._chance(f"churn {len(self._churns)}"), list(nodes or self.nodes), mean_uptime,
                       mean_downtime, crashes)
         self._churns.append(churn)

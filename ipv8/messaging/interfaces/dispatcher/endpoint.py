@@ -10,7 +10,9 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any
 
 from ....reexports import reexports
+from ...inet import parse_host
 from ..endpoint import LARGEST_DATAGRAM, Endpoint, EndpointListener
+from ..lan_addresses.interfaces import get_lan_addresses
 from ..network_stats import DropCounter
 from ..udp.endpoint import UDPEndpoint, UDPv4Address, UDPv6Address, UDPv6Endpoint
 
@@ -73,6 +75,7 @@ class DispatcherEndpoint(Endpoint):
         super().__init__()
         self.interfaces: dict[str, Endpoint] = {name: INTERFACES[name](**kwargs.get(name, {})) for name in interfaces}
         self.interface_order = [name for name in PREFERENCE_ORDER if name in self.interfaces]
+        self._hosts = {name: str(given["ip"]) for name, given in kwargs.items() if "ip" in given}
         self._preferred_interface: Endpoint | None = None
         self._wanted = False
         self.update_preferred_interface()
@@ -281,6 +284,20 @@ class DispatcherEndpoint(Endpoint):
                     return False
             opened = bool(endpoint.is_open() if result is None else result) or opened
         return opened
+
+    async def open_late(self) -> None:
+        """Open the interfaces whose address this machine has by now; nothing while the endpoint is closed."""
+        if self._wanted:
+            closed = [name for name, endpoint in self.interfaces.items()
+                      if not endpoint.is_open() and name in self._hosts]
+            here = {parse_host(host) for host in get_lan_addresses()} if closed else ()
+            for name in closed:
+                if self._wanted and parse_host(self._hosts[name]) in here:
+                    result: Any = self.interfaces[name].open()
+                    if isawaitable(result):
+                        await result
+            if not self._wanted:  # it was closed meanwhile
+                await self.close()
 
     async def close(self) -> None:
         """Close all interfaces."""

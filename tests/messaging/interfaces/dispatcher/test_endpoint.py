@@ -486,6 +486,41 @@ async def test_closing_while_opening(position: int) -> None:
     await dispatcher.close()
 
 
+@pytest.mark.parametrize("later", [False, True])
+async def test_an_address_that_the_machine_gets_later(monkeypatch: pytest.MonkeyPatch, later: bool) -> None:
+    here = ["10.0.0.1"]
+    monkeypatch.setattr(module, "get_lan_addresses", lambda: here)
+    dispatcher = DispatcherEndpoint(["UDPIPv4", "UDPIPv6"], UDPIPv4={"ip": "10.0.0.1"}, UDPIPv6={"ip": "2001:DB8::0:1"})
+    ipv4, ipv6 = Interface(), Interface(opens=False, later=later)
+    dispatcher.interfaces.update({"UDPIPv4": ipv4, "UDPIPv6": ipv6})
+    await dispatcher.open_late()
+    assert not dispatcher.is_open(), "nobody wants it open yet"
+    assert await dispatcher.open()
+    ipv6.opens = True
+    await dispatcher.open_late()
+    assert not ipv6.running
+    here.append("2001:db8::1")
+    await dispatcher.open_late()
+    assert ipv6.running
+    await dispatcher.close()
+    await dispatcher.open_late()
+    assert not dispatcher.is_open()
+
+
+async def test_closing_while_opening_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "get_lan_addresses", lambda: ["127.0.0.1"])
+    dispatcher = DispatcherEndpoint(["UDPIPv4"], UDPIPv4={"ip": "127.0.0.1"})
+    slow = SlowEndpoint()
+    dispatcher.interfaces["UDPIPv4"] = slow
+    dispatcher._wanted = True
+    opening = asyncio.ensure_future(dispatcher.open_late())
+    await asyncio.sleep(0)
+    await dispatcher.close()
+    slow.proceed.set()
+    await opening
+    assert not slow.is_open()
+
+
 def test_the_largest_packet() -> None:
     assert DispatcherEndpoint(["UDPIPv4"]).max_packet_size == 65507
     assert DispatcherEndpoint(["UDPIPv4", "UDPIPv6"]).max_packet_size == 65527
