@@ -10,6 +10,7 @@ import logging
 import os
 import ssl
 from datetime import datetime, timedelta, timezone
+from functools import partialmethod
 from io import BytesIO
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
 
 KEY = {"X-Api-Key": "secret"}
 PREFLIGHT = {"Access-Control-Request-Method": "PUT"}
+
+
+@pytest.fixture
+def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that are told no port use a free one."""
+    monkeypatch.setattr(RESTManager, "start", partialmethod(RESTManager.start, 0))
 
 
 async def fine(_: Any) -> web.Response:
@@ -204,6 +211,7 @@ async def test_get_changes_nothing_without_a_key(serve: Serve, path: str) -> Non
         assert (await client.get(path)).status != 405
 
 
+@pytest.mark.usefixtures("any_port")
 async def test_methods_that_replace_others_are_marked_as_they_are(world: World) -> None:
     removed = []
 
@@ -404,6 +412,7 @@ class Reading(BaseEndpoint[Any]):
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 300_000])
+@pytest.mark.usefixtures("any_port")
 async def test_handlers_of_programs_read_bodies_as_they_like(world: World, size: int) -> None:
     async with RESTManager(world, Reading) as manager, aiohttp.ClientSession(manager.url) as client:
         text = "x" * size
@@ -526,6 +535,7 @@ async def test_stopping_while_it_starts(world: World) -> None:
     assert manager.url is None
 
 
+@pytest.mark.usefixtures("any_port")
 async def test_start_and_stop_leave_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ipv8.REST.identity_endpoint.CommunicationManager", lambda _: world.manager)
     before = asyncio.all_tasks()
