@@ -51,15 +51,14 @@ class TunnelProtocol(DatagramProtocol):
 
     :param received_cb: called with the data and the source of each packet.
     :param local_addr: the address to bind, which decides on IPv4 or IPv6.
-    :param drops: where packets are counted that could not be sent.
     """
 
-    def __init__(self, received_cb: Callable[[bytes, Any], object], local_addr: Address,
-                 drops: DropCounter | None = None) -> None:
+    def __init__(self, received_cb: Callable[[bytes, Any], object], local_addr: Address) -> None:
         self.logger = logging.getLogger(type(self).__name__)
         self.received_cb = received_cb
         self.local_addr = local_addr
-        self.drops = DropCounter() if drops is None else drops
+        #: Where packets are counted that could not be sent.
+        self.drops = DropCounter()
 
     async def open(self) -> asyncio.DatagramTransport:
         """Bind the socket and begin to receive.
@@ -165,8 +164,10 @@ class TunnelExitSocket(RoutingObject, TaskManager):
 
     async def _open(self, received: Callable[[bytes, Any], object], address: Address) -> Any:
         try:
-            drops = self.overlay.drops
-            return await TunnelProtocol(received, address, drops if isinstance(drops, DropCounter) else None).open()
+            protocol = TunnelProtocol(received, address)
+            if isinstance(self.overlay.drops, DropCounter):
+                protocol.drops = self.overlay.drops
+            return await protocol.open()
         except OSError as e:
             self.logger.info("An exit has no socket on %s: %s", address[0], e)
             return None
