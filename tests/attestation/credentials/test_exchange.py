@@ -552,10 +552,10 @@ class TestBadInput(ExchangeTestBase):
             content = b'{"details":{},"time":%d,"type":"x"}' % int(clock.time())
             for number in range(questions.MAX_UNDECIDED_OF_PEER):
                 self.ask(content, identifier=b"%020d" % number)
-            await self.deliver_messages()
+            while len(cancelled) < questions.MAX_UNDECIDED_OF_PEER:
+                await self.deliver_messages()
         finally:
             questions.DECISION_LIFETIME = before
-        assert len(cancelled) == questions.MAX_UNDECIDED_OF_PEER
         assert not self.of(AUTHORITY)._questions._undecided
         self.of(AUTHORITY).set_issue_callback(self.decide)
         await self.enrol()
