@@ -47,6 +47,7 @@ class Settings(SimpleNamespace):
     #: Whether names that the class does not declare are settings too, and not mistakes.
     allow_unknown: ClassVar[bool] = False
 
+    #: The names of settings that are not shown.
     _secrets: ClassVar[frozenset[str]] = frozenset({"passphrase"})
 
     def __init__(self, *args: Any, **settings: Any) -> None:

@@ -46,6 +46,10 @@ class RestOptions(NamedTuple):
     metrics_without_key: bool = False
     names: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"<{type(self).__name__} {self.address}:{self.port}>"
+
     @property
     def is_wanted(self) -> bool:
         """Whether the user asked for the interface, so that a node without it is not what is wanted."""

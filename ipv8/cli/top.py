@@ -48,6 +48,10 @@ class TopOptions(NamedTuple):
     interval: float | None = None
     as_json: bool = False
 
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"<{type(self).__name__} {self.url}>"
+
 
 def read_key(path: str) -> str:
     """The key in a file such as ``rest.key``.

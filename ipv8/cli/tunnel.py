@@ -58,6 +58,10 @@ class ProxyOptions(NamedTuple):
     client_only: bool = False
     api_port: int | None = None
 
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"<{type(self).__name__} {self.socks_address}:{self.socks_port}>"
+
 
 class ExitOptions(NamedTuple):
     """What a node does for others, besides being a relay.

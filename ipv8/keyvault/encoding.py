@@ -67,6 +67,10 @@ class PrivateParts(NamedTuple):
     secret: bytes
     point: bytes | None
 
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"<{type(self).__name__}>"
+
 
 def tlv(tag: int, *contents: bytes) -> bytes:
     """A DER element with these contents, one after the other."""

@@ -16,6 +16,7 @@ from ipv8.attestation.credentials.store import CredentialStore
 from ipv8.attestation.identity.community import IdentitySettings
 from ipv8.attestation.identity.database import IdentityDatabase
 from ipv8.attestation.identity.manager import IdentityManager
+from ipv8.attestation.trustchain.settings import TrustChainSettings
 from ipv8.attestation.wallet.database import AttestationsDB
 from ipv8.attestation.wallet.settings import AttestationSettings
 from ipv8.cli.identity import Place
@@ -148,7 +149,8 @@ def test_secrets_are_in_no_text() -> None:
     _, chains = RangeCommitment.create(Range(0, 5), 3)
     for thing in (Passphrase("correct horse"), Place("here", "correct horse"),
                   AttestationSettings(working_directory="here", passphrase="correct horse"),
-                  IdentitySettings(working_directory="here", passphrase="correct horse")):
+                  IdentitySettings(working_directory="here", passphrase="correct horse"),
+                  TrustChainSettings(working_directory="here", database_url="postgresql://me:correct horse@host/d")):
         assert "correct horse" not in f"{thing!r} {thing}"
         assert isinstance(thing, Passphrase) or "here" in repr(thing)
     assert not any(repr(chain)[2:-1] in repr(chains) for chain in chains)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...community import CommunitySettings
 
@@ -14,6 +14,8 @@ __all__ = ["TrustChainSettings"]
 
 class TrustChainSettings(CommunitySettings):
     """What a TrustChain overlay is built from; all attributes can be given by keyword."""
+
+    _secrets: ClassVar[frozenset[str]] = CommunitySettings._secrets | {"database_url"}  # which may have a password
 
     #: Types of blocks that are never broadcast.
     block_types_bc_disabled: set[bytes]

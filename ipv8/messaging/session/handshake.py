@@ -79,6 +79,10 @@ class Established(NamedTuple):
     remote_index: bytes
     secrets: Secrets
 
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"<{type(self).__name__} with {self.remote}>"
+
     def cipher(self, own_flags: int) -> str:
         """The cipher that both sides choose."""
         return AES if own_flags & self.remote_flags & Flag.PREFERS_AES else CHACHA20

@@ -81,6 +81,10 @@ class Transcript(NamedTuple):
     counter: int = 0
     """How many payloads were sealed with ``key``."""
 
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"<{type(self).__name__}>"
+
     @classmethod
     def begin(cls, name: bytes, prologue: bytes) -> Transcript:
         """The state before the first message of the handshake called ``name``."""

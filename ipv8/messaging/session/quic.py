@@ -100,6 +100,10 @@ class Certificate(NamedTuple):
     certificate: bytes
     private_key: bytes
 
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"<{type(self).__name__}>"
+
     @classmethod
     def make(cls) -> Certificate:
         """A certificate with a new key, the same as all others in everything else."""
