@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..attestation.trustchain.validation import ANY_COUNTERPARTY_PK, canonical_key
 from ..database import DatabaseException
+from .edges import MAX_EXPONENT
 from .extractors import DEFAULT_EXTRACTORS, MAX_EVENT
 from .heights import Heights
 from .model import FoldedEvent, TrustEvent
-from .persistence import EDGES, MAX_EXPONENT, OBSERVATIONS, VERSION, EdgeStore, UnusableTablesError
+from .persistence import EDGES, OBSERVATIONS, VERSION, EdgeStore, UnusableTablesError
 
 if TYPE_CHECKING:
     from asyncio import Future

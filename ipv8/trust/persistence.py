@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import clock
 from ..database import DatabaseException
+from .edges import MAX_EXPONENT
 from .model import TrustEvent
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ VERSION = 1
 Edge = tuple[bytes, bytes, str, float, int, "int | None"]
 """Source, target, kind, weight, number of events, newest time in milliseconds."""
 
-
-MAX_EXPONENT = 500.0
-"""How many half-lives stored weights may have grown before they are scaled down."""
 
 LEAST_WEIGHT = 1e-300
 """Weights are not scaled below this, so that an edge does not end because of its age."""

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from ipv8.attestation.communication_manager import CommunicationChannel
+
 KEY = "00" * 20
 
 
@@ -539,14 +541,19 @@ async def test_metadata_of_peers_is_json(world: World, metadata: Any, expected: 
     assert request["metadata"] == expected if expected is not None else "\\u2026" in text
 
 
-async def test_requests_that_wait(world: World) -> None:
+async def alice_and_peer(world: World) -> tuple[IdentityEndpoint, CommunicationChannel, Peer, str]:
+    """The interface, the pseudonym alice, and a peer that she knows, with its key in base64."""
     endpoint = IdentityEndpoint()
     endpoint.communication_manager = world.manager
-    channel = await world.manager.load("alice")
-    other = peer(5)
-    channel.identity_overlay.network.add_verified_peer(other)
-    channel.identity_overlay.network.discover_services(other, [channel.identity_overlay.community_id])
-    key = ez_b64_encode(other.public_key.key_to_bin())
+    channel, other = await world.manager.load("alice"), peer(5)
+    network = channel.identity_overlay.network
+    network.add_verified_peer(other)
+    network.discover_services(other, [channel.identity_overlay.community_id])
+    return endpoint, channel, other, ez_b64_encode(other.public_key.key_to_bin())
+
+
+async def test_requests_that_wait(world: World) -> None:
+    endpoint, channel, other, key = await alice_and_peer(world)
     assert ez_b64_decode(key) == other.public_key.key_to_bin()
     waiting = channel.on_request_attestation(other, "age", {"a": "b"})
     assert await call(endpoint.list_pseudonym_outstanding_attestations, pseudonym_name="alice") == (
@@ -567,13 +574,7 @@ async def test_requests_that_wait(world: World) -> None:
 
 @pytest.mark.filterwarnings("ignore:The identity format")  # which is told once in a process
 async def test_answers_say_what_is_weak(world: World) -> None:
-    endpoint = IdentityEndpoint()
-    endpoint.communication_manager = world.manager
-    channel = await world.manager.load("alice")
-    other = peer(5)
-    channel.identity_overlay.network.add_verified_peer(other)
-    channel.identity_overlay.network.discover_services(other, [channel.identity_overlay.community_id])
-    key = ez_b64_encode(other.public_key.key_to_bin())
+    endpoint, channel, other, key = await alice_and_peer(world)
     socket: Any = channel.attestation_overlay.endpoint
     socket.send = lambda *_: None
 

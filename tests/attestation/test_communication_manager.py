@@ -394,9 +394,8 @@ class TestManagers(ChannelTestBase):
         await manager.remove("me")
         assert (await manager.load("me")).public_key_bin != before
 
-    async def test_loading_begun_before_it_is_removed(self) -> None:
-        manager: Any = self.managers[0]
-        await manager.unload("me")
+    async def loading_slowly(self, manager: Any, name: str) -> tuple[asyncio.Future[Any], asyncio.Event]:
+        """A pseudonym whose overlays are made, but that is not loaded before an event is set."""
         make, made, go_on = manager._make_channel, asyncio.Event(), asyncio.Event()
 
         async def slow(*arguments: Any) -> Any:
@@ -407,8 +406,14 @@ class TestManagers(ChannelTestBase):
             return channel
 
         manager._make_channel = slow
-        loading = asyncio.ensure_future(manager.load("me"))
+        loading = asyncio.ensure_future(manager.load(name))
         await made.wait()
+        return loading, go_on
+
+    async def test_loading_begun_before_it_is_removed(self) -> None:
+        manager: Any = self.managers[0]
+        await manager.unload("me")
+        loading, go_on = await self.loading_slowly(manager, "me")
         await manager.remove("me")
         go_on.set()
         channel = await loading
@@ -418,17 +423,7 @@ class TestManagers(ChannelTestBase):
 
     async def test_loading_begun_before_the_shutdown(self) -> None:
         manager: Any = self.managers[0]
-        make, made, go_on = manager._make_channel, asyncio.Event(), asyncio.Event()
-
-        async def slow(*arguments: Any) -> Any:
-            channel = await make(*arguments)
-            made.set()
-            await go_on.wait()
-            return channel
-
-        manager._make_channel = slow
-        loading = asyncio.ensure_future(manager.load("new"))
-        await made.wait()
+        loading, go_on = await self.loading_slowly(manager, "new")
         overlays = list(self.nodes[0].overlays)
         await manager.shutdown()
         go_on.set()

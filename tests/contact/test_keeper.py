@@ -311,25 +311,24 @@ async def test_a_newcomer_is_told_and_one_that_does_not_answer_is_not(manual_clo
     await carol.unload()
 
 
-async def test_a_node_with_a_large_key_tells_proven_peers_only() -> None:
-    alice, bob, carol = make(key=default_eccrypto.generate_key("high")), make(), make()
-    acquaint(alice, bob)
-    acquaint(alice, carol).proven = False
-    await alice.unload()
-    assert [address for address, _ in alice.endpoint.sent] == [bob.endpoint.wan_address]
+async def told_when_one_leaves(leaving: Any) -> None:
+    """An overlay that knows a proven peer and a newcomer is unloaded: only the first one is told."""
+    bob, carol = make(), make()
+    acquaint(leaving, bob)
+    acquaint(leaving, carol).proven = False
+    await leaving.unload()
+    assert [address for address, _ in leaving.endpoint.sent] == [bob.endpoint.wan_address]
     await bob.unload()
     await carol.unload()
+
+
+async def test_a_node_with_a_large_key_tells_proven_peers_only() -> None:
+    await told_when_one_leaves(make(key=default_eccrypto.generate_key("high")))
 
 
 async def test_newcomers_do_not_keep_others_from_being_told(monkeypatch: Any) -> None:
     monkeypatch.setattr(keeper, "MAX_GOODBYES", 1)
-    alice, bob, carol = make(), make(), make()
-    acquaint(alice, bob)
-    acquaint(alice, carol).proven = False
-    await alice.unload()
-    assert [address for address, _ in alice.endpoint.sent] == [bob.endpoint.wan_address]
-    await bob.unload()
-    await carol.unload()
+    await told_when_one_leaves(make())
 
 
 @pytest.mark.parametrize("known", [0.3, 5, 20, 100])

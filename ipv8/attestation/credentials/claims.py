@@ -11,10 +11,10 @@ import json
 import re
 from hashlib import sha3_256, sha256
 from json.encoder import encode_basestring_ascii
-from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import entropy
+from ..foreign_json import finite, refuse_constant
 from .errors import CredentialError
 
 if TYPE_CHECKING:
@@ -75,17 +75,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_constant(name: str) -> Any:
-    raise CredentialError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not isfinite(number):
-        raise CredentialError(f"{digits} is too large")
-    return number
-
-
 def read_json(data: str | bytes) -> Any:
     """JSON in UTF-8, without names that are in an object twice, and with finite numbers.
 
@@ -93,7 +82,7 @@ def read_json(data: str | bytes) -> Any:
     """
     try:
         text = data if isinstance(data, str) else data.decode()
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=refuse_constant, parse_float=finite)
     except CredentialError:
         raise
     except (ValueError, RecursionError) as e:

@@ -31,13 +31,11 @@ class Token(AbstractSignedObject):
     def __init__(self, previous_token_hash: bytes, content: bytes | None = None, content_hash: bytes | None = None,
                  private_key: PrivateKey | None = None, signature: bytes | None = None) -> None:
         self.previous_token_hash = previous_token_hash
-        self.content = content
-        if content is not None and content_hash is None:
-            self.content_hash = sha3_256(content).digest()
-        elif content is None and content_hash is not None:
-            self.content_hash = content_hash
-        else:
+        hashes = [known for known in (content_hash, None if content is None else sha3_256(content).digest())
+                  if known is not None]
+        if len(hashes) != 1:
             raise RuntimeError("Specify either content or content_hash!")
+        self.content, self.content_hash = content, hashes[0]
         super().__init__(private_key, signature)
 
     def get_plaintext(self) -> bytes:

@@ -15,6 +15,7 @@ from ... import clock
 from ...keyvault.crypto import default_eccrypto
 from ...messaging.deprecated.encoding import MAX_DEPTH, MalformedEncodingError, decode, decode_strictly, encode
 from ...messaging.serialization import PackError, default_serializer
+from ..foreign_json import is_deeper
 from . import validation
 from .validation import ANY_COUNTERPARTY_PK, EMPTY_PK, GENESIS_HASH, GENESIS_SEQ, ValidationResult
 
@@ -64,23 +65,10 @@ def decode_transaction(encoded: bytes) -> Any:
             value = json.loads(encoded)
         except RecursionError as e:
             raise MalformedEncodingError("values are nested too deep") from e
-        _check_depth(value)
+        if is_deeper(value, MAX_DEPTH):  # than values of the other encoding may be
+            raise MalformedEncodingError(f"values are nested deeper than {MAX_DEPTH} levels")
         return value
     return decode_strictly(encoded)
-
-
-def _check_depth(value: Any) -> None:
-    """Refuse JSON that is nested deeper than the other encoding may be.
-
-    :raises MalformedEncodingError: if it is.
-    """
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [entry for container in level if isinstance(container, (dict, list))
-                 for entry in (container.values() if isinstance(container, dict) else container)]
-        if not level:
-            return
-    raise MalformedEncodingError(f"values are nested deeper than {MAX_DEPTH} levels")
 
 
 def _transaction_or_nothing(block: TrustChainBlock) -> Any:

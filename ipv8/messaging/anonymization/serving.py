@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from ..address import Address
     from .settings import TunnelSettings
-    from .tunnel import RoutingObject
 
 __all__ = ["CircuitServing"]
 
@@ -81,7 +80,7 @@ class CircuitServing(CircuitBuilder):
             self.drops.count(DropCounter.RATE_LIMITED)
             return None
         self._make_room(now)
-        unproven = [address for _, address, places in self._unproven() for _ in range(places)]
+        unproven = (entry.hop.address for entry, places in self._unproven() for _ in range(places))
         if self.joins.takes_too_many(source_address, unproven, self.settings.max_joined_circuits):
             self.drops.count(DropCounter.RATE_LIMITED)
             return None
@@ -108,27 +107,28 @@ class CircuitServing(CircuitBuilder):
             cache.reply(cache, None)
         return True
 
-    def _unproven(self) -> Iterator[tuple[RoutingObject, Address, int]]:
+    def _unproven(self) -> Iterator[tuple[TunnelExitSocket | RelayRoute, int]]:
         """The joined circuits by which nothing came that only their origin can make.
 
-        :returns: for each circuit its entry in a table, the node that it came from, and how many places it takes.
+        :returns: for each circuit its entry in a table, whose hop is the node that it came from, and how many places
+            it takes.
         """
         for exit_socket in self.exit_sockets.values():
             if not exit_socket.proven:
-                yield exit_socket, exit_socket.hop.address, 1
+                yield exit_socket, 1
         for route in self.relay_from_to.values():
             back = self.relay_from_to.get(route.circuit_id)
             if (route.direction == FORWARD and back is not None and not back.proven
                     and not back.bytes_down  # only the origin can make what is counted as received from there
                     and self.relay_from_to.get(back.circuit_id) is route):
-                yield back, back.hop.address, 2
+                yield back, 2
 
     def _make_room(self, now: float) -> None:
         """Evict a circuit that has not proved itself, if there is no room for another one."""
         if len(self.relay_from_to) + len(self.exit_sockets) < self.settings.max_joined_circuits:
             return
         why = "made room for another circuit"
-        victim = self.joins.victim((entry for entry, _, _ in self._unproven()), now)
+        victim = self.joins.victim((entry for entry, _ in self._unproven()), now)
         if isinstance(victim, RelayRoute):
             route = self.relay_from_to[victim.circuit_id]
             self.destroy_relay(victim.circuit_id, DESTROY_REASON_UNNEEDED)

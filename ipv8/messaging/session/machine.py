@@ -19,7 +19,7 @@ from .events import Received
 from .keys import Epoch
 from .openings import Openings
 from .runs import Run
-from .wire import BODY, INDEX_SIZE, MIN_DATA, TYPE_OFFSET, Datagram, Frame, Reason
+from .wire import BODY, INDEX_END, INDEX_SIZE, MIN_DATA, TYPE_OFFSET, Datagram, Frame, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,6 @@ UNKNOWNS_PER_SECOND = 10
 
 
 DATA: Final = Datagram.DATA
-INDEX_END: Final = BODY + INDEX_SIZE
 
 
 class MachineSettings(NamedTuple):
@@ -290,7 +289,7 @@ class Machine:
         if len(datagram) < wire.MIN_FINISH:
             self.drops["short"] += 1
             return
-        index = datagram[BODY : BODY + INDEX_SIZE]
+        index = datagram[BODY:INDEX_END]
         epoch = self.epochs.get(index)
         if epoch is not None and not epoch.channel.initiator and epoch.number == 0:
             epoch.channel.on_repeated_finish()
@@ -322,7 +321,7 @@ class Machine:
 
     def _on_foreign(self, datagram: bytes, address: Address) -> None:
         """Take a DATA with an index that no session has."""
-        index = datagram[BODY : BODY + INDEX_SIZE]
+        index = datagram[BODY:INDEX_END]
         if self.answering.has(index):
             self.answering.keep_early(index, datagram, address)
             return

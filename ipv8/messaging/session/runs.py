@@ -13,7 +13,7 @@ from .channel import APPLICATION
 from .events import Received
 from .keys import NONCE_START
 from .window import COUNTER_LIMIT
-from .wire import BODY, COUNTER, DATA_HEADER, INDEX_SIZE, MIN_DATA, Frame
+from .wire import COUNTER, DATA_HEADER, INDEX_END, MIN_DATA, Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -29,7 +29,6 @@ LONGEST_RUN: Final = 64
 LOOK_AFTER: Final = 8
 """Datagrams that are taken before the time is looked at."""
 
-INDEX_END: Final = BODY + INDEX_SIZE
 QUIC: Final = Frame.QUIC
 LONG_HEADER: Final = 0x80
 

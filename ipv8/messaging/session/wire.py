@@ -41,6 +41,9 @@ BODY: Final = TYPE_OFFSET + 1
 """Where the type of a datagram is, and where its body starts."""
 
 INDEX_SIZE: Final = 4
+INDEX_END: Final = BODY + INDEX_SIZE
+"""Where the index of a session ends, with which the body of most datagrams begins."""
+
 MAC_SIZE: Final = 16
 COOKIE_SIZE: Final = 16
 
