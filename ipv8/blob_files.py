@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .files import sync_directory
 from .messaging.session.manifest import CHUNK_SIZE, HASH_SIZE, LARGEST_BLOB, Manifest, hash_of
 
 if TYPE_CHECKING:
@@ -248,12 +249,7 @@ class PartialFile:
         self.close()
         os.replace(self._part, self.destination)
         self._notes.unlink(missing_ok=True)
-        if os.name != "nt":  # so that the new name lasts too
-            directory = os.open(self.destination.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+        sync_directory(self.destination.parent)
 
     def close(self) -> None:
         """Close the file, whether it is complete or not."""

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
+
+from . import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +35,11 @@ MINIMUM_PAGE_SIZE = 8192
 """Bytes; smaller pages are enlarged when a database is opened."""
 STREAM_ROWS = 256
 """Rows that :meth:`Database.stream` fetches at a time."""
+OPENING_ATTEMPTS = 100
+"""How often a file is prepared that other programs are preparing at the same moment."""
+
+BOUNDARY = re.compile(r"\s*(BEGIN|COMMIT|END)\b", re.IGNORECASE)
+"""How a statement starts that begins or ends a transaction."""
 
 DB_TYPES = int | float | str | bytes | None
 
@@ -134,6 +143,18 @@ class DeferredCommits(ABC):
         return exc_type is not None and issubclass(exc_type, IgnoreCommits)
 
 
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, one after another."""
+    statement = ""
+    for part in script.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement  # a comment, or an error that SQLite will tell
+
+
 def _advice(error: sqlite3.OperationalError) -> str:
     """What to do about an error at the opening of a file."""
     text = str(error)
@@ -165,6 +186,7 @@ class Database(DeferredCommits):
         self._cursor: sqlite3.Cursor | None = None
         self._process = os.getpid()
         self._database_version = 0
+        self._is_exclusive = False
 
     @staticmethod
     def _assert(condition: bool, message: str = "") -> None:
@@ -199,7 +221,7 @@ class Database(DeferredCommits):
             try:
                 self._connect()
                 if initial_statements:
-                    self._initial_statements()
+                    self._wait_for_initial_statements()
                 if prepare_visioning:
                     self._prepare_version()
             except BaseException as e:
@@ -218,7 +240,7 @@ class Database(DeferredCommits):
         if self._connection is not None:
             _connections_of_others.append(self._connection)
         self._connection = self._cursor = None
-        self._pending_commits, self._outer_commits = 0, []
+        self._pending_commits, self._outer_commits, self._is_exclusive = 0, [], False
         self._lock = db_locks[self._file_path]
         self._process = os.getpid()
 
@@ -251,6 +273,18 @@ class Database(DeferredCommits):
     def _pragma(self, name: str) -> Any:
         return self._open_cursor().execute(f"PRAGMA {name}").fetchone()[0]
 
+    def _wait_for_initial_statements(self) -> None:
+        """Try again if another program does the same: of two that wait for each other, SQLite lets one fail at once."""
+        deadline, attempts = clock.monotonic() + self.busy_timeout, OPENING_ATTEMPTS
+        while True:
+            attempts -= 1
+            try:
+                return self._initial_statements()
+            except sqlite3.OperationalError as e:
+                if "locked" not in str(e) or attempts <= 0 or clock.monotonic() > deadline:
+                    raise
+            self._open_cursor().executescript("BEGIN IMMEDIATE; COMMIT;")  # waits until no other program writes
+
     def _initial_statements(self) -> None:
         """Set large pages, a write-ahead log (other connections can read while one writes), and few disk flushes."""
         cursor = self._open_cursor()
@@ -263,12 +297,30 @@ class Database(DeferredCommits):
                 cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
 
-    def _prepare_version(self) -> None:
+    def stored_version(self) -> bytes:
+        """The version of the schema that the file has now, as :meth:`check_database` gets it."""
         cursor = self._open_cursor()
         found = None
         if cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'option'").fetchone():
             found = cursor.execute("SELECT value FROM option WHERE key = 'database_version'").fetchone()
-        version = self.check_database(b"0" if found is None else found[0])
+        return b"0" if found is None else found[0]
+
+    def known_version(self, version: bytes, latest: int) -> int:
+        """The number of a version of the schema.
+
+        :raises DatabaseException: if it is no number, or above ``latest``, so that a newer release made the file.
+        """
+        try:
+            number = int(version)
+        except (TypeError, ValueError):
+            raise DatabaseException(f"The version of {self.file_path} is {version!r}, which is not a number: restore a "
+                                    "copy, or move the file away to start anew") from None
+        self._assert(number <= latest, f"A newer release made {self.file_path}: its version is {number}, and this "
+                                       f"release knows {latest} at most. Use that release, or another file")
+        return number
+
+    def _prepare_version(self) -> None:
+        version = self.check_database(self.stored_version())
         self._assert(isinstance(version, int), f"check_database must return an int, not {version!r}")
         self._database_version = version
 
@@ -286,6 +338,9 @@ class Database(DeferredCommits):
     @abstractmethod
     def check_database(self, database_version: bytes) -> int:
         """Create or upgrade the schema, and return its new version.
+
+        Another program may do the same at this moment: change the schema in an :meth:`exclusive_transaction`, after a
+        look at the :meth:`stored_version` in it.
 
         :param database_version: the ``value`` for the ``key`` ``database_version`` in the table
             ``option(key TEXT PRIMARY KEY, value BLOB)``, which the schema should have; ``b"0"`` if there is none.
@@ -311,8 +366,18 @@ class Database(DeferredCommits):
 
     @db_call
     def executescript(self, statements: str, fetch_all: bool = True) -> Iterator[Any]:
-        """Commit, then run several statements separated by semicolons; the result is like that of :meth:`execute`."""
-        return self._result(self._open_cursor().executescript(statements), fetch_all)
+        """Commit, then run several statements separated by semicolons; the result is like that of :meth:`execute`.
+
+        In an :meth:`exclusive_transaction` the statements are part of it, so that ``BEGIN`` and ``COMMIT`` are ignored.
+        """
+        cursor = self._open_cursor()
+        if self._is_exclusive:
+            for statement in _statements(statements):
+                if not BOUNDARY.match(statement):
+                    cursor.execute(statement)
+        else:
+            cursor.executescript(statements)
+        return self._result(cursor, fetch_all)
 
     @db_call
     def executemany(self, statement: str, sequence: Iterable[Sequence[DB_TYPES] | dict[str, DB_TYPES]],
@@ -355,3 +420,30 @@ class Database(DeferredCommits):
             return False
         self._open_cursor().connection.commit()
         return True
+
+    @contextmanager
+    def exclusive_transaction(self) -> Iterator[None]:
+        """What is read in this context is still so when it is changed, as no other program can write meanwhile.
+
+        What was changed before is committed first. All changes in the context, those of scripts too, are committed at
+        its end, or undone if it raises. ``VACUUM`` cannot be used in it.
+
+        :raises DatabaseException: in another transaction of this kind, or in a ``with`` block of the database.
+        :raises sqlite3.OperationalError: if another program writes for longer than :attr:`busy_timeout`.
+        """
+        with self._lock:
+            connection = self._open_cursor().connection
+            self._assert(not self._pending_commits, f"Leave the with block of {self._file_path} before an exclusive "
+                                                    "transaction begins")
+            connection.commit()
+            connection.execute("BEGIN IMMEDIATE")
+            self._is_exclusive = True
+            try:
+                with self:
+                    yield
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+            finally:
+                self._is_exclusive = False

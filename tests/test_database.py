@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ipv8 import database as module
+from ipv8 import clock, database as module
 from ipv8.database import (
     DB_TYPES,
     CorruptDatabaseException,
@@ -643,3 +643,101 @@ def test_how_long_a_locked_file_is_waited_for(path: str) -> None:
     assert [*(database.execute("PRAGMA busy_timeout") or ())] == [(10,)]
     other.close()
     database.close(commit=False)
+
+
+# Several programs
+
+
+def test_exclusive_transaction(path: str) -> None:
+    database, other = Numbers(path), sqlite3.connect(path, timeout=0, isolation_level=None)
+    database.open()
+    database.add(1)
+    with database.exclusive_transaction():
+        assert other.execute("SELECT number FROM numbers").fetchall() == [(1,)], "what was changed before is committed"
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("DELETE FROM numbers")
+        database.add(2)
+        database.commit()
+        database.executescript("""
+            CREATE TABLE log(text); -- a comment; with a semicolon
+            CREATE TRIGGER logged AFTER INSERT ON numbers BEGIN
+                INSERT INTO log VALUES('a;b'); INSERT INTO log VALUES(NEW.name); END;
+            INSERT INTO numbers VALUES(3, 'three')""")
+        assert other.execute("SELECT COUNT(*) FROM numbers").fetchone() == (1,)
+    assert other.execute("SELECT * FROM log").fetchall() == [("a;b",), ("three",)]
+    assert database.numbers() == [1, 2, 3]
+    other.close()
+    database.close()
+
+
+def test_exclusive_transaction_that_fails(memory: Numbers) -> None:
+    memory.add(1)
+    with pytest.raises(sqlite3.OperationalError, match="syntax error"), memory.exclusive_transaction():
+        memory.executescript("BEGIN; DELETE FROM numbers; CREATE TABLE other(name); COMMIT; nonsense;")
+    with pytest.raises(ZeroDivisionError), memory.exclusive_transaction():  # noqa: PT012 - it is the transaction
+        memory.add(2)
+        memory.commit()
+        raise ZeroDivisionError
+    with pytest.raises(sqlite3.OperationalError), memory.exclusive_transaction():
+        memory.executescript("SELECT 'text without an end;")
+    assert memory.numbers() == [1]
+    assert not list(memory.execute("SELECT 1 FROM sqlite_master WHERE name = 'other'"))
+    memory.executescript("BEGIN; INSERT INTO numbers VALUES(3, 'three'); COMMIT;")
+    assert memory.numbers() == [1, 3]
+
+
+def test_exclusive_transactions_are_not_nested(memory: Numbers) -> None:
+    with memory, pytest.raises(DatabaseException, match="Leave the with block"), memory.exclusive_transaction():
+        pass
+    with (memory.exclusive_transaction(), pytest.raises(DatabaseException, match="Leave the with block"),
+          memory.exclusive_transaction()):
+        pass
+    memory.close()
+    with pytest.raises(DatabaseException, match="not open"), memory.exclusive_transaction():
+        pass
+
+
+@pytest.mark.parametrize("version", [b"", b"one", None])
+def test_versions_that_are_no_numbers(memory: Numbers, version: Any) -> None:
+    with pytest.raises(DatabaseException, match="not a number"):
+        memory.known_version(version, 3)
+
+
+def test_known_versions(memory: Numbers) -> None:
+    assert memory.known_version(b"3", 3) == 3
+    assert memory.stored_version() == b"1"
+    with pytest.raises(DatabaseException, match=r"newer release made .* version is 4, and .* knows 3"):
+        memory.known_version(b"4", 3)
+
+
+def test_another_program_prepares_the_file_at_the_same_moment(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite does not wait for the other one if both want to change the journal mode, as they wait for each other."""
+    attempts: list[int] = []
+
+    def fail_twice(database: Database) -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise sqlite3.OperationalError("database is locked")
+        prepare(database)
+
+    prepare = Database._initial_statements
+    monkeypatch.setattr(Database, "_initial_statements", fail_twice)
+    database = Numbers(path)
+    database.open()
+    assert len(attempts) == 3
+    assert list(database.execute("PRAGMA journal_mode")) == [(b"wal",)]
+    database.close()
+
+
+def test_a_file_that_stays_locked(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def stay_locked(_: Database) -> None:
+        now[0] += 1.0
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Database, "_initial_statements", stay_locked)
+    with pytest.raises(sqlite3.OperationalError, match="another program uses it"):
+        Numbers(path).open()
+    assert now[0] == Database.busy_timeout + 1.0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +35,7 @@ from .errors import (
     legacy_error_response,
 )
 from .gate import LOOK_INTERVAL, REQUEST_SECONDS, BodyReader, Gate
+from .key_file import KEY_FILE, make_or_read_key
 from .metrics import Metrics
 from .observation.observer import NodeObserver
 from .observing import OBSERVES
@@ -55,9 +54,6 @@ MAX_BODY = 1024 * 1024
 
 SHUTDOWN_SECONDS = 2.0
 """Seconds that handlers have to end when the server stops."""
-
-KEY_FILE = "rest.key"
-LONGEST_KEY_FILE = 1024
 
 
 class RESTManager:
@@ -181,16 +177,7 @@ class RESTManager:
         """The key in the file, which is made if there is none. Only the owner can read it."""
         configuration = getattr(self.session, "configuration", {})
         path = Path(configuration.get("working_directory") or ".") / KEY_FILE
-        key = secrets.token_urlsafe(32)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-                file.write(f"{key}\n")
-        except FileExistsError:
-            with open(path, encoding="ascii") as file:
-                key = file.read(LONGEST_KEY_FILE).strip()
-            if not key:
-                raise ValueError(f"{path} has no key: delete the file to have another one made") from None
+        key = make_or_read_key(path)
         self._logger.warning("The key of the REST API is in %s", path)
         return key
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ..database import DatabaseException
+from ..database import DatabaseException, db_locks
 from .trustchain.schema import examine
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-    from ..database import Database
+    from ..database import DB_TYPES, Database
 
-__all__ = ["overwrite_deleted", "prepare_file", "restrict", "write_deletions"]
+__all__ = ["insert_if", "overwrite_deleted", "prepare_file", "restrict", "write_deletions"]
 
 OWNER_ONLY = 0o600
 OTHERS = 0o077
@@ -71,6 +71,15 @@ def _refuse_foreign(path: str, tables: Mapping[str, Collection[str]]) -> None:
         raise DatabaseException(f"The database {path} is of another program, or of another part of this one: it has "
                                 "other tables than those that are needed. It was left as it is. Move it away, or use "
                                 "another directory")
+
+
+def insert_if(database: Database, statement: str, bindings: Sequence[DB_TYPES]) -> bool:
+    """Run and commit an insertion that has a condition; whether something was inserted, or the database is closed."""
+    with db_locks[database.file_path], database:
+        database.execute(statement, bindings)
+        changes = list(database.execute("SELECT changes()") or ((None,),))
+        database.commit()
+    return changes != [(0,)]
 
 
 def overwrite_deleted(database: Database) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TopOptions", "watch"]
 
-LONGEST_KEY_FILE = 1024
 ANSWER_SECONDS = 10.0
 """Seconds for which an answer is waited for."""
 
@@ -51,18 +50,6 @@ class TopOptions(NamedTuple):
     def __repr__(self) -> str:
         """Without what is secret."""
         return f"<{type(self).__name__} {self.url}>"
-
-
-def read_key(path: str) -> str:
-    """The key in a file such as ``rest.key``.
-
-    :raises ValueError: if there is none.
-    """
-    with open(path, encoding="utf-8", errors="replace") as file:
-        key = file.read(LONGEST_KEY_FILE).strip()
-    if not key.isascii() or len(key.split()) != 1:
-        raise ValueError(f"{path} has no API key: that is one word, as 'ipv8 run' writes it into rest.key")
-    return key
 
 
 async def watch(options: TopOptions) -> int:

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import new_content
 from ..keyvault.crypto import default_eccrypto
 from ..keyvault.files import load_private_key
 from ..trust.graph import TrustGraph
@@ -151,7 +152,8 @@ def show(file: str | None, key_file: str | None, database: str | None, db_name: 
     if plot is not None:
         from ..trust.drawing import draw
 
-        Path(plot).write_text(draw(graph, name_of, limit=limit), "utf-8")
+        with new_content(plot) as picture_file:
+            picture_file.write(draw(graph, name_of, limit=limit).encode())
     if as_json:
         picture = graph.to_json(depth=3, limit=limit)
         for node in picture["nodes"]:

@@ -8,14 +8,13 @@ renamed. So there is never a part of a key under the final name, whenever the pr
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
 import stat
-import tempfile
 from pathlib import Path
 
+from ..files import new_content
 from .backend.curve25519 import BLOB_SIZE, PRIVATE_PREFIX, PUBLIC_PREFIX
 from .backend.handle import UnsupportedCurveError
 from .crypto import default_eccrypto
@@ -105,52 +104,31 @@ def write_private_file(path: str | os.PathLike[str], data: bytes, *, overwrite: 
     """Write a file with a secret, completely or not at all. Only the owner can read it.
 
     :param overwrite: replace a file that has anything else.
-    :raises FileExistsError: if the file has anything else, without ``overwrite``.
+    :raises FileExistsError: if the file has anything else, without ``overwrite``, or is a device or a directory.
     :raises FileNotFoundError: if the directory does not exist.
     """
     target = Path(os.path.realpath(path))
-    try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # has mode 0600
-    except FileNotFoundError:
+    if not target.parent.is_dir():
         reason = f"no private key can be stored, as the directory {target.parent} does not exist"
-        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            os.replace(name, target)
-        else:
-            _name_if_free(name, target, data)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-    _sync_directory(target.parent)
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
+    if target.exists() and not target.is_file():
+        raise FileExistsError(f"{target} is not a regular file: give another path")
+    with new_content(target, place=None if overwrite else _name_if_free) as file:
+        file.write(data)
 
 
-def _name_if_free(name: str, target: Path, data: bytes) -> None:
+def _name_if_free(name: str, target: Path) -> None:
     """Rename the file ``name`` to ``target``, unless that exists with other content."""
     try:
         os.link(name, target)  # fails if the target exists, also when two processes try at the same time
     except FileExistsError:
-        if target.read_bytes() != data:
+        if target.read_bytes() != Path(name).read_bytes():
             raise FileExistsError(f"{target} exists and holds something else: move it away first") from None
     except OSError:
         # A file system without hard links, such as FAT.
         if target.exists():
             raise FileExistsError(f"{target} exists: move it away first") from None
         os.replace(name, target)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make sure that a new name is still there after a power cut, on systems where this is possible."""
-    if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def load_or_create_private_key(path: str | os.PathLike[str], security_level: str = "curve25519") -> PrivateKey:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from codecs import getwriter
 from importlib import import_module
 from math import cos, pi, sin
 from typing import TYPE_CHECKING, Any
+
+from ..files import new_content
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -33,9 +36,13 @@ def to_networkx(graph: TrustGraph) -> Any:
 
 
 def to_graphml(graph: TrustGraph, path: str | PathLike[str]) -> None:
-    """Write a GraphML file: keys in hexadecimal digits, nodes with ``score``, edges with ``weight`` and ``events``."""
+    """Write a GraphML file: keys in hexadecimal digits, nodes with ``score``, edges with ``weight`` and ``events``.
+
+    Only its owner can read it.
+    """
     scores = graph.scores()
-    with open(path, "w", encoding="utf-8") as file:
+    with new_content(path) as binary:
+        file = getwriter("utf-8")(binary)
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n'
                    '<key id="score" for="node" attr.name="score" attr.type="double"/>\n'
                    '<key id="weight" for="edge" attr.name="weight" attr.type="double"/>\n'

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import clock
+from ..files import new_content
 from ..keyvault.crypto import default_eccrypto
 
 if TYPE_CHECKING:
@@ -199,16 +199,8 @@ class Statements:
         content = json.dumps({"format": FORMAT, "version": VERSION, "people": people}, indent=2) + "\n"
         target = Path(os.path.realpath(self.path))
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # has mode 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, target)
-        except BaseException:
-            os.unlink(name)
-            raise
+        with new_content(target) as file:
+            file.write(content.encode())
 
     @classmethod
     @contextmanager

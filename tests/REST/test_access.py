@@ -127,7 +127,7 @@ async def test_key_is_made_for_other_addresses(serve: Serve, tmp_path: Path, cap
     async with serve(host="0.0.0.0") as (manager, _):
         assert manager.api_key == key
     file.write_text("")
-    with pytest.raises(ValueError, match="has no key"):
+    with pytest.raises(ValueError, match="has no API key"):
         await RESTManager(manager.session).start(0, "0.0.0.0")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ... import entropy
 from ...database import Database, DatabaseException
 from ...keyvault.passphrases import Passphrase, WrongPassphraseError, is_encrypted
-from ..private_files import overwrite_deleted, prepare_file, write_deletions
+from ..private_files import insert_if, overwrite_deleted, prepare_file, write_deletions
 from .credential import HeldCredential
 from .did import verify_key_of
 from .errors import CredentialError
@@ -79,6 +79,8 @@ class CredentialStore(Database):
         super().__init__(file_path)
         self._passphrase = (passphrase if passphrase is None or isinstance(passphrase, Passphrase)
                             else Passphrase(passphrase))
+        #: What the right passphrase decrypts, as it was when the file was opened.
+        self._proof: bytes | None = None
 
     def open(self, initial_statements: bool = True, prepare_visioning: bool = True) -> bool:
         """Open the file, as :meth:`ipv8.database.Database.open` does.
@@ -99,32 +101,46 @@ class CredentialStore(Database):
     def check_database(self, database_version: bytes) -> int:
         """Create the tables; the latest version."""
         latest = self.LATEST_DB_VERSION
-        if int(database_version) > latest:
-            raise DatabaseException(f"A newer release made {self.file_path}: use that one, or another file")
-        self.executescript(f"BEGIN IMMEDIATE; {SCHEMA} INSERT OR REPLACE INTO option(key, value) "
-                           f"VALUES('database_version', '{latest}'); COMMIT;")
+        if self.known_version(database_version, latest) < latest:
+            with self.exclusive_transaction():
+                if self.known_version(self.stored_version(), latest) < latest:
+                    self.executescript(f"{SCHEMA} INSERT OR REPLACE INTO option(key, value) "
+                                       f"VALUES('database_version', '{latest}');")
         overwrite_deleted(self)
         return latest
 
     def _check_passphrase(self) -> None:
-        rows = list(self.execute("SELECT value FROM option WHERE key = 'passphrase'"))
-        if not rows:
-            if self._passphrase is not None:
-                self._encrypt_all(self._passphrase)
-        elif self._passphrase is None:
+        proof = self._passphrase_proof()
+        if self._passphrase is not None:
+            if proof is None:
+                proof = self._encrypt_all(self._passphrase)
+            self._passphrase.decrypt(proof, PROOF)
+            self._passphrase = self._passphrase.like(proof)
+        elif proof is not None:
             raise DatabaseException(f"{self.file_path} is encrypted: give its passphrase")
-        else:
-            self._passphrase.decrypt(rows[0][0], PROOF)
-            self._passphrase = self._passphrase.like(rows[0][0])
+        self._proof = proof
 
-    def _encrypt_all(self, passphrase: Passphrase) -> None:
-        """Use a passphrase from now on, also for what is stored already."""
-        with self:
+    def _raise_changed(self) -> None:
+        raise DatabaseException(f"Another program has changed the passphrase of {self.file_path} since it was opened: "
+                                "open it again")
+
+    def _passphrase_proof(self) -> bytes | None:
+        """What only the right passphrase decrypts; ``None`` if nothing is encrypted."""
+        rows = list(self.execute("SELECT CAST(value AS BLOB) FROM option WHERE key = 'passphrase'"))
+        return (rows[0][0] or b"") if rows else None
+
+    def _encrypt_all(self, passphrase: Passphrase) -> bytes:
+        """Encrypt all that is stored, unless another program has set a passphrase; the proof of the one that is set."""
+        with self.exclusive_transaction():
+            proof = self._passphrase_proof()
+            if proof is not None:
+                return proof
+            proof = passphrase.encrypt(PROOF, PROOF)
             for rowid, id_, data in list(self.execute("SELECT rowid, id, data FROM held")):
                 self.execute("UPDATE held SET data = ? WHERE rowid = ?", (passphrase.encrypt(data, id_), rowid))
-            self.execute("INSERT INTO option(key, value) VALUES('passphrase', ?)", (passphrase.encrypt(PROOF, PROOF),))
-            self.commit()
+            self.execute("INSERT INTO option(key, value) VALUES('passphrase', ?)", (proof,))
         write_deletions(self)  # what is not encrypted must not stay in the journal
+        return proof
 
     def change_passphrase(self, new: str | bytes | Passphrase) -> None:
         """Use another passphrase from now on; it encrypts what is held.
@@ -135,29 +151,33 @@ class CredentialStore(Database):
         if old is None:
             raise DatabaseException(f"{self.file_path} has no passphrase: open it with one first")
         passphrase = new if isinstance(new, Passphrase) else Passphrase(new)
-        changed = []
-        for rowid, id_, data in self.execute("SELECT rowid, id, data FROM held"):
-            with suppress(WrongPassphraseError):  # a damaged one stays so
-                content = old.decrypt(data, id_) if is_encrypted(data) else data
-                changed.append((passphrase.encrypt(content, id_), rowid))
-        with self:
-            self.executemany("UPDATE held SET data = ? WHERE rowid = ?", changed)
-            self.execute("UPDATE option SET value = ? WHERE key = 'passphrase'", (passphrase.encrypt(PROOF, PROOF),))
-            self.commit()
-        self._passphrase = passphrase
+        proof = passphrase.encrypt(PROOF, PROOF)
+        with self.exclusive_transaction():
+            if self._passphrase_proof() != self._proof:
+                self._raise_changed()
+            for rowid, id_, data in list(self.execute("SELECT rowid, id, data FROM held")):
+                with suppress(WrongPassphraseError):  # a damaged one stays so
+                    content = old.decrypt(data, id_) if is_encrypted(data) else data
+                    self.execute("UPDATE held SET data = ? WHERE rowid = ?", (passphrase.encrypt(content, id_), rowid))
+            self.execute("UPDATE option SET value = ? WHERE key = 'passphrase'", (proof,))
+        self._passphrase, self._proof = passphrase, proof
         write_deletions(self)
 
     # What we hold
 
     def add_held(self, holder: PublicKey, held: Held) -> None:
-        """Keep a credential of ``holder``."""
+        """Keep a credential of ``holder``.
+
+        :raises DatabaseException: if another program has changed the passphrase of the file.
+        """
         compact = isinstance(held, HeldCredential)
         data = held.to_bytes() if isinstance(held, HeldCredential) else held.text.encode()
         if self._passphrase is not None:
             data = self._passphrase.encrypt(data, held.id)
-        self.execute("INSERT OR REPLACE INTO held(holder, id, form, data) VALUES(?, ?, ?, ?)",
-                     (holder.key_to_bin(), held.id, COMPACT_FORM if compact else SD_JWT_FORM, data))
-        self.commit()
+        if not insert_if(self, "INSERT OR REPLACE INTO held(holder, id, form, data) SELECT ?, ?, ?, ? "
+                               "WHERE (SELECT CAST(value AS BLOB) FROM option WHERE key = 'passphrase') IS ?",
+                         (holder.key_to_bin(), held.id, COMPACT_FORM if compact else SD_JWT_FORM, data, self._proof)):
+            self._raise_changed()
 
     def _read(self, rows: Iterable[Any]) -> list[Held]:
         found: list[Held] = []

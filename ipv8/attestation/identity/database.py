@@ -216,17 +216,14 @@ class IdentityDatabase(Database):
         :raises DatabaseException: if a newer release made the file. It is not changed.
         """
         latest = self.LATEST_DB_VERSION
-        try:
-            version = int(database_version)
-        except ValueError:
-            raise DatabaseException(f"{self.file_path} has the version {database_version!r}, which is not a number: "
-                                    "restore a copy, or move the file away to start anew") from None
-        if version > latest:
-            raise DatabaseException(f"A newer release made {self.file_path}: its version is {version}, and this "
-                                    f"release knows versions up to {latest}. Use the newer release, or another file")
-        if version < latest:
-            steps = "".join(self.get_upgrade_script(version)) if version else ""
-            self.executescript(f"BEGIN; {steps} {self.get_schema(latest)} INSERT OR REPLACE INTO option(key, value) "
-                               f"VALUES('database_version', '{latest}'); COMMIT;")
+        if self.known_version(database_version, latest) < latest:
+            with self.exclusive_transaction():
+                self._upgrade(self.known_version(self.stored_version(), latest), latest)
         overwrite_deleted(self)
         return latest
+
+    def _upgrade(self, version: int, latest: int) -> None:
+        if version < latest:
+            steps = "".join(self.get_upgrade_script(version)) if version else ""
+            self.executescript(f"{steps} {self.get_schema(latest)} INSERT OR REPLACE INTO option(key, value) "
+                               f"VALUES('database_version', '{latest}');")

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from ...database import Database, DatabaseException
+from ...database import Database
 from . import schema
 from .store import BlockStore
 from .writer import BackgroundWriter
@@ -56,12 +56,8 @@ class TrustChainDB(Database, BlockStore):
             schema.examine(self.file_path, self.LATEST_DB_VERSION)
         opened = super().open(initial_statements, prepare_visioning)
         try:
-            if prepare_visioning and self._select("SELECT 1 FROM sqlite_master WHERE type = 'table' "
-                                                  "AND name = 'blocks'"):
-                self.executescript(schema.CONVERT)
             if prepare_visioning:
-                self.executescript(self.get_sql_create_blocks_table("double_spends",
-                                                                    "public_key, sequence_number, block_hash"))
+                self._convert()
             if not in_memory:
                 self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 self._writer = BackgroundWriter(self.commit, self.file_path)
@@ -69,6 +65,18 @@ class TrustChainDB(Database, BlockStore):
             super().close(commit=False)
             raise
         return opened
+
+    def _has(self, kind: str, name: str) -> bool:
+        return bool(self._select("SELECT 1 FROM sqlite_master WHERE type = ? AND name = ?", (kind, name)))
+
+    def _convert(self) -> None:
+        """Make the view of the table ``blocks``, which programs and older files have."""
+        if self._has("table", "blocks") or not self._has("table", "double_spends"):
+            with self.exclusive_transaction():
+                if self._has("table", "blocks"):
+                    self.executescript(schema.CONVERT)
+                self.executescript(self.get_sql_create_blocks_table("double_spends",
+                                                                    "public_key, sequence_number, block_hash"))
 
     def close(self, commit: bool = True) -> bool:
         """Close the file; what is not committed yet is committed first, unless ``commit`` is false."""
@@ -135,13 +143,12 @@ class TrustChainDB(Database, BlockStore):
 
         :raises DatabaseException: if a newer release made the file.
         """
-        try:
-            version = int(database_version)
-        except ValueError as e:
-            raise DatabaseException(f"The version of {self.file_path} is {database_version!r}, not a number") from e
-        if version > self.LATEST_DB_VERSION:
-            raise DatabaseException(f"A newer release made {self.file_path}: its version is {version}, and this "
-                                    f"release knows {self.LATEST_DB_VERSION} at most")
+        if self.known_version(database_version, self.LATEST_DB_VERSION) < self.LATEST_DB_VERSION:
+            with self.exclusive_transaction():
+                self._upgrade(self.known_version(self.stored_version(), self.LATEST_DB_VERSION))
+        return self.LATEST_DB_VERSION
+
+    def _upgrade(self, version: int) -> None:
         if version < self.LATEST_DB_VERSION:
             for current in range(version, self.LATEST_DB_VERSION) if version else ():
                 script = self.get_upgrade_script(current)
@@ -150,5 +157,3 @@ class TrustChainDB(Database, BlockStore):
                 if current <= schema.LAST_DROPPED_VERSION:
                     break  # nothing is left to be upgraded
             self.executescript(self.get_schema())
-            self.commit()
-        return self.LATEST_DB_VERSION

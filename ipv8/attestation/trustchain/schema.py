@@ -119,7 +119,6 @@ END;
 """  # noqa: S608 - made of constants
 
 CONVERT = f"""
-BEGIN IMMEDIATE;
 ALTER TABLE blocks RENAME TO trustchain_old_blocks;
 {_LAYOUT}
 INSERT OR IGNORE INTO trustchain_keys(key) SELECT CAST(public_key AS BLOB) FROM trustchain_old_blocks;
@@ -132,9 +131,8 @@ INSERT OR IGNORE INTO trustchain_blocks(author, sequence_number, counterparty, l
     FROM trustchain_old_blocks o JOIN trustchain_keys a ON a.key = CAST(o.public_key AS BLOB)
         JOIN trustchain_keys c ON c.key = CAST(o.link_public_key AS BLOB) ORDER BY o.rowid;
 DROP TABLE trustchain_old_blocks;
-COMMIT;
 """  # noqa: S608 - made of constants
-"""Turns the table that programs and older files make into the view, in one transaction."""
+"""Turns the table that programs and older files make into the view."""
 
 
 def blocks_table(table_name: str, primary_key: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from ... import entropy
 from ...database import CorruptDatabaseException, Database, DatabaseException
 from ...keyvault.passphrases import Passphrase, WrongPassphraseError
 from ...util import strip_sha1_padding
-from ..private_files import overwrite_deleted, prepare_file, write_deletions
+from ..private_files import insert_if, overwrite_deleted, prepare_file, write_deletions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,59 +134,72 @@ class AttestationsDB(Database):
 
     def check_database(self, database_version: bytes) -> int:
         """Create the tables, or upgrade them; the version that they have then."""
-        version = int(database_version)
-        if version > self.LATEST_DB_VERSION:
-            raise DatabaseException(f"A newer release made {self.file_path}: its version is {version}, and this "
-                                    f"release knows {self.LATEST_DB_VERSION} at most")
-        if version < self.LATEST_DB_VERSION:
-            upgrade = self.get_upgrade_script(version)
-            self.executescript(f"BEGIN IMMEDIATE; {upgrade or ''} {self.get_schema(self.LATEST_DB_VERSION)} COMMIT;")
+        latest = self.LATEST_DB_VERSION
+        if self.known_version(database_version, latest) < latest:
+            with self.exclusive_transaction():
+                version = self.known_version(self.stored_version(), latest)
+                if version < latest:
+                    self.executescript(f"{self.get_upgrade_script(version) or ''} {self.get_schema(latest)}")
         overwrite_deleted(self)
-        return self.LATEST_DB_VERSION
+        return latest
 
     # Encryption
 
     def _unlock(self, passphrase: str | bytes | Passphrase | None) -> None:
         """Get the key of the encrypted values, or make one and encrypt those that are not encrypted."""
-        found = list(self.execute("SELECT value FROM option WHERE key = ?", (DATA_KEY_OPTION,)))
         if passphrase is None:
-            if found:
-                raise DatabaseException(f"The attestations in {self.file_path} are encrypted: give their passphrase. "
-                                        "The file was left as it is")
+            if self._covered_key() is not None:
+                self._raise_encrypted()
             return
         cover = passphrase if isinstance(passphrase, Passphrase) else Passphrase(passphrase)
-        if found:
-            try:
-                key = cover.decrypt(found[0][0], DATA_KEY_CONTEXT)
-            except WrongPassphraseError as e:
-                raise DatabaseException(f"The passphrase does not open {self.file_path}: {e}. The file was left as it "
-                                        "is") from e
+        covered = self._covered_key()
+        if covered is None:
+            covered = self._encrypt_all(cover)
+        try:
+            self._cipher = _Cipher(cover.decrypt(covered, DATA_KEY_CONTEXT))
+        except WrongPassphraseError as e:
+            raise DatabaseException(f"The passphrase does not open {self.file_path}: {e}. The file was left as it "
+                                    "is") from e
+
+    def _encrypt_all(self, cover: Passphrase) -> bytes:
+        """Make a key and encrypt all values with it, unless another program has done so; the encrypted key."""
+        with self.exclusive_transaction():
+            covered = self._covered_key()
+            if covered is not None:
+                return covered
+            key = entropy.randbytes(DATA_KEY_SIZE)
             self._cipher = _Cipher(key)
-            return
-        key = entropy.randbytes(DATA_KEY_SIZE)
-        self._cipher = _Cipher(key)
-        with self:
             for row in self._rows():
                 self._write("UPDATE {} SET blob = ?, key = ? WHERE hash = ?", *self._sealed(*row[:3]), row[0])
-            self._keep_data_key(key, cover)
-            self.commit()
+            covered = self._keep_data_key(key, cover)
         write_deletions(self)  # what is not encrypted must not stay in the journal
+        return covered
 
-    def _keep_data_key(self, key: bytes, cover: Passphrase) -> None:
-        self.execute("INSERT OR REPLACE INTO option(key, value) VALUES(?, ?)",
-                     (DATA_KEY_OPTION, cover.encrypt(key, DATA_KEY_CONTEXT)))
+    def _raise_encrypted(self) -> NoReturn:
+        raise DatabaseException(f"The attestations in {self.file_path} are encrypted: give their passphrase. The file "
+                                "was left as it is")
+
+    def _covered_key(self) -> bytes | None:
+        """The encrypted key of the encrypted values; ``None`` if nothing is encrypted."""
+        rows = list(self.execute("SELECT CAST(value AS BLOB) FROM option WHERE key = ?", (DATA_KEY_OPTION,)))
+        return (rows[0][0] or b"") if rows else None
+
+    def _keep_data_key(self, key: bytes, cover: Passphrase) -> bytes:
+        covered = cover.encrypt(key, DATA_KEY_CONTEXT)
+        self.execute("INSERT OR REPLACE INTO option(key, value) VALUES(?, ?)", (DATA_KEY_OPTION, covered))
+        return covered
 
     def change_passphrase(self, old: str | bytes | Passphrase, new: str | bytes | Passphrase) -> None:
         """Use another passphrase from now on.
 
         :raises DatabaseException: if the old one is wrong, or nothing is encrypted.
         """
-        found = list(self.execute("SELECT value FROM option WHERE key = ?", (DATA_KEY_OPTION,)))
-        if not found:
+        found = self._covered_key()
+        if found is None:
             raise DatabaseException(f"{self.file_path} has no passphrase: open it with one first")
         cover = old if isinstance(old, Passphrase) else Passphrase(old)
         try:
-            key = cover.decrypt(found[0][0], DATA_KEY_CONTEXT)
+            key = cover.decrypt(found, DATA_KEY_CONTEXT)
         except WrongPassphraseError as e:
             raise DatabaseException(f"The old passphrase does not open {self.file_path}: {e}") from e
         self._keep_data_key(key, new if isinstance(new, Passphrase) else Passphrase(new))
@@ -198,8 +211,10 @@ class AttestationsDB(Database):
         return (self._cipher.seal(blob, b"blob", attestation_hash), self._cipher.seal(key, b"key", attestation_hash))
 
     def _opened(self, value: bytes, column: bytes, attestation_hash: bytes) -> bytes:
-        if self._cipher is None or not isinstance(value, bytes) or not value.startswith(SEALED):
+        if not isinstance(value, bytes) or not value.startswith(SEALED):
             return value
+        if self._cipher is None:
+            self._raise_encrypted()
         from cryptography.exceptions import InvalidTag
 
         try:
@@ -229,12 +244,17 @@ class AttestationsDB(Database):
 
     def insert_attestation(self, attestation: Attestation, attestation_hash: bytes, secret_key: SecretKeyProtocol,
                            id_format: str) -> None:
-        """Store an attestation; ``sqlite3.IntegrityError`` if there is one with this hash."""
+        """Store an attestation.
+
+        :raises sqlite3.IntegrityError: if there is one with this hash.
+        :raises DatabaseException: if another program has encrypted the file since it was opened.
+        """
         blob = attestation.serialize_private(secret_key.public_key())
         sealed = self._sealed(attestation_hash, blob, secret_key.serialize())
-        self._write("INSERT INTO {}(hash, blob, key, id_format) VALUES(?, ?, ?, ?)",
-                    attestation_hash, *sealed, id_format.encode())
-        self.commit()
+        if not insert_if(self, f'INSERT INTO "{self.db_name}"(hash, blob, key, id_format) '  # noqa: S608 - it is checked
+                               "SELECT ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM option WHERE key = ?) = ?",
+                         (attestation_hash, *sealed, id_format.encode(), DATA_KEY_OPTION, self._cipher is not None)):
+            self._raise_encrypted()
 
     def remove_attestation(self, attestation_hash: bytes) -> None:
         """Delete an attestation, which is given by its hash of 20 bytes, padded to 32 or not."""

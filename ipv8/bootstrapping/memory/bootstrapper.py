@@ -8,7 +8,6 @@ import logging
 import os
 import stat
 import struct
-import tempfile
 from collections import Counter
 from contextlib import suppress
 from contextvars import copy_context
@@ -18,6 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ... import clock
+from ...files import new_content
 from ...messaging.address import UDPv4Address, UDPv6Address, has_network_address
 from ...messaging.inet import network_of
 from ...messaging.serialization import PackError, default_serializer
@@ -276,12 +276,5 @@ def _replace(path: Path, data: bytes) -> None:
     recognized.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+    with new_content(path, flush=False) as file:
+        file.write(data)

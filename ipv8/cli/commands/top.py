@@ -59,11 +59,12 @@ def top(url: str, key_file: str | None, ca_file: str | None, once: bool, interva
     import asyncio
     import os
 
+    from ...REST.key_file import read_key
     from .. import top as library
 
     context = click.get_current_context()
     keeps_on = not once and (not as_json
                              or context.get_parameter_source("interval") is click.core.ParameterSource.COMMANDLINE)
-    api_key = os.environ.get("IPV8_API_KEY") if key_file is None else library.read_key(key_file)
+    api_key = os.environ.get("IPV8_API_KEY") if key_file is None else read_key(key_file)
     options = library.TopOptions(url, api_key or None, ca_file, interval if keeps_on else None, as_json)
     return asyncio.run(library.watch(options))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ipv8.files import new_content
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file"
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_content_is_replaced_as_a_whole(path: Path, flush: bool) -> None:
+    path.write_bytes(b"before")
+    path.chmod(0o644)
+    with new_content(path, flush=flush) as file:
+        file.write(b"after")
+        file.flush()
+        assert path.read_bytes() == b"before"
+    assert path.read_bytes() == b"after"
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_failure_leaves_the_file_as_it_is(path: Path) -> None:
+    path.write_bytes(b"before")
+    with pytest.raises(KeyboardInterrupt), new_content(path) as file:  # noqa: PT012 - it is the context
+        file.write(b"after")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"before"
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_content_is_on_the_disk_before_it_has_the_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, bytes]] = []
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            seen.append((path.exists(), os.pread(descriptor, 9, 0)))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with new_content(path) as file:
+        file.write(b"content")
+    assert seen == [(False, b"content")]
+
+
+def test_links_stay(path: Path) -> None:
+    link = path.parent / "link"
+    link.symlink_to(path)
+    with new_content(link) as file:
+        file.write(b"content")
+    assert link.is_symlink()
+    assert path.read_bytes() == b"content"
+
+
+def test_no_directory(path: Path) -> None:
+    with pytest.raises(FileNotFoundError), new_content(path / "file"):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_are_not_replaced(path: Path) -> None:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with new_content(path) as file:
+            file.write(b"content")
+        assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+    assert path.is_fifo()
