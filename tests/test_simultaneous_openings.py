@@ -10,13 +10,14 @@ import pytest
 
 from ipv8.attestation.credentials.credential import issue
 from ipv8.attestation.credentials.store import CredentialStore
-from ipv8.attestation.identity.database import IdentityDatabase
 from ipv8.attestation.trustchain import schema
 from ipv8.attestation.trustchain.database import TrustChainDB
 from ipv8.attestation.wallet.database import AttestationsDB
 from ipv8.database import Database, DatabaseException
 from ipv8.dht.persistence import DHTDatabase
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.keyvault.passphrases import WrongPassphraseError
+from tests.attestation.test_private_files import open_identities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +29,6 @@ def open_credentials(path: Path, passphrase: str | None = None) -> CredentialSto
     store = CredentialStore(str(path), passphrase)
     store.open()
     return store
-
-
-def open_identities(path: Path) -> Database:
-    database = IdentityDatabase(str(path))
-    database.open()
-    return database
 
 
 def open_dht(path: Path) -> Database:
@@ -136,20 +131,14 @@ def test_one_program_converts_blocks(path: Path, before_change: list[Callable[[]
         assert list(database.execute("SELECT type, tx, public_key FROM blocks")) == [(b"a", b"b", b"c")]
 
 
-def test_one_passphrase_for_attestations(path: Path, before_change: list[Callable[[], object]]) -> None:
-    open_wallet(path).close()
-    before_change.append(lambda: open_wallet(path, "passphrase").close())
-    with pytest.raises(DatabaseException, match="passphrase does not open"):
-        open_wallet(path, "another one")
-    open_wallet(path, "passphrase").close()
-
-
-def test_one_passphrase_for_credentials(path: Path, before_change: list[Callable[[], object]]) -> None:
-    open_credentials(path).close()
-    before_change.append(lambda: open_credentials(path, "passphrase").close())
-    with pytest.raises(ValueError, match="passphrase"):
-        open_credentials(path, "another one")
-    open_credentials(path, "passphrase").close()
+@pytest.mark.parametrize("open_file", [open_wallet, open_credentials])
+def test_one_passphrase(path: Path, open_file: Callable[..., Database],
+                        before_change: list[Callable[[], object]]) -> None:
+    open_file(path).close()
+    before_change.append(lambda: open_file(path, "passphrase").close())
+    with pytest.raises((DatabaseException, WrongPassphraseError), match="passphrase"):
+        open_file(path, "another one")
+    open_file(path, "passphrase").close()
 
 
 def test_credentials_after_another_program_has_changed_the_passphrase(path: Path, key: PrivateKey) -> None:
