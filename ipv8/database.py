@@ -253,6 +253,11 @@ class Database(DeferredCommits):
             raise DatabaseException(f"The database {self._file_path} was opened before the process was forked: open "
                                     "it again in each process that uses it")
 
+    def __enter__(self) -> Self:
+        if self._process != os.getpid():
+            self._check_process()
+        return super().__enter__()
+
     def _raise_if_corrupt(self, error: BaseException) -> None:
         if type(error) is sqlite3.DatabaseError:  # its subclasses are about statements, not about the file
             raise CorruptDatabaseException(f"{self._file_path}: {error}; restore a copy, or move the file away to "
@@ -431,6 +436,8 @@ class Database(DeferredCommits):
         :raises DatabaseException: in another transaction of this kind, or in a ``with`` block of the database.
         :raises sqlite3.OperationalError: if another program writes for longer than :attr:`busy_timeout`.
         """
+        if self._process != os.getpid():
+            self._check_process()
         with self._lock:
             connection = self._open_cursor().connection
             self._assert(not self._pending_commits, f"Leave the with block of {self._file_path} before an exclusive "

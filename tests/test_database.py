@@ -23,7 +23,8 @@ from ipv8.database import (
 from tests.forking import in_a_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS option(key TEXT PRIMARY KEY, value BLOB);
@@ -605,6 +606,34 @@ class TestForks:
 
         in_a_fork(child)
         assert memory.numbers() == [1]
+
+    @pytest.mark.parametrize("enter", [lambda database: database, Database.exclusive_transaction])
+    def test_contexts(self, path: str, memory: Numbers,
+                      enter: Callable[[Numbers], AbstractContextManager[Any]]) -> None:
+        database = Numbers(path)
+        database.open()
+        locked, finished = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with database._lock, memory._lock:
+                locked.set()
+                assert finished.wait(20)
+
+        def child() -> None:
+            with enter(memory):
+                memory.add(1)
+            with pytest.raises(DatabaseException, match="before the process was forked"), enter(database):
+                pass
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        assert locked.wait(10)
+        try:
+            in_a_fork(child)
+        finally:
+            finished.set()
+            thread.join()
+        database.close()
 
     def test_locks_that_another_thread_held(self, path: str, memory: Numbers) -> None:
         database = Numbers(path)
