@@ -92,6 +92,8 @@ class TrustChainDB(Database, BlockStore):
 
     def _select(self, statement: str, bindings: Sequence[DB_TYPES] | dict[str, DB_TYPES] = ()) -> list[Any]:
         """The rows of a statement, none if the database is closed; as ``execute``, but faster."""
+        if self._process != os.getpid():
+            self._check_process()
         with self._lock:
             cursor = self._cursor
             if cursor is None:

@@ -24,6 +24,7 @@ from ipv8.attestation.trustchain.writer import BackgroundWriter
 from ipv8.database import CorruptDatabaseException, DatabaseException, IgnoreCommits, database_blob
 from ipv8.keyvault.crypto import default_eccrypto
 from tests.attestation.trustchain.vectors import BLOCKS, KEYS, VECTORS, block, name_of, private_key
+from tests.forking import in_a_fork
 
 if TYPE_CHECKING:
     from ipv8.attestation.trustchain.store import BlockStore
@@ -441,6 +442,22 @@ def test_stored_after_a_place(database: BlockStore) -> None:
     first = database.get_stored_after(limit=2)
     assert [made for _, made in first] == blocks[:2]
     assert [made for _, made in database.get_stored_after(first[-1][0])] == blocks[2:]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_opens_the_file_again(tmp_path: Path) -> None:
+    """SQLite does not allow to use a connection in two processes."""
+    database = TrustChainDB(str(tmp_path), "test")
+    add_next(database)
+
+    def child() -> None:
+        with pytest.raises(DatabaseException, match="before the process was forked"):
+            database.get_all_blocks()
+        with closing(TrustChainDB(str(tmp_path), "test")) as own:
+            assert own.get_number_of_known_blocks() == 1
+
+    in_a_fork(child)
+    database.close()
 
 
 def test_closed(backend: Backend) -> None:
