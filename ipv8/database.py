@@ -105,7 +105,7 @@ def db_call(f: Callable[Concatenate[DatabaseT, P], T]) -> Callable[Concatenate[D
             try:
                 return f(self, *args, **kwargs)
             except sqlite3.DatabaseError as e:
-                self._raise_if_corrupt(e)
+                self._explain(e)
                 raise
 
     return locked
@@ -156,12 +156,16 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def _advice(error: sqlite3.OperationalError) -> str:
-    """What to do about an error at the opening of a file."""
+    """What to do about an error that the place of a file, or another program, is the reason of."""
     text = str(error)
-    if "locked" in text:
+    if "database is locked" in text:
         return "; another program uses it: end that, or try again"
     if "unable to open" in text or "readonly" in text:
         return "; check that it is a file, and that this program may write to it and to its directory"
+    if "disk is full" in text:
+        return "; make room on the disk"
+    if "disk I/O error" in text:
+        return "; check the disk"
     return ""
 
 
@@ -174,7 +178,8 @@ class Database(DeferredCommits):
     :raises DatabaseException: if ``file_path`` is not a ``str``.
     """
 
-    #: Seconds that a call waits, in its thread, while another program has locked the file.
+    #: Seconds that a statement waits, in its thread, while another program has locked the file. The opening of a file
+    #: may wait for so long twice: to prepare the file, and to change its schema.
     busy_timeout: ClassVar[float] = 5.0
 
     def __init__(self, file_path: str) -> None:
@@ -226,9 +231,9 @@ class Database(DeferredCommits):
                     self._prepare_version()
             except BaseException as e:
                 self._disconnect()
-                if isinstance(e, sqlite3.OperationalError):
-                    raise type(e)(f"{self._file_path}: {e}{_advice(e)}") from e
-                self._raise_if_corrupt(e)
+                if isinstance(e, sqlite3.OperationalError) and not str(e).startswith(self._file_path):
+                    e.args = (f"{self._file_path}: {e}{_advice(e)}",)
+                self._explain(e)
                 raise
             return True
 
@@ -258,7 +263,15 @@ class Database(DeferredCommits):
             self._check_process()
         return super().__enter__()
 
-    def _raise_if_corrupt(self, error: BaseException) -> None:
+    def _explain(self, error: BaseException) -> None:
+        """Let an error of SQLite say which file it is about and what to do, or raise one that does.
+
+        What is wrong in a statement stays as it is.
+        """
+        if isinstance(error, sqlite3.OperationalError):
+            advice = _advice(error)
+            if advice and not str(error).endswith(advice):
+                error.args = (f"{self._file_path}: {error}{advice}",)
         if type(error) is sqlite3.DatabaseError:  # its subclasses are about statements, not about the file
             raise CorruptDatabaseException(f"{self._file_path}: {error}; restore a copy, or move the file away to "
                                            "start with an empty database") from error
@@ -279,16 +292,27 @@ class Database(DeferredCommits):
         return self._open_cursor().execute(f"PRAGMA {name}").fetchone()[0]
 
     def _wait_for_initial_statements(self) -> None:
-        """Try again if another program does the same: of two that wait for each other, SQLite lets one fail at once."""
+        """Try again if another program does the same: of two that wait for each other, SQLite lets one fail at once.
+
+        All attempts together wait no longer than one statement does.
+        """
         deadline, attempts = clock.monotonic() + self.busy_timeout, OPENING_ATTEMPTS
-        while True:
-            attempts -= 1
-            try:
-                return self._initial_statements()
-            except sqlite3.OperationalError as e:
-                if "locked" not in str(e) or attempts <= 0 or clock.monotonic() > deadline:
-                    raise
-            self._open_cursor().executescript("BEGIN IMMEDIATE; COMMIT;")  # waits until no other program writes
+        try:
+            while True:
+                attempts -= 1
+                try:
+                    return self._initial_statements()
+                except sqlite3.OperationalError as e:
+                    if "locked" not in str(e) or attempts <= 0 or clock.monotonic() > deadline:
+                        raise
+                self._wait_at_most(deadline - clock.monotonic())
+                self._open_cursor().executescript("BEGIN IMMEDIATE; COMMIT;")  # waits until no other program writes
+                self._wait_at_most(deadline - clock.monotonic())
+        finally:
+            self._wait_at_most(self.busy_timeout)
+
+    def _wait_at_most(self, seconds: float) -> None:
+        self._pragma(f"busy_timeout = {max(0, round(1000 * seconds))}")
 
     def _initial_statements(self) -> None:
         """Set large pages, a write-ahead log (other connections can read while one writes), and few disk flushes."""
@@ -406,7 +430,11 @@ class Database(DeferredCommits):
     def _stream_rows(self, cursor: sqlite3.Cursor) -> Iterator[Row]:
         while True:
             with self._lock:
-                rows = cursor.fetchmany(STREAM_ROWS)
+                try:
+                    rows = cursor.fetchmany(STREAM_ROWS)
+                except sqlite3.DatabaseError as e:
+                    self._explain(e)
+                    raise
             if not rows:
                 return
             yield from rows
@@ -442,15 +470,17 @@ class Database(DeferredCommits):
             connection = self._open_cursor().connection
             self._assert(not self._pending_commits, f"Leave the with block of {self._file_path} before an exclusive "
                                                     "transaction begins")
-            connection.commit()
-            connection.execute("BEGIN IMMEDIATE")
-            self._is_exclusive = True
             try:
+                connection.commit()
+                connection.execute("BEGIN IMMEDIATE")
+                self._is_exclusive = True
                 with self:
                     yield
                 connection.commit()
-            except BaseException:
-                connection.rollback()
+            except BaseException as e:
+                if self._is_exclusive:
+                    connection.rollback()
+                self._explain(e)
                 raise
             finally:
                 self._is_exclusive = False

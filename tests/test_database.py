@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -674,6 +675,81 @@ def test_how_long_a_locked_file_is_waited_for(path: str) -> None:
     database.close(commit=False)
 
 
+def test_errors_say_which_file_is_locked_and_what_to_do(path: str) -> None:
+    class Impatient(Numbers):
+        busy_timeout = 0.01
+
+    database = Impatient(path)
+    database.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    call: Any
+    calls = [lambda: database.execute("DELETE FROM numbers"), lambda: database.executescript("DELETE FROM numbers;"),
+             lambda: database.executemany("INSERT INTO numbers VALUES(?, '')", [(7,)]),
+             lambda: database.exclusive_transaction().__enter__()]
+    other.execute("BEGIN IMMEDIATE")
+    for call in calls:
+        with pytest.raises(sqlite3.OperationalError) as raised:
+            call()
+        assert type(raised.value) is sqlite3.OperationalError
+        assert str(raised.value) == f"{path}: database is locked; another program uses it: end that, or try again"
+        if sys.version_info >= (3, 11):
+            assert raised.value.sqlite_errorname == "SQLITE_BUSY"
+    other.execute("ROLLBACK")
+    database.close()
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        Impatient(path).open()
+    assert str(raised.value) == f"{path}: database is locked; another program uses it: end that, or try again"
+    other.close()
+
+
+def test_errors_of_rows_that_are_fetched_later(path: str) -> None:
+    class FailingCursor:
+        def fetchmany(self, _: int) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    cursor: Any = FailingCursor()
+    with pytest.raises(sqlite3.OperationalError, match=f"^{re.escape(path)}: disk I/O error; check the disk$"):
+        next(Numbers(path)._stream_rows(cursor))
+
+
+def test_errors_of_full_disks(path: str) -> None:
+    database = Numbers(path)
+    database.open()
+    database.execute("PRAGMA max_page_count = 4")
+    with pytest.raises(sqlite3.OperationalError, match=f"^{re.escape(path)}: .* is full; make room on the disk$"):
+        database.execute("INSERT INTO numbers VALUES(1, ?)", (bytes(1_000_000),))
+    database.close(commit=False)
+
+
+@pytest.mark.parametrize("statement", ["nonsense", "SELECT * FROM nothing", "INSERT INTO numbers VALUES(1)"])
+def test_errors_of_statements_stay_as_they_are(memory: Numbers, statement: str) -> None:
+    plain = sqlite3.connect(":memory:")
+    plain.execute("CREATE TABLE numbers(number INTEGER, name TEXT)")
+    with pytest.raises(sqlite3.OperationalError) as expected:
+        plain.execute(statement)
+    plain.close()
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        memory.execute(statement)
+    assert str(raised.value) == str(expected.value)
+
+
+def test_errors_of_another_database_in_an_exclusive_transaction(path: str, memory: Numbers) -> None:
+    class Impatient(Numbers):
+        busy_timeout = 0.01
+
+    database = Impatient(path)
+    database.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError) as raised, memory.exclusive_transaction():
+        database.execute("DELETE FROM numbers")
+    assert str(raised.value).startswith(f"{path}: ")
+    other.close()
+    database.close(commit=False)
+
+
 # Several programs
 
 
@@ -770,3 +846,25 @@ def test_a_file_that_stays_locked(path: str, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(sqlite3.OperationalError, match="another program uses it"):
         Numbers(path).open()
     assert now[0] == Database.busy_timeout + 1.0
+
+
+def test_all_attempts_to_prepare_a_file_wait_no_longer_than_one_statement(
+        path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, waits = [0.0], []
+
+    def fail_late(database: Database) -> None:
+        ((milliseconds,),) = database._open_cursor().execute("PRAGMA busy_timeout").fetchall()
+        waits.append(milliseconds)
+        now[0] += 2.0
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Database, "_initial_statements", fail_late)
+    database = Numbers(path)
+    with pytest.raises(sqlite3.OperationalError, match="another program uses it"):
+        database.open()
+    assert waits == [5000, 3000, 1000]
+    monkeypatch.undo()
+    database.open()
+    assert list(database.execute("PRAGMA busy_timeout")) == [(5000,)]
+    database.close()

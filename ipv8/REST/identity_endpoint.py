@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from marshmallow import Schema
-from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, String
+from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
 
-from ..attestation.communication_manager import CommunicationManager
+from ..attestation.communication_manager import CommunicationManager, OtherRequestError
 from ..database import DatabaseException
 from ..service import IPv8
 from ..util import strip_sha1_padding
 from .apidocs import docs, json_schema, response_schema
 from .base_endpoint import HTTP_BAD_REQUEST, LEGACY, BaseEndpoint, Response, changes_state, makes_pseudonyms, plain
-from .parameters import BadRequest, NotFound, json_object, missing, text, unbase64
+from .parameters import BadRequest, Conflict, NotFound, json_object, missing, text, unbase64
 from .schema import DefaultResponseSchema, schema
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ WEAKNESS = "X-IPv8-Weakness"
 HASH_SIZE = 20
 """Bytes of the hash of an attribute."""
 
-UNUSABLE = (PermissionError, ValueError, DatabaseException)
+UNUSABLE = (PermissionError, ValueError, DatabaseException, sqlite3.OperationalError)
 """Why a pseudonym cannot be loaded or removed."""
 
 LONGEST_METADATA = 8192
-"""Characters of the description of an attribute that is asked for."""
+"""Characters of the name and of the description of an attribute that is asked for."""
 
 
 def ez_b64_encode(s: bytes) -> str:
@@ -78,8 +79,10 @@ class CredentialListResponseSchema(Schema):
 PUBLIC_KEY = schema(PublicKeyResponse={"public_key": String})
 SCHEMAS = schema(SchemaListResponse={"schemas": [String]})
 PEERS = schema(PeerListResponse={"peers": [String]})
-NAMED = schema(AllowVerification={"name*": (String, "the name of the attribute")})
-REFUSED = schema(RefuseAttestation={"name*": (String, "the name of the attribute")})
+SEEN = {"request_id": (String, "of the request that was seen, if another one must not be decided about")}
+SEEN_METADATA = {**SEEN, "metadata": (Raw, "of the request that was seen, as text or as an object")}
+NAMED = schema(AllowVerification={"name*": (String, "the name of the attribute"), **SEEN})
+REFUSED = schema(RefuseAttestation={"name*": (String, "the name of the attribute"), **SEEN_METADATA})
 PSEUDONYM = schema(PseudonymState={
     "name": String, "loaded": (Boolean, "whether its overlays run; the other numbers are 0 if they do not"),
     "public_key": (String(allow_none=True, metadata={"description": "base64; null if it is not loaded"})),
@@ -87,12 +90,12 @@ PSEUDONYM = schema(PseudonymState={
 FORMATS = schema(FormatsResponse={"formats": [schema(IdentityFormat={
     "name": String, "algorithm": String,
     "weakness": String(allow_none=True, metadata={"description": "what it does not protect from"})})]})
-DISALLOWED = schema(DisallowVerification={"name*": (String, "the name of the attribute")})
+DISALLOWED = schema(DisallowVerification={"name*": (String, "the name of the attribute"), **SEEN})
 REQUEST = schema(AttestationRequest={
     "name*": (String, "the name of the attribute"), "schema*": (String, "the format of the attestation"),
     "metadata": (Dict, "what else is to be attested")})
 ATTESTATION = schema(Attestation={"name*": (String, "the name of the attribute"),
-                                  "value*": (String, "its value, as base64")})
+                                  "value*": (String, "its value, as base64"), **SEEN_METADATA})
 VERIFICATION = schema(VerificationRequest={
     "hash*": (String, "of the attribute, as base64"), "value*": (String, "that it should have, as base64"),
     "schema*": (String, "the format of the attestation")})
@@ -101,13 +104,17 @@ ATTESTATION_REQUESTS = schema(AttestationRequestsResponse={"requests": [schema(O
 REQUESTS = schema(RequestsResponse={"requests": [schema(OutstandingRequest={
     "kind": (String, "attestation or verification"), "peer": (String, "its public key, as base64"),
     "attribute_name": String, "metadata": (Dict, "what else is to be attested"),
-    "format": String(allow_none=True, metadata={"description": "of the attestation that is asked for"})})]})
+    "format": String(allow_none=True, metadata={"description": "of the attestation that is asked for"}),
+    "hash": String(allow_none=True, metadata={"description": "of the attribute to be verified, as base64"}),
+    "request_id": String(allow_none=True, metadata={"description": "for the decision about this very request"})})]})
 VERIFICATION_REQUESTS = schema(VerificationRequestsResponse={"requests": [schema(OutstandingVerificationRequest={
     "peer": String, "attribute_name": String})]})
 OUTPUTS = schema(VerificationOutputResponse={"outputs": [schema(VerificationOutput={
     "hash": String, "reference": String, "match": Float})]})
 WRONG = {400: {"description": "An argument is missing or impossible."}}
-UNKNOWN = {**WRONG, 404: {"schema": DefaultResponseSchema, "description": "Nobody asked for that."}}
+UNKNOWN = {**WRONG, 404: {"schema": DefaultResponseSchema, "description": "Nobody asked for that."},
+           409: {"schema": DefaultResponseSchema, "description": "Something else is asked for now."}}
+
 
 def loading(empty: str | None = None) -> Callable[[Any], Any]:
     """Let a handler get the pseudonym that the path names, which is made if there is none.
@@ -332,13 +339,15 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
     @loading("requests")
     async def list_requests(self, _: Request, channel: CommunicationChannel) -> Response:
         """What peers want to have attested, and to verify."""
-        formats = channel.attestation_overlay.asked_formats
-        wanted = [("attestation", pointer, _metadata(metadata), formats.get(pointer))
-                  for pointer, (_, metadata) in tuple(channel.attestation_requests.items())]
-        wanted += [("verification", pointer, {}, None) for pointer in tuple(channel.verify_requests)]
+        wanted = [("attestation", pointer, metadata, channel.waiting_attestations.asked(pointer))
+                  for pointer, (_, metadata) in channel.attestation_requests.items()]
+        wanted += [("verification", pointer, "{}", channel.waiting_verifications.asked(pointer))
+                   for pointer in channel.verify_requests]
         return Response({"requests": [
             {"kind": kind, "peer": ez_b64_encode(peer.public_key.key_to_bin()), "attribute_name": name,
-             "metadata": metadata, "format": id_format} for kind, (peer, name), metadata, id_format in wanted]})
+             "metadata": _metadata(metadata), "format": asked and asked.id_format,
+             "hash": ez_b64_encode(asked.attribute_hash) if asked and asked.attribute_hash else None,
+             "request_id": asked and asked.request_id} for kind, (peer, name), metadata, asked in wanted]})
 
     @docs(tags=["Identity"], summary="The requests for attestations that wait.", responses=WRONG)
     @response_schema(ATTESTATION_REQUESTS)
@@ -380,7 +389,9 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
     async def allow_pseudonym_verification(self, request: Request, channel: CommunicationChannel,
                                            body: dict[str, Any]) -> Response:
         """Allow a verification that was asked for."""
-        return self._decide(request, channel, "verifier", lambda peer: channel.allow_verification(peer, body["name"]))
+        seen = _seen(body)
+        return self._decide(request, channel, "verifier",
+                            lambda peer: channel.allow_verification(peer, body["name"], **seen))
 
     @docs(tags=["Identity"], summary="Do not let a peer verify an attribute.", responses=UNKNOWN)
     @json_schema(DISALLOWED)
@@ -389,8 +400,9 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
     async def disallow_pseudonym_verification(self, request: Request, channel: CommunicationChannel,
                                               body: dict[str, Any]) -> Response:
         """Refuse a verification that was asked for."""
+        seen = _seen(body)
         return self._decide(request, channel, "verifier",
-                            lambda peer: channel.disallow_verification(peer, body["name"]))
+                            lambda peer: channel.disallow_verification(peer, body["name"], **seen))
 
     @docs(tags=["Identity"], summary="Attest an attribute of a peer.", responses=UNKNOWN)
     @json_schema(ATTESTATION)
@@ -399,15 +411,16 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
     async def attest_pseudonym_credential(self, request: Request, channel: CommunicationChannel,
                                           body: dict[str, Any]) -> Response:
         """Attest what was asked for."""
-        value = unbase64(body["value"], "value")
-        asked: list[str | None] = []
+        value, seen = unbase64(body["value"], "value"), _seen(body, "metadata")
+        formats: list[str | None] = []
 
         def attest(peer: Peer) -> None:
-            channel.attest(peer, body["name"], value)
-            asked.append(channel.attestation_overlay.asked_formats.get((peer, body["name"])))
+            asked = channel.waiting_attestations.asked((peer, body["name"]))
+            channel.attest(peer, body["name"], value, **seen)
+            formats.append(asked and asked.id_format)
 
         response = self._decide(request, channel, "subject", attest)
-        return _done(channel, asked[0]) if asked else response
+        return _done(channel, formats[0]) if formats else response
 
     @docs(tags=["Identity"], summary="Do not attest an attribute of a peer.", responses=UNKNOWN)
     @json_schema(REFUSED)
@@ -416,7 +429,9 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
     async def refuse_pseudonym_credential(self, request: Request, channel: CommunicationChannel,
                                           body: dict[str, Any]) -> Response:
         """Refuse an attestation that was asked for."""
-        return self._decide(request, channel, "subject", lambda peer: channel.refuse_attestation(peer, body["name"]))
+        seen = _seen(body, "metadata")
+        return self._decide(request, channel, "subject",
+                            lambda peer: channel.refuse_attestation(peer, body["name"], **seen))
 
     def _decide(self, request: Request, channel: CommunicationChannel, role: str,
                 decide: Callable[[Peer], None]) -> Response:
@@ -428,6 +443,8 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
             decide(peer)
         except KeyError as e:
             raise NotFound("this peer has not asked for an attribute of this name") from e
+        except OtherRequestError as e:
+            raise Conflict(str(e)) from e
         return Response({"success": True})
 
     @docs(tags=["Identity"], summary="Ask a peer to attest an attribute.", responses=WRONG)
@@ -444,8 +461,9 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
             length = len(json.dumps(metadata, allow_nan=False))
         except (RecursionError, ValueError) as e:
             raise BadRequest("metadata must be JSON that all programs can read, with finite numbers") from e
-        if length > LONGEST_METADATA:
-            raise BadRequest(f"metadata must have at most {LONGEST_METADATA} characters") from ValueError("metadata")
+        for name, size in (("metadata", length), ("name", len(body["name"]))):
+            if size > LONGEST_METADATA:
+                raise BadRequest(f"{name} must have at most {LONGEST_METADATA} characters") from ValueError(name)
         _check_schema(channel, body["schema"])
         authority = self._peer(channel, request, "authority_key")
         if authority is None:
@@ -482,6 +500,16 @@ def _done(channel: CommunicationChannel, id_format: str | None) -> Response:
     """It is done. What the format does not protect from is in a header, as clients compare the body."""
     weakness = None if id_format is None else channel.attestation_overlay.schema_manager.weakness_of(id_format)
     return Response({"success": True}, headers=None if weakness is None else {WEAKNESS: weakness})
+
+
+def _seen(body: dict[str, Any], *more: str) -> dict[str, Any]:
+    """What a client says of the request that it decides about, if it does."""
+    seen = {name: body[name] for name in ("request_id", *more) if body.get(name) is not None}
+    if "request_id" in seen:
+        text(seen, "request_id")
+    if not isinstance(seen.get("metadata", ""), (str, dict)):
+        raise BadRequest("metadata must be text or a JSON object") from TypeError("metadata")
+    return seen
 
 
 def _check_schema(channel: CommunicationChannel, name: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web import Request
 
-__all__ = ["BadRequest", "NotFound", "boolean", "hexadecimal", "json_object", "limited", "number", "text"]
+__all__ = ["BadRequest", "Conflict", "NotFound", "boolean", "hexadecimal", "json_object", "limited", "number", "text"]
 
 ID_BYTES = 20
 """Bytes of keys in the DHT, of hashes of public keys, and of info hashes."""
@@ -37,6 +37,17 @@ class NotFound(web.HTTPNotFound):
     """What the request names does not exist.
 
     :param message: what does not exist.
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(text=json.dumps({"success": False, "error": message}), content_type="application/json")
+
+
+class Conflict(web.HTTPConflict):
+    """What the request is about has changed since the client has looked at it.
+
+    :param message: what to do.
     """
 
     def __init__(self, message: str) -> None:

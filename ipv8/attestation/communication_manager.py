@@ -22,6 +22,7 @@ from .credentials.store import CredentialStore, credentials_file
 from .identity.community import IdentityCommunity, create_community
 from .identity.manager import IdentityManager
 from .pseudonyms import PseudonymFolderManager
+from .waiting import Asked, OtherRequestError, WaitingRequests, refuse
 from .wallet.base import PROMPT_LIFETIME
 from .wallet.community import AttestationCommunity, AttestationSettings
 from .wallet.database import AttestationsDB
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ..messaging.interfaces.endpoint import Endpoint
     from .credentials.exchange import CredentialExchange
 
-__all__ = ["AttributePointer", "CommunicationChannel", "CommunicationManager", "MetadataDict",
+__all__ = ["AttributePointer", "CommunicationChannel", "CommunicationManager", "MetadataDict", "OtherRequestError",
            "PseudonymFolderManager"]
 
 T = TypeVar("T")
@@ -52,13 +53,6 @@ LARGEST_QUICK_KEY = 96
 """Size of keys that are made at once. To make larger ones may take longer than the event loop should be blocked."""
 
 
-def _refuse(_: Any, entry: tuple[Future[Any], str] | Future[Any]) -> None:
-    """Answer a request that is forgotten."""
-    future = entry[0] if isinstance(entry, tuple) else entry
-    if not future.done():
-        future.set_result(None)
-
-
 class CommunicationChannel:
     """What one pseudonym does: the requests of others that wait, and the results of our own."""
 
@@ -67,11 +61,16 @@ class CommunicationChannel:
         self.identity_overlay = identity_community
         #: The name of the pseudonym, if the manager has one for it.
         self.name: str | None = None
+        #: The requests of others: what each asks for.
+        self.waiting_attestations: WaitingRequests[tuple[Future[bytes | None], str]] = WaitingRequests(
+            MAX_OUTSTANDING, self._show_attestation)
+        self.waiting_verifications: WaitingRequests[Future[bool | None]] = WaitingRequests(
+            MAX_OUTSTANDING, lambda asked: self._publish_request("verification", asked))
         #: Requests for attestations that wait for :meth:`attest`, with their metadata as JSON.
-        self.attestation_requests: dict[tuple[Peer, str], tuple[Future[bytes | None], str]] = BoundedDict(
-            MAX_OUTSTANDING, _refuse)
+        self.attestation_requests: dict[tuple[Peer, str], tuple[Future[bytes | None], str]] = (
+            self.waiting_attestations.shown)
         #: Requests for verification that wait for :meth:`allow_verification`.
-        self.verify_requests: dict[tuple[Peer, str], Future[bool | None]] = BoundedDict(MAX_OUTSTANDING, _refuse)
+        self.verify_requests: dict[tuple[Peer, str], Future[bool | None]] = self.waiting_verifications.shown
         #: The results of verifications: for each hash the values, and how certain each is; ``None`` until it is known.
         self.verification_output: dict[bytes, list[tuple[bytes, float | None]]] = BoundedDict(MAX_OUTPUTS)
         #: What our own requests say besides the name, and what requests of others have said.
@@ -106,17 +105,20 @@ class CommunicationChannel:
 
     def on_request_attestation(self, peer: Peer, attribute_name: str,
                                metadata: dict[str, str]) -> Future[bytes | None]:
-        """A peer wants an attribute to be attested: wait for :meth:`attest`."""
+        """A peer wants an attribute to be attested: wait for :meth:`attest`.
+
+        While an earlier request of the peer for this name waits that has other metadata, this one is not shown.
+        """
         future: Future[bytes | None] = current_loop().create_future()
-        pointer = peer, attribute_name
-        earlier = self.attestation_requests.pop(pointer, None)
-        if earlier is not None:
-            _refuse(pointer, earlier)
-        entry = self.attestation_requests[pointer] = future, json.dumps(metadata)
-        self._forget_later(self.attestation_requests, pointer, entry)
-        self.attestation_metadata[pointer] = metadata
-        self._publish_request("attestation", peer, attribute_name)
+        described = json.dumps(metadata)
+        id_format = self.attestation_overlay.asked_formats.get((peer, attribute_name))
+        self.waiting_attestations.add(Asked(peer, attribute_name, described, id_format), (future, described))
+        self._forget_later(future)
         return future
+
+    def _show_attestation(self, asked: Asked) -> None:
+        self.attestation_metadata[asked.peer, asked.name] = json.loads(asked.metadata)
+        self._publish_request("attestation", asked)
 
     def on_attestation_complete(self, for_peer: Peer, attribute_name: str, attribute_hash: bytes, id_format: str,
                                 from_peer: Peer | None = None) -> None:
@@ -133,61 +135,70 @@ class CommunicationChannel:
             overlay.request_attestation_advertisement(from_peer, attribute_hash, attribute_name, id_format, metadata)
 
     def on_verify_request(self, peer: Peer, attribute_hash: bytes) -> Future[bool | None]:
-        """A peer wants to verify an attribute of ours: wait for :meth:`allow_verification`."""
+        """A peer wants to verify an attribute of ours: wait for :meth:`allow_verification`.
+
+        While an earlier request of the peer for another attribute of the same name waits, this one is not shown.
+        """
         metadata = self.identity_overlay.get_attestation_by_hash(attribute_hash)
         name = None if metadata is None else metadata.get_dict().get("name")
         if not isinstance(name, str):
             return succeed(None)
         future: Future[bool | None] = current_loop().create_future()
-        earlier = self.verify_requests.pop((peer, name), None)
-        if earlier is not None:
-            _refuse(name, earlier)
-        self.verify_requests[peer, name] = future
-        self._forget_later(self.verify_requests, (peer, name), future)
-        self._publish_request("verification", peer, name)
+        self.waiting_verifications.add(Asked(peer, name, attribute_hash=attribute_hash), future)
+        self._forget_later(future)
         return future
 
-    def _forget_later(self, requests: dict[tuple[Peer, str], Any], pointer: tuple[Peer, str], entry: Any) -> None:
+    def _forget_later(self, future: Future[Any]) -> None:
         """Forget a request when nobody waits for the decision any more."""
-        def forget() -> None:
-            if requests.get(pointer) is entry:
-                _refuse(pointer, requests.pop(pointer))
+        self.attestation_overlay.register_anonymous_task("forget request", refuse, None, future, delay=PROMPT_LIFETIME)
 
-        self.attestation_overlay.register_anonymous_task("forget request", forget, delay=PROMPT_LIFETIME)
-
-    def _publish_request(self, kind: str, peer: Peer, attribute_name: str) -> None:
+    def _publish_request(self, kind: str, asked: Asked) -> None:
         """Tell those who watch that a request waits for a decision."""
         overlay = self.identity_overlay
         if overlay.event_bus is not None:
             overlay.event_bus.publish("identity.request", {
-                "pseudonym": self.name or overlay.my_peer.mid.hex(), "kind": kind, "peer": peer.mid.hex(),
-                "name": attribute_name})
+                "pseudonym": self.name or overlay.my_peer.mid.hex(), "kind": kind,
+                "peer": asked.peer.mid.hex(), "name": asked.name})
 
     # Decisions
 
-    def attest(self, peer: Peer, attribute_name: str, value: bytes) -> None:
+    def attest(self, peer: Peer, attribute_name: str, value: bytes, *, request_id: str | None = None,
+               metadata: str | dict[str, Any] | None = None) -> None:
         """Attest an attribute of a peer that has asked for it.
 
-        :raises KeyError: if it has not.
+        The request may have ended since somebody looked at it, and another one may wait now. Whoever decides later
+        than he looks, names what he has seen: its ``request_id``, or its metadata.
+
+        :param request_id: that of ``waiting_attestations.asked((peer, attribute_name))``.
+        :param metadata: that of the request: the JSON of :attr:`attestation_requests`, or the same as an object.
+        :raises KeyError: if the peer has not asked for it.
+        :raises OtherRequestError: if the request that waits is another one.
         """
-        future, _ = self.attestation_requests.pop((peer, attribute_name))
+        future = self.waiting_attestations.take((peer, attribute_name), request_id, metadata)
         if not future.done():
             future.set_result(value)
 
-    def refuse_attestation(self, peer: Peer, attribute_name: str) -> None:
-        """Do not attest an attribute of a peer that has asked for it; ``KeyError`` if it has not."""
-        _refuse(None, self.attestation_requests.pop((peer, attribute_name)))
+    def refuse_attestation(self, peer: Peer, attribute_name: str, *, request_id: str | None = None,
+                           metadata: str | dict[str, Any] | None = None) -> None:
+        """Do not attest an attribute of a peer that has asked for it; arguments and errors are as of :meth:`attest`."""
+        refuse(None, self.waiting_attestations.take((peer, attribute_name), request_id, metadata))
 
-    def allow_verification(self, peer: Peer, attribute_name: str) -> None:
-        """Let a peer verify an attribute of ours that it has asked for; ``KeyError`` if it has not."""
-        self._decide(peer, attribute_name, True)
+    def allow_verification(self, peer: Peer, attribute_name: str, *, request_id: str | None = None) -> None:
+        """Let a peer verify an attribute of ours that it has asked for.
 
-    def disallow_verification(self, peer: Peer, attribute_name: str) -> None:
-        """Do not let a peer verify an attribute of ours that it has asked for; ``KeyError`` if it has not."""
-        self._decide(peer, attribute_name, False)
+        :param request_id: that of ``waiting_verifications.asked((peer, attribute_name))``, if we have several
+            attributes of the same name.
+        :raises KeyError: if the peer has not asked for it.
+        :raises OtherRequestError: if the request that waits is another one.
+        """
+        self._decide(peer, attribute_name, True, request_id)
 
-    def _decide(self, peer: Peer, attribute_name: str, allowed: bool) -> None:
-        future = self.verify_requests.pop((peer, attribute_name))
+    def disallow_verification(self, peer: Peer, attribute_name: str, *, request_id: str | None = None) -> None:
+        """Do not let a peer verify an attribute of ours that it has asked for; as :meth:`allow_verification`."""
+        self._decide(peer, attribute_name, False, request_id)
+
+    def _decide(self, peer: Peer, attribute_name: str, allowed: bool, request_id: str | None) -> None:
+        future = self.waiting_verifications.take((peer, attribute_name), request_id)
         if not future.done():
             future.set_result(allowed)
 
@@ -198,9 +209,14 @@ class CommunicationChannel:
 
         :param id_format: one of :attr:`schemas`.
         :param metadata: what else is to be attested. It is not changed.
+        :raises KeyError: if there is no such format.
+        :raises TypeError: if the name is no text, or the metadata is not of JSON values.
+        :raises ValueError: if the metadata has a name that the request needs itself, is nested too deep, or has numbers
+            that are not finite.
         """
         algorithm = self.attestation_overlay.get_id_algorithm(id_format)
         described = {key: value for key, value in metadata.items() if key != "id_format"}
+        self.attestation_overlay.check_request(attribute_name, described)
         self.attestation_metadata[self.identity_overlay.my_peer, attribute_name] = described
         sent = {"id_format": id_format, **described}
         if self.attestation_overlay.schema_manager.formats[id_format].get("key_size", 0) > LARGEST_QUICK_KEY:
@@ -274,12 +290,8 @@ class CommunicationChannel:
         overlay.forget_attributes()
         self.credentials.give_up()
         self.credentials.store.remove_key(public_key)
-        for future, _ in self.attestation_requests.values():
-            _refuse(None, future)
-        for verification in self.verify_requests.values():
-            _refuse(None, verification)
-        self.attestation_requests.clear()
-        self.verify_requests.clear()
+        self.waiting_attestations.clear()
+        self.waiting_verifications.clear()
         self.attestation_metadata.clear()
 
 

@@ -6,7 +6,7 @@ import json
 from math import isfinite
 from typing import Any
 
-__all__ = ["MAX_NESTING", "finite", "is_deeper", "read_object", "refuse_constant"]
+__all__ = ["MAX_NESTING", "finite", "is_deeper", "is_same", "read_object", "refuse_constant"]
 
 MAX_NESTING = 64
 """Values inside of each other."""
@@ -34,6 +34,15 @@ def is_deeper(value: Any, levels: int) -> bool:
         if not level:
             return False
     return True
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values are the same as JSON. In Python, ``1``, ``1.0`` and ``True`` are equal; here they are not."""
+    try:
+        first, second = (json.dumps(json.loads(json.dumps(value)), sort_keys=True) for value in (one, other))
+    except (RecursionError, TypeError, ValueError):
+        return False
+    return first == second
 
 
 def read_object(text: bytes) -> dict[str, Any]:

@@ -37,7 +37,10 @@ def prepare_file(path: str, latest_version: int, tables: Mapping[str, Collection
     _refuse_foreign(path, tables)
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+    # A database that exists is opened by SQLite only: POSIX ends all locks of a process on a file when it closes any
+    # descriptor of it (POSIX.1-2017, fcntl), and other programs would delete the journal that this one writes.
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
     for part in (file, Path(f"{path}-wal"), Path(f"{path}-shm")):
         with suppress(FileNotFoundError):
             restrict(part)

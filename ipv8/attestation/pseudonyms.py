@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..keyvault.crypto import default_eccrypto
-from ..keyvault.files import load_private_key, store_private_key, write_private_file
-from ..keyvault.passphrases import Passphrase, is_encrypted
+from ..keyvault.files import PrivateKeyFileError, load_private_key, store_private_key, write_private_file
+from ..keyvault.passphrases import Passphrase, WrongPassphraseError, is_encrypted
 from .private_files import restrict
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class PseudonymFolderManager:
         return key
 
     def _load(self, path: Path) -> PrivateKey:
+        if path.exists() and not path.is_file():
+            raise PrivateKeyFileError(f"{path} is not the key of a pseudonym, but a directory, a device or a pipe: "
+                                      "choose another name")
         with suppress(PermissionError):  # it may belong to somebody else
             restrict(path)
         with open(path, "rb") as file:
@@ -109,14 +112,30 @@ class PseudonymFolderManager:
     def change_passphrase(self, new: str | bytes | Passphrase) -> None:
         """Encrypt all keys with another passphrase from now on, also those that are not encrypted.
 
-        :raises ValueError: if a file is damaged, or encrypted with another passphrase than that of this object. Then
-            nothing is changed.
+        If the program ends meanwhile, some keys have the new passphrase: call this again with the same arguments.
+
+        :raises ValueError: if a file is damaged, or encrypted with another passphrase than these two. Then nothing is
+            changed.
         """
         passphrase = new if isinstance(new, Passphrase) else Passphrase(new)
-        keys = {path: self._load(path) for path in map(self._path, self.list_pseudonym_files())}
+        keys = {path: self._load_by_either(path, passphrase) for path in map(self._path, self.list_pseudonym_files())}
         for path, key in keys.items():
-            write_private_file(path, passphrase.encrypt(key.key_to_bin(), CONTEXT), overwrite=True)
+            if key is not None:
+                write_private_file(path, passphrase.encrypt(key.key_to_bin(), CONTEXT), overwrite=True)
         self._passphrase = passphrase
+
+    def _load_by_either(self, path: Path, new: Passphrase) -> PrivateKey | None:
+        """The key in a file; ``None`` if it is encrypted with the new passphrase already."""
+        try:
+            return self._load(path)
+        except (PermissionError, WrongPassphraseError):
+            data = path.read_bytes()
+            if not is_encrypted(data):
+                raise
+            with suppress(WrongPassphraseError):
+                new.decrypt(data, CONTEXT)
+                return None
+            raise
 
     def remove_pseudonym_file(self, name: str) -> None:
         """Delete the key of a pseudonym; nothing is done if there is none."""

@@ -336,6 +336,33 @@ async def test_an_attestation_is_accepted_by_a_click(
         assert not own.attestation_requests
 
 
+async def test_a_click_is_about_the_request_that_is_shown(
+        browser: Browser, url: str, pseudonyms: tuple[CommunicationChannel, CommunicationChannel]) -> None:
+    own, _ = pseudonyms
+    asking = own.peers[0]
+    async with opened(browser, url, "identity", allowed=["409"]) as page:
+        seen = own.on_request_attestation(asking, "role", {"role": "guest"})
+        request = page.get_by_role("listitem", name="Attestation of role")
+        await request.wait_for()
+        listing = f"{url}/identity/{own.name}/requests"
+        frozen = await (await page.context.request.get(listing)).text()
+
+        async def late(route: Any) -> None:
+            await route.fulfill(body=frozen, content_type="application/json")
+
+        await page.route(listing, late)  # a slow network shows the person what was there before
+        seen.set_result(None)
+        await asyncio.sleep(0)
+        unseen = own.on_request_attestation(asking, "role", {"role": "owner"})
+        await request.get_by_label("Value that you attest").fill("yes")
+        for action in ("Accept: attest role", "Refuse: do not attest role"):
+            await request.get_by_role("button", name=action, exact=True).click()
+            await page.locator(".notice.problem", has_text="asks for something else").wait_for()
+        assert not unseen.done()
+        await page.unroute(listing)
+        own.refuse_attestation(asking, "role")
+
+
 async def test_a_number_in_a_range_is_attested_and_verified(
         browser: Browser, url: str, pseudonyms: tuple[CommunicationChannel, CommunicationChannel]) -> None:
     own, other = pseudonyms

@@ -6,14 +6,18 @@ import asyncio
 import hashlib
 import json
 import logging
+import sqlite3
+from itertools import product
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from ipv8 import clock
+from ipv8.attestation.identity.metadata import Metadata
 from ipv8.attestation.trustchain.block import TrustChainBlock
 from ipv8.attestation.trustchain.community import TrustChainCommunity
+from ipv8.attestation.waiting import Asked
 from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
 from ipv8.database import DatabaseException
 from ipv8.dht.discovery import DHTDiscoveryCommunity
@@ -32,7 +36,7 @@ from ipv8.REST.isolation_endpoint import MAX_ADDED_SERVERS, IsolationEndpoint
 from ipv8.REST.network_endpoint import NetworkEndpoint
 from ipv8.REST.noblock_dht_endpoint import NoBlockDHTEndpoint
 from ipv8.REST.overlays_endpoint import OverlaysEndpoint
-from ipv8.REST.parameters import BadRequest, NotFound
+from ipv8.REST.parameters import BadRequest, Conflict, NotFound
 from ipv8.REST.root_endpoint import RootEndpoint
 from ipv8.REST.sessions_endpoint import SessionsEndpoint
 from ipv8.REST.speed_test import speed_tester
@@ -47,7 +51,7 @@ from tests.REST.full_nodes import acquaint, full_nodes, until
 from tests.REST.world import World, peer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from ipv8.attestation.communication_manager import CommunicationChannel
@@ -592,16 +596,17 @@ async def test_answers_say_what_is_weak(world: World) -> None:
     checked = {"hash": ez_b64_encode(bytes(20)), "value": ez_b64_encode(b"18"), "schema": "id_metadata_range_18plus"}
     assert "can be broken" in (await header(verify, checked, "subject_key") or "")
     for asked in (True, False):
-        channel.on_request_attestation(other, "age", {})
         if asked:
             channel.attestation_overlay.asked_formats[other, "age"] = "id_metadata_big"
         else:
             channel.attestation_overlay.asked_formats.clear()
+        channel.on_request_attestation(other, "age", {})
         weakness = await header(attest, {"name": "age", "value": ez_b64_encode(b"18")}, "subject_key")
         assert (weakness is not None) is asked
 
     for handler, wrong, message in (
             (request, {**body, "metadata": {"public_key": "x"}}, "says that itself"),
+            (request, {**body, "name": "n" * 8193}, "name must have at most"),
             (verify, checked, "already"),
             (verify, {**checked, "hash": ez_b64_encode(bytes(19))}, "20 bytes")):
         with pytest.raises(BadRequest) as raised:
@@ -609,12 +614,13 @@ async def test_answers_say_what_is_weak(world: World) -> None:
         assert message in raised.value.message
 
 
-async def test_a_database_that_cannot_be_used(world: World) -> None:
+@pytest.mark.parametrize("error", [DatabaseException, sqlite3.OperationalError])
+async def test_a_database_that_cannot_be_used(world: World, error: type[Exception]) -> None:
     endpoint = IdentityEndpoint()
     endpoint.communication_manager = world.manager
 
     async def fail(*_: Any) -> None:
-        raise DatabaseException("the file is of a newer release")
+        raise error("the file is of a newer release")
 
     world.manager.load = fail  # type: ignore[assignment,method-assign]
     with pytest.raises(BadRequest) as raised:
@@ -634,7 +640,8 @@ async def test_requests_with_their_formats_are_refused(tmp_path: Path) -> None:
         await until(lambda: alice.attestation_requests, "the request")
         key = ez_b64_encode(subject.public_key.key_to_bin())
         expected = {"kind": "attestation", "peer": key, "attribute_name": "height", "metadata": {"unit": "cm"},
-                    "format": "id_metadata_big"}
+                    "format": "id_metadata_big", "hash": None,
+                    "request_id": Asked(subject, "height", '{"unit": "cm"}', "id_metadata_big").request_id}
         assert await call(endpoint.list_requests, pseudonym_name="alice") == (200, {"requests": [expected]})
         refuse: Any = endpoint.refuse_pseudonym_credential
         body = {"name": "height"}
@@ -647,7 +654,61 @@ async def test_requests_with_their_formats_are_refused(tmp_path: Path) -> None:
         alice.verify_requests[subject, "age"] = asyncio.get_running_loop().create_future()
         _, content = await call(endpoint.list_requests, pseudonym_name="alice")
         assert content == {"requests": [{"kind": "verification", "peer": key, "attribute_name": "age", "metadata": {},
-                                         "format": None}]}
+                                         "format": None, "hash": None, "request_id": None}]}
+
+
+async def test_a_decision_is_about_the_request_that_was_seen(world: World) -> None:
+    endpoint, channel, other, key = await alice_and_peer(world)
+    known = Metadata(b"t" * 32, b'{"name": "age"}', signature=b"s" * 64)
+    channel.identity_overlay.get_attestation_by_hash = lambda _: known  # type: ignore[assignment,method-assign]
+    path = {"pseudonym_name": "alice", "subject_key": key, "verifier_key": key}
+
+    async def listed() -> dict[str, Any]:
+        _, content = await call(endpoint.list_requests, pseudonym_name="alice")
+        (request,) = content["requests"]
+        return cast("dict[str, Any]", request)
+
+    value = ez_b64_encode(b"18")
+    ask: Callable[[int], asyncio.Future[Any]]
+    for ask, handlers, named in (
+            (lambda number: channel.on_request_attestation(other, "age", {"number": number}),
+             (endpoint.attest_pseudonym_credential, endpoint.refuse_pseudonym_credential),
+             ("request_id", "metadata", "text")),
+            (lambda number: channel.on_verify_request(other, bytes([number]) * 20),
+             (endpoint.allow_pseudonym_verification, endpoint.disallow_pseudonym_verification), ("request_id",))):
+        for handler, name in product(handlers, named):
+            decide: Any = handler
+            first = ask(1)
+            shown = await listed()
+            seen = {"metadata": shown["metadata"], "text": json.dumps(shown["metadata"]),
+                    "request_id": shown["request_id"]}[name]
+            body = {"name": "age", "value": value, "request_id" if name == "request_id" else "metadata": seen}
+            first.set_result(None)  # it has ended while somebody looked at it
+            await asyncio.sleep(0)
+            second = ask(2)
+            with pytest.raises(Conflict) as raised:
+                await call(decide, body, **path)
+            assert raised.value.status == 409
+            assert "decide again" in raised.value.message
+            assert not second.done()
+            assert await call(decide, {**body, "request_id": (await listed())["request_id"], "metadata": None},
+                              **path) == (200, {"success": True})
+            assert second.done()
+            await asyncio.sleep(0)
+            with pytest.raises(NotFound):
+                await call(decide, body, **path)
+            for wrong in ({"request_id": 7}, *([{"metadata": 7}] if "metadata" in named else [])):
+                with pytest.raises(BadRequest):
+                    await call(decide, {"name": "age", "value": value, **wrong}, **path)
+
+
+async def test_hashes_of_attributes_to_be_verified(world: World) -> None:
+    endpoint, channel, other, _ = await alice_and_peer(world)
+    known = Metadata(b"t" * 32, b'{"name": "age"}', signature=b"s" * 64)
+    channel.identity_overlay.get_attestation_by_hash = lambda _: known  # type: ignore[assignment,method-assign]
+    channel.on_verify_request(other, b"h" * 20)
+    _, content = await call(endpoint.list_requests, pseudonym_name="alice")
+    assert [request["hash"] for request in content["requests"]] == [ez_b64_encode(b"h" * 20)]
 
 
 async def test_state_of_a_pseudonym_that_is_not_loaded(world: World) -> None:

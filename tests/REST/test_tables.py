@@ -101,6 +101,7 @@ SHOWN = {
     "attestation.wallet.base.MAX_REQUESTERS": (ATTESTATION, "_request_budget"),
     "attestation.wallet.base.MAX_PROMPTS": (ATTESTATION, "prompts.prompts"),
     "attestation.wallet.base.MAX_SEEN_REQUESTS": (ATTESTATION, "_seen_requests"),
+    "attestation.wallet.enrolment.MAX_MADE": (ATTESTATION, "_made"),
     "attestation.wallet.consents.MAX_CONSENTS": (ATTESTATION, "consents._answers_left"),
     "attestation.wallet.consents.MAX_OPENED": (ATTESTATION, "consents.opened"),
     "attestation.wallet.primitives.field.FIELDS_CACHE_SIZE": ("ipv8.attestation.wallet.primitives.field", "_field_of"),

@@ -16,8 +16,8 @@ from unittest.mock import patch
 
 import pytest
 
-from ipv8.attestation import communication_manager as module
-from ipv8.attestation.communication_manager import CommunicationChannel, CommunicationManager
+from ipv8.attestation import communication_manager as module, pseudonyms
+from ipv8.attestation.communication_manager import CommunicationChannel, CommunicationManager, OtherRequestError
 from ipv8.attestation.credentials.exchange import IssueOrder
 from ipv8.attestation.identity.community import IdentityCommunity
 from ipv8.attestation.identity.manager import IdentityManager
@@ -27,6 +27,7 @@ from ipv8.attestation.wallet.community import AttestationCommunity
 from ipv8.database import CorruptDatabaseException
 from ipv8.events import EventBus
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.keyvault.files import write_private_file
 from ipv8.keyvault.passphrases import Passphrase, ScryptCost, WrongPassphraseError, is_encrypted
 from ipv8.peer import Peer
 from ipv8.test.base import TestBase
@@ -213,6 +214,10 @@ class TestChannels(ChannelTestBase):
         subject, authority, _ = self.channels
         with pytest.raises(KeyError):
             subject.request_attestation(self.peer_of(authority), "name", "id_unknown", {})
+        for name, metadata in (("name", {"a": float("nan")}), ("name", {"public_key": "x"}), (b"name", {})):
+            with pytest.raises((TypeError, ValueError)):
+                subject.request_attestation(self.peer_of(authority), name, "id_metadata", metadata)  # type: ignore[arg-type]
+        assert not subject.attestation_metadata
         assert "id_metadata" in subject.schemas
 
     async def test_verification_of_what_we_do_not_have(self) -> None:
@@ -228,6 +233,54 @@ class TestChannels(ChannelTestBase):
         authority.attest(peer, "name", b"value")
         assert await second == b"value"
 
+    async def test_a_newer_request_for_something_else_is_not_what_is_attested(self) -> None:
+        """A person who has seen a request decides about that one, whatever has arrived since."""
+        subject, authority, _ = self.channels
+        peer = self.peer_of(subject)
+        subject.request_attestation(self.peer_of(authority), "name", "id_metadata", {"role": "guest"})
+        await self.until(lambda: authority.attestation_requests)
+        for id_format, role in (("id_metadata", "owner"), ("id_metadata_big", "guest")):
+            dropped = len(authority.attestation_overlay._seen_requests)
+            subject.request_attestation(self.peer_of(authority), "name", id_format, {"role": role})
+            await self.until(lambda dropped=dropped: len(authority.attestation_overlay._seen_requests) > dropped)
+            await self.deliver_messages(0.05)
+        ((_, metadata),) = authority.attestation_requests.values()
+        assert json.loads(metadata) == {"role": "guest"}
+        authority.attest(peer, "name", b"value")
+        await self.until(lambda: any(entry[2] for entry in subject.get_my_attributes().values()))
+        ((_, description, _),) = subject.get_my_attributes().values()
+        assert (description["role"], description["schema"]) == ("guest", "id_metadata")
+        # The newest of the others is shown then.
+        asked = authority.waiting_attestations.asked((peer, "name"))
+        assert asked is not None
+        assert (asked.metadata, asked.id_format) == ('{"role": "guest"}', "id_metadata_big")
+        with pytest.raises(OtherRequestError, match="look at it"):
+            authority.attest(peer, "name", b"value", metadata={"role": "owner"})
+        with pytest.raises(OtherRequestError):
+            authority.refuse_attestation(peer, "name", request_id="0" * 64)
+        authority.refuse_attestation(peer, "name", metadata={"role": "guest"}, request_id=asked.request_id)
+        assert not authority.attestation_requests
+
+    async def test_a_verification_of_another_attribute_of_the_same_name(self) -> None:
+        subject, _, verifier = self.channels
+        for value in (b"one", b"two"):
+            await self.enrol("name", value)
+        one, two = map(strip_sha1_padding, subject.get_my_attributes())
+        peer = self.peer_of(verifier)
+        first = subject.on_verify_request(peer, one)
+        seen = subject.waiting_verifications.asked((peer, "name"))
+        second = subject.on_verify_request(peer, two)
+        assert seen is not None
+        subject.allow_verification(peer, "name", request_id=seen.request_id)
+        assert await asyncio.wait_for(first, 60.0)
+        await asyncio.sleep(0)
+        assert list(subject.verify_requests.values()) == [second]
+        for decide in (subject.allow_verification, subject.disallow_verification):
+            with pytest.raises(OtherRequestError):
+                decide(peer, "name", request_id=seen.request_id)
+        subject.disallow_verification(peer, "name")
+        assert await second is False
+
     async def test_requests_are_forgotten_when_nobody_waits_any_more(self) -> None:
         authority, subject = self.channels[AUTHORITY], self.channels[SUBJECT]
         peer = Peer(subject.public_key_bin)
@@ -237,8 +290,8 @@ class TestChannels(ChannelTestBase):
             wanted = authority.on_request_attestation(peer, "name", {})
             asked = authority.on_verify_request(peer, b"h" * 20)
         newer = authority.on_request_attestation(peer, "age", {})
-        assert await asyncio.wait_for(wanted, 5.0) is None
-        assert await asyncio.wait_for(asked, 5.0) is None
+        assert await asyncio.wait_for(wanted, 60.0) is None
+        assert await asyncio.wait_for(asked, 60.0) is None
         assert list(authority.attestation_requests) == [(peer, "age")]
         assert not authority.verify_requests
         assert not newer.done()
@@ -628,6 +681,39 @@ def test_another_passphrase(tmp_path: Path) -> None:
     assert is_encrypted((tmp_path / "plain").read_bytes())
     with pytest.raises(WrongPassphraseError):
         folder(tmp_path, "old").get_or_create_private_key("me")
+
+
+def test_a_change_of_the_passphrase_that_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [folder(tmp_path, "old").get_or_create_private_key(name) for name in ("a", "b", "c")]
+    (tmp_path / "d").write_bytes(folder(tmp_path / "plain").get_or_create_private_key("d").key_to_bin())
+    written: list[Any] = []
+
+    def write_one(path: Any, *arguments: Any, **options: Any) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, *arguments, **options)
+
+    write = write_private_file
+    monkeypatch.setattr(pseudonyms, "write_private_file", write_one)
+    with pytest.raises(KeyboardInterrupt):
+        folder(tmp_path, "old").change_passphrase(Passphrase("new", CHEAP))
+    monkeypatch.undo()
+    with pytest.raises(WrongPassphraseError):
+        folder(tmp_path, "old").change_passphrase(Passphrase("third", CHEAP))
+    folder(tmp_path, "old").change_passphrase(Passphrase("new", CHEAP))
+    for reader in (folder(tmp_path, "new"), folder(tmp_path, "new")):
+        assert [reader.get_or_create_private_key(name) for name in ("a", "b", "c")] == keys
+    assert is_encrypted((tmp_path / "d").read_bytes())
+
+
+def test_names_of_directories_and_pipes(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir(mode=0o755)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("directory", "pipe"):
+        with pytest.raises(ValueError, match="choose another name"):
+            folder(tmp_path).get_or_create_private_key(name)
+    assert stat.S_IMODE((tmp_path / "directory").stat().st_mode) == 0o755
 
 
 @pytest.mark.parametrize("passphrase", [None, "secret"])

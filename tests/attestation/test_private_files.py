@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -154,3 +156,22 @@ def test_secrets_are_in_no_text() -> None:
         assert "correct horse" not in f"{thing!r} {thing}"
         assert isinstance(thing, Passphrase) or "here" in repr(thing)
     assert not any(repr(chain)[2:-1] in repr(chains) for chain in chains)
+
+
+@each_kind
+def test_opening_a_file_again_does_not_end_the_locks_of_this_process(
+        path: Path, open_file: Callable[[Path], Database], table: str) -> None:
+    """Another program that closes the file would take itself for the last one, and delete the journal."""
+    first = open_file(path)
+    for database in (open_file(path), open_file(path)):
+        database.close()
+    first.execute("INSERT OR REPLACE INTO option VALUES('kept', '1')")
+    first.commit()
+    journal = path.with_name(f"{path.name}-wal").stat().st_ino
+    script = (f"import sqlite3; other = sqlite3.connect({str(path)!r}); "
+              f"other.execute('SELECT COUNT(*) FROM {table}').fetchall(); other.close()")
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert path.with_name(f"{path.name}-wal").stat().st_ino == journal
+    first.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT value FROM option WHERE key = 'kept'").fetchone() is not None

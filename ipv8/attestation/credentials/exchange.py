@@ -207,11 +207,15 @@ class CredentialExchange:
 
     def issue(self, holder: PublicKey, type_: str, order: IssueOrder) -> HeldCredential:
         """Issue a credential. It is for the holder alone, as it has everything."""
-        status = self.store.choose_status(self._me) if order.revocable else None
-        held = issue(self._questions.my_key, holder, type_, order.claims, order.ranges, order.lifetime, status)
-        if status is not None:
+        if not order.revocable:
+            return self._issue(holder, type_, order, None)
+        with self.store.exclusive_transaction():  # another program may issue with the same key
+            held = self._issue(holder, type_, order, self.store.choose_status(self._me))
             self.store.add_issued(held)
         return held
+
+    def _issue(self, holder: PublicKey, type_: str, order: IssueOrder, status: int | None) -> HeldCredential:
+        return issue(self._questions.my_key, holder, type_, order.claims, order.ranges, order.lifetime, status)
 
     def revoke(self, credential_id: bytes) -> None:
         """Revoke a credential that we have issued. Verifiers learn of it when their status list has expired.

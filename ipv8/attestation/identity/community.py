@@ -20,6 +20,7 @@ from ...peerdiscovery.network import Network
 from ...reexports import reexports
 from ...verification import where_proven
 from ..credentials.exchange import CredentialExchange
+from ..foreign_json import is_same
 from .attestation import Attestation
 from .known_hashes import KnownHashes
 from .manager import IdentityManager
@@ -290,8 +291,8 @@ class IdentityCommunity(Community):
         if not self.known_attestation_hashes.is_current(token.content_hash):
             return False
         expected = known[3] if len(known) > 3 else None
-        return expected is None or expected == {key: value for key, value in description.items()
-                                                if key not in RESERVED_KEYS}
+        return expected is None or is_same(expected, {key: value for key, value in description.items()
+                                                      if key not in RESERVED_KEYS})
 
     def _received_disclosure_for_attest(self, peer: Peer, disclosure: Disclosure) -> None:
         """Store what a subject has disclosed, attest what is expected, and ask for the tokens that are missing."""

@@ -101,7 +101,7 @@ class TrustChainDB(Database, BlockStore):
             try:
                 return cursor.execute(statement, bindings).fetchall()
             except sqlite3.DatabaseError as e:
-                self._raise_if_corrupt(e)
+                self._explain(e)
                 raise
 
     _INSERT = schema.INSERT_WITH_KEYS

@@ -88,6 +88,9 @@ class ReceiveAttestationVerifyCache(HashCache):
         self.address = address
         self.assembly = ChunkAssembly(cache_hash, largest)
         self.last_arrival = clock.monotonic()
+        #: Sends the same request again.
+        self.send_again: Callable[[], object] = _nothing
+        #: Whether nothing has arrived since it was sent again.
         self.asked_again = False
 
     @property
@@ -118,6 +121,14 @@ class ReceiveAttestationRequestCache(PeerCache):
         self.largest = largest
         #: What the authority is told besides the name.
         self.metadata: dict[str, Any] | None = None
+        #: Sends the same request again.
+        self.send_again: Callable[[], object] = _nothing
+        self.last_arrival = clock.monotonic()
+        #: Whether a timer runs that sends the request again.
+        self.is_watched = False
+        self.may_ask_again = True
+        #: The hashes of the attestations that parts had arrived of when it was sent again.
+        self.known_hashes: frozenset[bytes] = frozenset()
         self.assemblies: BoundedDict[bytes, ChunkAssembly] = BoundedDict(MAX_ASSEMBLIES)
 
     def assembly_of(self, blob_hash: bytes) -> ChunkAssembly:

@@ -171,7 +171,8 @@ class AttestationsDB(Database):
             self._cipher = _Cipher(key)
             for row in self._rows():
                 self._write("UPDATE {} SET blob = ?, key = ? WHERE hash = ?", *self._sealed(*row[:3]), row[0])
-            covered = self._keep_data_key(key, cover)
+            covered = cover.encrypt(key, DATA_KEY_CONTEXT)
+            self._keep_data_key(covered)
         write_deletions(self)  # what is not encrypted must not stay in the journal
         return covered
 
@@ -184,15 +185,13 @@ class AttestationsDB(Database):
         rows = list(self.execute("SELECT CAST(value AS BLOB) FROM option WHERE key = ?", (DATA_KEY_OPTION,)))
         return (rows[0][0] or b"") if rows else None
 
-    def _keep_data_key(self, key: bytes, cover: Passphrase) -> bytes:
-        covered = cover.encrypt(key, DATA_KEY_CONTEXT)
+    def _keep_data_key(self, covered: bytes) -> None:
         self.execute("INSERT OR REPLACE INTO option(key, value) VALUES(?, ?)", (DATA_KEY_OPTION, covered))
-        return covered
 
     def change_passphrase(self, old: str | bytes | Passphrase, new: str | bytes | Passphrase) -> None:
         """Use another passphrase from now on.
 
-        :raises DatabaseException: if the old one is wrong, or nothing is encrypted.
+        :raises DatabaseException: if the old one is wrong, nothing is encrypted, or another program changes it too.
         """
         found = self._covered_key()
         if found is None:
@@ -202,8 +201,12 @@ class AttestationsDB(Database):
             key = cover.decrypt(found, DATA_KEY_CONTEXT)
         except WrongPassphraseError as e:
             raise DatabaseException(f"The old passphrase does not open {self.file_path}: {e}") from e
-        self._keep_data_key(key, new if isinstance(new, Passphrase) else Passphrase(new))
-        self.commit()
+        covered = (new if isinstance(new, Passphrase) else Passphrase(new)).encrypt(key, DATA_KEY_CONTEXT)
+        with self.exclusive_transaction():
+            if self._covered_key() != found:
+                raise DatabaseException(f"Another program has changed the passphrase of {self.file_path}: nothing was "
+                                        "changed")
+            self._keep_data_key(covered)
 
     def _sealed(self, attestation_hash: bytes, blob: bytes, key: bytes) -> tuple[bytes, bytes]:
         if self._cipher is None:

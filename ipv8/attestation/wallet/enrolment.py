@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from base64 import decodebytes, encodebytes
+from dataclasses import dataclass
 from hashlib import sha1
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ... import clock
+from ...limits import ExpiringDict
 from ...messaging.interfaces.network_stats import DropCounter
 from ...util import current_loop, strip_sha1_padding
 from ..foreign_json import read_object
 from .base import BAD_ATTESTATION, WalletBase
-from .caches import PeerCache, ReceiveAttestationRequestCache
+from .caches import REQUEST_SECONDS, PeerCache, ReceiveAttestationRequestCache
 from .chunks import chunks_of
 from .payload import RequestAttestationPayload
 from .primitives.steps import finish
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from ...peer import Peer
     from ..identity_formats import Attestation, IdentityAlgorithm
     from .payload import AttestationChunkPayload
+    from .settings import AttestationSettings
 
 __all__ = ["EnrolmentProtocol"]
 
@@ -34,6 +39,15 @@ RESERVED = ("attribute", "public_key", "id_format")
 """What a request says besides the metadata of the program."""
 
 REQUEST_PREFIX = "receive-request-attestation"
+
+INCOMPLETE_SECONDS = 2.0
+"""Seconds without a chunk after which a subject asks again for an attestation of which it has a part."""
+
+AGAIN_SECONDS = 1.0
+"""Seconds after which an authority sends an attestation again that it is asked for again."""
+
+MAX_MADE = 64
+"""Attestations that an authority keeps for 120 s, to send them again; the oldest is forgotten first."""
 
 
 class WantedAttestation(NamedTuple):
@@ -46,8 +60,21 @@ class WantedAttestation(NamedTuple):
     metadata: dict[str, Any]
 
 
+@dataclass
+class MadeAttestation:
+    """What was sent to a subject, and from when on it may be sent again."""
+
+    address: Address
+    blob: bytes
+    again_from: float
+
+
 class EnrolmentProtocol(WalletBase):
     """Requests, makes and receives attestations."""
+
+    def __init__(self, settings: AttestationSettings) -> None:
+        super().__init__(settings)
+        self._made: ExpiringDict[tuple[bytes, int, bytes], MadeAttestation] = ExpiringDict(MAX_MADE, REQUEST_SECONDS)
 
     # The subject
 
@@ -59,7 +86,10 @@ class EnrolmentProtocol(WalletBase):
         :param metadata: what the authority is told, as JSON. ``id_format`` in it is the format, by default
             ``id_metadata``. It is not changed.
         :raises KeyError: if there is no such format.
-        :raises ValueError: if the metadata has a name that the request needs itself.
+        :raises TypeError: if the name is no text, or the metadata is not of JSON values.
+        :raises ValueError: if the metadata has a name that the request needs itself, is nested too deep, or has numbers
+            that are not finite.
+        :raises DataTooBigException: if the request does not fit into a packet.
         """
         self._request(peer, attribute_name, secret_key, metadata)
 
@@ -78,9 +108,7 @@ class EnrolmentProtocol(WalletBase):
                  future: Future[bytes] | None = None) -> None:
         others = dict(metadata or {})
         id_format = others.pop("id_format", DEFAULT_FORMAT)
-        taken = [reserved for reserved in RESERVED if reserved in others]
-        if taken:
-            raise ValueError(f"metadata must not have {taken[0]!r}: the request says that itself")
+        self.check_request(name, others)
         largest = self.get_id_algorithm(id_format).largest_blob
         self._warn(id_format, 3)
         public_key = encodebytes(secret_key.public_key().serialize()).decode()
@@ -97,7 +125,25 @@ class EnrolmentProtocol(WalletBase):
             self.logger.warning("%r is not asked for: too many requests wait, or the overlay is being unloaded", name)
             return
         self.allowed_attestations.setdefault(peer.mid, []).append(moment)
-        self._send_at(peer.address, global_time, RequestAttestationPayload(content))
+        cache.send_again = lambda: self._send_at(peer.address, global_time, RequestAttestationPayload(content))
+        try:
+            cache.send_again()
+        except Exception:
+            self.request_cache.pop(cache.prefix, cache.number)
+            self._disallow(peer.mid, moment)
+            raise
+
+    def check_request(self, attribute_name: str, metadata: dict[str, Any]) -> None:
+        """Raise what :meth:`request_attestation` raises if an attestation cannot be requested with this metadata."""
+        if not isinstance(attribute_name, str):
+            raise TypeError(f"the name of an attribute is text, not {attribute_name!r}")
+        taken = [reserved for reserved in RESERVED if reserved in metadata]
+        if taken:
+            raise ValueError(f"metadata must not have {taken[0]!r}: the request says that itself")
+        try:
+            read_object(json.dumps(metadata).encode())
+        except (RecursionError, ValueError) as e:
+            raise ValueError(f"no other program can read the metadata: {e}") from e
 
     def _disallow(self, mid: bytes, moment: bytes) -> None:
         """Accept no answer to a request any more."""
@@ -132,6 +178,7 @@ class EnrolmentProtocol(WalletBase):
             self.drops.count(DropCounter.UNDECODABLE)
             return None
         if blob is None:
+            self._expect_rest(cache, payload.attestation_hash)
             return None
         self.request_cache.pop(*number)
         self._disallow(peer.mid, moment)
@@ -145,6 +192,32 @@ class EnrolmentProtocol(WalletBase):
         else:
             self._accept_received(peer, cache, algorithm, attestation)
         return None
+
+    def _expect_rest(self, cache: ReceiveAttestationRequestCache, attestation_hash: bytes) -> None:
+        """Note that a part of an attestation has arrived, and ask again if the rest does not."""
+        cache.last_arrival = clock.monotonic()
+        cache.may_ask_again |= attestation_hash in cache.known_hashes
+        if cache.may_ask_again and not cache.is_watched:
+            cache.is_watched = True
+            self.start_timer(INCOMPLETE_SECONDS, self._ask_for_rest, cache)
+
+    def _ask_for_rest(self, cache: ReceiveAttestationRequestCache) -> None:
+        """Send a request again if a part of the attestation did not arrive.
+
+        Authorities of other implementations make another attestation then, and ask their program again. So this is done
+        once, and again only if the authority sends the same attestation again.
+        """
+        if self.request_cache.get(cache.prefix, cache.number) is not cache:
+            return
+        wait = cache.last_arrival + INCOMPLETE_SECONDS - clock.monotonic()
+        cache.is_watched = wait > 0 or cache.may_ask_again
+        if wait <= 0 and cache.may_ask_again:
+            cache.may_ask_again = False
+            cache.known_hashes = frozenset(cache.assemblies)
+            cache.send_again()
+            wait = INCOMPLETE_SECONDS
+        if cache.is_watched:
+            self.start_timer(wait, self._ask_for_rest, cache)
 
     async def _open_later(self, peer: Peer, cache: ReceiveAttestationRequestCache, algorithm: IdentityAlgorithm[Any],
                           blob: bytes) -> None:
@@ -236,7 +309,11 @@ class EnrolmentProtocol(WalletBase):
         """What is to be done about a request for an attestation; ``None`` if nothing is."""
         if not self._admits_request(peer):
             return None
-        if not self._is_new_request(peer, global_time, sha1(content, usedforsecurity=False).digest()):
+        number = (peer.mid, global_time, sha1(content, usedforsecurity=False).digest())
+        if not self._is_new_request(peer, *number[1:]):
+            made = self._made.get(number)
+            if made is not None and made.address == peer.address and clock.monotonic() >= made.again_from:
+                return self._ship(peer, global_time, made)  # a part of it may have been lost on its way
             self.drops.count(DropCounter.REPLAYED)
             return None
         try:
@@ -245,7 +322,7 @@ class EnrolmentProtocol(WalletBase):
             self.drops.count(DropCounter.UNDECODABLE)
             self.logger.debug("A request for an attestation from %s is refused: %s", peer, e)
             return None
-        return self._attest_for(peer, global_time, wanted)
+        return self._attest_for(peer, number, wanted)
 
     def _read_request(self, content: bytes) -> WantedAttestation:
         """What a request asks for; an error of :data:`BAD_ATTESTATION` if that makes no sense."""
@@ -258,8 +335,11 @@ class EnrolmentProtocol(WalletBase):
         algorithm.check_public_key(key)
         return WantedAttestation(name, key, id_format, algorithm, metadata)
 
-    async def _attest_for(self, peer: Peer, global_time: int, wanted: WantedAttestation) -> None:
-        """Ask the program for a value, attest it, and send the attestation."""
+    async def _attest_for(self, peer: Peer, number: tuple[bytes, int, bytes], wanted: WantedAttestation) -> None:
+        """Ask the program for a value, attest it, and send the attestation.
+
+        :param number: identifies the request: the mid of the peer, the global time and a hash of the content.
+        """
         name, id_format = wanted.attribute, wanted.id_format
         self.asked_formats[peer, name] = id_format
         value = await self._ask_program(peer, self.attestation_request_callback, name, wanted.metadata)
@@ -279,10 +359,17 @@ class EnrolmentProtocol(WalletBase):
                                None)
         finally:
             del self.described[attestation_hash]
-        if not await self.shipping.admits(peer, blob, lambda: self.walk_to(peer.address)):
+        made = self._made[number] = MadeAttestation(peer.address, blob, 0.0)
+        await self._ship(peer, number[1], made)
+
+    async def _ship(self, peer: Peer, global_time: int, made: MadeAttestation) -> None:
+        """Send an attestation to its subject."""
+        made.again_from = inf
+        if await self.shipping.admits(peer, made.blob, lambda: self.walk_to(peer.address)):
+            self.send_attestation(peer.address, made.blob, global_time)
+        else:
             self.drops.count(DropCounter.RATE_LIMITED)
-            return
-        self.send_attestation(peer.address, blob, global_time)
+        made.again_from = clock.monotonic() + AGAIN_SECONDS
 
     def send_attestation(self, socket_address: Address, blob: bytes, global_time: int | None = None) -> None:
         """Send an attestation in chunks: the first ones at once, the others a few at a time.

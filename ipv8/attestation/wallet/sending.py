@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING
 
 from ... import clock
@@ -92,7 +93,8 @@ class Shipping:
         """Whether a blob may be sent to a peer that has asked for it.
 
         The request may have been sent in the name of another address, also by somebody who has recorded it. So little
-        is sent to an address that is not proven; beyond that, the peer is asked to prove it.
+        is sent to an address that is not proven; beyond that, the peer is asked to prove it, and once more if the
+        first packet may have been lost.
 
         :param introduce: asks for an introduction response.
         """
@@ -100,9 +102,14 @@ class Shipping:
         if not self._is_proven(peer) and not self._unproven_budget.take(cost=size):
             introduce()
             deadline = clock.monotonic() + INTRODUCTION_SECONDS
+            again = deadline - INTRODUCTION_SECONDS / 2
             while not self._is_proven(peer):
-                if clock.monotonic() >= deadline:
+                now = clock.monotonic()
+                if now >= deadline:
                     return False
+                if now >= again:
+                    again = inf
+                    introduce()
                 await asyncio.sleep(INTRODUCTION_INTERVAL)
         return self._budget.take(cost=size)
 

@@ -58,12 +58,22 @@ class VerificationProtocol(WalletBase):
     def _verify(self, socket_address: Address, attestation_hash: bytes, values: list[bytes],
                 callback: Callable[[bytes, list[float]], Any], id_format: str,
                 on_timeout: Callable[[bytes], Any] | None, future: Future[Any] | None = None) -> None:
-        """What :meth:`verify_attestation_values` does; ``future`` is cancelled if the overlay is unloaded meanwhile."""
-        algorithm = self.get_id_algorithm(id_format)
+        """What :meth:`verify_attestation_values` does.
+
+        :param future: is cancelled if the overlay is unloaded meanwhile; gets what the algorithm raises for a value.
+        """
+        algorithm, candidates = self.get_id_algorithm(id_format), list(values)
 
         def on_complete(attestation_hash: bytes, aggregate: dict[Any, Any]) -> None:
-            self._tell_program(callback, attestation_hash, [
-                0.0 if proving.is_refuted else algorithm.certainty(value, aggregate) for value in values])
+            try:
+                certainties = [0.0 if proving.is_refuted else algorithm.certainty(value, aggregate)
+                               for value in candidates]
+            except Exception as e:
+                if future is None or future.done():
+                    raise
+                future.set_exception(e)
+            else:
+                self._tell_program(callback, attestation_hash, certainties)
 
         proving = ProvingAttestationCache(self, attestation_hash, id_format, on_complete=on_complete)
         proving.timeout_callback = lambda: self._end_in_silence(proving, on_timeout)
@@ -84,6 +94,7 @@ class VerificationProtocol(WalletBase):
         """Do what :meth:`verify_attestation_values` does, and wait for the certainties.
 
         :raises TimeoutError: if the subject does not prove the attestation in time.
+        :raises TypeError: also if a value is not what the format compares with.
         """
         future: Future[list[float]] = current_loop().create_future()
 
@@ -109,20 +120,24 @@ class VerificationProtocol(WalletBase):
         packet = self.ezr_pack(VerifyAttestationRequestPayload.msg_id,
                                GlobalTimeDistributionPayload(self.claim_global_time()),
                                VerifyAttestationRequestPayload(attestation_hash))
-        self.endpoint.send(socket_address, packet)
-        self.start_timer(RESEND_SECONDS, self._request_again, cache, packet)
+        cache.send_again = lambda: self.endpoint.send(socket_address, packet)
+        cache.send_again()
+        self.start_timer(RESEND_SECONDS, self._request_again, cache)
 
-    def _request_again(self, cache: ReceiveAttestationVerifyCache, packet: bytes) -> None:
-        """Send a request a second time, if nothing has arrived for a while: the same packet, so that it is known."""
-        if cache.asked_again or self.request_cache.get(cache.prefix, cache.number) is not cache:
+    def _request_again(self, cache: ReceiveAttestationVerifyCache) -> None:
+        """Send a request a second time, if nothing has arrived for a while: the same packet, so that it is known.
+
+        Subjects of other implementations ask their program again. So this is done once, and again only if something
+        arrives after that.
+        """
+        if self.request_cache.get(cache.prefix, cache.number) is not cache:
             return
         wait = cache.last_arrival + RESEND_SECONDS - clock.monotonic()
         if wait > 0:
-            self.start_timer(wait, self._request_again, cache, packet)
+            self.start_timer(wait, self._request_again, cache)
             return
         cache.asked_again = True
-        if cache.address is not None:
-            self.endpoint.send(cache.address, packet)
+        cache.send_again()
 
     def _time_out(self, attestation_hash: bytes) -> None:
         """End a verification, as the attestation did not arrive."""
@@ -175,6 +190,9 @@ class VerificationProtocol(WalletBase):
             return
         cache.last_arrival = clock.monotonic()
         if blob is None:
+            if cache.asked_again:
+                cache.asked_again = False
+                self.start_timer(RESEND_SECONDS, self._request_again, cache)
             return
         self.request_cache.pop(cache.prefix, cache.number)
         algorithm = self.get_id_algorithm(cache.id_format)
@@ -285,7 +303,9 @@ class VerificationProtocol(WalletBase):
             if pending.question is not None and pending.last_sent + RESEND_SECONDS <= now:
                 pending.last_sent = now
                 self._send_question(proving, pending.question)
-        self.start_timer(RESEND_SECONDS, self._ask_again, proving)
+        oldest = min((pending.last_sent for pending in proving.pending.values() if pending.question is not None),
+                     default=now)
+        self.start_timer(oldest + RESEND_SECONDS - now, self._ask_again, proving)
 
     def _receive_response(self, peer: Peer, payload: ChallengeResponsePayload) -> None:
         """Take the answer to a question."""

@@ -97,6 +97,8 @@ class ProcessPool:
     def _run(self, job: tuple[bytes, ...]) -> list[bytes]:
         """Let a process do a job; in a thread, which waits for it."""
         with self._lock:
+            if self.closed:
+                raise ProcessPoolError("the pool is closed")
             process = self._idle.pop() if self._idle else self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -111,7 +113,7 @@ class ProcessPool:
         return result
 
     def _start(self) -> subprocess.Popen[bytes]:
-        if self.closed or not sys.executable or getattr(sys, "frozen", False):
+        if not sys.executable or getattr(sys, "frozen", False):
             raise ProcessPoolError("no process can be started")
         program = f"import sys; sys.path[:] = {sys.path!r}; from {__package__}.worker import main; main()"
         try:

@@ -173,6 +173,18 @@ class TestAttesting(IdentityTestBase):
         assert len(self.known(AUTHORITY)) == 2
         assert self.attestations(AUTHORITY) == self.attestations(SUBJECT) == 0
 
+    async def test_what_is_only_equal_in_python_is_not_attested(self) -> None:
+        """Others read ``true`` where ``1`` was approved."""
+        for expected, told in (({"a": 1}, {"a": True}), ({"a": [0]}, {"a": [False]}), ({"a": 1}, {"a": 1.0})):
+            self.expect(AUTHORITY, metadata=expected)
+            self.ask(AUTHORITY, metadata=told)
+            await self.deliver_messages()
+        assert self.attestations(SUBJECT) == 0
+        self.expect(AUTHORITY, metadata={"b": [{"c": None}], "a": 1.5})
+        self.ask(AUTHORITY, metadata={"a": 1.5, "b": [{"c": None}]})
+        await self.deliver_messages()
+        assert self.attestations(SUBJECT) == 1
+
     async def test_expired_expectations(self) -> None:
         manual = self.use_clock()
         self.expect(AUTHORITY)

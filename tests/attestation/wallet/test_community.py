@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ipv8.attestation.default_identity_formats import FORMATS
-from ipv8.attestation.wallet import base, caches, verifying
+from ipv8.attestation.wallet import base, caches
 from ipv8.attestation.wallet.bonehexact.algorithm import BonehExactAlgorithm
 from ipv8.attestation.wallet.community import AttestationCommunity, AttestationSettings, synchronized
 from ipv8.attestation.wallet.database import AttestationsDB
@@ -18,9 +19,9 @@ from ipv8.attestation.wallet.payload import (
     ChallengePayload,
     ChallengeResponsePayload,
     RequestAttestationPayload,
-    VerifyAttestationRequestPayload,
 )
 from ipv8.database import CorruptDatabaseException
+from ipv8.messaging.interfaces.endpoint import DataTooBigException
 from ipv8.test.mocking.ipv8 import MockIPv8
 from ipv8.util import succeed
 
@@ -153,7 +154,16 @@ class TestEnrolment(WalletTestBase):
         for reserved in ("attribute", "public_key"):
             with pytest.raises(ValueError, match=reserved):
                 self.overlay(0).request_attestation(self.peer(1), "name", self.key(), {reserved: "x"})
+        wrong: Any
+        for wrong, metadata, error, text in (
+                (b"name", {}, TypeError, "is text"), (None, {}, TypeError, "is text"),
+                ("name", {"a": float("nan")}, ValueError, "NaN"), ("name", {"a": object()}, TypeError, "JSON"),
+                ("name", {"a": json.loads("[" * 70 + "]" * 70)}, ValueError, "too deep"),
+                ("n" * 70_000, {}, DataTooBigException, "never be sent")):
+            with pytest.raises(error, match=text):
+                await self.overlay(0).request_attestation_async(self.peer(1), wrong, self.key(), metadata)
         assert not self.overlay(0).request_cache._identifiers
+        assert not self.overlay(0).allowed_attestations
 
     async def test_imported_attestations(self) -> None:
         class Importing(BonehExactAlgorithm):
@@ -254,11 +264,25 @@ class TestVerification(WalletTestBase):
         assert (await self.verify([VALUE]))[0] > 0.99
         with self.overlay(2).request_cache.passthrough(timeout=0.05), pytest.raises(TimeoutError):
             await self.verify([VALUE], i=2)
+        await self.deliver_messages()
         assert asked == [(self.my_peer(1), HASH), (self.my_peer(2), HASH)]
         for answer in (False, None, 0):
             self.overlay(0).set_verify_request_callback(lambda *_, answer=answer: answer)
             with self.overlay(1).request_cache.passthrough(timeout=0.05), pytest.raises(TimeoutError):
                 await self.verify([VALUE])
+
+    async def test_values_that_cannot_be_compared(self) -> None:
+        self.give()
+        wrong: Any
+        for wrong in (None, [None], [VALUE, 5]):
+            with pytest.raises(TypeError):
+                await self.verify(wrong)
+        assert not self.overlay(1).request_cache._identifiers
+        values = [VALUE]
+        task = asyncio.ensure_future(self.verify(values))
+        await asyncio.sleep(0)
+        values.clear()
+        assert await task == [1 - 0.5 ** 16]
 
     async def test_two_verifications_at_a_time(self) -> None:
         self.give()
@@ -319,48 +343,6 @@ class TestVerification(WalletTestBase):
         attestation.id_format = "id_metadata"
         self.overlay(1).on_received_attestation(self.peer(0), attestation, HASH)
         assert self.drops(1) == {"unsolicited": 1}
-
-
-class TestLoss(WalletTestBase):
-    """Lost packets are sent again."""
-
-    def lose(self, i: int, message: int, count: int) -> None:
-        """Lose the first packets of a message that node ``i`` sends."""
-        overlay = self.overlay(i)
-        send, left = overlay.endpoint.send, [count]
-
-        def lossy(address: Any, packet: bytes) -> None:
-            if packet[22] == message and left[0]:
-                left[0] -= 1
-            else:
-                send(address, packet)
-
-        overlay.endpoint.send = lossy
-
-    async def test_all_kinds_of_packets(self) -> None:
-        self.give()
-        before, verifying.RESEND_SECONDS = verifying.RESEND_SECONDS, 0.05
-        try:
-            for i, message, count in ((1, VerifyAttestationRequestPayload.msg_id, 1),
-                                      (0, AttestationChunkPayload.msg_id, 1), (1, ChallengePayload.msg_id, 7),
-                                      (0, ChallengeResponsePayload.msg_id, 5)):
-                self.lose(i, message, count)
-                certainties = await self.overlay(1).verify_async(self.address(0), HASH, [VALUE], "id_metadata")
-                assert certainties == [1 - 0.5 ** 16], message
-        finally:
-            verifying.RESEND_SECONDS = before
-
-    async def test_an_attestation_is_asked_for_twice_at_most(self) -> None:
-        before, verifying.RESEND_SECONDS = verifying.RESEND_SECONDS, 0.01
-        try:
-            sent: list[bytes] = []
-            self.overlay(1).endpoint.send = lambda _, packet: sent.append(packet)
-            self.overlay(1).verify_attestation_values(self.address(0), HASH, [VALUE], lambda *_: None, "id_metadata")
-            await self.deliver_messages(0.2)
-            assert len(sent) == 2
-            assert sent[0] == sent[1], "it is the same request, which the prover knows again"
-        finally:
-            verifying.RESEND_SECONDS = before
 
 
 class TestState(WalletTestBase):

@@ -216,6 +216,26 @@ def test_another_passphrase(tmp_path: Path) -> None:
     database.close()
 
 
+def test_two_programs_that_change_the_passphrase(tmp_path: Path) -> None:
+    """Of two that begin with the same old one, one is told that nothing was changed."""
+    database = AttestationsDB(str(tmp_path), "attestations", passphrase())
+    other = AttestationsDB(str(tmp_path), "attestations", passphrase())
+    insert(database)
+
+    class Slow(Passphrase):
+        def decrypt(self, *arguments: bytes) -> bytes:
+            other.change_passphrase(passphrase(), passphrase("first"))
+            return super().decrypt(*arguments)
+
+    with pytest.raises(DatabaseException, match="Another program has changed"):
+        database.change_passphrase(Slow("secret", CHEAP), passphrase("second"))
+    database.close()
+    other.close()
+    database = AttestationsDB(str(tmp_path), "attestations", passphrase("first"))
+    assert database.get_attestation_by_hash(HASH) == [BLOB]
+    database.close()
+
+
 def test_encrypted_values_belong_to_their_row(tmp_path: Path) -> None:
     database = AttestationsDB(str(tmp_path), "attestations", passphrase())
     insert(database)

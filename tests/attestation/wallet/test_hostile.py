@@ -174,6 +174,7 @@ class TestRequests(HostileTestBase):
         assert len(self.asked) == 2
 
     async def test_floods(self) -> None:
+        self.use_clock()
         self.value = asyncio.get_running_loop().create_future()
         for number in range(base.MAX_PROMPTS_PER_PEER + 5):
             self.send(0, 1, RequestAttestationPayload(request()), number)
@@ -402,6 +403,7 @@ class TestProver(HostileTestBase):
         assert self.drops(0) == {"unsolicited": 1}
 
     async def test_floods_of_requests_for_proofs(self) -> None:
+        self.use_clock()
         asked = []
         self.give()
         self.overlay(0).set_verify_request_callback(lambda *arguments: asked.append(arguments))
@@ -421,6 +423,7 @@ class TestProver(HostileTestBase):
 
     async def test_only_so_much_is_sent_to_addresses_that_are_not_proven(self) -> None:
         """A recorded request could be sent in the name of any address, and the answer is up to 270 times as long."""
+        self.use_clock()
         attestation_hash = self.give(0, "id_metadata_huge")
         asked: list[Any] = []
         self.overlay(0).walk_to = asked.append

@@ -266,6 +266,18 @@ async def test_a_closed_pool(timers: TaskManager) -> None:
     pool.close()
 
 
+async def test_a_job_that_begins_while_the_pool_is_closed(timers: TaskManager) -> None:
+    """Its thread is not waited for until a process has done the work."""
+    pool = ProcessPool(1, timers.start_timer)
+    with pytest.raises(ValueError, match="no operation"):
+        await pool.call(b"unknown", b"f", b'{"algorithm": "bonehexact", "key_size": 32, "hash": "sha256"}')
+    pool.closed = True
+    with pytest.raises(ProcessPoolError, match="closed"):
+        pool._run((b"generate",))
+    pool.close()
+    assert not pool._all
+
+
 async def test_unknown_jobs(timers: TaskManager) -> None:
     pool = ProcessPool(1, timers.start_timer)
     with pytest.raises(ValueError, match="no operation"):

@@ -22,10 +22,13 @@ export function requestsPart({api, ui, pathOf, refresh}) {
   /**
    * @param {string} text @param {string} label @param {any} request @param {string} action
    * @param {() => object} body @param {string} done
+   *
+   * The decision is about the request that is shown: if another one waits now, the node refuses it.
    */
   function button(text, label, request, action, body, done) {
     return ui.actionButton(text, () => attempt(told, async () => {
-      accepted(await api.send("PUT", pathOf(request.pseudonym, action, request.peer), body()));
+      accepted(await api.send("PUT", pathOf(request.pseudonym, action, request.peer),
+        {...body(), request_id: request.request_id}));
       await refresh();
       return done;
     }), {label, class: ["attest", "allow"].includes(action) ? "primary" : undefined});
@@ -39,7 +42,8 @@ export function requestsPart({api, ui, pathOf, refresh}) {
       return element("li", {"aria-label": `Verification of ${name}`},
         element("p", {}, "A peer asks to verify ", element("strong", {text: name}), " of ",
           element("strong", {text: pseudonym}), ". If you accept, it learns whether the value is the one it expects."),
-        who, element("div", {class: "decision"},
+        who, ui.facts([["Hash of the attribute", request.hash && ui.keyText(hexOfBase64(request.hash), "hash")]]),
+        element("div", {class: "decision"},
           button("Accept", `Accept: let it verify ${name}`, request, "allow", () => ({name}),
             `${name} may be verified.`),
           button("Refuse", `Refuse: do not let it verify ${name}`, request, "disallow", () => ({name}),
@@ -75,7 +79,8 @@ export function requestsPart({api, ui, pathOf, refresh}) {
         own.map((/** @type {any} */ entry) => ({...entry, pseudonym, formats, name: entry.attribute_name})));
       none.hidden = requests.length > 0;
       ui.keyed(list, requests, (request) =>
-        JSON.stringify([request.pseudonym, request.kind, request.peer, request.name, request.metadata]), item);
+        JSON.stringify([request.pseudonym, request.kind, request.peer, request.name, request.metadata,
+          request.request_id]), item);
     },
   };
 }
