@@ -18,7 +18,7 @@ PACKETS = 1000
 PORTION = 40
 """Packets that are on their way at the same time: sockets have small buffers."""
 
-ATTEMPTS = 200
+ATTEMPTS = 1000
 ROLES = [("ours", "theirs", "ours"), ("theirs", "ours", "ours"), ("ours", "ours", "theirs"),
          ("theirs", "theirs", "ours"), ("ours", "theirs", "theirs"), ("theirs", "ours", "theirs")]
 """Client, service, and the nodes in between."""
@@ -38,7 +38,7 @@ def describe(node: NodeProcess) -> dict[str, Any]:
 async def until(node: NodeProcess, expected: Any, do: str, pause: float = 0.05, **details: Any) -> Any:
     """Ask until the answer is the expected one; the last answer.
 
-    :param pause: seconds between two of at most 200 times.
+    :param pause: seconds between two of at most ``ATTEMPTS`` times.
     """
     for _ in range(ATTEMPTS):
         answer = await ask(node, do, **details)

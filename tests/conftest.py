@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ipv8 import clock, entropy
 from ipv8.keyvault.crypto import default_eccrypto
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from ipv8.messaging.address import Address
 
 VECTORS = Path(__file__).parent / "vectors"
+
+# Examples may take any time on a busy machine.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

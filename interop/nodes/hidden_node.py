@@ -27,7 +27,7 @@ from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 
 ZERO = ("0.0.0.0", 0)
-PATIENCE = 12.0
+PATIENCE = 60.0
 
 
 class Provider(DHTCommunityProvider):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from interop.nodes.commands import close, make_endpoint, obey_commands
 from interop.nodes.values import tell
@@ -23,9 +24,12 @@ from ipv8.messaging.interfaces.udp.endpoint import UDPv4Address
 from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ZERO = ("0.0.0.0", 0)
-PATIENCE = 15.0
-PATIENCE_STEPS = 5000
+PATIENCE = 60.0
+PATIENCE_STEPS = 20000
 WINDOW = 40
 """Packets that are sent before the first of them comes back: sockets have small buffers."""
 
@@ -40,24 +44,25 @@ class Tunnels(TunnelCommunity):
 
 
 class Notes(Community):
-    """Counts notes, answers them, and remembers where they came from."""
+    """Counts notes by the label that they begin with, answers them, and remembers where they came from."""
 
     community_id = b"notes in the tunnels"
 
     def __init__(self, settings: CommunitySettings) -> None:
         super().__init__(settings)
-        self.received = 0
+        self.received: Counter[str] = Counter()
         self.sources: set[Any] = set()
         self.add_message_handler(1, self.on_note)
         self.add_message_handler(2, self.on_answer)
 
     def on_note(self, source_address: Any, data: bytes) -> None:
-        self.received += 1
+        self.on_answer(source_address, data)
         self.sources.add(tuple(source_address[:2]))
         self.endpoint.send(source_address, self.get_prefix() + b"\x02" + data[23:])
 
     def on_answer(self, source_address: Any, data: bytes) -> None:
-        self.received += 1
+        label, _, _ = data[23:].decode().partition(" ")
+        self.received[label] += 1
 
 
 class Node:
@@ -141,12 +146,13 @@ class Node:
             endpoint: Any = self.notes.endpoint
             endpoint.set_tunnel_community(overlay, details["hops"])
         elif do == "send notes":
-            before = self.notes.received
+            label = details["label"]
             for number in range(details["count"]):
-                self.notes.endpoint.send(UDPv4Address(*details["to"]), self.notes.get_prefix() + b"\x01%d" % number)
-                await self.until(self.notes, before + number - WINDOW)
+                note = f"{label} {number}".encode()
+                self.notes.endpoint.send(UDPv4Address(*details["to"]), self.notes.get_prefix() + b"\x01" + note)
+                await self.until(lambda: self.notes.received[label], number - WINDOW)
         elif do == "notes":
-            return self.notes.received
+            return self.notes.received[details["label"]]
         elif do == "sources":
             return sorted(map(list, self.notes.sources))
         else:
@@ -160,13 +166,13 @@ class Node:
             data = b"d%1000de" % number
             self.overlay.send_data(circuit.hop.address, circuit.circuit_id, to, ZERO, data)
             # An exit opens its sockets when the first packet comes, and keeps few packets until then.
-            await self.until(self.overlay, number - WINDOW if number else 0)
+            await self.until(lambda: self.overlay.received, number - WINDOW if number else 0)
         return count
 
-    async def until(self, counter: Any, number: int) -> None:
+    async def until(self, count: Callable[[], int], number: int) -> None:
         """Wait until more than ``number`` packets have come back, for a while."""
         for _ in range(PATIENCE_STEPS):
-            if counter.received > number:
+            if count() > number:
                 break
             await asyncio.sleep(0.001)
 

@@ -25,11 +25,15 @@ class IntroductionPoint:
     :param last_seen: when, in whole seconds since the Unix epoch; by default now.
     """
 
+    last_seen = clock.WallTime("seen_at")
+
     def __init__(self, peer: Peer, seeder_pk: bytes, source: int = PEER_SOURCE_UNKNOWN,
                  last_seen: int | None = None) -> None:
         self.peer = peer
         self.seeder_pk = seeder_pk
         self.source = source
+        #: As ``last_seen``, in seconds by the monotonic clock.
+        self.seen_at: float
         self.last_seen = int(clock.time()) if last_seen is None else last_seen
 
     def __eq__(self, other: object) -> bool:

@@ -28,7 +28,7 @@ from .guards import GuardFile
 from .path import PathChooser
 from .payload import NO_CRYPTO_PACKETS, DataPayload, ExtraIntroductionPayload, Flags
 from .renewal import PEER_FLAG_HYBRID, KeyRenewal
-from .settings import TunnelSettings, own_setting
+from .settings import TunnelSettings, check_tunnel_settings, own_setting
 from .tunnel import PEER_FLAG_BUILD, PEER_FLAG_RELAY
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class TunnelBase(Community):
     _cell_table: MessageTable | None = None
 
     def __init__(self, settings: TunnelSettings) -> None:
+        check_tunnel_settings(settings)
         self.settings = settings
         self.dht_provider: DHTCommunityProvider | None = settings.dht_provider
         super().__init__(settings)
@@ -257,8 +258,11 @@ class TunnelBase(Community):
             return
         origin = self.origin_of(source_address, msg_id, circuit_id)
         if self.admit(msg_id, origin):
+            # Endpoints outside this process do not note this.
             if origin == Origin.EXIT:
-                self.exit_sockets[circuit_id].proven = True  # endpoints outside this process do not note it
+                self.exit_sockets[circuit_id].proven = True
+            elif origin == Origin.CIRCUIT_RP_SEEDER:
+                self.circuits[circuit_id].note_opened()
             self.cell_table.run(msg_id, source_address, handler, source_address, data, circuit_id)
 
     def origin_of(self, source_address: Address, msg_id: int, circuit_id: int) -> int:

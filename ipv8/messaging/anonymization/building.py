@@ -16,7 +16,7 @@ from .exit_policy import is_reachable_address
 from .path import by_trust
 from .payload import CreatedPayload, CreatePayload, ExtendedPayload, ExtendPayload
 from .removal import TunnelRemoval
-from .settings import own_setting
+from .settings import MAX_HOPS, own_setting
 from .tunnel import (
     CIRCUIT_STATE_CLOSING,
     CIRCUIT_STATE_EXTENDING,
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["CircuitBuilder", "at_present_address"]
 
 ZERO = ("0.0.0.0", 0)  # noqa: S104 - stands for "no address" on the wire
-
-MAX_HOPS = 8
-"""Hops of the longest circuit: as many cells as relays let through that may extend one."""
 
 CIRCUIT_ID_BITS = 32
 
@@ -117,6 +114,7 @@ class CircuitBuilder(TunnelRemoval):
         return circuit
 
     def _first_hops(self, goal_hops: int, ctype: str, required_exit: Peer | None) -> list[Peer]:
+        self.guard_file.follow()
         compatible = self.compatible_candidates()
         if goal_hops > 1 or (ctype == CIRCUIT_TYPE_RP_SEEDER and required_exit is None):
             # Strangers can make a service build circuits to rendezvous points, so that they must be few.
@@ -142,6 +140,8 @@ class CircuitBuilder(TunnelRemoval):
 
     def save_guards(self) -> None:
         """Write the guards into their file, if they have changed."""
+        if self.guard_file.is_due:
+            self.guard_file.follow()
         if self.guard_file.is_due and not self.is_pending_task_active("save guards"):
             self.register_executor_task("save guards", self.guard_file.save)
 

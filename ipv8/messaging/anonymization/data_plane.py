@@ -286,6 +286,8 @@ class PythonCryptoEndpoint(Socks5Provider, TableCrypto, EndpointListener):
         if opened < len(layers) or (message and message[0] in HOP_MESSAGES):
             self._hand_over_of_hop(circuit_id, opened - 1, message)
             return
+        if circuit.hs_session_keys is not None:
+            circuit.note_opened()
         if message[:1] == PADDED_ID:
             message = unpad_message(message)
         community = self.tunnel_community

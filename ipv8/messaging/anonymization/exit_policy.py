@@ -302,7 +302,11 @@ class Resolver:
     async def _ask(self, name: str) -> tuple[str, ...]:
         try:
             entries = await asyncio.wait_for(self._lookup(name), RESOLUTION_TIMEOUT)
-        except (OSError, ValueError, RuntimeError, asyncio.TimeoutError):  # the third one if there are too many threads
+        except (RuntimeError, asyncio.TimeoutError):  # the first one if there are too many threads
+            return ()  # which is not kept, as the name may be found now
+        except (OSError, ValueError) as e:
+            if isinstance(e, socket.gaierror) and e.errno == socket.EAI_AGAIN:
+                return ()
             entries = []
         ordered = sorted((entry for entry in entries if entry[0] in {AF_INET, AF_INET6}),
                          key=lambda entry: entry[0] != AF_INET)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
+from ...files import new_content
 from ...fill import Fill
 from ...keyvault.crypto import default_eccrypto
 from ...peer import Peer
@@ -173,7 +173,21 @@ class GuardSet:
 
     def load(self, entries: Any) -> None:
         """Take over the guards of :meth:`to_list`; what is wrong with an entry is logged and the entry ignored."""
-        self.guards = []
+        self.guards = self._read(entries)
+        self.changed = False
+
+    def follow(self, entries: Any) -> None:
+        """Take over the guards of another program with the same file: they come first, and then those of this one.
+
+        So all of these programs begin their circuits with the same nodes.
+        """
+        theirs = self._read(entries)
+        keys = {guard.key_bin for guard in theirs}
+        self.guards = [*theirs, *(guard for guard in self.guards if guard.key_bin not in keys)][:MAX_GUARDS]
+        self.changed = len(self.guards) > len(theirs)
+
+    def _read(self, entries: Any) -> list[Guard]:
+        guards: list[Guard] = []
         for entry in entries if isinstance(entries, list) else []:
             try:
                 guard = Guard.from_dict(entry)
@@ -181,10 +195,10 @@ class GuardSet:
                 logger.warning("Ignoring a guard: %s", e)
                 continue
             guard.expires = min(guard.expires, clock.time() + self.lifetime[1])  # the clock may have been wrong
-            if (guard.expires > clock.time() and len(self.guards) < MAX_GUARDS
-                    and all(guard.key_bin != other.key_bin for other in self.guards)):
-                self.guards.append(guard)
-        self.changed = False
+            if (guard.expires > clock.time() and len(guards) < MAX_GUARDS
+                    and all(guard.key_bin != other.key_bin for other in guards)):
+                guards.append(guard)
+        return guards
 
     def capped(self) -> Iterator[Fill]:
         """How full the tables are, for people who watch a node."""
@@ -192,7 +206,7 @@ class GuardSet:
 
 
 class GuardFile:
-    """Keeps sets of guards in a JSON file, which is replaced as a whole.
+    """Keeps sets of guards in a JSON file, which is replaced as a whole. Several programs can use the same one.
 
     :param path: of the file; without one, nothing is kept.
     :param sets: the sets by the names that they have in the file.
@@ -201,24 +215,48 @@ class GuardFile:
     def __init__(self, path: str | None, sets: dict[str, GuardSet]) -> None:
         self.path = None if path is None else Path(path)
         self.sets = sets
+        self._seen: tuple[int, ...] | None = None  # which file was read or written last
+        self._has_warned = False
 
     def load(self) -> None:
         """Read the sets. A file that cannot be used is logged; it is replaced when something changes."""
+        content = self._read()
+        for name, guards in self.sets.items():
+            guards.load(content.get(name))
+
+    def follow(self) -> None:
+        """Read the sets again if another program has written the file, and take them over."""
+        if self.path is not None and self._is_of_another():
+            content = self._read()
+            for name, guards in self.sets.items():
+                guards.follow(content.get(name))
+
+    def _read(self) -> dict[str, Any]:
         if self.path is None:
-            return
+            return {}
         try:
-            if self.path.stat().st_size > MAX_FILE_SIZE:
+            self._seen = _mark_of(self.path.stat())
+            with self.path.open("rb") as file:
+                text = file.read(MAX_FILE_SIZE + 1)
+            if len(text) > MAX_FILE_SIZE:
                 raise ValueError("it is too large")
-            content = json.loads(self.path.read_bytes())
+            content = json.loads(text)
             if not isinstance(content, dict) or content.get("version") != FILE_VERSION:
                 raise ValueError("it is of another version")
         except FileNotFoundError:
-            return
+            return {}
         except (OSError, ValueError, RecursionError) as e:
             logger.warning("The guards in %s are not used: %s", self.path, e)
-            return
-        for name, guards in self.sets.items():
-            guards.load(content.get(name))
+            return {}
+        return content
+
+    def _is_of_another(self) -> bool:
+        """Whether the file is not the one that was read or written here last."""
+        assert self.path is not None
+        try:
+            return _mark_of(self.path.stat()) != self._seen
+        except OSError:
+            return False
 
     @property
     def is_due(self) -> bool:
@@ -226,18 +264,28 @@ class GuardFile:
         return self.path is not None and any(guards.changed for guards in self.sets.values())
 
     def save(self) -> None:
-        """Write the sets; what goes wrong is logged."""
-        if self.path is None:
+        """Write the sets; what goes wrong is logged, and tried again later.
+
+        What another program has written in the meantime stays: :meth:`follow` comes first.
+        """
+        if self.path is None or self._is_of_another():
             return
         for guards in self.sets.values():
             guards.changed = False  # first: they may change meanwhile, as this runs in a thread
         content = {"version": FILE_VERSION, **{name: guards.to_list() for name, guards in self.sets.items()}}
-        new = self.path.with_name(self.path.name + ".new")
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            new.replace(self.path)
+            with new_content(self.path) as file:
+                file.write(json.dumps(content).encode())
+                file.flush()
+                self._seen = _mark_of(os.fstat(file.fileno()))
         except OSError as e:
-            logger.warning("The guards could not be saved: %s", e)
-            with suppress(OSError):
-                new.unlink()
+            for guards in self.sets.values():
+                guards.changed = True
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning("The guards could not be saved: %s", e)
+
+
+def _mark_of(status: os.stat_result) -> tuple[int, ...]:
+    """What is different for each file that has the same name in turn."""
+    return status.st_mtime_ns, status.st_ino, status.st_size

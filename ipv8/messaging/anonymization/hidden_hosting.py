@@ -15,6 +15,7 @@ from ..interfaces.network_stats import DropCounter
 from ..interfaces.routes import DEFAULT_ROUTES, FIRST_BASE_MESSAGE, PREFIX_LENGTH, Route
 from .tunnel import (
     CIRCUIT_STATE_CLOSING,
+    CIRCUIT_STATE_EXTENDING,
     CIRCUIT_STATE_READY,
     CIRCUIT_TYPE_IP_SEEDER,
     CIRCUIT_TYPE_RP_SEEDER,
@@ -248,7 +249,8 @@ class HiddenHosting:
                 if community.select_circuit_for_infohash(info_hash) is not None:
                     await community.look_for_services(swarm)
                 else:
-                    waiting += [circuit.ready for circuit in community.find_circuits(state=None, hops=swarm.hops)]
+                    waiting += [circuit.ready for circuit in community.find_circuits(state=CIRCUIT_STATE_EXTENDING,
+                                                                                     hops=swarm.hops)]
             is_busy = swarm.attempts or swarm.connections
             await asyncio.wait(waiting, timeout=RETRY_INTERVAL if is_busy else RETRY_INTERVAL / 5,
                                return_when=asyncio.FIRST_COMPLETED)

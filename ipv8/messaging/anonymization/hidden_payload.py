@@ -24,6 +24,7 @@ __all__ = [
     "IntroductionInfo",
     "LinkE2EPayload",
     "LinkedE2EPayload",
+    "PaddedPeersRequestPayload",
     "PeersRequestPayload",
     "PeersResponsePayload",
     "RendezvousEstablishedPayload",
@@ -127,6 +128,16 @@ class PeersRequestPayload(NumberedPayload):
     names = [*NumberedPayload.names, "info_hash"]
 
     info_hash: bytes
+
+
+@vp_compile
+class PaddedPeersRequestPayload(PeersRequestPayload):
+    """The same with bytes behind it that receivers ignore: an answer to a longer request may be longer."""
+
+    format_list = [*PeersRequestPayload.format_list, "raw"]
+    names = [*PeersRequestPayload.names, "padding"]
+
+    padding: bytes
 
 
 @vp_compile

@@ -364,13 +364,6 @@ class HiddenTunnelCommunity(SwarmCommunity):
 
     # Data
 
-    def on_packet_from_circuit(self, source_address: Address, data: bytes, circuit_id: int) -> None:
-        """As in the base; the first message of a client shows that it was joined to the circuit of a service."""
-        circuit = self.circuits.get(circuit_id)
-        if circuit is not None and circuit.ctype == CIRCUIT_TYPE_RP_SEEDER and circuit.hs_session_keys is not None:
-            circuit.e2e = True
-        super().on_packet_from_circuit(source_address, data, circuit_id)
-
     def on_raw_data(self, circuit: Circuit, origin: Address, data: bytes) -> None:  # noqa: ARG002 - as in the base
         """Hand the packets of connections of overlays to these."""
         self.hosting.receive(circuit, data)

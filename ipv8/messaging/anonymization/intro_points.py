@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .exit_socket import TunnelExitSocket
 
-__all__ = ["IntroductionRegistry", "Registration"]
+__all__ = ["IntroductionRegistry", "Registration", "points_in_answer"]
 
 MAX_REGISTRATIONS = 64
 """Registrations at one introduction point. They end with their circuits. A further one takes the place of the newest
@@ -47,6 +47,31 @@ LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE = 20.0, 40.0
 
 MAX_POINTS_IN_ANSWER = 7
 """Introduction points in one answer, chosen at random."""
+
+MAX_POINTS_IN_SHORT_ANSWER = 2
+"""The same in an answer by the socket to an address that is not proven, if the request was so short that an answer with
+more of them had more than ``AMPLIFICATION`` times its bytes. Nodes of other releases only make short requests."""
+
+AMPLIFICATION = 3
+"""How many times as long as a request from an unknown address an answer with more introduction points may be."""
+
+REQUEST_SIZE, ANSWER_SIZE, POINT_SIZE = 49, 50, 174
+"""Bytes of a request, of an answer without introduction points, and of one of them with an IPv6 address."""
+
+PADDED_REQUEST_SIZE = -(-(ANSWER_SIZE + MAX_POINTS_IN_ANSWER * POINT_SIZE) // AMPLIFICATION)
+"""Bytes of a request that is answered in full, wherever it comes from."""
+
+
+def points_in_answer(request_size: int, is_known: bool) -> int:
+    """How many introduction points the answer to a request by the socket may have.
+
+    :param request_size: bytes of the packet.
+    :param is_known: whether it came from the address of a peer that was proved to be there.
+    """
+    if is_known:
+        return MAX_POINTS_IN_ANSWER
+    fitting = (AMPLIFICATION * request_size - ANSWER_SIZE) // POINT_SIZE
+    return min(max(fitting, MAX_POINTS_IN_SHORT_ANSWER), MAX_POINTS_IN_ANSWER)
 
 
 class Registration(NamedTuple):

@@ -26,7 +26,7 @@ from .hidden_payload import (
     PeersResponsePayload,
     RendezvousEstablishedPayload,
 )
-from .intro_points import MAX_POINTS_IN_ANSWER, IntroductionRegistry
+from .intro_points import MAX_POINTS_IN_ANSWER, IntroductionRegistry, points_in_answer
 from .pex import is_service_key
 from .pex_overlays import PexOverlays
 from .rendezvous import RendezvousRegistry
@@ -198,10 +198,12 @@ class IntroducingCommunity(TunnelCommunity):
 
     # Telling of introduction points
 
-    @unpack_cell(PeersRequestPayload)
-    def on_peers_request(self, source_address: Address, payload: PeersRequestPayload,
+    def on_peers_request(self, source_address: Address, data: bytes,
                          circuit_id: int | None = None) -> Coroutine[Any, Any, None] | None:
         """Message 17: tell of introduction points, of the DHT too if the last node of a circuit is asked."""
+        payload: PeersRequestPayload | None = self.read_cell(PeersRequestPayload, data)
+        if payload is None:
+            return None
         now = clock.monotonic()
         if not (self._registry.lookups.admits(source_address[0], now) if circuit_id is None
                 else self._circuit_lookups.take(circuit_id, now=now)):
@@ -209,7 +211,11 @@ class IntroducingCommunity(TunnelCommunity):
             return None
         overlay = self.pex.get(payload.info_hash)
         if overlay is not None:
-            self.send_peers_response(source_address, payload, overlay.get_intro_points(), circuit_id)
+            points = overlay.get_intro_points()
+            if circuit_id is None:
+                known = self.network.get_verified_by_address(source_address)
+                points = self._some(points, points_in_answer(len(data), known is not None and known.proven))
+            self.send_peers_response(source_address, payload, points, circuit_id)
         elif circuit_id in self.exit_sockets and self._dht_lookups < MAX_DHT_LOOKUPS:
             return self._look_up(source_address, payload, circuit_id)
         else:
@@ -225,6 +231,11 @@ class IntroducingCommunity(TunnelCommunity):
             self._dht_lookups -= 1
         self.send_peers_response(source_address, request, list(found[1]) if found else [], circuit_id)
 
+    def _some(self, intro_points: list[IntroductionPoint], most: int) -> list[IntroductionPoint]:
+        """Random ones of the introduction points that can be reached."""
+        reachable = [point for point in intro_points if is_reachable_address(point.peer.address, self.endpoint)]
+        return entropy.sample(reachable, min(most, len(reachable)))
+
     def send_peers_response(self, target_addr: Address, request: PeersRequestPayload,
                             intro_points: list[IntroductionPoint], circuit_id: int | None) -> None:
         """Answer a request with some introduction points that can be reached.
@@ -232,10 +243,8 @@ class IntroducingCommunity(TunnelCommunity):
         :param target_addr: who asked, if by the socket.
         :param circuit_id: the circuit whose origin asked; ``None`` for a request by the socket.
         """
-        reachable = [point for point in intro_points if is_reachable_address(point.peer.address, self.endpoint)]
-        chosen = entropy.sample(reachable, min(MAX_POINTS_IN_ANSWER, len(reachable)))
         peers = [IntroductionInfo(point.peer.address, point.peer.public_key.key_to_bin(), point.seeder_pk, point.source)
-                 for point in chosen]
+                 for point in self._some(intro_points, MAX_POINTS_IN_ANSWER)]
         payload = PeersResponsePayload(request.circuit_id if circuit_id is None else circuit_id, request.identifier,
                                        request.info_hash, peers)
         if circuit_id is None:

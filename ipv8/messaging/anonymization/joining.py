@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ...contact.targets import HostKind, kind_of_host
 from ...fill import Fill
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Extensions", "Joins", "candidates_in_answer"]
 
+T = TypeVar("T", bound="RoutingObject")
+
 JOINS_OF_A_HOST = Rate(10.0, 100.0)
 JOINS_OF_ALL = Rate(200.0, 400.0)
 """Create messages that are answered, each second and at once. An answer takes about 0.3 ms of work."""
@@ -28,8 +30,12 @@ HOST_SHARE = 0.5
 PROOF_TIME = 1.0
 """Seconds that a joined circuit has to send something that only its origin can make, before it may be evicted.
 
-When all places are taken, the oldest circuit of this kind makes room for a new one.
+When all places are taken, the oldest circuit of this kind makes room for a new one. A circuit that has proved itself
+does not have to wait for one that old when it is extended.
 """
+
+PLACES_OF_A_RELAY = 2
+"""Places that a circuit takes which goes on; one that ends here takes one."""
 
 AMPLIFICATION = 3
 """How many times as long as a create message from an unknown address the answer to it may be."""
@@ -85,12 +91,13 @@ class Joins:
         return self._budget.admits_any(now) if _is_local(source) else self._budget.admits(source[0], now)
 
     @staticmethod
-    def victim(unproven: Iterable[RoutingObject], now: float) -> RoutingObject | None:
+    def victim(unproven: Iterable[T], now: float, least_age: float = PROOF_TIME) -> T | None:
         """The joined circuit to evict when there is no room: the oldest one that has not proved itself.
 
         :param unproven: those that have not.
+        :param least_age: seconds since they were joined, at least.
         """
-        late = [entry for entry in unproven if now - entry.created >= PROOF_TIME]
+        late = [entry for entry in unproven if now - entry.created >= least_age]
         return min(late, key=lambda entry: entry.created, default=None)
 
     @staticmethod

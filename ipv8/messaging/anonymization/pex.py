@@ -30,6 +30,10 @@ PEX_VERSION = 1
 MAX_KEYS_TOLD = 10
 """Keys of services in one message, chosen at random; further ones of others are not read."""
 
+MAX_KEYS_TOLD_UNPROVEN = 4
+"""The same in a message to an address that is not proven. With them, an introduction response has at most three times
+the bytes of the request."""
+
 MAX_LEARNT = 20
 """Introduction points of others that are kept; the one heard of the longest ago is evicted first."""
 
@@ -110,17 +114,17 @@ class PexCommunity(Community):
         """Whether this node introduces no service of the swarm."""
         return not self.intro_points_for
 
-    def get_seeder_pks(self) -> bytes:
+    def get_seeder_pks(self, most: int = MAX_KEYS_TOLD) -> bytes:
         """The keys of some services that this node introduces, as they are sent."""
-        count = min(MAX_KEYS_TOLD, len(self.intro_points_for))
+        count = min(most, len(self.intro_points_for))
         return self.serializer.pack("varlenH-list", entropy.sample(self.intro_points_for, count))
 
     # What others introduce
 
     def get_intro_points(self) -> list[IntroductionPoint]:
         """The introduction points that were heard of lately, and those of this node."""
-        horizon = clock.time() - LEARNT_LIFETIME
-        while self.intro_points and self.intro_points[-1].last_seen < horizon:
+        horizon = clock.monotonic() - LEARNT_LIFETIME
+        while self.intro_points and self.intro_points[-1].seen_at < horizon:
             self.intro_points.pop()
         me = Peer(self.my_peer.public_key, self.my_estimated_wan)
         return [*self.intro_points, *(IntroductionPoint(me, key, PEER_SOURCE_PEX) for key in self.intro_points_for)]
@@ -149,17 +153,21 @@ class PexCommunity(Community):
 
     # Messages
 
+    def _keys_for(self, address: Address) -> bytes:
+        known = self.network.get_verified_by_address(address)
+        return self.get_seeder_pks(MAX_KEYS_TOLD if known is not None and known.proven else MAX_KEYS_TOLD_UNPROVEN)
+
     def create_introduction_request(self, socket_address: Address, extra_bytes: bytes = b"",  # noqa: ARG002 - replaced
                                     new_style: bool = False, prefix: bytes | None = None) -> bytes:  # noqa: ARG002
         """An introduction request with the keys of services in place of ``extra_bytes``."""
-        return super().create_introduction_request(socket_address, self.get_seeder_pks(), new_style)
+        return super().create_introduction_request(socket_address, self._keys_for(socket_address), new_style)
 
     def create_introduction_response(self, lan_socket_address: Address, socket_address: Address, identifier: int,
                                      introduction: Peer | None = None, extra_bytes: bytes = b"",  # noqa: ARG002
                                      prefix: bytes | None = None, new_style: bool = False) -> bytes:  # noqa: ARG002
         """An introduction response with the keys of services in place of ``extra_bytes``."""
         return super().create_introduction_response(lan_socket_address, socket_address, identifier, introduction,
-                                                    self.get_seeder_pks(), new_style=new_style)
+                                                    self._keys_for(socket_address), new_style=new_style)
 
     def introduction_request_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload,  # noqa: ARG002 - as in the base
                                       payload: IntroductionRequest) -> None:

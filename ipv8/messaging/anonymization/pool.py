@@ -22,7 +22,7 @@ MAX_KINDS = 8
 """Kinds of circuits that are kept ready; the one that was not asked for longest is evicted first."""
 
 RETRY_INTERVAL = 0.5
-"""Seconds between two tries to begin a circuit, while too few nodes are known."""
+"""Seconds until another circuit is begun after one that could not be begun, or that was closed before it was ready."""
 
 
 class Kind(NamedTuple):
@@ -56,6 +56,7 @@ class CircuitPool:
         self._wanted[kind] = None
         deadline = clock.monotonic() + timeout
         circuit = self._take_spare(kind)
+        has_begun = False
         while circuit is None or circuit.state != CIRCUIT_STATE_READY:
             remaining = deadline - clock.monotonic()
             if self._community.is_unloading:
@@ -63,16 +64,16 @@ class CircuitPool:
             if remaining <= 0:
                 self.give_back(circuit)
                 raise TimeoutError(f"no circuit of {hops} hops was ready within {timeout:g} seconds")
-            if circuit is None or circuit.state == CIRCUIT_STATE_CLOSING:
-                circuit = self._begin(kind)
             try:
-                if circuit is None:
-                    await asyncio.sleep(min(RETRY_INTERVAL, remaining))
-                else:
+                if circuit is not None and circuit.state != CIRCUIT_STATE_CLOSING:
                     await asyncio.wait([circuit.ready], timeout=remaining)
+                    continue
+                if has_begun:  # whoever refuses circuits at once does not make this node build them without a pause
+                    await asyncio.sleep(min(RETRY_INTERVAL, remaining))
             except asyncio.CancelledError:
                 self.give_back(circuit)
                 raise
+            circuit, has_begun = self._begin(kind), True
         self.refill()
         return circuit
 

@@ -15,6 +15,7 @@ from .caches import RetryRequestCache
 from .payload import DestroyPayload
 from .tunnel import (
     CIRCUIT_STATE_CLOSING,
+    CIRCUIT_STATE_EXTENDING,
     CIRCUIT_STATE_READY,
     CIRCUIT_TYPE_RP_DOWNLOADER,
     CIRCUIT_TYPE_RP_SEEDER,
@@ -243,6 +244,8 @@ class TunnelRemoval(TunnelBase):
             self.remove_exit_socket(circuit_id, why)
         elif circuit is not None and circuit.hop is not None and circuit.hop.peer == peer:
             if circuit.hops:
+                if circuit.state == CIRCUIT_STATE_EXTENDING:
+                    self.note_unanswered(circuit)
                 self.remove_circuit(circuit_id, why)
             else:
                 self.on_first_hop_refused(circuit)

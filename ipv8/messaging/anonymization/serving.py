@@ -18,7 +18,7 @@ from .crypto import CryptoException, scatter_counters
 from .exit_policy import is_reachable_address
 from .exit_socket import TunnelExitSocket
 from .handshake import MAX_CANDIDATES, CandidateList, seal_candidates
-from .joining import Extensions, Joins, candidates_in_answer
+from .joining import PLACES_OF_A_RELAY, PROOF_TIME, Extensions, Joins, candidates_in_answer
 from .payload import CreatedPayload, CreatePayload, ExtendedPayload, ExtendPayload
 from .tunnel import (
     BACKWARD,
@@ -64,7 +64,7 @@ class CircuitServing(CircuitBuilder):
 
     async def should_join_circuit(self, create_payload: CreatePayload, previous_node_address: Address) -> bool:
         """Whether to join a circuit; for subclasses. By default, there must be room for it."""
-        return self.settings.max_joined_circuits > len(self.relay_from_to) + len(self.exit_sockets)
+        return self._has_places()
 
     def on_create(self, source_address: Address, data: bytes,
                   circuit_id: int | None = None) -> Coroutine[Any, Any, None] | None:
@@ -79,7 +79,8 @@ class CircuitServing(CircuitBuilder):
         if not self.joins.admits(source_address, now):
             self.drops.count(DropCounter.RATE_LIMITED)
             return None
-        self._make_room(now)
+        if not self._has_places():
+            self._evict(self._victim(now))
         unproven = (entry.hop.address for entry, places in self._unproven() for _ in range(places))
         if self.joins.takes_too_many(source_address, unproven, self.settings.max_joined_circuits):
             self.drops.count(DropCounter.RATE_LIMITED)
@@ -123,12 +124,29 @@ class CircuitServing(CircuitBuilder):
                     and self.relay_from_to.get(back.circuit_id) is route):
                 yield back, 2
 
-    def _make_room(self, now: float) -> None:
-        """Evict a circuit that has not proved itself, if there is no room for another one."""
-        if len(self.relay_from_to) + len(self.exit_sockets) < self.settings.max_joined_circuits:
-            return
+    def _has_places(self, least: int = 0) -> bool:
+        """Whether ``max_joined_circuits`` leave a place: a circuit that ends here takes one, others take two.
+
+        :param least: how many places there are at least, whatever the settings say.
+        """
+        taken = len({*self.relay_from_to, *self.exit_sockets})  # what has just been extended is still in both
+        return taken < max(least, self.settings.max_joined_circuits)
+
+    def _can_grow(self, exit_socket: TunnelExitSocket) -> bool:
+        """Whether there is a second place for a circuit that ends here, or another one that makes room.
+
+        A node that joins circuits at all can pass one on.
+        """
+        return self._has_places(PLACES_OF_A_RELAY) or self._victim(clock.monotonic(), exit_socket) is not None
+
+    def _victim(self, now: float, growing: TunnelExitSocket | None = None) -> TunnelExitSocket | RelayRoute | None:
+        """The circuit that makes room for a new one, or for ``growing`` to go on: one that has not proved itself."""
+        unproven = (entry for entry, _ in self._unproven() if entry is not growing)
+        return self.joins.victim(unproven, now, 0.0 if growing is not None and growing.proven else PROOF_TIME)
+
+    def _evict(self, victim: TunnelExitSocket | RelayRoute | None) -> None:
+        """Remove a joined circuit at once."""
         why = "made room for another circuit"
-        victim = self.joins.victim((entry for entry, _ in self._unproven()), now)
         if isinstance(victim, RelayRoute):
             route = self.relay_from_to[victim.circuit_id]
             self.destroy_relay(victim.circuit_id, DESTROY_REASON_UNNEEDED)
@@ -192,6 +210,8 @@ class CircuitServing(CircuitBuilder):
         if step is not None and PEER_FLAG_RELAY in self.settings.peer_flags:
             if step.wait <= self.settings.max_relay_early and self.extensions.admits_block(block, clock.monotonic()):
                 target = self._extension_target(previous, {}, step.public_key, step.address)
+            if target is not None and not self._can_grow(self.exit_sockets[circuit_id]):
+                target = None
             if target is None:
                 self.drops.count(DropCounter.BAD_TARGET)
         if step is None or target is None:
@@ -249,7 +269,18 @@ class CircuitServing(CircuitBuilder):
         if target is None:
             self.drops.count(DropCounter.BAD_TARGET)
             return None
+        if not self._can_grow(self.exit_sockets[circuit_id]):
+            self._refuse_to_extend(circuit_id)
+            return None
         return self._extend(target, payload, circuit_id, block_of(rest))
+
+    def _refuse_to_extend(self, circuit_id: int) -> None:
+        """End a circuit that cannot go on. The origin can go by other nodes, and need not wait before it does."""
+        exit_socket = self.exit_sockets.get(circuit_id)
+        if exit_socket is not None and circuit_id not in self.relay_from_to:
+            self.drops.count(DropCounter.RATE_LIMITED)
+            self.destroy_exit_socket(exit_socket, DESTROY_REASON_UNKNOWN)
+            self._evict(exit_socket)
 
     def _extension_target(self, previous: Peer, proposed: dict[bytes, Peer], key_bin: bytes,
                           address: Address) -> Peer | None:
@@ -311,6 +342,8 @@ class CircuitServing(CircuitBuilder):
                 extended = ExtendedPayload(cache.from_circuit_id, cache.extend_identifier, payload.key, payload.auth,
                                            payload.candidates_enc)
                 self.send_cell_and_rest(cache.peer.address, extended, bytes(cache.is_padded))
+            else:
+                self._refuse_to_extend(cache.from_circuit_id)
 
     def _become_relay(self, cache: CreateRequestCache) -> bool:
         """Pass on the cells of a circuit that ended here, from now on; whether that can be done."""
@@ -319,6 +352,11 @@ class CircuitServing(CircuitBuilder):
         if exit_socket is None or from_id in self.relay_from_to or self.is_known_circuit(to_id):
             self.logger.debug("The circuit %d cannot be extended any more", from_id)
             return False
+        if not self._has_places(PLACES_OF_A_RELAY):
+            victim = self._victim(clock.monotonic(), exit_socket)
+            if victim is None:
+                return False
+            self._evict(victim)
         previous, keys = exit_socket.hop.peer, exit_socket.hop.keys
         self.remove_exit_socket(from_id, "extended", remove_now=True)
         back = RelayRoute(from_id, Hop(previous, keys), BACKWARD)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
 
+from ...checks import shown
 from ...community import CommunitySettings
 from .tunnel import PEER_FLAG_RELAY, PEER_FLAG_SPEED_TEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ...dht.provider import DHTCommunityProvider
 
 __all__ = ["TunnelSettings"]
@@ -18,9 +18,40 @@ DEFAULT_FLAGS = (PEER_FLAG_RELAY, PEER_FLAG_SPEED_TEST)
 DEFAULT_MAX_RELAY_EARLY = 8
 
 
+FLAG_BITS = 16
+"""Bits of the field in which introductions carry the flags."""
+MAX_HOPS = 8
+"""Hops of the longest circuit: as many cells as relays let through that may extend one."""
+
+
 def own_setting(settings: Any, name: str) -> Any:
     """A setting that only this library has, by its default for settings of other classes, which tests may have."""
     return getattr(settings, name, getattr(TunnelSettings, name))
+
+
+def check_tunnel_settings(settings: Any) -> None:
+    """Check what would make circuits impossible.
+
+    :raises ValueError: if a setting has such a value.
+    """
+    hops, timeout = own_setting(settings, "anonymous_hops"), own_setting(settings, "next_hop_timeout")
+    if hops not in range(1, MAX_HOPS + 1):
+        raise ValueError(f"the setting anonymous_hops must be 1 to {MAX_HOPS}, not {hops!r}")
+    if not timeout > 0:
+        raise ValueError(f"the setting next_hop_timeout must be more than 0 seconds, not {timeout!r}")
+
+
+def flags_of(value: Any) -> set[int]:
+    """Peer flags as a set: ``value`` itself, or one of its elements, as files have lists.
+
+    :raises ValueError: if it is something else.
+    """
+    flags: Any = value
+    if not isinstance(flags, str) and isinstance(flags, Iterable):
+        flags = value if isinstance(value, set) else set(value)
+        if all(isinstance(flag, int) and 0 < flag < 1 << FLAG_BITS for flag in flags):
+            return cast("set[int]", flags)
+    raise ValueError(f"peer_flags must be a set of PEER_FLAG_* numbers, such as {{1, 8}}, not {shown(value)}")
 
 
 class TunnelSettings(CommunitySettings):
@@ -32,7 +63,8 @@ class TunnelSettings(CommunitySettings):
     min_circuits: int = 1
     #: Circuits of each wanted length that are kept.
     max_circuits: int = 8
-    #: Circuits of others that this node is part of: one that ends here counts once, one that goes on counts twice.
+    #: Places for circuits of others: one that ends here takes one place, one that goes on takes two. There are two, if
+    #: there is one.
     max_joined_circuits: int = 100
     #: Seconds after which a circuit is closed.
     max_time: float = 3600
@@ -82,19 +114,22 @@ class TunnelSettings(CommunitySettings):
                  max_relay_early: int = DEFAULT_MAX_RELAY_EARLY, **settings: Any) -> None:
         super().__init__(*args, **settings)
         # In the dictionary of the object, under these names, as programs copy it from one object to another.
-        vars(self).setdefault("_peer_flags", set(peer_flags))
+        vars(self).setdefault("_peer_flags", set(flags_of(peer_flags)))
         vars(self).setdefault("_max_relay_early", max_relay_early)
 
     @property
     def peer_flags(self) -> set[int]:
-        """What this node does for others, as ``PEER_FLAG_*``. To assign it, also by ``|=``, tells the endpoint."""
+        """What this node does for others, as ``PEER_FLAG_*``. To assign it, also by ``|=``, tells the endpoint.
+
+        :raises ValueError: if something else is assigned.
+        """
         flags: set[int] = self._peer_flags
         return flags
 
     @peer_flags.setter
     def peer_flags(self, value: set[int]) -> None:
-        self._peer_flags = value
-        self._tell("set_peer_flags", value)
+        self._peer_flags = flags_of(value)
+        self._tell("set_peer_flags", self._peer_flags)
 
     @property
     def max_relay_early(self) -> int:
@@ -104,6 +139,8 @@ class TunnelSettings(CommunitySettings):
 
     @max_relay_early.setter
     def max_relay_early(self, value: int) -> None:
+        if not isinstance(value, int):
+            raise ValueError(f"max_relay_early must be a number of cells, not {shown(value)}")  # noqa: TRY004 - as for all settings
         self._max_relay_early = value
         self._tell("set_max_relay_early", value)
 

@@ -40,6 +40,12 @@ LONGEST_BACK_OFF = 600.0
 """Seconds for which it is not tried, at most."""
 
 
+def _seen_at(intro_point: IntroductionPoint) -> float:
+    """When an introduction point was seen by the monotonic clock; programs have classes of their own for them."""
+    seen_at: float | None = getattr(intro_point, "seen_at", None)
+    return clock.monotonic_of(intro_point.last_seen) if seen_at is None else seen_at
+
+
 class RendezvousPoint:
     """The end of a circuit of a service, where the circuit of a client is joined to it.
 
@@ -163,7 +169,7 @@ class Swarm:
         if len(self.intro_points) > MAX_INTRO_POINTS:
             in_use = self._in_use()
             unused = [known for known in self.intro_points[:-1] if known not in in_use]
-            self.remove_intro_point(min(unused or self.intro_points[:-1], key=lambda known: known.last_seen))
+            self.remove_intro_point(min(unused or self.intro_points[:-1], key=_seen_at))
         return ip
 
     def remove_intro_point(self, ip: IntroductionPoint) -> None:
@@ -173,9 +179,9 @@ class Swarm:
 
     def remove_old_intro_points(self) -> None:
         """Forget those that were not seen lately and have no complete connection."""
-        horizon = clock.time() - self.max_ip_age
+        horizon = clock.monotonic() - self.max_ip_age
         in_use = self._in_use(complete=True)
-        self.intro_points = [known for known in self.intro_points if known.last_seen >= horizon or known in in_use]
+        self.intro_points = [known for known in self.intro_points if _seen_at(known) >= horizon or known in in_use]
 
     def _in_use(self, complete: bool = False) -> set[IntroductionPoint]:
         active = {circuit.circuit_id for circuit in self._active_circuits}

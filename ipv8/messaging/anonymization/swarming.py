@@ -16,7 +16,8 @@ from .community import unpack_cell
 from .end_to_end import tunnel_peer
 from .exit_policy import is_reachable_address
 from .hidden_caches import PeersRequestCache
-from .hidden_payload import PeersRequestPayload, PeersResponsePayload
+from .hidden_payload import PaddedPeersRequestPayload, PeersRequestPayload, PeersResponsePayload
+from .intro_points import PADDED_REQUEST_SIZE, REQUEST_SIZE
 from .introducing import HiddenTunnelSettings, IntroducingCommunity
 from .pex import is_service_key
 from .swarm import IntroductionPoint, Swarm
@@ -190,8 +191,8 @@ class SwarmCommunity(IntroducingCommunity):
         self.request_cache.add(cache)
         if target is not None and target.peer.key_bin != circuit.hops[-1].public_key_bin:
             # Others must not see the number of the circuit. Nobody needs it: the identifier is what is repeated.
-            payload = PeersRequestPayload(0, cache.number, info_hash)
-            self.tunnel_data(circuit, target.peer.address, payload)
+            self.tunnel_data(circuit, target.peer.address, PaddedPeersRequestPayload(
+                0, cache.number, info_hash, bytes(PADDED_REQUEST_SIZE - REQUEST_SIZE)))
         else:
             self.send_cell(circuit.hop.address, PeersRequestPayload(circuit.circuit_id, cache.number, info_hash))
         return cache.future

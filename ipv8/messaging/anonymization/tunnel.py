@@ -266,6 +266,11 @@ class Circuit(RoutingObject):
         if self._ready is not None and not self._ready.done() and self.state == CIRCUIT_STATE_READY:
             self._ready.set_result(self)
 
+    def note_opened(self) -> None:
+        """Note that a cell was opened with all keys: with those of both ends, the circuits of both ends are joined."""
+        if self._hs_session_keys is not None:
+            self.e2e = True
+
     def close(self, closing_info: str = "") -> None:
         """Use the circuit no more.
 

@@ -160,18 +160,18 @@ async def test_circuits(natives: tuple[bool, ...], hops: int) -> None:
         origin = nodes[0]
         circuit = origin.create_circuit(hops, required_exit=peers[hops])
         assert circuit is not None
-        assert await asyncio.wait_for(circuit.ready, 10) is circuit
-        answer = await asyncio.wait_for(origin.send_test_request(circuit, 30, 40), 10)
+        assert await asyncio.wait_for(circuit.ready, 50) is circuit
+        answer = await asyncio.wait_for(origin.send_test_request(circuit, 30, 40), 50)
         assert answer is not None
         assert len(answer[0]) == 40
         received: asyncio.Queue[bytes] = asyncio.Queue()
         origin.on_raw_data = lambda circuit, source, data: received.put_nowait(data)  # type: ignore[method-assign,assignment]
         assert circuit.hop is not None
         origin.send_data(circuit.hop.address, circuit.circuit_id, destination, ("0.0.0.0", 0), b"d4:pinge")
-        data, source = await asyncio.wait_for(sink.received.get(), 10)
+        data, source = await asyncio.wait_for(sink.received.get(), 50)
         assert data == b"d4:pinge"
         transport.sendto(b"d4:ponge", source)
-        assert await asyncio.wait_for(received.get(), 10) == b"d4:ponge"
+        assert await asyncio.wait_for(received.get(), 50) == b"d4:ponge"
     finally:
         transport.close()
         for node in nodes:

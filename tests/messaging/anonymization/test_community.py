@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ipv8 import entropy
+from ipv8 import clock, entropy
 from ipv8.events import EventBus
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import DomainAddress, RelayedAddress, UDPv4Address, UDPv6Address
-from ipv8.messaging.anonymization import community as module, payload as messages
+from ipv8.messaging.anonymization import community as module, payload as messages, pool as pool_module
 from ipv8.messaging.anonymization.build import BLOCK_SIZE, PlannedHop, make_block, pad
 from ipv8.messaging.anonymization.caches import CreatedRequestCache
 from ipv8.messaging.anonymization.community import TunnelCommunity, TunnelSettings
@@ -30,11 +30,14 @@ from ipv8.peer import Peer
 from ipv8.test.messaging.anonymization.base import TestTunnelBase
 from ipv8.test.mocking.community import MockCommunity
 from ipv8.test.mocking.endpoint import MockLink
+from ipv8.util import succeed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ZERO = ("0.0.0.0", 0)
+PATIENCE = 50
+"""Seconds after which a test gives up."""
 CREATE_SIZE = 1 + 2 + 2 + 74 + 2 + HALF_SIZE
 
 
@@ -60,7 +63,7 @@ class TunnelTest(TestTunnelBase[Any]):
         return await super().build(i, hops, **options)
 
     async def works(self, circuit: Any) -> bool:
-        result = await asyncio.wait_for(self.overlay(0).send_test_request(circuit, 10, 20), 5)
+        result = await asyncio.wait_for(self.overlay(0).send_test_request(circuit, 10, 20), PATIENCE)
         return result is not None and len(result[0]) == 20
 
 
@@ -157,7 +160,7 @@ class TestBuilding(TunnelTest):
         self.settings(0).next_hop_timeout = 0.1
         circuit = self.overlay(0).create_circuit(3)
         assert circuit is not None
-        assert await asyncio.wait_for(circuit.ready, 5) is None
+        assert await asyncio.wait_for(circuit.ready, PATIENCE) is None
         assert circuit.state == CIRCUIT_STATE_CLOSING
         assert "tries left" in circuit.closing_info or "no candidates" in circuit.closing_info
 
@@ -238,6 +241,28 @@ class TestBuilding(TunnelTest):
                 raise AssertionError
         except ValueError:
             pass
+
+    async def test_circuits_that_are_refused_at_once_are_not_built_without_a_pause(self) -> None:
+        await self.introduce_nodes()
+        overlay, pauses = self.overlay(0), []
+        self.settings(0).single_pass = False
+        for i in (1, 2):
+            self.overlay(i)._can_grow = lambda _: False
+
+        async def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            await self.deliver_messages()
+            if len(pauses) == 6:
+                waiting.cancel()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pool_module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+            waiting = asyncio.ensure_future(overlay.pool.take(2, (), 60))
+            await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        assert pauses == [pool_module.RETRY_INTERVAL] * 6
+        assert len(overlay.removed_circuits) == len(pauses) + 1
+        assert not overlay.path.back_off.is_usable(self.key_bin(3), clock.monotonic()), "as if nobody had answered"
 
     async def test_unwanted_spare_circuits_are_closed(self) -> None:
         manual = self.use_clock()
@@ -461,11 +486,11 @@ class TestRemoval(TunnelTest):
     async def test_unloading_tells_the_neighbours(self) -> None:
         await self.introduce_nodes()
         circuit = await self.build(0, 2)
-        self.settings(3).remove_tunnel_delay = 5
+        self.settings(3).remove_tunnel_delay = 1000
         exit_socket, = self.overlay(3).exit_sockets.values()
         exit_socket.enable()
         await exit_socket.wait_for_tasks()
-        await asyncio.wait_for(self.overlay(3).unload(), 2)  # it does not wait for remove_tunnel_delay
+        await asyncio.wait_for(self.overlay(3).unload(), PATIENCE)  # it does not wait for remove_tunnel_delay
         await self.deliver_messages()
         assert exit_socket.transport_ipv4 is None
         assert circuit.state == CIRCUIT_STATE_CLOSING
@@ -501,7 +526,7 @@ class TestRemoval(TunnelTest):
             assert len(node.circuits) == (not is_without_candidates)
             await node.unload()
             with pytest.raises(TimeoutError, match="unloaded"):
-                await asyncio.wait_for(waiting, 10)
+                await asyncio.wait_for(waiting, PATIENCE)
             assert self.tables(i) == (0, 0, 0)
 
 
@@ -693,6 +718,122 @@ class TestSettings(TunnelTest):
         settings.max_relay_early = 5
         assert told == [{1, 2, 8}, 5]
         assert settings.max_relay_early == 5
+
+
+@pytest.mark.parametrize("flags", [7, "relay", {0}, {-1}, {1 << 16}, {"relay"}, None, [1, None]])
+def test_flags_that_are_none(flags: Any) -> None:
+    settings = TunnelSettings()
+    with pytest.raises(ValueError, match="must be a set of PEER_FLAG"):
+        settings.peer_flags = flags
+    with pytest.raises(ValueError, match="must be a set of PEER_FLAG"):
+        TunnelSettings(peer_flags=flags)
+    assert settings.peer_flags == {1, 8}
+
+
+def test_flags_of_files() -> None:
+    """They are lists there."""
+    settings = TunnelSettings()
+    settings.peer_flags = [1, 2]  # type: ignore[assignment]  # not by what it says, but by what JSON has
+    settings.peer_flags |= {4}
+    assert settings.peer_flags == {1, 2, 4}
+    with pytest.raises(ValueError, match="number of cells"):
+        settings.max_relay_early = "8"  # type: ignore[assignment]  # this is the test
+
+
+@pytest.mark.parametrize(("name", "value"), [("anonymous_hops", 0), ("anonymous_hops", 9), ("anonymous_hops", "2"),
+                                             ("next_hop_timeout", 0), ("next_hop_timeout", -1.0)])
+def test_settings_that_make_circuits_impossible(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        TunnelCommunity(TunnelSettings(**{name: value}))
+
+
+class TestPlaces(TunnelTest):
+    """Circuits of others take one place each, those that go on two, and there are never more than the settings say."""
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        await self.introduce_nodes()
+
+    def places(self, i: int) -> int:
+        return sum(self.tables(i)[1:])
+
+    async def build_by(self, i: int, single_pass: bool = False) -> Any:
+        """A circuit whose first hop is node ``i``, and that could go on."""
+        self.settings(0).single_pass = single_pass
+        return await self.build(0, 1, required_exit=Peer(self.public_key(i), self.address(i)))
+
+    async def extend(self, *circuits: Any) -> None:
+        """Let circuits go on to node 3, all at once."""
+        for circuit in circuits:
+            circuit.goal_hops, circuit.required_exit = 2, self.peer(3)
+            self.overlay(0).send_extend(circuit, [], 1)
+        await self.deliver_messages()
+
+    async def test_circuits_that_are_extended_take_a_second_place(self) -> None:
+        self.settings(1).max_joined_circuits = 5
+        circuits = [await self.build_by(1) for _ in range(4)]
+        assert self.tables(1) == (0, 0, 4)
+        await self.extend(circuits[0])
+        assert self.tables(1) == (0, 2, 3)
+        assert await self.works(circuits[0])
+        await self.extend(*circuits[1:])
+        assert self.places(1) <= 5
+        states = [circuit.state for circuit in circuits[1:]]
+        assert states == [CIRCUIT_STATE_CLOSING, CIRCUIT_STATE_READY, CIRCUIT_STATE_CLOSING], "nobody waits in vain"
+        for circuit in (circuits[0], circuits[2]):
+            assert await self.works(circuit)
+
+    async def test_those_that_have_not_proved_themselves_make_room(self) -> None:
+        """Also those that were joined just now, as a flood of creates leaves no older ones."""
+        self.settings(1).max_joined_circuits = 3
+        circuit = await self.build_by(1)
+        await self.works(circuit)
+        unproven = [await self.build_by(1) for _ in range(2)]
+        for other in unproven:
+            self.overlay(1).exit_sockets[other.circuit_id].proven = False
+        await self.extend(circuit)
+        assert self.tables(1) == (0, 2, 1)
+        assert await self.works(circuit)
+        assert await self.works(unproven[1])
+
+    async def test_places_that_were_taken_while_the_next_node_was_asked(self) -> None:
+        self.settings(1).max_joined_circuits = 3
+        first, second = [await self.build_by(1) for _ in range(2)]
+        node = self.overlay(1)
+        become = node._become_relay
+
+        def later(cache: Any) -> Any:
+            for circuit_id in (7, 8):
+                node.exit_sockets[circuit_id] = node.exit_sockets[second.circuit_id]
+            return become(cache)
+
+        node._become_relay = later
+        await self.extend(first)
+        del node._become_relay, node.exit_sockets[7], node.exit_sockets[8]
+        assert self.tables(1) == (0, 0, 1)
+        assert first.state == CIRCUIT_STATE_CLOSING
+        await self.extend(second)
+        assert await self.works(second)
+
+    async def test_one_circuit_can_go_on_in_any_case(self) -> None:
+        self.settings(1).max_joined_circuits = 1
+        circuit = await self.build_by(1)
+        await self.extend(circuit)
+        assert self.tables(1) == (0, 2, 0)
+        assert await self.works(circuit)
+
+    async def test_circuits_that_are_built_in_one_pass(self) -> None:
+        self.settings(1).max_joined_circuits = 4
+        self.overlay(0).candidates.pop(self.peer(2))
+        circuits = [await self.build(0, 2, required_exit=self.peer(3)) for _ in range(2)]
+        assert self.tables(1) == (0, 4, 0)
+        self.overlay(1).should_join_circuit = lambda *_: succeed(True)
+        more = [self.overlay(0).create_circuit(2, required_exit=self.peer(3)) for _ in range(5)]
+        await self.deliver_messages()
+        assert all(circuit is None or circuit.state != CIRCUIT_STATE_READY for circuit in more)
+        assert self.tables(1)[1] == 4
+        for circuit in circuits:
+            assert await self.works(circuit)
 
 
 class TestHostile(TunnelTest):

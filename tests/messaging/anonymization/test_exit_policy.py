@@ -212,6 +212,23 @@ async def test_unknown_names(tasks: TaskManager) -> None:
     assert names.asked == ["nobody.org"]
 
 
+@pytest.mark.parametrize("failure", [RuntimeError("no thread"), asyncio.TimeoutError(),
+                                     socket.gaierror(socket.EAI_AGAIN, "later")])
+async def test_names_that_could_not_be_looked_up_are_looked_up_again(tasks: TaskManager, failure: Exception) -> None:
+    """What keeps this node from looking names up makes none of them unknown for a while."""
+    failures = [failure]
+
+    async def look_up(name: str) -> list[Any]:
+        if failures:
+            raise failures.pop()
+        return [(AF_INET, None, None, "", ("8.8.8.8", 0))]
+
+    resolver = Resolver(Destinations(own=list), tasks, look_up)
+    with pytest.raises(OSError, match="unknown"):
+        await resolver.resolve("name.org", 80)
+    assert await resolver.resolve("name.org", 80) == ("8.8.8.8", 80)
+
+
 async def test_one_look_up_for_many_packets_and_few_at_a_time(tasks: TaskManager) -> None:
     names = Names(name_org=["8.8.8.8"])
     names.hold = asyncio.Event()

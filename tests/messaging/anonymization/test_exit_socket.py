@@ -75,7 +75,7 @@ async def receive(sock: socket.socket) -> tuple[bytes, Any]:
     arrived = asyncio.Event()
     loop.add_reader(sock, arrived.set)
     try:
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), 50)
         return sock.recvfrom(65536)
     finally:
         loop.remove_reader(sock)
@@ -143,7 +143,7 @@ async def test_data_out_and_back(exit_socket: TunnelExitSocket, overlay: Overlay
     assert not exit_socket.queue
     assert exit_socket.bytes_up == len(BITTORRENT)
     sink.sendto(BITTORRENT + b"answere", ("127.0.0.1", source[1]))
-    await asyncio.wait_for(overlay.has_sent.wait(), 5)
+    await asyncio.wait_for(overlay.has_sent.wait(), 50)
     assert overlay.sent == [(("9.9.9.9", 9), 7, ("0.0.0.0", 0), sink.getsockname(), BITTORRENT + b"answere")]
     assert type(overlay.sent[0][3]) is UDPv4Address
     assert exit_socket.bytes_down == len(BITTORRENT) + 7

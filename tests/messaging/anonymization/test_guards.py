@@ -209,3 +209,91 @@ def test_no_file() -> None:
     choose(nothing.sets["first"], make_candidates(1))
     assert not nothing.is_due
     nothing.save()
+
+
+def keys(file: GuardFile, name: str = "first") -> list[bytes]:
+    return [guard.key_bin for guard in file.sets[name].guards]
+
+
+def test_programs_with_the_same_file_have_the_same_guards(tmp_path: Path) -> None:
+    """Whichever of them is the first to write, while the others have drawn guards of their own."""
+    path = tmp_path / "guards.json"
+    programs = [make_file(path) for _ in range(4)]
+    for program in programs:
+        program.load()
+        choose(program.sets["first"], make_candidates(5))
+    for _ in range(3):
+        for program in programs:
+            program.follow()
+            program.save()
+    assert not any(program.is_due for program in programs)
+    assert len({tuple(keys(program)) for program in programs}) == 1
+    in_use = {peer.key_bin for program in programs for peer in choose(program.sets["first"], make_candidates(5))}
+    assert in_use == set(keys(programs[0])[:module.FIRST_GUARDS])
+    assert len(keys(programs[0])) <= module.MAX_GUARDS
+    late = make_file(path)
+    late.load()
+    assert keys(late) == keys(programs[0])
+
+
+def test_a_file_that_another_program_has_written_is_not_replaced(tmp_path: Path) -> None:
+    one, other = make_file(tmp_path / "guards.json"), make_file(tmp_path / "guards.json")
+    for file in (one, other):
+        choose(file.sets["first"], make_candidates(3))
+    one.save()
+    other.save()
+    assert other.is_due
+    other.follow()
+    other.save()
+    assert not other.is_due
+    one.follow()
+    assert keys(one) == keys(other)
+    assert len(keys(one)) == 2 * module.FIRST_GUARDS
+    assert not one.is_due
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
+    file = make_file(tmp_path / "guards.json")
+    file.follow()
+    choose(file.sets["first"], make_candidates(3))
+    file.save()
+    kept = list(file.sets["first"].guards)
+    file.sets["first"].guards = []
+    file.follow()
+    assert not file.sets["first"].guards
+    file.path.write_bytes(b"{")  # type: ignore[union-attr]  # it has one
+    file.sets["first"].guards = kept
+    file.follow()
+    assert file.sets["first"].guards == kept
+    assert file.is_due
+
+
+def test_what_could_not_be_written_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = make_file(tmp_path / "directory" / "guards.json")
+    choose(file.sets["first"], make_candidates(3))
+    for _ in range(3):
+        file.save()
+        assert file.is_due
+    assert len(caplog.records) == 1
+    (tmp_path / "directory").mkdir()
+    file.save()
+    assert not file.is_due
+
+
+def test_a_file_that_cannot_be_read_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "guards.json"
+    path.write_text("{}")
+    file = make_file(path)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError("not for you")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "open", refuse)
+        file.load()
+        file.follow()
+    assert len(caplog.records) == 1
+    choose(file.sets["first"], make_candidates(3))
+    file.save()
+    assert len(json.loads(path.read_text())["first"]) == 3

@@ -30,6 +30,9 @@ from ipv8.peerdiscovery.network import Network
 from ipv8.test.messaging.anonymization.hidden_base import TestHiddenServicesBase
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
 
+PATIENCE = 50
+"""Seconds after which a test gives up."""
+
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "hidden_services.json").read_text())
 
 
@@ -101,8 +104,8 @@ class TestHiddenHosting(TestHiddenServicesBase):
         service, client = self.add_echo(3, **settings), self.add_echo(0)
         mocking = asyncio.ensure_future(self.keep_mocking())
         try:
-            await service.serve_hidden(hops=1, introduction_points=1, timeout=10)
-            peer = await client.connect_hidden(service.my_peer.public_key, hops=1, timeout=10)
+            await service.serve_hidden(hops=1, introduction_points=1, timeout=PATIENCE)
+            peer = await client.connect_hidden(service.my_peer.public_key, hops=1, timeout=PATIENCE)
         finally:
             mocking.cancel()
         return service, client, peer
@@ -218,7 +221,7 @@ class TestHiddenHosting(TestHiddenServicesBase):
     async def test_closing_a_service(self) -> None:
         service, client = self.add_echo(3), self.add_echo(0)
         self.mock_all_exits()
-        async with await service.serve_hidden(hops=1, introduction_points=2, timeout=10) as hosted:
+        async with await service.serve_hidden(hops=1, introduction_points=2, timeout=PATIENCE) as hosted:
             assert hosted.service_key == service.my_peer.key_bin
             assert hosted.info_hash == info_hash_of_service(Echo.community_id, hosted.service_key)
             with pytest.raises(RuntimeError, match="already"):
@@ -232,16 +235,33 @@ class TestHiddenHosting(TestHiddenServicesBase):
     async def test_several_wait_for_the_same_service(self) -> None:
         service, client = self.add_echo(3), self.add_echo(0)
         mocking = asyncio.ensure_future(self.keep_mocking())
-        patient = asyncio.ensure_future(client.connect_hidden(service.my_peer.public_key, hops=1, timeout=20))
+        patient = asyncio.ensure_future(client.connect_hidden(service.my_peer.public_key, hops=1, timeout=PATIENCE))
         with pytest.raises(TimeoutError):
             await client.connect_hidden(service.my_peer.public_key, hops=1, timeout=0.05)
-        await service.serve_hidden(hops=1, introduction_points=1, timeout=10)
+        await service.serve_hidden(hops=1, introduction_points=1, timeout=PATIENCE)
         assert (await patient).address
         mocking.cancel()
 
+    async def test_a_circuit_that_is_being_closed_is_not_waited_for(self) -> None:
+        """It stays in the table for some seconds, in which there was a look after another without a pause."""
+        client, overlay, looks = self.add_echo(0), self.overlay(0), []
+        overlay.settings.remove_tunnel_delay = 60
+        circuit = overlay.create_circuit(1)
+        overlay.remove_circuit(circuit.circuit_id)
+        await circuit.ready
+        overlay.do_circuits = lambda: looks.append(1)
+        connecting = asyncio.ensure_future(client.connect_hidden(self.public_key(1), hops=1, timeout=PATIENCE))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(looks) == 1
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        overlay.settings.remove_tunnel_delay = 0
+        del overlay.do_circuits
+
     async def test_unloading_while_connecting(self) -> None:
         client = self.add_echo(0)
-        connecting = asyncio.ensure_future(client.connect_hidden(self.public_key(1), hops=1, timeout=20))
+        connecting = asyncio.ensure_future(client.connect_hidden(self.public_key(1), hops=1, timeout=PATIENCE))
         await asyncio.sleep(0)
         await client.unload()
         with pytest.raises(RuntimeError, match="unloaded"):
@@ -250,7 +270,7 @@ class TestHiddenHosting(TestHiddenServicesBase):
 
     async def test_lost_introduction_points_are_replaced(self) -> None:
         service = self.add_echo(3)
-        await service.serve_hidden(hops=1, introduction_points=1, timeout=10)
+        await service.serve_hidden(hops=1, introduction_points=1, timeout=PATIENCE)
         overlay = self.overlay(3)
         circuit, = overlay.find_circuits(CIRCUIT_TYPE_IP_SEEDER)
         overlay.remove_circuit(circuit.circuit_id, remove_now=True)
@@ -288,7 +308,7 @@ class TestHiddenHosting(TestHiddenServicesBase):
         client.tell.send(peer, b"lost")
         assert client.endpoint.drops[DropCounter.SEND_NO_ROUTE] == 1
         mocking = asyncio.ensure_future(self.keep_mocking())
-        again = await client.connect_hidden(peer.public_key, hops=1, timeout=10)
+        again = await client.connect_hidden(peer.public_key, hops=1, timeout=PATIENCE)
         mocking.cancel()
         assert again.address == peer.address
         client.tell.send(peer, b"there again")

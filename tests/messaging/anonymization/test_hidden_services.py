@@ -12,16 +12,25 @@ from ipv8.bootstrapping.dispersy.bootstrapper import DispersyBootstrapper
 from ipv8.dht.discovery import DHTDiscoveryCommunity
 from ipv8.dht.introduction_point import PEER_SOURCE_DHT, PEER_SOURCE_PEX, IntroductionPoint
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.anonymization.hidden_caches import (
     PeersRequestCache,
 )
 from ipv8.messaging.anonymization.hidden_payload import (
     IntroductionInfo,
+    PaddedPeersRequestPayload,
     PeersRequestPayload,
     PeersResponsePayload,
 )
-from ipv8.messaging.anonymization.intro_points import LOOKUPS_AT_ONCE_PER_HOST
+from ipv8.messaging.anonymization.intro_points import (
+    LOOKUPS_AT_ONCE_PER_HOST,
+    MAX_POINTS_IN_ANSWER,
+    MAX_POINTS_IN_SHORT_ANSWER,
+    PADDED_REQUEST_SIZE,
+    REQUEST_SIZE,
+)
 from ipv8.messaging.anonymization.payload import DataPayload, TestRequestPayload as SpeedRequestPayload
+from ipv8.messaging.anonymization.pex import MAX_LEARNT
 from ipv8.messaging.anonymization.tunnel import (
     CIRCUIT_TYPE_IP_SEEDER,
     CIRCUIT_TYPE_RP_DOWNLOADER,
@@ -35,6 +44,8 @@ from ipv8.test.mocking.endpoint import MockEndpointListener
 from ipv8.util import succeed
 
 ZERO = ("0.0.0.0", 0)
+PATIENCE = 50
+"""Seconds after which a test gives up."""
 OTHER_HASH = b"o" * 20
 
 
@@ -87,6 +98,11 @@ class TestHiddenServices(TestHiddenServicesBase):
             assert not self.nodes[i].overlays
             assert not self.nodes[i].strategies
 
+    async def test_data_take_the_short_way(self) -> None:
+        """A method that replaces one of those for each packet would double the work for each of them."""
+        self.make_nodes(1)
+        assert self.overlay(0).crypto_endpoint._has_own_methods
+
     async def test_joining_again_leaves_first(self) -> None:
         self.make_nodes(1)
         overlay = self.overlay(0)
@@ -110,7 +126,7 @@ class TestHiddenServices(TestHiddenServicesBase):
         callback = Callback()
         self.overlay(0).join_swarm(INFO_HASH, 1, callback, seeding=False)
         await self.overlay(0).do_peer_discovery()
-        await asyncio.wait_for(callback.called.wait(), 5)
+        await asyncio.wait_for(callback.called.wait(), PATIENCE)
         await self.deliver_messages(1.0)
         return callback
 
@@ -163,6 +179,12 @@ class TestHiddenServices(TestHiddenServicesBase):
         self.overlay(3).send_data(theirs.hop.address, theirs.circuit_id, ZERO, ZERO, b"ANSWER")
         await self.deliver_messages(1.0)
         assert received[0] == [(circuit, b"ANSWER")]
+        theirs.e2e = False
+        self.overlay(3).crypto_endpoint._takes_data = lambda: True  # as without the replacements of the test
+        self.overlay(0).send_data(circuit.hop.address, circuit.circuit_id, ZERO, ZERO, b"PACKET")
+        await self.deliver_messages(1.0)
+        assert received[3] == [(theirs, b"PACKET")] * 2
+        assert theirs.e2e
 
     async def test_what_is_sent_again_is_dropped(self) -> None:
         await self.connect()
@@ -437,3 +459,39 @@ class TestHiddenServices(TestHiddenServicesBase):
         assert sent[-1][0] == ("7.7.7.7", 6)
         assert len(sent) == LOOKUPS_AT_ONCE_PER_HOST + 1
         del overlay.endpoint.send
+
+    def fill_pex(self, i: int) -> None:
+        """Let an introduction point know as many others as it keeps."""
+        pex = self.overlay(i).pex[INFO_HASH]
+        for number in range(MAX_LEARNT):
+            peer = Peer(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address(f"{number + 20}.1.1.1", 7))
+            pex.process_extra_bytes(peer, pex.serializer.pack("varlenH-list", [self.service_key()]))
+        assert len(pex.get_intro_points()) == MAX_LEARNT + 1
+
+    async def test_answers_to_forged_sources_are_small(self) -> None:
+        self.make_nodes(3)
+        await self.introduce_nodes()
+        await self.create_intro(2, required_ip=self.peer_of(1))
+        self.fill_pex(1)
+        overlay = self.overlay(1)
+        sent: list[bytes] = []
+        overlay.endpoint.send = lambda _, packet: sent.append(packet)
+        short, full = PeersRequestPayload(7, 1, INFO_HASH), PaddedPeersRequestPayload(
+            7, 1, INFO_HASH, bytes(PADDED_REQUEST_SIZE - REQUEST_SIZE))
+        for request, source in ((short, ("6.6.6.6", 6)), (full, ("6.6.6.6", 6)), (short, self.address(0))):
+            self.by_socket(1, request, source)
+        del overlay.endpoint.send
+        points = [len(overlay.serializer.unpack_serializable(PeersResponsePayload, packet, 23)[0].peers)
+                  for packet in sent]
+        assert points == [MAX_POINTS_IN_SHORT_ANSWER, MAX_POINTS_IN_ANSWER, MAX_POINTS_IN_ANSWER]
+        assert len(sent[1]) <= 3 * PADDED_REQUEST_SIZE
+
+    async def test_clients_are_answered_in_full(self) -> None:
+        self.make_nodes(4)
+        await self.introduce_nodes()
+        await self.create_intro(2, required_ip=self.peer_of(1))
+        self.fill_pex(1)
+        await self.make_data_circuit(0, exit_node=3)
+        target = IntroductionPoint(self.peer_of(1), b"")
+        found = await asyncio.wait_for(self.overlay(0).send_peers_request(INFO_HASH, target, 1), PATIENCE)
+        assert len(found) == MAX_POINTS_IN_ANSWER

@@ -15,10 +15,17 @@ from ipv8.messaging.anonymization.end_to_end import (
     ServiceBudget,
 )
 from ipv8.messaging.anonymization.intro_points import (
+    ANSWER_SIZE,
+    MAX_POINTS_IN_ANSWER,
+    MAX_POINTS_IN_SHORT_ANSWER,
     MAX_REGISTRATIONS,
     MAX_REGISTRATIONS_PER_CIRCUIT,
     MAX_REGISTRATIONS_PER_KEY,
+    PADDED_REQUEST_SIZE,
+    POINT_SIZE,
+    REQUEST_SIZE,
     IntroductionRegistry,
+    points_in_answer,
 )
 from ipv8.messaging.anonymization.rendezvous import (
     COOKIE_LIFETIME,
@@ -211,3 +218,17 @@ def test_a_circuit_that_goes_takes_its_cookies_with_it() -> None:
     registry.establish(b"two", end(2), 0.0)
     registry.remove_circuit(1)
     assert list(registry.waiting) == [b"two"]
+
+
+# Answers
+
+
+def test_answers_to_strangers_are_at_most_three_times_as_long() -> None:
+    for size in range(REQUEST_SIZE, 2 * PADDED_REQUEST_SIZE):
+        count = points_in_answer(size, False)
+        assert MAX_POINTS_IN_SHORT_ANSWER <= count <= MAX_POINTS_IN_ANSWER
+        assert count == MAX_POINTS_IN_SHORT_ANSWER or ANSWER_SIZE + count * POINT_SIZE <= 3 * size
+    assert points_in_answer(REQUEST_SIZE, False) == MAX_POINTS_IN_SHORT_ANSWER
+    assert points_in_answer(PADDED_REQUEST_SIZE - 1, False) < MAX_POINTS_IN_ANSWER
+    assert points_in_answer(PADDED_REQUEST_SIZE, False) == MAX_POINTS_IN_ANSWER
+    assert points_in_answer(REQUEST_SIZE, True) == MAX_POINTS_IN_ANSWER

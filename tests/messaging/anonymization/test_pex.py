@@ -8,15 +8,19 @@ import pytest
 
 from ipv8.dht.introduction_point import PEER_SOURCE_PEX, IntroductionPoint
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.address import UDPv4Address
 from ipv8.messaging.anonymization.pex import (
     LEARNT_LIFETIME,
     MAX_KEYS_TOLD,
+    MAX_KEYS_TOLD_UNPROVEN,
     MAX_LEARNT,
     MAX_LEARNT_PER_HOST,
+    SERVICE_KEY_SIZE,
     PexCommunity,
     PexSettings,
     community_id_for,
 )
+from ipv8.messaging.interfaces.routes import Route
 from ipv8.messaging.payload import NewIntroductionRequestPayload
 from ipv8.peer import Peer
 from ipv8.test.base import TestBase
@@ -95,6 +99,9 @@ class TestPex(TestBase[PexCommunity]):
     async def test_old_introduction_points_are_forgotten(self) -> None:
         manual = self.use_clock()
         self.overlay(0).process_extra_bytes(self.peer(1), self.packed(KEYS[:2]))
+        for step in (86400.0, -2 * 86400.0):
+            manual.step_wall(step)
+            assert len(self.overlay(0).get_intro_points()) == 2
         manual.advance(LEARNT_LIFETIME + 1)
         assert self.overlay(0).get_intro_points() == []
 
@@ -107,6 +114,23 @@ class TestPex(TestBase[PexCommunity]):
         keys, _ = self.overlay(0).serializer.unpack("varlenH-list", self.overlay(0).get_seeder_pks())
         assert len(set(keys)) == MAX_KEYS_TOLD
         assert set(keys) <= set(KEYS)
+
+    async def test_answers_to_forged_sources_are_small(self) -> None:
+        for key in KEYS:
+            self.overlay(0).start_announce(key)
+        sent: list[bytes] = []
+        self.endpoint(0).send = lambda _, packet: sent.append(packet)
+        for new_style in (False, True):
+            request = self.overlay(1).create_introduction_request(UDPv4Address("1.2.3.4", 5), new_style=new_style)
+            self.endpoint(0).gate.receive((UDPv4Address("66.1.1.1", 7), request), Route.SOCKET)
+            await self.deliver_messages()
+            assert len(sent[-1]) <= 3 * len(request)
+        self.network(0).add_verified_peer(known := Peer(self.public_key(1), self.address(1)))
+        self.network(0).mark_proven(known)
+        self.endpoint(0).gate.receive((self.address(1), request), Route.SOCKET)
+        await self.deliver_messages()
+        _, forged, proven = sent
+        assert len(proven) - len(forged) == (MAX_KEYS_TOLD - MAX_KEYS_TOLD_UNPROVEN) * (2 + SERVICE_KEY_SIZE)
 
     async def test_one_host_cannot_push_others_out(self) -> None:
         overlay = self.overlay(0)

@@ -31,7 +31,7 @@ class Sink(asyncio.DatagramProtocol):
         self.received.put_nowait((data, addr))
 
     async def take(self, count: int) -> list[tuple[bytes, Any]]:
-        return [await asyncio.wait_for(self.received.get(), 10) for _ in range(count)]
+        return [await asyncio.wait_for(self.received.get(), 50) for _ in range(count)]
 
 
 class Net:
@@ -49,7 +49,7 @@ class Net:
     async def circuit(self, hops: int) -> Any:
         circuit = self.nodes[0].create_circuit(hops, required_exit=self.peers[hops])
         assert circuit is not None
-        assert await asyncio.wait_for(circuit.ready, 10) is circuit
+        assert await asyncio.wait_for(circuit.ready, 50) is circuit
         while self.nodes[0].request_cache._identifiers:  # noqa: ASYNC110 - until the first ping is answered
             await asyncio.sleep(0.001)
         return circuit
@@ -105,7 +105,7 @@ async def test_bursts_arrive_in_order(net: Net, hops: int) -> None:
     net.nodes[0].on_raw_data = lambda _, source, data: back.put_nowait(data)  # type: ignore[method-assign,assignment]
     for packet in packets:
         net.sinks[0][0].sendto(packet, received[0][1])
-    assert [await asyncio.wait_for(back.get(), 10) for _ in packets] == packets
+    assert [await asyncio.wait_for(back.get(), 50) for _ in packets] == packets
     assert circuit.bytes_up > sum(map(len, packets)) < circuit.bytes_down
 
 
@@ -127,7 +127,7 @@ async def test_a_meter_counts_all_cells(net: Net, which: int) -> None:
     for number in range(30):
         net.sinks[0][0].sendto(b"d%03de" % number, source)
     for _ in range(30):
-        await asyncio.wait_for(back.get(), 10)
+        await asyncio.wait_for(back.get(), 50)
     counted = meter.counts[prefix + b"\0"]
     arriving, leaving = [(30, 40), (70, 70), (40, 30)][which]
     assert (counted.packets_down, counted.packets_up) == (arriving, leaving)
@@ -176,7 +176,7 @@ async def test_a_program_that_replaces_a_method_sees_all_data_that_come_back(net
     net.send(circuit, net.address(0), b"dhelloe")
     [(_, exit_address)] = await net.sinks[0][1].take(1)
     net.sinks[0][0].sendto(b"danswer1e", exit_address)
-    source, message, circuit_id = await asyncio.wait_for(seen.get(), 10)
+    source, message, circuit_id = await asyncio.wait_for(seen.get(), 50)
     assert (source, circuit_id) == (circuit.hop.address, circuit.circuit_id)
     assert message.endswith(b"danswer1e")
 

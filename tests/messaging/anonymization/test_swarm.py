@@ -131,6 +131,18 @@ def test_a_time_of_another_node_keeps_nothing_longer(manual_clock: ManualClock) 
     assert not swarm.intro_points
 
 
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+def test_a_clock_that_is_set_changes_no_age(manual_clock: ManualClock, step: float) -> None:
+    swarm, _ = make_swarm()
+    kept = swarm.add_intro_point(point())
+    manual_clock.step_wall(step)
+    swarm.remove_old_intro_points()
+    assert swarm.intro_points == [kept]
+    manual_clock.advance(swarm.max_ip_age + 1)
+    swarm.remove_old_intro_points()
+    assert not swarm.intro_points
+
+
 async def test_what_programs_find_need_not_tell_when_it_was_seen() -> None:
     found = SimpleNamespace(source=PEER_SOURCE_DHT, seeder_pk=b"service")
     swarm, _ = make_swarm([found])

@@ -77,7 +77,7 @@ class Isolation:
             attempts = MAX_ATTEMPTS
             while True:
                 attempts -= 1
-                circuit = await self._circuit_of(group)
+                circuit = await self._circuit_of(group, clock.monotonic() + self._timeout)
                 circuit_id = circuit.circuit_id
                 self._users[circuit_id] = self._users.get(circuit_id, 0) + 1
                 is_proven = self._is_proven(circuit)
@@ -148,7 +148,8 @@ class Isolation:
                 return
         raise ConnectionError(f"there are streams of {MAX_GROUPS} groups of clients")
 
-    async def _circuit_of(self, group: _Group) -> Circuit:
+    async def _circuit_of(self, group: _Group, deadline: float) -> Circuit:
+        """The circuit of a group. Clients that ask together wait for it together: none waits for the others first."""
         async with group.lock:
             circuit = group.circuit
             if (circuit is not None and circuit.state == CIRCUIT_STATE_READY
@@ -156,7 +157,8 @@ class Isolation:
                 return circuit
             if circuit is not None:
                 self._replace(group, circuit)
-            group.circuit = await self._community.pool.take(self._hops, (PEER_FLAG_EXIT_STREAMS,), self._timeout)
+            group.circuit = await self._community.pool.take(self._hops, (PEER_FLAG_EXIT_STREAMS,),
+                                                            max(deadline - clock.monotonic(), 0.0))
             group.since = clock.monotonic()
             return group.circuit
 

@@ -21,7 +21,7 @@ __all__ = ["TestTunnelBase"]
 
 OT = TypeVar("OT", bound=TunnelCommunity)
 
-BUILD_TIME = 5.0
+BUILD_TIME = 30.0
 """Seconds that a circuit has to become ready."""
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from ipv8.test.messaging.anonymization.base import TestTunnelBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ipv8.messaging.anonymization.tunnel import Circuit
 
 NO_AUTHENTICATION = b"\x05\x01\x00"
 CONNECT, BIND, ASSOCIATE = 1, 2, 3
@@ -192,9 +195,10 @@ class TestSocks5Server(TestTunnelBase[TunnelCommunity]):
         writer.close()
 
     async def test_refused_connections(self) -> None:
-        proxy, port = await self.start(hops=1), await self.start_http()
-        self.tcp.pop().close()
-        reply, _, writer = await self.ask(proxy, request(CONNECT, "127.0.0.1", port))
+        proxy = await self.start(hops=1)
+        with socket.socket() as silent:  # it has a port, and does not listen
+            silent.bind(("127.0.0.1", 0))
+            reply, _, writer = await self.ask(proxy, request(CONNECT, "127.0.0.1", silent.getsockname()[1]))
         assert reply[1] == Reply.REFUSED
         writer.close()
 
@@ -240,13 +244,18 @@ class TestSocks5Server(TestTunnelBase[TunnelCommunity]):
 
     @contextlib.contextmanager
     def _short_wait(self) -> Iterator[None]:
-        """Do not wait long for another exit, as there is none."""
+        """Do not wait long for another exit than the one that did not answer, as there is none."""
         isolation = self.servers[0]._isolation
-        kept, isolation._timeout = isolation._timeout, 0.1
-        try:
+        kept, blame = isolation._timeout, isolation._blame_exit
+
+        def blame_and_hurry(circuit: Circuit) -> None:
+            blame(circuit)
+            isolation._timeout = 0.0
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(isolation, "_blame_exit", blame_and_hurry)
             yield
-        finally:
-            isolation._timeout = kept
+        isolation._timeout = kept
 
     @contextlib.contextmanager
     def _patience(self, seconds: float) -> Iterator[None]:
