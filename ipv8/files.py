@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and that only their owner can read."""
+"""Files that are written completely or not at all, that only their owner can read, and that programs share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["new_content", "sync_directory"]
+__all__ = ["locked", "new_content", "sync_directory"]
 
 
 @contextmanager
@@ -43,6 +43,30 @@ def new_content(path: str | os.PathLike[str], *, flush: bool = True,
             os.unlink(name)
     if flush:
         sync_directory(target.parent)
+
+
+@contextmanager
+def locked(directory: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other processes and threads from entering this context with the same directory.
+
+    On Windows, and on file systems that have no locks, it does nothing.
+
+    :raises OSError: if the directory cannot be opened; ``FileNotFoundError`` if it does not exist.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process that was forked meanwhile has the descriptor too
+        os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:

@@ -60,7 +60,10 @@ def _load_key(block: Mapping[str, Any]) -> PrivateKey:
             raise ConfigurationError(f"the 'bin' of the key {block['alias']!r} is not the base64 form of "
                                      "a private key") from None
         if path:
-            store_private_key(path, key)
+            try:
+                store_private_key(path, key)
+            except FileExistsError:  # another program has made it meanwhile
+                return load_private_key(path)
         return key
     if not curve:
         raise ConfigurationError(f"the file {path!r} of the key {block['alias']!r} does not exist: restore it, or "

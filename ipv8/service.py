@@ -253,12 +253,18 @@ class IPv8:
         them: one of the calls may wait for a peer.
 
         If no socket can be opened, that is logged, and tried again while the node runs. ``async with`` raises
-        ``OSError`` in this case (see :meth:`require_open`). If the node is running already, nothing is done.
+        ``OSError`` in this case (see :meth:`require_open`). If the node is running already, nothing is done. If it is
+        being stopped, the end of that is awaited first.
 
         :raises RuntimeError: if the node was stopped, or was made for another event loop.
         :raises Exception: what the first failing ``on_start`` call raised. The other calls were completed, and the
             walkers are not started.
         """
+        while self._stopping is not None:
+            if _stopped_node.get() is self:
+                raise RuntimeError("this node is being stopped: it cannot be started by a part that is unloaded")
+            with suppress(ShutdownError):  # the caller of stop() gets it
+                await asyncio.shield(self._stopping)
         if self._run is not None:
             self._logger.warning("The node is running already: it is not started again")
             return

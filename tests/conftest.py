@@ -147,6 +147,22 @@ def run_virtually() -> Callable[[Coroutine[Any, Any, Any]], Any]:
 
 
 @pytest.fixture
+async def virtual_time() -> AsyncIterator[None]:
+    """Let the time of the loop of the test jump to the next timer, for tests that wait for nothing else."""
+    loop: Any = asyncio.get_running_loop()
+    select, now = loop._selector.select, loop.time()
+
+    def jump(timeout: float | None = None) -> Any:
+        nonlocal now
+        now += timeout or 0.0
+        return select(0)
+
+    loop._selector.select, loop.time = jump, lambda: now
+    yield
+    del loop._selector.select, loop.time
+
+
+@pytest.fixture
 async def failures() -> list[dict[str, Any]]:
     """The contexts that the exception handler of the loop gets."""
     contexts: list[dict[str, Any]] = []

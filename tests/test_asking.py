@@ -91,7 +91,7 @@ def where(overlay: Any) -> Peer:
 
 
 @pytest.fixture
-def pair(make_overlay: Any) -> tuple[Any, Any]:
+def pair(make_overlay: Any, virtual_time: None) -> tuple[Any, Any]:
     return make_overlay(Calculator), make_overlay(Calculator)
 
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ipv8.files import new_content
+from ipv8.files import locked, new_content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,3 +77,42 @@ def test_pipes_are_not_replaced(path: Path) -> None:
     finally:
         os.close(reader)
     assert path.is_fifo()
+
+
+def test_a_directory_is_locked_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    other = os.open(tmp_path, os.O_RDONLY)  # as of another program
+    copies: list[int] = []
+
+    def open_and_fork(*arguments: Any) -> int:
+        descriptor = opened(*arguments)
+        copies.append(os.dup(descriptor))
+        return descriptor
+
+    opened = os.open
+    monkeypatch.setattr(os, "open", open_and_fork)
+    try:
+        with locked(tmp_path), pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        for descriptor in (other, *copies):
+            os.close(descriptor)
+    assert len(copies) == 1
+
+
+def test_where_there_are_no_locks_nothing_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_: object) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path), locked(tmp_path):
+        pass
+
+
+def test_a_directory_that_does_not_exist_cannot_be_locked(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "missing"):
+        pass

@@ -451,7 +451,8 @@ async def test_on_start() -> None:
     assert Note.made[0].calls[-1] == "unload"
 
 
-async def test_walkers_wait_for_on_start() -> None:
+async def test_walkers_wait_for_on_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "ON_START_PATIENCE", 1e6)
     node = mock_node("Note", walkers=(walker(),))
     count: Any = node.strategies[0][0]
     go_on = asyncio.Event()
@@ -631,6 +632,41 @@ async def test_node_without_overlays_can_start_again() -> None:
         await node.start()
         assert node.endpoint.is_open()
         await node.stop()
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+async def test_start_while_stopping(steps: int) -> None:
+    with_overlay, without = mock_node("Note"), mock_node()
+    for node in (with_overlay, without):
+        await node.start()
+    stopping = [asyncio.ensure_future(node.stop()) for node in (with_overlay, without)]
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="was stopped"):
+        await with_overlay.start()
+    assert not with_overlay.endpoint.is_open()
+    await without.start()
+    assert without.endpoint.is_open()
+    assert without.state_machine_task is not None
+    assert not without.state_machine_task.done()
+    await without.stop()
+    await asyncio.gather(*stopping)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_start_by_a_part_that_is_unloaded() -> None:
+    node = mock_node("Note")
+    unload = node.overlays[0].unload
+
+    async def start_and_unload() -> None:
+        with pytest.raises(RuntimeError, match="is being stopped"):
+            await node.start()
+        await unload()
+
+    node.overlays[0].unload = start_and_unload  # type: ignore[method-assign]
+    await node.start()
+    await node.stop()
+    assert Note.made[0].calls == ["unload"]
 
 
 def test_node_that_was_made_for_another_loop_says_so_at_once() -> None:

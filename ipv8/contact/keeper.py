@@ -157,8 +157,15 @@ class PeerKeeper(PeerObserver):
                     self.logger.debug("%s does not answer, and is removed", action.peer)
                     self.network.remove_peer(action.peer)
                 else:
-                    self._send_probe(action)
+                    self._try_to_send(action)
         self._set_timer()
+
+    def _try_to_send(self, probe: Probe) -> None:
+        """Send a probe; the method of an overlay that does so may be that of a program, whose mistake is logged."""
+        try:
+            self._send_probe(probe)
+        except Exception:
+            self.logger.exception("%s could not be asked for a sign of life", probe.peer)
 
     def _send_probe(self, probe: Probe) -> None:
         if probe.kind is ProbeKind.PING:

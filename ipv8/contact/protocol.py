@@ -234,10 +234,18 @@ class IntroductionProtocol(IntroductionMessages):
         if targets:
             contact.nat.expect_puncture(payload.identifier, targets, now)
         self._story.tell("%s answered request %d and introduced %s", peer, payload.identifier, targets or "nobody")
-        self.introduction_response_callback(peer, dist, payload)
-        promising = walk_order(targets, payload.lan_introduction_address, self.my_estimated_lan)
-        for observer in tuple(contact.observers):
-            observer.on_introduction(peer, promising)
+        try:
+            self.introduction_response_callback(peer, dist, payload)
+        finally:  # what programs do in it is not what walkers depend on
+            promising = walk_order(targets, payload.lan_introduction_address, self.my_estimated_lan)
+            for observer in tuple(contact.observers):
+                self._tell_of_introduction(observer, peer, promising)
+
+    def _tell_of_introduction(self, observer: IntroductionObserver, peer: Peer, addresses: list[Address]) -> None:
+        try:
+            observer.on_introduction(peer, addresses)
+        except Exception:  # the others are told nevertheless
+            self.logger.exception("%r failed", observer)
 
     def _introduced_addresses(self, peer: Peer, payload: IntroductionResponse, now: float) -> list[Address]:
         """The addresses at which the peer that a response of ``peer`` introduces can be tried."""

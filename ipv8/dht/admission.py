@@ -35,8 +35,9 @@ MAX_PROVEN_ADDRESSES = 4096
 first."""
 PROOF_SECONDS = 1800.0
 """Seconds for which such an answer proves that the address is right."""
-MAX_REMEMBERED_REQUESTS = 128
-"""Requests of one node that are not accepted again; the oldest is forgotten first."""
+MAX_REMEMBERED_REQUESTS = 16_384
+"""Requests that are not accepted again, two hours of a node that is always at its limit; of the network with the most,
+the oldest is forgotten first."""
 
 DIGEST_SIZE = 8
 
@@ -65,6 +66,8 @@ class Admission:
         # When somebody answered from an address; when the owner of a key answered from a host.
         self._proven: FairDict[Address, float] = FairDict(MAX_PROVEN_ADDRESSES)
         self._residents: FairDict[tuple[bytes, bytes], float] = FairDict(MAX_PROVEN_ADDRESSES)
+        # Digests of requests and the hosts that they came from.
+        self._accepted: FairDict[bytes, None] = FairDict(MAX_REMEMBERED_REQUESTS)
 
     # Before the signature is verified
 
@@ -80,9 +83,9 @@ class Admission:
         """
         host = source_of(address[0]).host
         mid = sha1(key_bin, usedforsecurity=False).digest()
-        node = self._known(key_bin, mid, address, table)
-        if node is not None and node.recent_requests and _digest(data) in node.recent_requests:
+        if _digest(host, data) in self._accepted:
             return DropCounter.REPLAYED
+        node = self._known(key_bin, mid, address, table)
         is_over_limit = (node is not None and node.blocked) or not self._budget(key_bin, host).holds(host)
         if is_over_limit and not (self._with_token.holds(key_bin) and is_new(mid)):
             return DropCounter.RATE_LIMITED
@@ -108,13 +111,11 @@ class Admission:
 
     # Afterwards
 
-    def charge(self, peer: Peer, address: Address, data: bytes, table: RoutingTable | None) -> None:
+    def charge(self, key_bin: bytes, address: Address, data: bytes) -> None:
         """Count a request, whose signature is right, for the host of its address, and do not accept it again."""
-        host = source_of(address[0]).host
-        self._budget(peer.key_bin, host).take(host)
-        node = self._known(peer.key_bin, peer.mid, address, table)
-        if node is not None:
-            node.recent_requests = (node.recent_requests + _digest(data))[-MAX_REMEMBERED_REQUESTS * DIGEST_SIZE:]
+        network, host = source_of(address[0])
+        self._budget(key_bin, host).take(host)
+        self._accepted.put(_digest(host, data), None, network)
 
     def take(self, peer: Peer, table: RoutingTable, admit: Callable[[Node], Node | None] | None = None) -> Node | None:
         """Count a request of ``peer`` that is to be answered; ``None``, and not counted, if there were too many.
@@ -132,7 +133,6 @@ class Admission:
             node = Node(peer.public_key, peer.address)
             if known is not None:
                 node.last_queries.extend(known.last_queries)
-                node.recent_requests = known.recent_requests
         network, host = source_of(peer.address[0])
         listed = table.get(node.id) if admit is None else admit(node)
         if listed is not None and listed == node and source_of(listed.address[0]).host == host:
@@ -177,5 +177,5 @@ class Admission:
         return Room.of(request_size, self.is_proven(address), self._signer_size)
 
 
-def _digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=DIGEST_SIZE).digest()
+def _digest(host: bytes, data: bytes) -> bytes:
+    return blake2b(host + data, digest_size=DIGEST_SIZE).digest()

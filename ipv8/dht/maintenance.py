@@ -108,8 +108,11 @@ class Publications:
         :param store: stores a value under a key; raises ``DHTError`` if that fails.
         """
         now = clock.monotonic()
-        for publication in [publication for publication in self._publications.values() if publication.due <= now]:
-            publication.due = clock.monotonic() + await self._pause_after(publication, store)
+        due = [(name, publication) for name, publication in self._publications.items() if publication.due <= now]
+        for name, publication in due:
+            if self._publications.get(name) is publication:  # it may be removed or replaced meanwhile
+                pause = await self._pause_after(publication, store)
+                publication.due = clock.monotonic() + pause
 
     async def _pause_after(self, publication: Publication,
                            store: Callable[[bytes, bytes], Awaitable[object]]) -> float:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .. import clock
 from ..database import CorruptDatabaseException, Database, DatabaseException
+from ..files import locked
 from ..messaging.address import UDPv4Address, UDPv6Address
 from ..messaging.inet import parse_host
 from .diversity import is_contactable
@@ -87,7 +88,7 @@ class DHTDatabase(Database):
         """Create the tables.
 
         :raises NewerDatabaseError: if a newer version of this library has made the file.
-        :raises CorruptDatabaseException: if the tables are not those of this schema.
+        :raises CorruptDatabaseException: if the tables are not those of this schema, or a part of the file is damaged.
         """
         try:
             version = int(database_version)
@@ -112,6 +113,9 @@ class DHTDatabase(Database):
         tables = list(self.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('node', 'value')"))
         if len(tables) != len({"node", "value"}):
             raise CorruptDatabaseException(f"{self.file_path}: node and value are not tables")
+        (finding,) = next(self.execute("PRAGMA quick_check(1)"))
+        if finding != b"ok":
+            raise CorruptDatabaseException(f"{self.file_path}: {finding.decode(errors='replace')}")
         return VERSION
 
     def save(self, nodes: Iterable[NodeRow], values: Iterable[ValueRow]) -> None:
@@ -168,18 +172,23 @@ def _usable_address(family: Any, host: bytes, port: int) -> Address | None:
 
 
 def open_or_set_aside(path: str, logger: logging.Logger) -> DHTDatabase:
-    """Open the file at ``path``; a damaged one is renamed, and an empty one is made in its place."""
-    database = DHTDatabase(path)
-    try:
-        database.open()
-    except CorruptDatabaseException as e:
-        aside = _unused_path(f"{path}.damaged-{int(clock.time())}")
-        Path(path).replace(aside)
-        for suffix in ("-wal", "-shm"):
-            Path(path + suffix).unlink(missing_ok=True)
-        logger.warning("The file %s of the DHT is damaged (%s): it was renamed to %s, and the node starts without the "
-                       "values and nodes in it", path, e, aside)
-        database.open()
+    """Open the file at ``path``; a damaged one is renamed, and an empty one is made in its place.
+
+    Another program that opens the same file meanwhile waits, so that it is not the new one that is renamed.
+    """
+    database, directory = DHTDatabase(path), Path(path).parent
+    directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory):
+        try:
+            database.open()
+        except CorruptDatabaseException as e:
+            aside = _unused_path(f"{path}.damaged-{int(clock.time())}")
+            Path(path).replace(aside)
+            for suffix in ("-wal", "-shm"):
+                Path(path + suffix).unlink(missing_ok=True)
+            logger.warning("The file %s of the DHT is damaged (%s): it was renamed to %s, and the node starts without "
+                           "the values and nodes in it", path, e, aside)
+            database.open()
     return database
 
 

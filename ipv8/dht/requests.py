@@ -247,8 +247,7 @@ def receive_request(payload_class: type[VariablePayload]) -> Callable[[Callable[
             try:
                 handler(self, _seen_at(peer, source_address), payload, data)
             finally:
-                table = self.routing_tables.get(type(source_address))
-                self.admission.charge(peer, source_address, data, table)
+                self.admission.charge(peer.key_bin, source_address, data)
             return None
         return raising(attempt, handler)
     return decorator

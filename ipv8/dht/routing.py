@@ -117,8 +117,6 @@ class Node(Peer):
     failed: int = 0
     #: The last round trip time in seconds, 0 if none was measured.
     rtt: float = 0
-    #: Digests of the last requests, one behind the other (see ``ipv8.dht.admission``).
-    recent_requests: bytes = b""
     _id_of: tuple[Address | None, bytes] = (None, b"")
 
     def __init__(self, key: Key | bytes, address: Address | None = None, intro: bool = True) -> None:

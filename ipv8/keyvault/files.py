@@ -14,7 +14,7 @@ import os
 import stat
 from pathlib import Path
 
-from ..files import new_content
+from ..files import locked, new_content
 from .backend.curve25519 import BLOB_SIZE, PRIVATE_PREFIX, PUBLIC_PREFIX
 from .backend.handle import UnsupportedCurveError
 from .crypto import default_eccrypto
@@ -122,13 +122,19 @@ def _name_if_free(name: str, target: Path) -> None:
     try:
         os.link(name, target)  # fails if the target exists, also when two processes try at the same time
     except FileExistsError:
-        if target.read_bytes() != Path(name).read_bytes():
-            raise FileExistsError(f"{target} exists and holds something else: move it away first") from None
+        _require_same(name, target)
     except OSError:
-        # A file system without hard links, such as FAT.
-        if target.exists():
-            raise FileExistsError(f"{target} exists: move it away first") from None
-        os.replace(name, target)
+        # A file system without hard links, such as FAT. Windows does not rename a file to a name that exists.
+        with locked(target.parent):
+            if target.exists():
+                _require_same(name, target)
+            else:
+                os.rename(name, target)
+
+
+def _require_same(name: str, target: Path) -> None:
+    if target.read_bytes() != Path(name).read_bytes():
+        raise FileExistsError(f"{target} exists and holds something else: move it away first") from None
 
 
 def load_or_create_private_key(path: str | os.PathLike[str], security_level: str = "curve25519") -> PrivateKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ __all__ = [
     "WalkableAddress",
 ]
 
+logger = logging.getLogger(__name__)
+
 MID = bytes
 PublicKeyMat = bytes
 Service = bytes
@@ -42,7 +45,7 @@ MAX_SERVICES_PER_PEER = 200
 
 
 class PeerObserver(ABC):
-    """Is told which peers are added to a network and removed from it."""
+    """Is told which peers are added to a network and removed from it. Its exceptions are logged."""
 
     @abstractmethod
     def on_peer_added(self, peer: Peer) -> None:
@@ -157,7 +160,7 @@ class Network(NetworkTables):
             for address in addresses:
                 self._book.remember(address, NOT_INTRODUCED)
         for observer in tuple(self.peer_observers):
-            observer.on_peer_added(peer)
+            self._tell(observer.on_peer_added, peer)
 
     def _leave_full_overlays(self, peer: Peer) -> None:
         """Forget that ``peer`` said to be in overlays of this node that have room for nobody.
@@ -387,4 +390,12 @@ class Network(NetworkTables):
 
     def _notify_removed(self, peer: Peer) -> None:
         for observer in tuple(self.peer_observers):
-            observer.on_peer_removed(peer)
+            self._tell(observer.on_peer_removed, peer)
+
+    @staticmethod
+    def _tell(method: Callable[[Peer], None], peer: Peer) -> None:
+        """Call a method of an observer. Whatever it raises, the others are told, and the change is completed."""
+        try:
+            method(peer)
+        except Exception:
+            logger.exception("%r failed", method)

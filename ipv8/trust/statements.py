@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import clock
-from ..files import new_content
+from ..files import locked, new_content
 from ..keyvault.crypto import default_eccrypto
 
 if TYPE_CHECKING:
@@ -84,22 +84,6 @@ def _checked_key(public_key: bytes) -> bytes:
     except ValueError as e:
         raise ValueError(f"{public_key.hex()!r:.200} is no public key: 'ipv8 key show FILE' prints that of a key file"
                          ) from e
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keep other processes from entering this context with the same directory."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # on Windows
-        yield
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class Statements:
@@ -214,7 +198,7 @@ class Statements:
         """
         directory = Path(os.path.realpath(path)).parent
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(directory):
+        with locked(directory):
             statements = cls(path)
             yield statements
             statements.save()

@@ -424,7 +424,7 @@ class TestAddresses:
         overlays[0].introduction_response_callback = lambda *_: met.set()  # type: ignore[method-assign]
         assert len(endpoints[1].get_address()) == 4
         overlays[0].walk_to(endpoints[1].get_address())
-        await asyncio.wait_for(met.wait(), 10)
+        await asyncio.wait_for(met.wait(), 50)
         assert overlays[0].get_peers() == [overlays[1].my_peer]
         for overlay in overlays:
             await overlay.unload()
@@ -477,3 +477,37 @@ class TestStory:
             liar.answer(overlay, last_request(overlay, HERE)[1], NOWHERE, UDPv4Address("127.0.0.1", 22))
         assert "no packet may go there" in caplog.text
         assert overlay.drops == {DropCounter.BAD_TARGET: 1}
+
+
+class Told:
+    """Notes of whose introductions it is told, and may fail."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+        self.peers: list[Peer] = []
+
+    def on_introduction(self, peer: Peer, _: Any) -> None:
+        self.peers.append(peer)
+        if self.fails:
+            raise LookupError("observer")
+
+
+@pytest.mark.parametrize("callback_fails", [False, True])
+async def test_all_observers_are_told_whatever_fails(make_overlay: Any, caplog: pytest.LogCaptureFixture,
+                                                     callback_fails: bool) -> None:
+    overlay = make_overlay(Simple, deliver=False)
+
+    def fail(*_: Any) -> None:
+        raise LookupError("callback")
+
+    if callback_fails:
+        overlay.introduction_response_callback = fail
+    observers = [Told(), Told(fails=True), Told()]
+    for observer in observers:
+        overlay.introduction_observers[observer] = None
+    author = Author()
+    overlay.walk_to(author.address)
+    author.answer(overlay, last_request(overlay, author.address)[1], NOWHERE, NOWHERE)
+    assert [observer.peers for observer in observers] == [[author.peer()]] * 3
+    failures = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert failures == ["observer", "callback"][:1 + callback_fails]

@@ -103,6 +103,7 @@ def goodbye(author: Any, receiver: bytes, time: float, key: Any = None) -> bytes
 # In a simulated network, with NATs
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("idle", [100, 1000])
 def test_all_peers_are_reached_after_idling(idle: float) -> None:
     with Simulation(seed=5, stand_in_signatures=True) as sim:
@@ -212,7 +213,7 @@ async def test_networks_of_one_endpoint_share_what_receives() -> None:
     peer.last_heard = -1e9
     second._keeper.ask(peer)
     await settle()
-    assert peer.last_heard == pytest.approx(clock.monotonic(), abs=5)
+    assert peer.last_heard == pytest.approx(clock.monotonic(), abs=60)
     assert listener.drops == {}
     await other.unload()
     await settle()
@@ -239,7 +240,7 @@ async def test_a_ping_of_a_peer_is_answered(pair: tuple[Any, Any]) -> None:
     await settle()
     assert alice.endpoint.liveness_messages() == [1]
     assert bob.endpoint.liveness_messages() == [2]
-    assert peer.last_heard == pytest.approx(clock.monotonic(), abs=5)
+    assert peer.last_heard == pytest.approx(clock.monotonic(), abs=60)
 
 
 async def test_strangers_are_not_answered(pair: tuple[Any, Any]) -> None:
@@ -366,6 +367,28 @@ async def test_a_goodbye_counts_at_its_time(pair: tuple[Any, Any], shift: float,
     packet = goodbye(bob, alice.my_peer.mid, clock.time() + shift)
     alice.endpoint.notify_listeners((bob.endpoint.wan_address, packet))
     assert (alice.get_peers() == []) == removed
+
+
+async def test_an_overlay_that_fails_keeps_no_peer_from_being_lost(pair: tuple[Any, Any], manual_clock: Any,
+                                                                   caplog: pytest.LogCaptureFixture) -> None:
+    alice, bob = pair
+    carol = make()
+    acquaint(alice, carol)
+    bob.endpoint.close()
+    carol.endpoint.close()
+
+    def fail(_: Peer) -> None:
+        raise LookupError("of a program")
+
+    alice.send_introduction_request = fail
+    watching = PeerKeeper.of(alice.endpoint, alice.network)
+    assert watching is not None
+    for _ in range(2 + len(PATIENCE)):
+        manual_clock.advance(LONGEST_INTERVAL)
+        watching._on_time()
+    assert alice.get_peers() == []
+    assert "could not be asked" in caplog.text
+    await carol.unload()
 
 
 async def test_a_recorded_goodbye_removes_nobody(pair: tuple[Any, Any]) -> None:

@@ -23,6 +23,7 @@ from ipv8.messaging.lazy_payload import VariablePayload
 from ipv8.messaging.payload_relay import RelayPayload
 from ipv8.messaging.serialization import default_serializer
 from ipv8.peer import Peer
+from ipv8.test.clock import ManualClock
 from ipv8.test.mocking.endpoint import MockEndpointListener
 
 LATER = int((clock.time() + 3600) * 1e6)
@@ -308,9 +309,10 @@ class TestLimits:
     async def test_who_sends_a_lot_waits(self, three: tuple[Any, Any, Any]) -> None:
         alice, bob, carol = await connect(three)
         before = len(bob.endpoint.sent)
-        for _ in range(200):
-            alice.endpoint.send(as_seen_by(alice, carol).address, bytes(MAX_RELAYED_SIZE))
-        await settle()
+        with clock.use(ManualClock(clock.time(), clock.monotonic())):
+            for _ in range(200):
+                alice.endpoint.send(as_seen_by(alice, carol).address, bytes(MAX_RELAYED_SIZE))
+            await settle()
         assert bob.drops[DropCounter.RATE_LIMITED] > 100
         assert len(bob.endpoint.sent) - before < 100
 

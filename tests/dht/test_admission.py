@@ -90,21 +90,31 @@ def test_requests_from_elsewhere_count_for_elsewhere(admit: bool, elsewhere: str
 
 
 @pytest.mark.parametrize("admit", [True, False])
-def test_the_same_request_is_looked_at_once(admit: bool) -> None:
+def test_the_same_request_is_looked_at_once(admit: bool, two_clocks: Any) -> None:
     admission, table = make()
-    node = admission.take(peer(), table, table.add if admit else None)
-    assert node is not None
-    admission.charge(peer(), ADDRESS, b"request", table)
+    assert admission.take(peer(), table, table.add if admit else None) is not None
+    admission.charge(peer().key_bin, ADDRESS, b"request")
     assert admission.refusal(peer().key_bin, ADDRESS, b"request", table) == DropCounter.REPLAYED
     assert admission.refusal(peer().key_bin, UDPv4Address("1.2.3.4", 77), b"request", table) == DropCounter.REPLAYED
+    assert looked_at(admission, table, address=UDPv4Address("1.2.3.5", 5), data=b"request")
     assert looked_at(admission, table, data=b"another")
-    assert looked_at(admission, table, 2, data=b"request")
     for number in range(MAX_REMEMBERED_REQUESTS - 1):
-        admission.charge(peer(), ADDRESS, b"%d" % number, table)
+        two_clocks.advance(0.5)
+        admission.charge(peer().key_bin, ADDRESS, b"%d" % number)
     assert not looked_at(admission, table, data=b"request")
-    admission.charge(peer(), ADDRESS, b"one more", table)
+    admission.charge(peer().key_bin, ADDRESS, b"one more")
     assert looked_at(admission, table, data=b"request")
-    assert len(node.recent_requests) == 8 * MAX_REMEMBERED_REQUESTS
+    assert len(admission._accepted) == MAX_REMEMBERED_REQUESTS
+
+
+def test_requests_of_one_network_do_not_make_those_of_others_count_again(monkeypatch: Any) -> None:
+    monkeypatch.setattr(admission_module, "MAX_REMEMBERED_REQUESTS", 20)
+    admission, table = make()
+    for number in range(10):
+        admission.charge(peer().key_bin, ADDRESS, b"%d" % number)
+    for number in range(200):
+        admission.charge(peer(number).key_bin, UDPv4Address(f"66.6.6.{number}", 5), b"flood %d" % number)
+    assert not any(looked_at(admission, table, data=b"%d" % number) for number in range(10))
 
 
 def test_requests_with_a_token_are_counted_for_themselves(two_clocks: Any) -> None:
@@ -147,7 +157,7 @@ def test_visitors_are_bounded(monkeypatch: Any) -> None:
 def test_one_host_has_one_budget(two_clocks: Any) -> None:
     admission, table = make()
     for number in range(500):
-        admission.charge(peer(), UDPv6Address(f"2a00:1:2:3::{number:x}", 5), b"", table)
+        admission.charge(peer().key_bin, UDPv6Address(f"2a00:1:2:3::{number:x}", 5), b"%d" % number)
     assert not looked_at(admission, table, address=UDPv6Address("2a00:1:2:3::ffff", 5))
     assert looked_at(admission, table, address=UDPv6Address("2a00:1:2:4::1", 5))
     two_clocks.advance(0.02)

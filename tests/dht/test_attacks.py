@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 KEY = b"k" * 20
 NUMBERS = count(1)
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
@@ -254,20 +256,21 @@ async def test_recorded_requests_block_nobody(make_nodes: Any, manual_clock: Any
     assert victim.drops[DropCounter.REPLAYED] >= rate * 29
 
 
-async def replay(author: Any, victim: Any, dht: Any, manual_clock: Any, seconds: int, turn: Any) -> None:
+async def replay(author: Any, victim: Any, dht: Any, manual_clock: Any, seconds: int, turn: Any,
+                 recordings: int = 400) -> None:
     """Let somebody send four recorded requests of ``author`` in each second; call ``turn`` once in six seconds.
 
     The requests were made for another node, so ``victim`` has not seen them before.
     """
     liar = Node(default_eccrypto.generate_key("curve25519").pub(), UDPv4Address("66.6.6.6", 6))
-    for number in range(400):
+    for number in range(recordings):
         author._send_find_request(liar, number.to_bytes(20, "big"), False)
     recorded = [packet for address, packet in author.endpoint.sent if address == liar.address]
-    assert len(recorded) == 400
+    assert len(recorded) == recordings
     for second in range(seconds):
         manual_clock.advance(1)
         for number in range(4 * second, 4 * second + 4):
-            victim.on_packet((author.endpoint.wan_address, recorded[number % 400]))
+            victim.on_packet((author.endpoint.wan_address, recorded[number % recordings]))
         await dht.settle()
         if second % 6 == 5:
             await turn(second)
@@ -291,7 +294,7 @@ async def test_an_author_of_many_recorded_requests_is_still_answered(make_nodes:
         if second % 90 == 89:
             author.token_maintenance()
 
-    await replay(author, victim, dht, manual_clock, 360, ask)
+    await replay(author, victim, dht, manual_clock, 360, ask, recordings=4 * 360)
     assert victim.drops[DropCounter.RATE_LIMITED] > 400
     missed = answered.count(False)
     assert missed <= 4 * 5, "with each new secret of its own, until the victim has asked for its token, at most 30 s"
@@ -310,6 +313,18 @@ async def test_requests_that_do_not_show_that_they_are_new_have_no_limit_of_thei
 
     await replay(author, victim, dht, manual_clock, 60, ask)
     assert answered.count(True) <= 1
+
+
+async def test_many_recorded_requests_hold_up_their_author_once(make_nodes: Any, dht: Any, manual_clock: Any) -> None:
+    author, victim = make_nodes(2)
+    answered: list[tuple[int, bool]] = []
+
+    async def ask(second: int) -> None:
+        answered.append((second, asks(victim, author)))
+
+    await replay(author, victim, dht, manual_clock, 420, ask)
+    assert not any(was_answered for second, was_answered in answered if 6 < second < 90)
+    assert all(was_answered for second, was_answered in answered if second > 240)
 
 
 async def test_nobody_is_asked_because_of_requests_that_others_signed(make_nodes: Any, manual_clock: Any) -> None:
@@ -350,7 +365,8 @@ async def test_requests_in_the_name_of_a_host_do_not_shut_out_who_proved_to_be_t
     assert asks(victim, stranger)
 
 
-async def test_who_has_a_token_can_store_although_requests_are_sent_in_its_name(make_nodes: Any) -> None:
+async def test_who_has_a_token_can_store_although_requests_are_sent_in_its_name(make_nodes: Any,
+                                                                                manual_clock: Any) -> None:
     author, victim = make_nodes(2)
     for number in range(40):
         victim.on_packet((author.endpoint.wan_address, author.ezr_pack(1, PingRequestPayload(number))))

@@ -25,6 +25,8 @@ from ipv8.peer import Peer
 
 KEY = b"k" * 20
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 
 @pytest.fixture(params=[False, True], ids=["ipv4", "ipv6"])
 def family(request: pytest.FixtureRequest) -> bool:
@@ -589,6 +591,7 @@ async def test_lookups_and_stored_values_are_told(make_nodes: Any, dht: Any) -> 
 async def test_lookups_are_remembered(make_nodes: Any, dht: Any) -> None:
     one, other, silent = make_nodes(3)
     dht.introduce(one, other, silent)
+    one.cancel_all_pending_tasks()  # among them one that makes lookups from time to time
     silent.endpoint.close()
     await one.find_nodes(KEY)
     running = asyncio.ensure_future(one.find_values(b"j" * 20))

@@ -15,6 +15,8 @@ from ipv8.messaging.address import UDPv4Address
 
 OTHER_MID = b"m" * 20
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 
 @pytest.fixture(params=[False, True], ids=["ipv4", "ipv6"])
 def family(request: pytest.FixtureRequest) -> bool:

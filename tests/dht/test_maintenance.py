@@ -121,3 +121,18 @@ async def test_a_new_value_replaces_the_one_with_the_same_content(two_clocks: An
     two_clocks.advance(2701)
     await publications.store_due(store)
     assert store.stored == [(KEY, b"\x01second")]
+
+
+async def test_what_is_removed_or_replaced_meanwhile_is_not_stored_again(two_clocks: Any) -> None:
+    publications, stored = Publications(), []
+
+    async def store(_: bytes, value: bytes) -> None:
+        stored.append(value)
+        publications.remove(KEY, b"two")
+        publications.add(KEY, b"three", b"\x01new")
+
+    for data in (b"one", b"two", b"three"):
+        publications.add(KEY, data, b"\x00" + data)
+    two_clocks.advance(2701)
+    await publications.store_due(store)
+    assert stored == [b"\x00one"]

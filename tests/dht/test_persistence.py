@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,7 @@ from ipv8.dht.persistence import (
 from ipv8.messaging.address import UDPv4Address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 KEY = b"k" * 20
@@ -85,6 +87,39 @@ def test_a_file_of_another_program_is_set_aside(tmp_path: Path, statements: str)
         assert len(list(tmp_path.glob("*.damaged-*"))) == number
         database.executescript(statements)
         database.close()
+
+
+def test_a_file_that_is_damaged_somewhere_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "dht.sqlite"
+    insert_many(str(path), 0, 5000)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 8192 * 8192
+    content[middle:middle + 8192] = b"\xff" * 8192
+    path.write_bytes(content)
+    database = open_or_set_aside(str(path), logging.getLogger())
+    assert list(database.values()) == []
+    database.save([], [(4, KEY, b"\x00data", 9e9, "1.2.3.4")])
+    database.close()
+    assert [aside.read_bytes() for aside in tmp_path.glob("*.damaged-*")] == [content]
+
+
+def test_the_new_file_of_another_program_is_not_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "dht.sqlite"
+    path.write_bytes(b"junk " * 1000)
+    new = tmp_path / "new.sqlite"
+    insert_many(str(new), 0, 3)
+
+    @contextmanager
+    def wait_for_other(directory: Path) -> Iterator[None]:
+        assert directory == tmp_path
+        new.replace(path)  # what the other program does meanwhile
+        yield
+
+    monkeypatch.setattr(persistence, "locked", wait_for_other)
+    database = open_or_set_aside(str(path), logging.getLogger())
+    assert len(list(database.values())) == 3
+    database.close()
+    assert not list(tmp_path.glob("*.damaged-*"))
 
 
 async def test_a_newer_file_is_left_as_it_is(make_nodes: Any, dht: Any, tmp_path: Path,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 KEY = b"k" * 20
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 
 class Noting(DHTDiscoveryCommunity):
     """Notes the calls of what programs override; signatures are those that programs know."""

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +22,7 @@ from ipv8.keyvault.files import (
 from ipv8.keyvault.private.openssl import OpenSSLSK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KEY = OpenSSLSK(b"LibNaCLSK:" + bytes(range(64)))
@@ -79,15 +82,47 @@ def test_overwriting_must_be_asked_for(path: Path) -> None:
     assert only_file(path)
 
 
-def test_without_hard_links_nothing_is_overwritten_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links."""
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, "no hard links here")
 
     monkeypatch.setattr(os, "link", refuse)
+
+
+def test_without_hard_links_nothing_is_overwritten_either(path: Path, without_links: None) -> None:
+    store_private_key(path, KEY)
     store_private_key(path, KEY)
     with pytest.raises(FileExistsError, match="move it away"):
         store_private_key(path, OTHER)
     assert load_private_key(path) == KEY
+    assert only_file(path)
+
+
+def test_without_hard_links_the_first_of_two_processes_wins_too(path: Path, without_links: None,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def wait_for_other(directory: Path) -> Iterator[None]:
+        assert directory == path.parent
+        path.write_bytes(KEY.key_to_bin())  # what the other process does meanwhile
+        yield
+
+    monkeypatch.setattr(files, "locked", wait_for_other)
+    assert load_or_create_private_key(path) == KEY
+
+
+@posix_only
+def test_programs_that_start_together_have_one_key(path: Path, without_links: None) -> None:
+    programs = 4
+    barrier = threading.Barrier(programs)
+
+    def start(_: int) -> bytes:
+        barrier.wait()
+        return load_or_create_private_key(path).key_to_bin()
+
+    with ThreadPoolExecutor(programs) as threads:
+        assert set(threads.map(start, range(programs))) == {path.read_bytes()}
     assert only_file(path)
 
 

@@ -484,6 +484,31 @@ def test_observers(network: Network, peers: list[Peer]) -> None:
     assert len(witness.events) == 4
 
 
+class Failing(PeerObserver):
+    """An observer with a mistake."""
+
+    def on_peer_added(self, peer: Peer) -> None:
+        raise LookupError("added")
+
+    def on_peer_removed(self, peer: Peer) -> None:
+        raise LookupError("removed")
+
+
+def test_observers_that_fail_stop_nothing(network: Network, peers: list[Peer],
+                                          caplog: pytest.LogCaptureFixture) -> None:
+    witness = Witness()
+    for observer in (Failing(), witness, Failing()):
+        network.add_peer_observer(observer)
+    network.add_verified_peer(peers[0])
+    network.add_verified_peer(peers[1])
+    network.remove_peer(peers[0])
+    network.remove_by_address(peers[1].address)
+    assert witness.events == [("added", peers[0]), ("added", peers[1]), ("removed", peers[0]), ("removed", peers[1])]
+    assert network.verified_peers == set()
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
+        "added"] * 4 + ["removed"] * 4
+
+
 def test_observers_may_react(network: Network, peers: list[Peer]) -> None:
     class Bouncer(PeerObserver):
         def on_peer_added(self, peer: Peer) -> None:

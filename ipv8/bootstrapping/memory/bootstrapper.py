@@ -17,7 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ... import clock
-from ...files import new_content
+from ...files import locked, new_content
 from ...messaging.address import UDPv4Address, UDPv6Address, has_network_address
 from ...messaging.inet import network_of
 from ...messaging.serialization import PackError, default_serializer
@@ -93,8 +93,10 @@ class MemoryBootstrapper(Bootstrapper):
     """Remembers the addresses of peers that answered, and walks to them at the next start.
 
     If it is listed before the other bootstrappers of an overlay, its peers are contacted before any server. The file is
-    replaced as a whole every ``save_interval`` seconds and when the overlay is unloaded. Only its owner may read it.
-    While no peer has answered, it is not changed. A damaged file is renamed and an error is logged.
+    replaced as a whole every ``save_interval`` seconds and when the overlay is unloaded: by the peers that answered,
+    then, as far as there is room, what another program with the same file has saved, and those of the last run. Only
+    its owner may read it. While no peer has answered, it is not changed. A damaged file is renamed and an error is
+    logged.
 
     It is written in a thread. It is read once, at the start, before any server is contacted. A file that is no regular
     file, or belongs to another user, is neither read nor changed.
@@ -121,6 +123,7 @@ class MemoryBootstrapper(Bootstrapper):
         #: The addresses in the file before this start, the most recent first; ``None`` until the file was read.
         self.remembered: list[Address] | None = None
         self._may_write = True
+        self._saved: frozenset[Address] = frozenset()  # of the peers that had answered
         self._reading, self._writing = Lock(), Lock()  # by threads
         self._task_name = f"remember peers {id(self)}"
 
@@ -165,7 +168,7 @@ class MemoryBootstrapper(Bootstrapper):
         overlay.register_shutdown_task(lambda: writing)
 
     def save(self) -> None:
-        """Replace the file: the peers that answered, then those of before as far as there is room.
+        """Replace the file: the peers that answered, then those of other programs and of before if there is room.
 
         This waits for the disk. A running overlay does it from time to time, in a thread. If the file cannot be
         written, that is logged.
@@ -184,7 +187,13 @@ class MemoryBootstrapper(Bootstrapper):
                 return
             path = self._file_of(overlay)
             try:
-                _replace(path, encode(_select([*proven, *remembered])))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with locked(path.parent):
+                    saved = self._read(path, is_locked=True)
+                    of_others = [address for address in saved if address not in self._saved]
+                    if self._may_write:
+                        _replace(path, encode(_select([*proven, *of_others, *remembered])))
+                        self._saved = frozenset(proven)
             except OSError as e:
                 logger.warning("the peers of %s cannot be remembered in %s: %s", type(overlay).__name__, path, e)
 
@@ -200,7 +209,11 @@ class MemoryBootstrapper(Bootstrapper):
                 self.remembered = self._read(self._file_of(overlay))
             return self.remembered
 
-    def _read(self, path: Path) -> list[Address]:
+    def _read(self, path: Path, is_locked: bool = False) -> list[Address]:
+        """The addresses in the file now; none if there is no file, or no valid one, which is renamed.
+
+        :param is_locked: whether no other program replaces the file meanwhile.
+        """
         try:
             data = _content(path)
         except FileNotFoundError:
@@ -212,6 +225,9 @@ class MemoryBootstrapper(Bootstrapper):
         try:
             return _select(decode(data))
         except DamagedFileError as e:
+            if not is_locked:
+                with suppress(OSError), locked(path.parent):  # another program may have replaced it by now
+                    return self._read(path, is_locked=True)
             self._set_aside(path, e)
             return []
 
@@ -275,6 +291,5 @@ def _replace(path: Path, data: bytes) -> None:
     The data is not flushed to the disk: that would block the event loop, and a file that a power failure damaged is
     recognized.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with new_content(path, flush=False) as file:
         file.write(data)

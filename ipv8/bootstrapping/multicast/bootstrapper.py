@@ -67,18 +67,25 @@ class MulticastBootstrapper(Bootstrapper):
                                  MulticastGroup(GROUP_IPV6, port, self._on_datagram, interface_index))
         self._groups: list[MulticastGroup] = []
         self._opening = Lock()
+        self._unloads = 0
         self._nonce = b""
         self._answers = TokenBuckets(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE)
         self._answers_per_host = TokenBuckets(ANSWERS_PER_SECOND_PER_HOST, ANSWERS_AT_ONCE_PER_HOST)
         self._walks = TokenBuckets(WALKS_PER_SECOND, WALKS_AT_ONCE)
 
     async def initialize(self, overlay: Community) -> bool:
-        """Join the group, by IPv4 and IPv6, and announce the overlay; ``False`` if neither is possible."""
+        """Join the group, by IPv4 and IPv6, and announce the overlay.
+
+        :returns: ``False`` if neither is possible, or this is unloaded meanwhile.
+        """
+        unloads = self._unloads
         async with self._opening:
             if not self.initialized:
-                self._groups = [group for group in self._possible_groups if await group.open()]
-                if self._groups:
-                    self.overlay, self.initialized = overlay, True
+                groups = [group for group in self._possible_groups if await group.open()]
+                if self._unloads != unloads:
+                    self._leave()
+                elif groups:
+                    self._groups, self.overlay, self.initialized = groups, overlay, True
                     self._announce()
         return self.initialized
 
@@ -100,10 +107,14 @@ class MulticastBootstrapper(Bootstrapper):
 
     def unload(self) -> None:
         """Leave the group."""
+        self._unloads += 1
+        self._leave()
+        self.overlay, self.initialized = None, False
+
+    def _leave(self) -> None:
+        self._groups = []
         for group in self._possible_groups:
             group.close()
-        self._groups = []
-        self.overlay, self.initialized = None, False
 
     def _announce_again(self) -> None:
         if self.initialized and clock.monotonic() >= self._announced_at + self.bootstrap_timeout:

@@ -144,17 +144,23 @@ class UDPBroadcastBootstrapper(Bootstrapper):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweep_started_at = -inf
         self._opening = Lock()
+        self._unloads = 0
         self._task_name = f"broadcast sweep {id(self)}"
 
     async def initialize(self, overlay: Community) -> bool:
-        """Open the socket and start a sweep; ``False`` if no socket can be opened."""
+        """Open the socket and start a sweep; ``False`` if no socket can be opened, or this is unloaded meanwhile."""
+        unloads = self._unloads
         async with self._opening:
             if not self.initialized:
                 endpoint = BroadcastBootstrapEndpoint(overlay)
-                if await endpoint.open():
-                    self._loop = asyncio.get_running_loop()
-                    self.overlay, self.endpoint, self.initialized = overlay, endpoint, True
-                    self.beacon(overlay.get_prefix())
+                if not await endpoint.open():
+                    return False
+                if self._unloads != unloads:
+                    endpoint.close()
+                    return False
+                self._loop = asyncio.get_running_loop()
+                self.overlay, self.endpoint, self.initialized = overlay, endpoint, True
+                self.beacon(overlay.get_prefix())
         return self.initialized
 
     def beacon(self, service_prefix: bytes) -> None:
@@ -188,6 +194,7 @@ class UDPBroadcastBootstrapper(Bootstrapper):
 
     def unload(self) -> None:
         """Stop the sweep and close the socket."""
+        self._unloads += 1
         if self.overlay is not None:
             self.overlay.cancel_pending_task(self._task_name)
         if self.endpoint is not None:

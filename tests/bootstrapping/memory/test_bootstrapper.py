@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from ipv8.peer import Peer
 from ipv8.peerdiscovery.network import Network
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 V4, V6 = UDPv4Address("1.2.3.4", 5), UDPv6Address("2001:db8::1", 6)
@@ -103,6 +104,38 @@ async def test_a_fruitless_session_forgets_nobody(overlay: Any, tmp_path: Path) 
     await bootstrapper.initialize(overlay)
     await unload(bootstrapper)
     assert path.read_bytes() == content
+
+
+async def test_programs_with_one_file_keep_what_the_others_saved(make_bootstrapped: Any, tmp_path: Path) -> None:
+    one, other = (MemoryBootstrapper(tmp_path / "peers") for _ in range(2))
+    for bootstrapper, address in ((one, V4), (other, V6)):
+        overlay = make_bootstrapped()
+        overlay.peers = [make_peer(address)]
+        await bootstrapper.initialize(overlay)
+    one.save()
+    other.save()
+    assert decode((tmp_path / "peers").read_bytes()) == [V6, V4]
+    await unload(one)
+    assert decode((tmp_path / "peers").read_bytes()) == [V4, V6]
+    overlay.peers = [make_peer(UDPv4Address("9.9.9.9", 9))]  # in place of V6
+    await unload(other)
+    assert decode((tmp_path / "peers").read_bytes()) == [("9.9.9.9", 9), V4]
+
+
+async def test_a_new_file_of_another_program_is_not_taken_for_the_damaged_one(
+    overlay: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "peers"
+    path.write_bytes(b"damaged")
+
+    @contextmanager
+    def wait_for_other(_: Path) -> Iterator[None]:
+        path.write_bytes(encode([V6]))  # what the other program does meanwhile
+        yield
+
+    monkeypatch.setattr(module, "locked", wait_for_other)
+    assert await MemoryBootstrapper(path).get_addresses(overlay, 60.0) == [V6]
+    assert os.listdir(tmp_path) == [path.name]
 
 
 async def test_saved_now_and_then(overlay: Any, tmp_path: Path) -> None:
@@ -328,7 +361,7 @@ async def test_a_slow_disk_does_not_stop_the_loop(overlay: Any, tmp_path: Path,
 
     def slow(path: Path, data: bytes) -> None:
         writing.set()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         replace(path, data)
 
     monkeypatch.setattr(module, "_replace", slow)

@@ -210,7 +210,7 @@ async def test_a_member_gets_only_what_is_for_the_group() -> None:
     arrived = asyncio.Event()
     group._receive = lambda _, data, source: (received.append(data), arrived.set())  # type: ignore[assignment,func-returns-value]
     group.send(b"for the group")
-    await asyncio.wait_for(arrived.wait(), 10)
+    await asyncio.wait_for(arrived.wait(), 50)
     assert received == [b"for the group"]
     group.close()
 
@@ -243,6 +243,24 @@ async def test_unload(joined: Any, overlay: Any) -> None:
     assert len(ipv4.sent) == 1
 
 
+async def test_unload_while_the_groups_are_joined(silent: None, overlay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    joins = Group.open
+
+    async def join_late(group: Group) -> bool:
+        await asyncio.sleep(0)
+        return await joins(group)
+
+    monkeypatch.setattr(Group, "open", join_late)
+    bootstrapper = MulticastBootstrapper()
+    joining = asyncio.ensure_future(bootstrapper.initialize(overlay))
+    await asyncio.sleep(0)
+    bootstrapper.unload()
+    assert await joining is False
+    assert [group.sent for group in groups(bootstrapper)] == [[], []]
+    assert bootstrapper.overlay is None
+    assert await bootstrapper.initialize(overlay) is True
+
+
 def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -252,6 +270,7 @@ def free_port() -> int:
 
 async def test_on_loopback(make_bootstrapped: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrapper_module, "MAX_ANSWER_DELAY", 0.0)
+    monkeypatch.setattr(bootstrapper_module, "ANSWER_WINDOW", 1e9)
     port = free_port()
     nodes = [make_bootstrapped(7000 + number) for number in range(3)]
     bootstrappers = [MulticastBootstrapper(interface="127.0.0.1", interface_index=LOOPBACK, port=port) for _ in nodes]

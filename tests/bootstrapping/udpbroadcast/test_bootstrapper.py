@@ -106,6 +106,17 @@ async def test_unload_ends_the_sweep(overlay: Any) -> None:
     assert overlay.get_tasks() == []
 
 
+async def test_unload_while_the_socket_is_opened(overlay: Any) -> None:
+    bootstrapper = UDPBroadcastBootstrapper(sweep_rate=0)
+    opening = asyncio.ensure_future(bootstrapper.initialize(overlay))
+    await asyncio.sleep(0)
+    bootstrapper.unload()
+    assert await opening is False
+    assert (bootstrapper.initialized, bootstrapper.overlay, bootstrapper.endpoint) == (False, None, None)
+    assert await bootstrapper.initialize(overlay) is True
+    bootstrapper.unload()
+
+
 @pytest.mark.usefixtures("silent")
 async def test_other_threads_may_start_a_sweep(overlay: Any) -> None:
     bootstrapper = UDPBroadcastBootstrapper()
