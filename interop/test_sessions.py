@@ -54,13 +54,12 @@ class Ours(Community):
     async def meet(self, address: Any) -> Peer:
         """Walk to a node until it is a proven peer."""
         address = UDPv4Address(*address)
-        for _ in range(200):
+        while True:
             self.walk_to(address)
             await asyncio.sleep(0.05)
             peer = self.network.get_verified_by_address(address)
             if peer is not None and peer.proven:
                 return peer
-        raise AssertionError(f"no answer from {address}")
 
 
 @pytest.fixture
@@ -117,12 +116,12 @@ async def test_all_pairs_talk_and_new_pairs_are_encrypted(start: StartNode, over
     for _ in range(100):
         first.ez_send(new, MAKE(["sealed"]))
         second.has_heard.clear()
-        await asyncio.wait_for(second.has_heard.wait(), 10)
+        await second.has_heard.wait()
         if second.got[-1][2]:
             break
     assert second.got[-1] == (first.my_peer, "sealed", True)
     await theirs.command("send", address=["127.0.0.1", first.port], message="varlenHutf8", signed=True,
                          values=["back"])
-    await asyncio.wait_for(first.has_heard.wait(), 10)
+    await first.has_heard.wait()
     assert first.got[-1][1:] == ("back", False)
     assert await theirs.stop() == ""

@@ -39,7 +39,7 @@ OPEN_TIMEOUT = 15.0
 RETRY_DELAYS = (1.0, 2.0, 5.0, 10.0)
 """Seconds until the next stream to a peer, after streams on which no chunk came. After the last one, it is left out."""
 HURRY_AFTER = 5.0
-"""Seconds after which a chunk that one peer was asked for may be asked of a second one, if nothing else is missing."""
+"""Seconds after which a chunk that a peer was asked for may be asked of another one too, if nothing else is missing."""
 NOTE_INTERVAL = 1.0
 """Seconds between two notes of which chunks are there."""
 SPEED_TIME = 5.0
@@ -400,7 +400,7 @@ class Fetch:
             self._asked_at[chunk] = [now]
             return chunk
         for chunk, times in self._asked_at.items():
-            if len(times) == 1 and now >= times[0] + HURRY_AFTER and chunk not in source.asked:
+            if now >= times[-1] + HURRY_AFTER and chunk not in source.asked:
                 times.append(now)
                 return chunk
         return None

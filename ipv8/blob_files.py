@@ -84,10 +84,15 @@ class SharedFile:
         :raises OSError: if it cannot be read, or has changed since it was shared.
         """
         with self.path.open("rb", buffering=0) as file:
-            if _State.of(file) != self._state:
-                raise ChangedError(errno.EBUSY, "it was changed since it was shared", str(self.path))
+            self._require_unchanged(file)
             file.seek(chunk * CHUNK_SIZE)
-            return _read_all(file, self.manifest.size_of(chunk))
+            data = _read_all(file, self.manifest.size_of(chunk))
+            self._require_unchanged(file)  # otherwise the other side takes this for a lie
+            return data
+
+    def _require_unchanged(self, file: BinaryIO) -> None:
+        if _State.of(file) != self._state:
+            raise ChangedError(errno.EBUSY, "it was changed since it was shared", str(self.path))
 
 
 SharedSource = SharedBytes | SharedFile
@@ -117,6 +122,24 @@ def _named(path: Path) -> Iterator[None]:
         if e.filename is None:
             e.filename = str(path)
         raise
+
+
+def _lock(descriptor: int) -> bool:
+    """Keep other fetches, of this process or another one, from writing to a file; whether none of them does.
+
+    The lock ends when the file is closed. Where files cannot be locked, nothing is done.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # on Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 class PartialFile:
@@ -149,27 +172,48 @@ class PartialFile:
         if not destination.name or destination.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a file is to be written here, but this is a directory",
                                     str(destination))
+        if destination.exists() and not destination.is_file():
+            raise FileExistsError(errno.EEXIST, "this is no regular file, and would be replaced", str(destination))
         if not destination.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "there is no such directory", str(destination.parent))
 
     def open(self) -> list[int]:
         """Open the file, and return the chunks that an earlier fetch has noted. They have to be checked.
 
-        :raises OSError: if it cannot be made, or there is another file with its name.
+        :raises OSError: if it cannot be made, another fetch writes to it, or there is another file with its name.
         """
+        descriptor = os.open(self._part, _OPEN_PART | os.O_CREAT, _MODE)
+        self._file = os.fdopen(descriptor, "r+b", buffering=0)
+        try:
+            self._claim(descriptor)
+        except OSError:
+            self.close()
+            raise
+        with _named(self._part):
+            os.ftruncate(descriptor, self.manifest.size)
+        return [chunk for chunk in range(self.manifest.chunks) if self._have[chunk // 8] >> chunk % 8 & 1]
+
+    def _claim(self, descriptor: int) -> None:
+        """Make sure that the open file is of this fetch alone, and take over what an earlier fetch has noted."""
+        if not _lock(descriptor) or not self._is_there():
+            raise OSError(errno.EBUSY, "another fetch writes to it: wait for that, or choose another destination",
+                          str(self._part))
         noted = self._read_notes()
-        if noted is None and os.path.lexists(self._part):
+        if noted is None and os.fstat(descriptor).st_size:
             raise FileExistsError(errno.EEXIST, "it is not what was left of an earlier fetch, as there are no notes "
                                   "beside it: remove it, or choose another destination", str(self._part))
         if noted:
             self._have[:] = noted
         else:
-            self.note()  # first, so that the next call knows what the file is
-        descriptor = os.open(self._part, _OPEN_PART | os.O_CREAT, _MODE)
-        self._file = os.fdopen(descriptor, "r+b", buffering=0)
-        with _named(self._part):
-            os.ftruncate(descriptor, self.manifest.size)
-        return [chunk for chunk in range(self.manifest.chunks) if self._have[chunk // 8] >> chunk % 8 & 1]
+            self.note()  # before anything is written, so that the next call knows what the file is
+
+    def _is_there(self) -> bool:
+        """Whether the open file still has its name, and was not finished by another fetch a moment ago."""
+        assert self._file is not None
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.lstat(self._part))
+        except FileNotFoundError:
+            return False
 
     def _read_notes(self) -> bytes | None:
         """The bits that are noted for this blob, none for another blob; ``None`` if there are no notes."""
@@ -246,9 +290,11 @@ class PartialFile:
         self.note()  # if something here fails, the next call need not fetch anything
         with _named(self._part):
             os.fsync(self._file.fileno())
-        self.close()
+        if os.name != "posix":
+            self.close()  # Windows does not rename open files
         os.replace(self._part, self.destination)
         self._notes.unlink(missing_ok=True)
+        self.close()  # others could write to it before
         sync_directory(self.destination.parent)
 
     def close(self) -> None:

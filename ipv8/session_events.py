@@ -103,11 +103,19 @@ class SessionEvents:
                 if not future.done():
                     yield future
 
-    def cancel(self) -> None:
-        """Let nobody wait any more."""
-        for futures in tuple(self._waiting.values()):
-            for future in tuple(futures):
-                future.cancel()
+    def end_waiting(self, own: OwnKey | None = None) -> None:
+        """Let nobody wait any more.
+
+        :param own: only those who wait for a session of this key.
+        """
+        waiting: list[asyncio.Future[Any]] = [
+            future for place, futures in self._waiting.items() if own is None or place[0] == own.public_bin
+            for future in futures]
+        if own is None:
+            waiting += self._pings.values()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(SessionRefused("this overlay has ended, or all sessions of this node"))
 
     # Events
 
@@ -115,7 +123,7 @@ class SessionEvents:
         """Do what the events ask for, in their order."""
         for event in events:
             if isinstance(event, Received):
-                self.on_frame(event.channel, event.address, event.frame)
+                self._on_received(event)
             elif isinstance(event, Opened):
                 self._on_opened(event.channel)
             elif isinstance(event, Closed):
@@ -130,7 +138,14 @@ class SessionEvents:
                     future.set_result(clock.monotonic())
             else:
                 for give_back in event.contexts:
-                    give_back()
+                    self._tell(give_back)
+
+    def _on_received(self, event: Received) -> None:
+        """Give a frame to whom it concerns; what follows it is not lost if that fails."""
+        try:
+            self.on_frame(event.channel, event.address, event.frame)
+        except Exception as e:  # noqa: BLE001 - whatever a handler raises
+            self._service.endpoint._on_listener_error(self._service, e)
 
     def on_frame(self, channel: Channel, address: Address, frame: bytes) -> None:
         """Give a frame to whom it concerns.

@@ -276,11 +276,9 @@ class SessionService(EndpointListener, TaskManager):
         self._events.remove(part)
         part.detach()
         if all(other.own is not part.own for other in self._events.parts.values()):
-            for channel in self.machine.channels():
-                if channel.own is part.own:
-                    channel.close(Reason.SHUTDOWN)
+            self.machine.remove_key(part.own)
             self.settle()
-            self.machine.own_keys.pop(part.own.public_bin, None)
+            self._events.end_waiting(part.own)
         if not self._events.parts:
             self._stop_timer()
             self.endpoint.remove_listener(self)
@@ -316,9 +314,11 @@ class SessionService(EndpointListener, TaskManager):
 
         :param key: which key of this node; the first one by default.
         """
-        if not self.machine.own_keys:
+        own_keys = self.machine.own_keys
+        own = next(iter(own_keys.values()), None) if key is None else own_keys.get(key.pub().key_to_bin())
+        if own is None:
             return None
-        channel = self.machine.selected(self._own_of(key), peer.public_key.key_to_bin())
+        channel = self.machine.carrier(own, peer.public_key.key_to_bin())
         return None if channel is None else self.session_of(channel)
 
     async def connect(self, peer: Peer, *, key: PrivateKey | None = None,
@@ -333,7 +333,7 @@ class SessionService(EndpointListener, TaskManager):
         if remote in self.machine.own_keys:
             raise ValueError("a node has no session with itself")
         session = self.get(peer, key)
-        if session is not None and self.machine.can_carry(session._channel):
+        if session is not None:
             return session
         return await self._open(own, remote, peer.address, timeout)
 
@@ -349,10 +349,14 @@ class SessionService(EndpointListener, TaskManager):
         if not self.endpoint.is_open():
             raise EndpointClosedException(self.endpoint)
         waiting = asyncio.ensure_future(self._events.opened(own, target, timeout))
-        await asyncio.sleep(0)  # so that it waits before anything can happen
-        self.machine.open(own, target, address, clock.monotonic())
-        self.settle()
-        return await waiting
+        try:
+            await asyncio.sleep(0)  # so that it waits before anything can happen
+            if own.public_bin in self.machine.own_keys:  # otherwise the overlay has ended
+                self.machine.open(own, target, address, clock.monotonic())
+                self.settle()
+            return await waiting
+        finally:
+            waiting.cancel()
 
     def sessions(self) -> list[Session]:
         """All sessions, in the order in which they were opened."""
@@ -499,7 +503,7 @@ class SessionService(EndpointListener, TaskManager):
         if shared.service is self:
             shared.service = None
             self.endpoint.gate.has_sessions = False
-        self._events.cancel()
+        self._events.end_waiting()
         await self.shutdown_task_manager()
 
 

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from . import clock
+from .limits import BoundedDict
 from .messaging.session.quic import (
     Connected,
     Disconnected,
@@ -21,7 +22,7 @@ from .messaging.session.quic import (
     StreamReset as ResetEvent,
     StreamStop,
 )
-from .stream_limits import StreamLimits, StreamMemory
+from .stream_limits import MAX_DROPPED, StreamLimits, StreamMemory
 from .stream_packets import StreamPackets
 from .stream_statistics import StreamCounters
 from .streams import CODE_INTERNAL, CODE_NONE, CODE_REFUSED, CODE_TOO_MANY, Stream, StreamLost, StreamReset
@@ -89,6 +90,8 @@ class StreamConnection:
         self._takes_streams = both_open or not connection.is_client
         self._last_remote = _CONTROL_STREAM if not connection.is_client else SERVERS_STREAMS - STREAM_STEP
         self._skipped: set[int] = set()
+        #: How many bytes have arrived of streams that were reset here, as long as more may arrive.
+        self._dropped: BoundedDict[int, int] = BoundedDict(MAX_DROPPED)
         self._has_ended = False
         self.memory.add(self)
         if connection.is_client:
@@ -215,13 +218,16 @@ class StreamConnection:
         if event.stream_id == _CONTROL_STREAM:
             self._on_control(event.data, event.ended)
             return
+        if event.stream_id in self._dropped:
+            self._drop(event)
+            return
         stream = self.streams.get(event.stream_id) or self._accept(event.stream_id)
         if stream is None:
             return
         if stream.waiting + len(event.data) > self.limits.max_window:
             stream.reset(CODE_TOO_MANY)
             return
-        if stream.ends[0]:
+        if stream.ends[0] and not stream.is_stopping:
             return  # said again
         if event.ended and event.data[-1:] != END:
             self.malformed += 1
@@ -236,6 +242,14 @@ class StreamConnection:
             self.drop_largest()
         if self.memory.received > self.memory.capacity:
             self.memory.shrink()
+
+    def _drop(self, event: StreamData) -> None:
+        """Take bytes of a stream that was reset here, before the other side has learned that."""
+        arrived = self._dropped.pop(event.stream_id) + len(event.data)
+        if event.ended:  # it will not learn that any more, and waits until all is read
+            self.report(event.stream_id, arrived - len(END))
+        else:
+            self._dropped[event.stream_id] = arrived
 
     def _accept(self, stream_id: int) -> Stream | None:
         """The stream of that number, if the other side has just opened it."""
@@ -287,6 +301,8 @@ class StreamConnection:
     def _on_end_of_stream(self, event: ResetEvent | StreamStop) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is None:
+            if isinstance(event, ResetEvent):
+                self._dropped.pop(event.stream_id, None)
             if not self._is_own(event.stream_id) and self._is_first_sight(event.stream_id):
                 # It was given up before any byte came.
                 self._quic.reset(event.stream_id, event.code)
@@ -295,6 +311,8 @@ class StreamConnection:
         if isinstance(event, StreamStop):
             self._quic.reset(stream.id, event.code)
             stream.on_stop(event.code)
+        elif stream.is_stopping:
+            stream.on_stopped()
         else:
             self._quic.reset(stream.id, event.code)
             stream.fail(StreamReset(event.code))
@@ -371,12 +389,21 @@ class StreamConnection:
             self._quic.reset(stream.id, code)
         if not received:
             self._quic.stop(stream.id, code)
+        if not received or stream.is_stopping:
+            self._dropped[stream.id] = stream.arrived
+        self._report_dropped(stream)
         self._packets.soon()
 
     def stop(self, stream: Stream, code: int) -> None:
         """Ask the other side not to send the rest of a stream."""
         self._quic.stop(stream.id, code)
+        self._report_dropped(stream)
         self._packets.soon()
+
+    def _report_dropped(self, stream: Stream) -> None:
+        """Report as read what is dropped, if QUIC does not tell the other side: all has arrived in both directions."""
+        if stream.waiting and stream.ends == (True, True):
+            self.report(stream.id, stream.arrived)
 
     def retire(self, stream: Stream) -> None:
         """Remove a stream that is over."""

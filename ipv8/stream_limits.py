@@ -30,6 +30,8 @@ LEAST_SHARE = 16_384
 """Bytes that a connection may let wait although the memory is in use."""
 MAX_STREAMS = 64
 """Streams of a connection that the other side has opened and that have not ended."""
+MAX_DROPPED = 1024
+"""Streams of a connection that were reset here while bytes still arrive; the oldest is forgotten first."""
 FASTER = 1.25
 """A window stays doubled if that makes the reader faster by this factor."""
 SHORTEST_MEASUREMENT = 0.1

@@ -77,6 +77,8 @@ class Stream:
         self._chunks: deque[bytes] = deque()
         self.waiting = 0
         self._ended = False
+        #: Whether the other side was asked to send no more, and did not end its direction yet.
+        self.is_stopping = False
         self._consumed = 0
         self._reported = 0
         # What leaves
@@ -94,6 +96,11 @@ class Stream:
         self._writable = asyncio.Event()
 
     @property
+    def arrived(self) -> int:
+        """Bytes that have arrived from the other end."""
+        return self._consumed + self.waiting
+
+    @property
     def unread(self) -> int:
         """Bytes that were written here and not yet read at the other end."""
         return self._sent - self._read_there
@@ -105,7 +112,10 @@ class Stream:
 
         :raises StreamReset: if the other side has ended the stream early.
         :raises StreamLost: if what carries it is gone.
+        :raises ValueError: if ``most`` is less than 1.
         """
+        if most < 1:
+            raise ValueError(f"at least one byte is read, not {most}")
         await self._wait_readable()
         if not self._chunks:
             return b""
@@ -128,17 +138,30 @@ class Stream:
         return chunk
 
     async def read_exactly(self, size: int) -> bytes:
-        """Exactly ``size`` bytes.
+        """Exactly ``size`` bytes. If this is cancelled, what has arrived can be read again.
 
         :raises asyncio.IncompleteReadError: if the stream ends before; the bytes are in its attribute ``partial``.
+        :raises ValueError: if ``size`` is negative.
         """
+        if size < 0:
+            raise ValueError(f"the number of bytes to read is at least 0, not {size}")
         parts = bytearray()
-        while len(parts) < size:
-            chunk = await self.read(size - len(parts))
-            if not chunk:
-                raise asyncio.IncompleteReadError(bytes(parts), size)
-            parts += chunk
+        try:
+            while len(parts) < size:
+                chunk = await self.read(size - len(parts))
+                if not chunk:
+                    raise asyncio.IncompleteReadError(bytes(parts), size)
+                parts += chunk
+        except asyncio.CancelledError:
+            self._put_back(bytes(parts))
+            raise
         return bytes(parts)
+
+    def _put_back(self, data: bytes) -> None:
+        """Let bytes be read again that were read by a call which was cancelled while it waited for more."""
+        if data and self._error is None:
+            self._chunks.appendleft(data)
+            self._consume(-len(data))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
@@ -156,10 +179,13 @@ class Stream:
             self._readable.clear()
             await self._readable.wait()
 
-    def _consume(self, size: int) -> None:
+    def _count_read(self, size: int) -> None:
         self._consumed += size
         self.waiting -= size
         self._connection.on_consumed(size)
+
+    def _consume(self, size: int) -> None:
+        self._count_read(size)
         at_end = self._ended and not self._chunks
         if self._consumed - self._reported >= REPORT_BYTES or (at_end and self._consumed > self._reported):
             self._reported = self._consumed
@@ -218,6 +244,10 @@ class Stream:
         if not self._finished:
             self._finished = True
             self._connection.end(self)
+            if self._ended and not self.is_stopping and not self._chunks and self._consumed > self._reported:
+                # All has arrived before it was stopped. That may be lost, as the stream is over for QUIC from now on.
+                self._reported = self._consumed
+                self._connection.report(self.id, self._consumed)
             self._connection.retire(self)
 
     async def finish(self) -> None:
@@ -250,10 +280,9 @@ class Stream:
         """Take nothing more. What arrived is dropped, and writes at the other end raise ``StreamReset``."""
         if not self.at_end:
             self._connection.stop(self, code)
-            self._ended = True
-            self._connection.on_consumed(self.waiting)
+            self._ended, self.is_stopping = True, not self._ended
             self._chunks.clear()
-            self.waiting = 0
+            self._count_read(self.waiting)
             self._readable.set()
             self._connection.retire(self)
 
@@ -263,7 +292,7 @@ class Stream:
     def is_over(self) -> bool:
         """Whether both directions have ended, and everything was read at both ends."""
         return self._error is not None or (
-            self._ended and not self._chunks
+            self._ended and not self.is_stopping and not self._chunks
             and (self._stopped is not None or (self._finished and not self.unread)))
 
     @property
@@ -278,6 +307,8 @@ class Stream:
 
     def feed(self, data: bytes, ended: bool) -> None:
         """Take bytes that arrived."""
+        if self.is_stopping:
+            self._drop(len(data), ended)
         if self._error is not None or self._ended:
             return
         if data:
@@ -290,6 +321,19 @@ class Stream:
                 self._reported = self._consumed
                 self._connection.report(self.id, self._consumed)
             self._connection.retire(self)
+
+    def _drop(self, size: int, ended: bool) -> None:
+        """Take bytes that arrived after :meth:`stop`."""
+        self.waiting += size
+        self._count_read(size)
+        if ended:  # before it was told to stop, so it waits until all is read
+            self._connection.report(self.id, self._consumed)
+            self.on_stopped()
+
+    def on_stopped(self) -> None:
+        """The other side will send no more, as it was asked to."""
+        self.is_stopping = False
+        self._connection.retire(self)
 
     def on_report(self, consumed: int) -> bool:
         """Take what the other end has read; ``False`` if it cannot be that much."""

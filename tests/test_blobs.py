@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ipv8 import blob_fetching, blobs
+from ipv8 import blob_fetching, blob_files, blobs
 from ipv8.blob_files import PartialFile
 from ipv8.blobs import BlobError, BlobProgress, TooLargeError
 from ipv8.messaging.session.manifest import CHUNK_SIZE, STREAM_NAME, Answer, Manifest, Request, hash_of
@@ -290,6 +290,34 @@ async def test_others_are_asked_for_what_a_slow_peer_does_not_send(network: Blob
     assert (tmp_path / "copy").read_bytes() == CONTENT
 
 
+async def test_slow_peers_cannot_keep_a_chunk_from_a_quick_one(network: BlobNetwork, here: BlobOverlay, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them there are."""
+    monkeypatch.setattr(blob_fetching, "HURRY_AFTER", 0.02)
+    content = CONTENT[:CHUNK_SIZE]
+    asked, was_asked_twice = set(), asyncio.Event()
+    peers = []
+    for number in range(3):
+        there, blob = await sharing(network, content)
+        peers.append(there.peer)
+        answer = there.blobs._answer
+
+        async def answer_in_vain(prepared: Any, stream: Any, number: int = number, answer: Any = answer) -> None:
+            if prepared.request.number:
+                asked.add(number)
+                was_asked_twice.set() if len(asked) == 2 else None
+                await asyncio.sleep(3600)
+            await answer(prepared, stream)
+
+        async def answer_later(prepared: Any, stream: Any, answer: Any = answer) -> None:
+            await was_asked_twice.wait()
+            await answer(prepared, stream)
+
+        there.blobs._answer = answer_in_vain if number < 2 else answer_later  # type: ignore[method-assign]
+    await here.blobs.fetch(blob, tmp_path / "copy", peers)
+    assert (tmp_path / "copy").read_bytes() == content
+
+
 # Going on
 
 async def fetch_until(here: BlobOverlay, blob: bytes, destination: Path, peers: list[Any], size: int) -> None:
@@ -494,6 +522,103 @@ async def test_one_fetch_to_a_file_at_a_time(network: BlobNetwork, here: BlobOve
     await asyncio.gather(first, return_exceptions=True)
 
 
+# Several fetches to one file
+
+async def begin_to(network: BlobNetwork, here: BlobOverlay, destination: Path, content: bytes) -> Any:
+    """A fetch that waits for its second chunk, and what lets it go on."""
+    there, blob = await sharing(network, content)
+    goes_on, has_some = asyncio.Event(), asyncio.Event()
+    answer = there.blobs._answer
+
+    async def answer_some(prepared: Any, stream: Any) -> None:
+        if prepared.request.first:
+            await goes_on.wait()
+        await answer(prepared, stream)
+
+    def look(each: BlobProgress) -> None:
+        if each.verified:
+            has_some.set()
+
+    there.blobs._answer = answer_some  # type: ignore[method-assign]
+    fetching = asyncio.ensure_future(here.blobs.fetch(blob, destination, [there.peer], progress=look))
+    await has_some.wait()
+    return fetching, goes_on, there, blob
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files are not locked here")
+@pytest.mark.parametrize("is_same", [True, False])
+async def test_two_programs_fetch_to_one_file(is_same: bool, network: BlobNetwork, here: BlobOverlay,
+                                              tmp_path: Path) -> None:
+    destination, other = tmp_path / "copy", network.add()
+    fetching, goes_on, there, blob = await begin_to(network, here, destination, CONTENT)
+    if not is_same:
+        there, blob = await sharing(network, CONTENT[::-1])
+    (tmp_path / "link").symlink_to(tmp_path)
+    for path in (destination, tmp_path / "link" / "copy"):
+        with pytest.raises(OSError, match=r"another fetch writes to it.*copy\.part"):
+            await other.blobs.fetch(blob, path, [there.peer])
+    goes_on.set()
+    await fetching
+    assert destination.read_bytes() == CONTENT
+    (tmp_path / "link").unlink()
+    assert files_in(tmp_path) == {"copy"}
+    await other.blobs.fetch(blob, destination, [there.peer])
+    assert destination.read_bytes() == (CONTENT if is_same else CONTENT[::-1])
+    assert files_in(tmp_path) == {"copy"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files are not locked here")
+def test_a_file_that_was_finished_a_moment_ago_is_not_written_to(tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = Manifest.of(4, [hash_of(b"data")])
+    first, second = (PartialFile(tmp_path / "copy", manifest.id, manifest) for _ in range(2))
+    first.open()
+    first.store(0, b"data")
+    lock = blob_files._lock
+
+    def lock_late(descriptor: int) -> bool:
+        first.finish()
+        return lock(descriptor)
+
+    monkeypatch.setattr(blob_files, "_lock", lock_late)
+    with pytest.raises(OSError, match="another fetch"):
+        second.open()
+    assert (tmp_path / "copy").read_bytes() == b"data"
+    assert files_in(tmp_path) == {"copy"}
+
+
+async def test_where_files_cannot_be_locked(network: BlobNetwork, here: BlobOverlay, tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    there, blob = await sharing(network)
+    await here.blobs.fetch(blob, tmp_path / "copy", [there.peer])
+    assert (tmp_path / "copy").read_bytes() == CONTENT
+
+
+async def test_a_fetch_that_was_killed_at_once_is_begun_again(network: BlobNetwork, here: BlobOverlay,
+                                                              tmp_path: Path) -> None:
+    """It has made its file, and has noted nothing."""
+    there, blob = await sharing(network)
+    (tmp_path / "copy.part").touch()
+    await here.blobs.fetch(blob, tmp_path / "copy", [there.peer])
+    assert (tmp_path / "copy").read_bytes() == CONTENT
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+async def test_only_files_are_replaced(network: BlobNetwork, here: BlobOverlay, tmp_path: Path) -> None:
+    there, blob = await sharing(network)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(FileExistsError, match="no regular file"):
+            await here.blobs.fetch(blob, path, [there.peer])
+    assert files_in(tmp_path) == {"pipe"}
+
+
 # Serving
 
 async def ask(here: BlobOverlay, there: BlobOverlay, requests: bytes, size: int) -> bytes:
@@ -550,7 +675,7 @@ def test_random_requests_never_fail_here(data: bytes) -> None:
         await stream.write(data.replace(b"\xaa", blob))
         await stream.finish()
         task = network.tasks.pop()
-        await asyncio.wait_for(task, 5)
+        await task
 
     asyncio.run(serve())
 
@@ -571,6 +696,23 @@ async def test_a_file_that_was_changed_is_not_sent(network: BlobNetwork, here: B
     source.write_bytes(CONTENT + b"more")
     assert await ask(here, there, Request(blob, 0, 1).binary + Request(blob).binary, 2) == b"\1\1"
     assert "changed" in caplog.text
+
+
+async def test_a_file_that_changes_while_it_is_read_is_not_sent(network: BlobNetwork, here: BlobOverlay, tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever gets a wrong chunk would not ask again."""
+    source = tmp_path / "source"
+    source.write_bytes(CONTENT)
+    there = network.add()
+    blob = await there.blobs.share(source)
+    read = blob_files._read_all
+
+    def change_first(file: Any, size: int) -> bytes:
+        source.write_bytes(bytes(len(CONTENT)) + b"more")
+        return read(file, size)
+
+    monkeypatch.setattr(blob_files, "_read_all", change_first)
+    assert await ask(here, there, Request(blob, 0, 1).binary, 1) == b"\1"
 
 
 async def test_the_directory_of_the_program_may_change(network: BlobNetwork, here: BlobOverlay, tmp_path: Path,
@@ -607,14 +749,26 @@ async def test_a_stream_without_requests_ends(network: BlobNetwork, here: BlobOv
 
 async def test_the_time_of_a_slow_answer_is_no_idle_time(network: BlobNetwork, here: BlobOverlay,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blobs, "IDLE_TIME", 0.2)
     there, blob = await sharing(network)
     stream = await here.open_stream(there.peer, STREAM_NAME, timeout=1)
+    wait_for, limits, changed = asyncio.wait_for, [0.0], asyncio.Event()
+
+    async def watch(awaited: Any, limit: float) -> Any:
+        limits.append(limit)
+        changed.set()
+        try:
+            return await wait_for(awaited, limit)
+        finally:
+            limits.remove(limit)
+
+    monkeypatch.setattr(asyncio, "wait_for", watch)
     request = Request(blob, 5, 2).binary
-    await stream.write(request)
-    await asyncio.sleep(0.3)
     expected = Answer.HERE + CONTENT[5 * CHUNK_SIZE :]
-    assert await stream.read_exactly(len(expected)) == expected
-    await stream.write(request)
-    assert await stream.read_exactly(len(expected)) == expected
+    for _ in range(2):
+        await stream.write(request)
+        while limits[-1] != blobs.PIECE_TIME:  # it is not read, so the answer waits
+            changed.clear()
+            await changed.wait()
+        assert blobs.IDLE_TIME not in limits
+        assert await stream.read_exactly(len(expected)) == expected
     stream.reset()

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from ipv8 import Community, CommunitySettings, Peer, confidential, message
+from ipv8 import Community, CommunitySettings, Peer, clock, confidential, message
 from ipv8.asking import request
+from ipv8.keyvault import ml_kem
+from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned, lazy_wrapper_wd
 from ipv8.messaging.interfaces.endpoint import DataTooBigException
 from ipv8.messaging.interfaces.meter import TrafficMeter
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.lazy_payload import VariablePayloadWID, vp_compile
-from ipv8.messaging.session.wire import SERVICE_PREFIX, Datagram, Frame
+from ipv8.messaging.session.keys import Epoch
+from ipv8.messaging.session.wire import SERVICE_PREFIX, Datagram, Frame, join_frames
 from ipv8.sessions import SessionObserver, SessionRefused, SessionService, SessionSettings, SessionTimeout
 from ipv8.test.base import TestBase
+from ipv8.test.clock import ManualClock
 from ipv8.test.mocking.ipv8 import MockIPv8
+
+if TYPE_CHECKING:
+    from ipv8.keyvault.keys import PrivateKey
 
 
 @vp_compile
@@ -145,9 +153,10 @@ class SessionCase(TestBase[Notes]):
 @pytest.fixture
 async def case() -> Any:
     made = SessionCase()
-    made.setUp()
-    yield made
-    await made.tearDown()
+    with clock.use(ManualClock()):  # so that nothing that waits for a session waits too long
+        made.setUp()
+        yield made
+        await made.tearDown()
 
 
 def peer_of(overlay: Community, other: Community) -> Peer:
@@ -571,3 +580,175 @@ async def test_clocks_that_disagree_end_all_sessions(case: SessionCase, monkeypa
     service._clocks = (service._clocks[0], service._clocks[1] - 60)  # type: ignore[index]
     service._on_time()
     assert not session.is_open
+
+
+async def hold_message(case: SessionCase) -> tuple[Notes, Notes, SessionService]:
+    """Two overlays, of which the first one keeps a message for a session with the second one, which answers none."""
+    first, second = await case.make(Notes, Notes)
+    deaf, service = SessionService.find(second.endpoint), SessionService.find(first.endpoint)
+    assert deaf is not None
+    assert service is not None
+    second.endpoint.remove_listener(deaf)
+    first.ez_send(peer_of(first, second), Text("held"))
+    return first, second, service
+
+
+def replace_send(overlay: Notes, send: Any) -> None:
+    endpoint: Any = overlay.endpoint
+    endpoint.send = send
+
+
+def with_another_key(overlay: Notes) -> Other:
+    """Another overlay of the same endpoint, with a key of its own."""
+    me = Peer(default_eccrypto.generate_key("curve25519"), overlay.my_peer.address)
+    return Other(CommunitySettings(my_peer=me, endpoint=overlay.endpoint, network=overlay.network))
+
+
+async def test_messages_that_wait_are_sent_when_the_overlay_ends(case: SessionCase) -> None:
+    """And the sessions of other keys go on."""
+    first, second, service = await hold_message(case)
+    other = with_another_key(first)
+    await first.unload()
+    await case.deliver_messages()
+    assert [(text, delivery) for _, _, text, delivery in second.got] == [("held", None)]
+    for _ in range(3):
+        service._events.act(service.machine.tick(service.machine.now + 5))
+    assert not service.machine.openings.held_bytes
+    assert first.my_peer.key_bin not in service.machine.own_keys
+    assert service.get(second.my_peer, cast("PrivateKey", first.my_peer.key)) is None
+    assert list(service.machine.own_keys) == [other.my_peer.key_bin]
+    await other.unload()
+
+
+async def test_a_message_that_cannot_be_sent_later_keeps_no_other_one_back(
+        case: SessionCase, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, service = await hold_message(case)
+    first.ez_send(peer_of(first, second), Text("behind it"))
+    send, failures = first.endpoint.send, ["too large"]
+
+    def fail_once(address: Any, packet: bytes) -> None:
+        if not packet.startswith(SERVICE_PREFIX) and failures:
+            raise DataTooBigException(len(failures.pop()), 1)
+        send(address, packet)
+
+    replace_send(first, fail_once)
+    with caplog.at_level(logging.ERROR):
+        service._events.act(service.machine.tick(service.machine.now + 2))
+    await case.deliver_messages()
+    assert [text for _, _, text, _ in second.got] == ["behind it"]
+    assert "failed" in caplog.text
+
+
+@pytest.mark.parametrize("ends", ["overlay", "service"])
+async def test_whoever_waits_for_a_session_is_told_of_the_end(ends: str, case: SessionCase) -> None:
+    first, second, service = await hold_message(case)
+    other = with_another_key(first)
+    waiting = asyncio.ensure_future(first.secure(peer_of(first, second)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await (first.unload() if ends == "overlay" else service.unload())
+    with pytest.raises(SessionRefused, match="ended"):
+        await waiting
+    await other.unload()
+
+
+async def test_a_handler_that_raises_gets_the_next_frame(case: SessionCase) -> None:
+    first, second = await case.make(Notes, Notes)
+    got: list[bytes] = []
+
+    def take(_: Peer, data: bytes) -> None:
+        got.append(data)
+        raise RuntimeError("of the program")
+
+    second.add_datagram_handler(take)
+    session = await first.secure(peer_of(first, second))
+    await case.deliver_messages()
+    part = first._overlay_sessions
+    assert part is not None
+    head = bytes((Frame.DATAGRAM,)) + part.tag
+    first.endpoint.send(session.address, session.seal(join_frames([head + b"one", head + b"two"])))
+    await case.deliver_messages()
+    assert got == [b"one", b"two"]
+    assert second.endpoint.drops[DropCounter.LISTENER_ERROR] == 2
+
+
+async def test_prefer_falls_back_when_the_end_of_handshakes_is_dropped(case: SessionCase) -> None:
+    first, second = await case.make(Notes, Notes)
+    peer, service = peer_of(first, second), SessionService.find(first.endpoint)
+    assert service is not None
+    send = first.endpoint.send
+
+    def drop_finish(address: Any, packet: bytes) -> None:
+        if not packet.startswith(SERVICE_PREFIX) or packet[22] not in {Datagram.FINISH, Datagram.DATA}:
+            send(address, packet)
+
+    replace_send(first, drop_finish)
+    waiting = asyncio.ensure_future(first.secure(peer))
+    await asyncio.sleep(0)
+    await case.deliver_messages()
+    for _ in range(4):
+        service._events.act(service.machine.tick(service.machine.now + 5))
+    with pytest.raises(SessionTimeout):
+        await waiting
+    assert first.sessions_seen == [("failed", "timeout")]
+    first.ez_send(peer, Text("in clear"))
+    await case.deliver_messages()
+    assert [(text, delivery) for _, _, text, delivery in second.got] == [("in clear", None)]
+
+
+async def test_nothing_of_an_overlay_goes_before_the_session_is_hybrid(case: SessionCase,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    if not ml_kem.is_available():
+        pytest.skip("this needs ML-KEM")
+    first, second = await case.make(Plain, Plain)
+    for overlay in (first, second):
+        SessionService.of(overlay.endpoint, SessionSettings(hybrid="require"))
+    peer, sealed = peer_of(first, second), []
+    seal = Epoch.seal
+
+    def watch(epoch: Epoch, counter: int, plaintext: bytes) -> bytes:
+        sealed.append((epoch.hybrid, plaintext[0]))
+        return seal(epoch, counter, plaintext)
+
+    monkeypatch.setattr(Epoch, "seal", watch)
+    attempts = 0
+
+    def send_in_all_ways() -> None:
+        nonlocal attempts
+        attempts += 1
+        first._ez_senda(peer.address, Text("to an address"))
+        first._ez_send_packed(peer.address, first.ezr_pack(1, Text("packed")))
+        with suppress(SessionRefused):
+            first.send_datagram(peer, b"datagram")
+
+    send = first.endpoint.send
+
+    def send_and_use(address: Any, packet: bytes) -> None:
+        send(address, packet)
+        if packet.startswith(SERVICE_PREFIX) and attempts < 20:
+            send_in_all_ways()
+
+    replace_send(first, send_and_use)
+    session = await first.secure(peer)
+    assert session.hybrid
+    send_in_all_ways()
+    await case.deliver_messages()
+    carried = {Frame.MESSAGE, Frame.PACKET, Frame.DATAGRAM}
+    assert {hybrid for hybrid, kind in sealed if kind in carried} == {True}
+    assert {kind for _, kind in sealed} >= {Frame.MESSAGE, Frame.DATAGRAM}
+    for service in map(SessionService.find, (first.endpoint, second.endpoint)):
+        assert service is not None
+        await service.unload()
+
+
+async def test_a_caller_that_gives_up_at_once_leaves_nothing(case: SessionCase) -> None:
+    first, second = await case.make(Notes, Notes)
+    service = SessionService.find(first.endpoint)
+    assert service is not None
+    calling = asyncio.ensure_future(first.secure(peer_of(first, second), timeout=0.01))
+    await asyncio.sleep(0)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert not service._events._waiting
+    assert not service.machine.openings

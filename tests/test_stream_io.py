@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ from ipv8.streams import (
     CODE_TOO_MANY,
     REPORT_BYTES,
     TURN_BYTES,
+    Stream,
     StreamLost,
     StreamReset,
 )
@@ -390,5 +393,212 @@ def test_misuse(virtually: Any) -> None:
             other = await link.accepted.get()
             with pytest.raises(asyncio.IncompleteReadError):
                 await other.read_exactly(1)
+
+    virtually(main)
+
+
+def test_a_read_that_is_cancelled_loses_nothing(virtually: Any) -> None:
+    async def main() -> None:
+        async with Link(delay=0.01) as link:
+            stream = link.client.open()
+            await stream.write(bytes(range(200)))
+            other = await link.accepted.get()
+            await asyncio.sleep(1)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(other.read_exactly(1000), 5)
+            assert other.waiting == link.server.received == 200
+            assert await other.read_exactly(100) == bytes(range(100))
+            await stream.write(b"more")
+            stream.end()
+            assert await other.read_exactly(104) == bytes(range(100, 200)) + b"more"
+            assert await other.read() == b""
+            await stream.finish()
+            assert other.waiting == link.server.received == link.client.sent == 0
+
+    virtually(main)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_reads_of_no_bytes(virtually: Any, size: int) -> None:
+    async def main() -> None:
+        async with Link(delay=0.01) as link:
+            stream = link.client.open()
+            await stream.write(b"data")
+            other = await link.accepted.get()
+            with pytest.raises(ValueError, match=str(size)):
+                await other.read(size)
+            if size:
+                with pytest.raises(ValueError, match=str(size)):
+                    await other.read_exactly(size)
+            else:
+                assert await other.read_exactly(size) == b""
+            assert await other.read() == b"data"
+
+    virtually(main)
+
+
+# The end of single streams, at any time
+
+
+@pytest.mark.parametrize("how", ["stop", "reset"])
+def test_a_writer_does_not_wait_for_a_reader_that_is_done(virtually: Any, pair: tuple[str, str], how: str) -> None:
+    """All has arrived in both directions, so for QUIC the stream is over."""
+    async def main() -> None:
+        async with Link(delay=0.05, pair=pair) as link:
+            stream = link.client.open()
+            await stream.write(bytes(200_000))
+            stream.end()
+            other = await link.accepted.get()
+            other.end()
+            await asyncio.sleep(2)
+            other.stop() if how == "stop" else other.reset()
+            await asyncio.wait_for(stream.finish(), 10)
+            assert await stream.read() == b""
+            await asyncio.sleep(1)
+            assert not link.client.streams
+            assert not link.server.streams
+
+    virtually(main)
+
+
+def test_a_writer_does_not_wait_if_what_tells_it_to_stop_is_lost(virtually: Any, pair: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with Link(delay=0.05, pair=pair) as link:
+            stream = link.client.open()
+            await stream.write(bytes(200_000))
+            stream.end()
+            other = await link.accepted.get()
+            await asyncio.sleep(2)
+            link.loss = 1.0
+            other.stop()
+            await asyncio.sleep(0.01)
+            link.loss = 0.0
+            other.end()
+            with suppress(StreamReset):
+                await asyncio.wait_for(stream.finish(), 10)
+            assert await stream.read() == b""
+            await asyncio.sleep(1)
+            assert not link.client.streams
+            assert not link.server.streams
+
+    virtually(main)
+
+
+def test_whoever_stops_reading_can_still_write(virtually: Any, pair: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with Link(delay=0.05, pair=pair) as link:
+            stream = link.client.open()
+            await stream.write(bytes(200_000))
+            other = await link.accepted.get()
+            other.stop()
+            await other.write(b"enough")
+            await asyncio.sleep(1)
+            await other.write(b", thank you")
+            other.end()
+            assert b"".join([chunk async for chunk in stream]) == b"enough, thank you"
+            with pytest.raises(StreamReset):
+                await stream.write(b"more")
+            await other.finish()
+            await asyncio.sleep(1)
+            assert not link.client.streams
+            assert not link.server.streams
+
+    virtually(main)
+
+
+def test_the_reset_of_a_stream_ends_no_other_one(virtually: Any, pair: tuple[str, str]) -> None:
+    """Much of it waits to be sent, and packets with the beginning are lost."""
+    async def main() -> None:
+        async with Link(delay=0.05, loss=0.05, pair=pair) as link:
+            kept = link.client.open()
+            await kept.write(b"kept")
+            other = await link.accepted.get()
+            for _ in range(10):
+                stream = link.client.open()
+                await stream.write(bytes(200_000))
+                await asyncio.sleep(0.08)
+                stream.reset()
+            await asyncio.sleep(5)
+            await kept.write(b", and used")
+            assert await other.read_exactly(14) == b"kept, and used"
+            assert set(link.client.streams) == set(link.server.streams) | {kept.id} == {kept.id}
+            assert not link.closed
+
+    virtually(main)
+
+
+class RandomUser:
+    """Uses streams at both ends of a link in a random way."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.tasks: list[asyncio.Future[None]] = []
+
+    def use(self, stream: Stream) -> None:
+        self.tasks.append(asyncio.ensure_future(self._use(stream)))
+
+    async def _use(self, stream: Stream) -> None:
+        await asyncio.gather(self._write(stream), self._read(stream))
+        try:
+            if self.random.random() < 0.4:
+                stream.stop()
+            stream.end()
+            while await asyncio.wait_for(stream.read(), 100):
+                pass
+            await asyncio.wait_for(stream.finish(), 100)
+        except StreamReset:
+            stream.reset()
+
+    async def _write(self, stream: Stream) -> None:
+        chance = self.random
+        for _ in range(chance.randrange(6)):
+            limit = chance.choice([0.01, 0.5, 20.0])
+            with suppress(StreamReset, RuntimeError, asyncio.TimeoutError):
+                match chance.randrange(10):
+                    case 0 | 1:
+                        await asyncio.sleep(chance.random())
+                    case 2:
+                        stream.end()
+                    case 3:
+                        await asyncio.wait_for(stream.finish(), limit)
+                    case 4:
+                        stream.reset(chance.choice([0, 5, 256])) if chance.random() < 0.5 else stream.stop()
+                    case _:
+                        await asyncio.wait_for(stream.write(bytes(chance.randrange(90_000))), limit)
+
+    async def _read(self, stream: Stream) -> None:
+        chance = self.random
+        for _ in range(chance.randrange(12)):
+            limit = chance.choice([0.01, 0.5, 20.0])
+            with suppress(StreamReset, EOFError, asyncio.TimeoutError):
+                match chance.randrange(10):
+                    case 0:
+                        await asyncio.sleep(chance.random())
+                    case 1:
+                        stream.reset(3) if chance.random() < 0.5 else stream.stop()
+                    case 2 | 3:
+                        await asyncio.wait_for(stream.read_exactly(chance.randrange(100_000)), limit)
+                    case _:
+                        await asyncio.wait_for(stream.read(chance.randrange(1, 100_000)), limit)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_streams_that_end_in_any_way_leave_nothing(virtually: Any, pair: tuple[str, str], seed: int) -> None:
+    async def main() -> None:
+        user = RandomUser(seed)
+        limits = StreamLimits(streams=8)
+        async with Link(delay=0.03, loss=0.05, seed=seed, pair=pair, limits=limits, server_limits=limits,
+                        on_stream=user.use) as link:
+            for _ in range(60):
+                if not link.client.is_full:
+                    user.use(link.client.open())
+                await asyncio.sleep(0.3 * user.random.random())
+            while not all(task.done() for task in user.tasks):
+                await asyncio.gather(*user.tasks)
+            await asyncio.sleep(10)
+            for side in (link.client, link.server):
+                assert not side.streams
+                assert side.sent == side.received == side.malformed == 0
+            assert not link.closed
 
     virtually(main)

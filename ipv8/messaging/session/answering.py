@@ -151,6 +151,7 @@ class Answering:
             return
         entry = _Entry(half, address, key, now)
         self._entries[index] = self._by_init[key] = entry
+        machine.keep_ticking()
         machine.handshakes["answered"] += 1
         machine.send(address, half.response)
 
@@ -200,6 +201,11 @@ class Answering:
         entries = self._entries
         while entries and now >= next(iter(entries.values())).made + HALF_OPEN_TIME:
             entries.evict_oldest()
+
+    def forget(self, own: OwnKey) -> None:
+        """Forget the handshakes that were answered for a key of this node."""
+        for index in [index for index, entry in self._entries.items() if entry.half.own is own]:
+            self._by_init.pop(self._entries.pop(index).key, None)
 
     def clear(self) -> None:
         """Forget everything, and all cookies."""

@@ -126,11 +126,11 @@ class Channel:
 
     FINISHING, READY, CLOSED = range(3)
 
-    __slots__ = ("_drop_former_at", "_epochs", "_finish", "_finish_tries", "_hinted_at", "_keepalives", "_owes_since",
-                 "_pings", "_told", "_wanted_at", "active_at", "asked_at", "busy", "cipher", "confirmed", "counter",
-                 "due", "epoch", "heard", "heard_at", "hybrid", "initiator", "machine", "made", "newest", "owes", "own",
-                 "rekeying", "remote", "remote_bin", "remote_flags", "roaming", "session", "state", "stats", "streams",
-                 "window")
+    __slots__ = ("_announced", "_drop_former_at", "_epochs", "_finish", "_finish_tries", "_hinted_at", "_keepalives",
+                 "_owes_since", "_pings", "_told", "_wanted_at", "active_at", "asked_at", "busy", "cipher", "confirmed",
+                 "counter", "due", "epoch", "heard", "heard_at", "hybrid", "initiator", "machine", "made", "newest",
+                 "owes", "own", "rekeying", "remote", "remote_bin", "remote_flags", "roaming", "session", "state",
+                 "stats", "streams", "window")
 
     def __init__(self, machine: Machine, own: OwnKey, established: Established, epoch: Epoch, address: Address,
                  initiator: bool, cipher: str, now: float) -> None:
@@ -174,6 +174,7 @@ class Channel:
         self._pings: dict[bytes, float] = {}
         self._finish = b""
         self._finish_tries = 0
+        self._announced = False
         #: When :meth:`on_due` is to be called, besides the ticks.
         self.due: float | None = None
 
@@ -391,6 +392,7 @@ class Channel:
             self.epoch = epoch
             self.hybrid = epoch.hybrid
             self.stats.rekeys += 1
+            self._tell_opened()
 
     def _confirm(self, epoch: Epoch, now: float) -> None:
         """Note the first datagram under ``epoch``."""
@@ -409,9 +411,15 @@ class Channel:
 
     def announce(self, now: float) -> None:
         """Tell that the session is ready, and begin the first rekey where that makes it hybrid."""
-        self.machine.events.append(Opened(self))
+        self._tell_opened()
         if self.initiator and self.is_hybrid_wanted:
             self._offer(now)
+
+    def _tell_opened(self) -> None:
+        """Tell that the session is ready, once, as soon as it may carry frames of overlays."""
+        if not self._announced and self.machine.can_carry(self):
+            self._announced = True
+            self.machine.events.append(Opened(self))
 
     @property
     def is_hybrid_wanted(self) -> bool:
@@ -441,6 +449,7 @@ class Channel:
             self.due = now + FINISH_AFTER[self._finish_tries]
         else:
             self.drop("timeout")
+            self.machine.on_unfinished(self, now)
 
     def on_repeated_finish(self) -> None:
         """Answer a FINISH that came already."""
@@ -527,11 +536,11 @@ class Channel:
         """End the session without telling."""
         if self.state == self.CLOSED:
             return
-        was_ready, self.state, self.due = self.state == self.READY, self.CLOSED, None
+        self.state, self.due = self.CLOSED, None
         for epoch in self._epochs:
             self.machine.forget(epoch)
         self.machine.remove(self)
-        if was_ready:
+        if self._announced:
             self.machine.events.append(Closed(self, reason))
 
 

@@ -149,6 +149,16 @@ class Machine:
                              "use one node for each key, or set encryption to 'off' for some overlays")
         self.own_keys.setdefault(own.public_bin, own)
 
+    def remove_key(self, own: OwnKey) -> None:
+        """Answer no handshakes with this key of the node any more, and close its sessions."""
+        self.openings.forget(own, self.now)
+        self.answering.forget(own)
+        for channel in self.channels():
+            if channel.own is own:
+                channel.streams = 0
+                channel.close(Reason.SHUTDOWN)
+        self.own_keys.pop(own.public_bin, None)
+
     def receive(self, datagram: bytes, address: Address, now: float) -> list[Event]:
         """Take a datagram with the prefix of the service, and return what has happened."""
         taken = self.take(datagram, address, now)
@@ -236,11 +246,12 @@ class Machine:
             self._next_tick = now + TICK if self._channels or self.answering else None
         return self.take_events()
 
-    def _keep_ticking(self) -> None:
+    # What its parts use
+
+    def keep_ticking(self) -> None:
+        """Have :meth:`tick` called each second, as long as there is something to look after."""
         if self._next_tick is None:
             self._next_tick = self.now + TICK
-
-    # What its parts use
 
     def send(self, address: Address, datagram: bytes) -> None:
         """Have a datagram sent."""
@@ -329,7 +340,7 @@ class Machine:
         is_new = self.now < self._started + UNKNOWN_TIME
         if is_new and address not in self._hinted and len(self._hinted) < UNKNOWNS_PER_SECOND:
             self._hinted.add(address)
-            self._keep_ticking()
+            self.keep_ticking()
             self.hints += 1
             self.send(address, wire.write_unknown(index))
 
@@ -347,23 +358,32 @@ class Machine:
     # Sessions
 
     def has_room(self, address: Address, now: float) -> bool:
-        """Whether there is room for a session with this address, after evicting an old one if that is needed."""
+        """Whether there is room for a session with this address, if need be in the place of an idle one."""
         limit = self.settings.max_sessions
         source = network_of(address[0], *HOST_BITS)
         if len(self._channels) >= limit // 2 and self._per_source[source] >= SESSIONS_PER_SOURCE:
             return False
-        if len(self._channels) < limit:
-            return True
-        idle = [channel for channel in self._channels if now >= channel.heard_at + EVICTABLE_AFTER]
-        if not idle:
+        return len(self._channels) < limit or any(self._idle(now))
+
+    def _idle(self, now: float) -> Iterator[Channel]:
+        return (channel for channel in self._channels if now >= channel.heard_at + EVICTABLE_AFTER)
+
+    def _make_room(self, address: Address, now: float) -> bool:
+        """Evict an idle session, if that is needed for one with this address; whether there is room.
+
+        Only a handshake whose other side has shown its key does that: anybody can send an INIT.
+        """
+        if not self.has_room(address, now):
+            self.drops["rate"] += 1
             return False
-        min(idle, key=lambda channel: (self.judge.is_proven(channel.address), channel.heard_at)).drop("evicted")
+        if len(self._channels) >= self.settings.max_sessions:
+            oldest = min(self._idle(now), key=lambda channel: (self.judge.is_proven(channel.address), channel.heard_at))
+            oldest.drop("evicted")
         return True
 
     def _make(self, own: OwnKey, established: Established, index: bytes, address: Address, *,
               initiator: bool) -> Channel | None:
-        if initiator and not self.has_room(address, self.now):
-            self.drops["rate"] += 1
+        if not self._make_room(address, self.now):
             return None
         cipher = established.cipher(own.flags)
         epoch = Epoch(0, established.secrets, initiator, cipher, index, established.remote_index, self.now)
@@ -376,7 +396,7 @@ class Machine:
         for other in pair:
             channel.roaming.inherit(other.roaming)
         pair.append(channel)
-        self._keep_ticking()
+        self.keep_ticking()
         if self.settings.hybrid == "require" and not channel.is_hybrid_wanted:
             self.drops["policy"] += 1
             channel.close(Reason.POLICY)
@@ -431,6 +451,11 @@ class Machine:
             self.openings.give_up(channel.own, channel.remote_bin, now)
         self._send_held(channel, channel.remote_bin)
 
+    def on_unfinished(self, channel: Channel, now: float) -> None:
+        """Note that a session has ended because nothing showed that its FINISH came."""
+        if self.selected(channel.own, channel.remote_bin) is None:
+            self.openings.refuse(channel.own, channel.remote_bin, "timeout", now)
+
     def carrier(self, own: OwnKey, remote: bytes) -> Channel | None:
         """The session on which frames of overlays to this key are sent; ``None`` if there is none yet."""
         pair = self._pairs.get((own.public_bin, remote), ())
@@ -465,20 +490,20 @@ class Machine:
 
     def close(self) -> None:
         """Close all sessions and forget everything but the own keys."""
+        self.openings.clear(self.now)
+        self.answering.clear()
         for channel in self.channels():
             channel.streams = 0
             channel.close(Reason.SHUTDOWN)
-        self.openings.clear()
-        self.answering.clear()
         self._next_tick = None
 
     def drop_all(self, reason: str) -> None:
         """Drop all sessions without a word: their counters may have been used by another process."""
+        self.openings.clear(self.now)
+        self.answering.clear()
         for channel in self.channels():
             channel.streams = 0
             channel.drop(reason)
-        self.openings.clear()
-        self.answering.clear()
         self._outgoing.clear()
         self._next_tick = None
 

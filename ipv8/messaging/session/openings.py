@@ -28,6 +28,9 @@ Target = Any
 OPENING_AT_ONCE = 64
 """Attempts at a time; further ones wait."""
 
+OPENING_LATER = 4096
+"""Attempts that wait for their turn; the oldest is evicted first."""
+
 INIT_AFTER: Final = (0.5, 1.0, 2.0)
 GIVE_UP_AFTER: Final = 4.0
 """Seconds after which INIT is sent again, and after the last one those until the attempt is given up."""
@@ -89,7 +92,7 @@ class Openings:
         self._machine = machine
         self._attempts: dict[tuple[bytes, Target], _Attempt] = {}
         self._by_index: dict[bytes, tuple[bytes, Target]] = {}
-        self._queue: deque[tuple[OwnKey, Target, Address]] = deque()
+        self._queue: BoundedDict[tuple[bytes, Target], tuple[OwnKey, Address]] = BoundedDict(OPENING_LATER)
         self._pauses: BoundedDict[tuple[bytes, Target], tuple[float, float]] = BoundedDict(PAUSES)
         self._held: dict[tuple[bytes, Target], Waiting] = {}
         self._held_bytes = 0
@@ -121,8 +124,8 @@ class Openings:
         if pair in self._attempts:
             return
         if len(self._attempts) >= OPENING_AT_ONCE:
-            if all((entry[0].public_bin, entry[1]) != pair for entry in self._queue):
-                self._queue.append((own, target, address))
+            if pair not in self._queue:
+                self._queue[pair] = own, address
             return
         machine = self._machine
         known = target if isinstance(target, bytes) else b""
@@ -193,11 +196,13 @@ class Openings:
         attempt = self._attempts.pop(pair)
         del self._by_index[attempt.opening.index]
         if self._queue:
-            self.begin(*self._queue.popleft(), now)
+            (_, target), (own, address) = self._queue.popitem(last=False)
+            self.begin(own, target, address, now)
 
     def give_up(self, own: OwnKey, target: Target, now: float) -> None:
         """End an attempt without a verdict: there is a session now that the other side began."""
         pair = own.public_bin, target
+        self._queue.pop(pair, None)
         if pair in self._attempts:
             self._end(pair, now)
         self._pauses.pop(pair, None)
@@ -300,14 +305,21 @@ class Openings:
         """When the first of the frames that wait is given up."""
         return min((waiting.frames[0].expires for waiting in self._held.values() if waiting.frames), default=None)
 
-    def clear(self) -> None:
-        """Forget all attempts, pauses and frames."""
-        self._attempts.clear()
-        self._by_index.clear()
+    def forget(self, own: OwnKey, now: float) -> None:
+        """Forget the attempts and pauses of a key of this node, and give up the frames that wait for its sessions."""
+        for table in (self._queue, self._pauses):
+            for pair in [pair for pair in table if pair[0] == own.public_bin]:
+                del table[pair]
+        for pair in [pair for pair in self._attempts if pair[0] == own.public_bin]:
+            self._end(pair, now)
+        for pair in [pair for pair in self._held if pair[0] == own.public_bin]:
+            self.give_back(own, pair[1])
+
+    def clear(self, now: float) -> None:
+        """Forget all attempts and pauses, and give up all frames that wait."""
         self._queue.clear()
-        self._pauses.clear()
-        self._held.clear()
-        self._held_bytes = 0
+        for own in self._machine.own_keys.values():
+            self.forget(own, now)
 
     def capped(self) -> Iterator[Fill]:
         """How full the tables are, for people who watch a node."""

@@ -196,6 +196,47 @@ class _Library:
         configuration.private_key = load_pem_private_key(certificate.private_key, None)
 
 
+class _Streams:
+    """The streams of a connection, as far as ``qh3`` 1.9 does not take care of them.
+
+    - A call for a stream that is over makes a new one with its number, and the next stream that is opened gets a number
+      that is in use.
+    - When a packet is lost that has bytes of a stream which was reset, it sends these bytes again, and after them all
+      that it had not sent before. For this, the other side ends the connection (RFC 9000 sections 3.1 and 4.5).
+    - When ``RESET_STREAM`` or ``STOP_SENDING`` does not fit into a packet, it never sends anything of the stream again.
+
+    :param connection: that of the library; ``None`` for another library.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        #: The streams that were reset or stopped and are not over.
+        self._stream_ids: set[int] = set()
+
+    def is_over(self, stream_id: int) -> bool:
+        """Whether nothing of a stream that was opened or has arrived is to be sent or received any more."""
+        return self._connection is not None and stream_id not in self._connection._streams
+
+    def note(self, stream_id: int, is_reset: bool = False) -> None:
+        """Take care of a stream that was reset or stopped."""
+        stream = None if self._connection is None else self._connection._streams.get(stream_id)
+        if stream is not None:
+            self._stream_ids.add(stream_id)
+            stream.is_blocked = stream.is_blocked or is_reset
+
+    def put_back(self) -> bool:
+        """Let the library send what it has of streams that it has lost sight of; whether there were some."""
+        found = False
+        for stream_id in tuple(self._stream_ids):
+            stream = self._connection._streams.get(stream_id)
+            if stream is None:
+                self._stream_ids.remove(stream_id)
+            elif stream not in self._connection._streams_queue:
+                self._connection._streams_queue.append(stream)
+                found = True
+        return found
+
+
 _EVENTS: dict[str, Callable[[Any], QuicEvent]] = {
     "HandshakeCompleted": lambda _: Connected(),
     "StreamReset": lambda event: StreamReset(event.stream_id, event.error_code),
@@ -248,6 +289,7 @@ class QuicConnection:
         self._kinds = library.kinds
         self._data_kind = library.data_kind
         self._connection = library.connection_class(configuration=configuration, **arguments)
+        self._streams = _Streams(self._connection if library.name == "qh3" else None)
         self._events: list[QuicEvent] = []
         #: Whether the library may have events that were not taken.
         self._may_have_events = False
@@ -345,7 +387,10 @@ class QuicConnection:
 
     def datagrams(self, now: float) -> list[bytes]:
         """The packets to send now."""
-        packets = self._guard(self._connection.datagrams_to_send, now) or ()
+        packets = more = self._guard(self._connection.datagrams_to_send, now) or []
+        while self._streams.put_back() and more:
+            more = self._guard(self._connection.datagrams_to_send, now) or []
+            packets += more
         return [packet for packet, _ in packets]
 
     def events(self) -> list[QuicEvent]:
@@ -375,15 +420,19 @@ class QuicConnection:
 
         :param end: these are the last ones.
         """
-        self._attempt(self._connection.send_stream_data, stream_id, data, end)
+        if not self._streams.is_over(stream_id):
+            self._attempt(self._connection.send_stream_data, stream_id, data, end)
 
     def reset(self, stream_id: int, code: int) -> None:
         """Do not send the rest of a stream. Nothing happens if that is over."""
-        self._attempt(self._connection.reset_stream, stream_id, code)
+        if not self._streams.is_over(stream_id):
+            self._attempt(self._connection.reset_stream, stream_id, code)
+            self._streams.note(stream_id, is_reset=True)
 
     def stop(self, stream_id: int, code: int) -> None:
         """Ask the other side not to send the rest of a stream. Nothing happens if that is over."""
         self._attempt(self._connection.stop_stream, stream_id, code)
+        self._streams.note(stream_id)
 
     def ping(self) -> None:
         """Send a packet that the other side acknowledges, so that neither ends the connection for silence."""

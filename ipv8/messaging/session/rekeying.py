@@ -141,8 +141,10 @@ class Rekeying:
             return
         if number != channel.epoch.number + 1 or now < self._answered_at + REPLY_INTERVAL:
             return
-        self._answer = answer = RekeyReply(channel.epoch, message)
-        self._answered_at, self._answers = now, []
+        answer = RekeyReply(channel.epoch, message)
+        if not answer.is_hybrid and channel.machine.settings.hybrid == "require":
+            return
+        self._answer, self._answered_at, self._answers = answer, now, []
         self._parts = _Parts(KEY) if answer.is_hybrid else None
         if not answer.is_hybrid:
             self._finish(answer, b"", now)

@@ -48,6 +48,7 @@ class Roaming:
         "_refused",
         "_refused_until",
         "_token",
+        "_token_at",
         "address",
         "direct_at",
         "former",
@@ -61,6 +62,7 @@ class Roaming:
         self.former: Address | None = None
         self._candidate: Address | None = None
         self._token = b""
+        self._token_at = -EVIDENCE_TIME
         self._noted = 0
         self._probed_at = -PROBE_INTERVAL
         self._moved_at = -RECENT_TIME
@@ -111,11 +113,13 @@ class Roaming:
             return
         if not has_network_address(address) and now < self.direct_at + DIRECT_TIME:
             return
+        if not self._token or address != self._candidate or now >= self._token_at + EVIDENCE_TIME:
+            # Each address gets a token of its own: a copy of what one of them answers proves nothing of the other. It
+            # stays the same for some probes, as an answer may take longer than it takes to the next one.
+            self._token, self._token_at = channel.machine.random(8), now
         self._probed_at, self._noted = now, counter
         self._candidate, self._previous = address, self.address
         self.is_probing = True
-        # Each address gets a token of its own: a copy of what one of them answers proves nothing of the other.
-        self._token = channel.machine.random(8)
         channel.transmit(bytes((Frame.PING,)) + self._token, address)
         channel.transmit(bytes((Frame.PING,)) + channel.machine.random(8), self.address)
 

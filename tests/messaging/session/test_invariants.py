@@ -109,10 +109,11 @@ class Sessions(RuleBasedStateMachine):
         self.restarted_at = self.network.now
         node.note(node.machine.take_events())
 
-    @rule(which=st.integers(0, 1 << 20), from_attacker=st.booleans())
-    def replay(self, which: int, from_attacker: bool) -> None:
-        if self.copies:
-            source, address, datagram = self.copies[which % len(self.copies)]
+    @rule(which=st.integers(0, 1 << 20), from_attacker=st.booleans(), is_init=st.booleans())
+    def replay(self, which: int, from_attacker: bool, is_init: bool) -> None:
+        copies = [copy for copy in self.copies if not is_init or copy[2][22] == wire.Datagram.INIT]
+        if copies:
+            source, address, datagram = copies[which % len(copies)]
             if address == ATTACKER:
                 return
             if from_attacker:
@@ -151,7 +152,8 @@ class Sessions(RuleBasedStateMachine):
         """A datagram with one bit changed has no effect but on counters."""
         if not self.copies:
             return
-        source, address, datagram = self.copies[which % len(self.copies)]
+        recent = self.copies[-30:]  # older ones belong to no session
+        source, address, datagram = recent[which % len(recent)]
         node = self.network.receiver(address)
         kind = datagram[22]
         if node is None or kind not in {wire.Datagram.INIT, wire.Datagram.RESPONSE, wire.Datagram.DATA}:

@@ -271,6 +271,95 @@ def test_a_full_table_makes_room_for_the_idle_ones() -> None:
     assert len(second.machine.channels()) == 2
 
 
+def test_who_only_sends_an_init_ends_no_session() -> None:
+    """A full table: sources may be forged until the other side has shown its key."""
+    network, first, second, _, _ = opened(max_sessions=1)
+    network.nodes.pop(first.address)
+    network.run(machines.EVICTABLE_AFTER + 2)
+    kept = second.machine.channels()
+    assert len(kept) == 1
+    for number in range(20):
+        second.receive(init_for(second, number), UDPv4Address("8.8.8.8", 1024 + number))
+    assert second.machine.channels() == kept
+    Node(network, 3).say(second, b"in its place")
+    network.run(1)
+    assert second.heard()[-1] == b"in its place"
+    assert second.machine.channels() != kept
+    assert len(second.machine.channels()) == 1
+
+
+def test_handshakes_at_the_same_time_do_not_fill_the_table_over() -> None:
+    network = Network(1)
+    server = Node(network, 1, max_sessions=2)
+    clients = [Node(network, number) for number in range(2, 8)]
+    for client in clients:
+        client.say(server, b"at once")
+    network.run(1)
+    assert len(server.machine.channels()) == len(server.heard()) == 2
+    assert server.machine.drops["rate"] == 4
+
+
+def test_answered_handshakes_are_forgotten_although_there_is_no_session() -> None:
+    network, _, second = two()
+    for number in range(answering.PRESSURE_HALF_OPEN // 2):
+        second.receive(init_for(second, number), UDPv4Address("8.8.8.8", 1024 + number))
+    assert len(second.machine.answering)
+    network.run(answering.HALF_OPEN_TIME + 2)
+    assert len(second.machine.answering) == 0
+    assert second.machine.deadline() is None
+
+
+def test_attempts_that_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They begin one after the other; the oldest is evicted first, and one with a session by now does not begin."""
+    monkeypatch.setattr(openings, "OPENING_AT_ONCE", 1)
+    network = Network(1)
+    first, *others = [Node(network, number) for number in range(1, 6)]
+    first.machine.openings._queue.capacity = 3
+    network.nodes.pop(others[0].address)
+    for other in others:
+        first.say(other, b"its turn")
+    assert len(first.machine.openings._queue) == 3
+    others[1].say(first, b"sooner")
+    network.run(3)
+    assert others[1].heard() == [b"its turn"]
+    assert others[2].heard() == []
+    network.run(6)
+    assert [other.heard() for other in others] == [[], *[[b"its turn"]] * 3]
+    assert first.machine.handshakes["begun"] == 3
+    for _ in range(2):
+        first.machine.openings.begin(first.own, others[0].public, others[0].address, network.now)
+        for number in range(5):
+            first.machine.openings.begin(first.own, b"key %d" % number, others[0].address, network.now)
+    assert [pair[1] for pair in first.machine.openings._queue] == [b"key 2", b"key 3", b"key 4"]
+
+
+def test_a_key_that_is_removed_leaves_nothing() -> None:
+    network, first, second, mine, _ = opened()
+    absent = Node(network, 3)
+    network.nodes.pop(absent.address)
+    first.say(absent, b"held")
+    first.receive(init_for(first, 1), FAR)
+    mine.streams = 1
+    first.machine.remove_key(first.own)
+    first.note(first.machine.take_events())
+    assert first.told(Unsent)[-1].contexts == [b"held"]
+    assert not first.machine.channels()
+    assert len(first.machine.openings) == len(first.machine.answering) == first.machine.openings.held_bytes == 0
+    network.run(20)
+    assert kinds(first)[-1] == Datagram.DATA, "the goodbye is the last"
+    assert second.told(Closed)[-1].reason == "closed by the peer: shutdown"
+
+
+@pytest.mark.parametrize("ends", ["close", "drop_all"])
+def test_messages_that_wait_are_given_back_at_the_end(ends: str) -> None:
+    network, first, second = two()
+    network.loss = 1.0
+    first.say(second, b"held")
+    first.machine.close() if ends == "close" else first.machine.drop_all("fork")
+    assert first.machine.take_events() == [Unsent(first.own, second.public, [b"held"])]
+    assert first.machine.openings.held_bytes == 0
+
+
 def test_held_messages_are_limited() -> None:
     network, first, second = two()
     network.loss = 1.0
@@ -474,6 +563,50 @@ def test_required_post_quantum_keys() -> None:
 
 
 @needs_kem
+def test_a_session_is_told_when_messages_may_be_sent() -> None:
+    network = Network(1)
+    first, second = (Node(network, number, hybrid="require") for number in (1, 2))
+    first.open(second)
+    network.run(0.21)
+    assert first.machine.channels()[0].state == channels.Channel.READY
+    assert not first.told(Opened)
+    assert first.machine.carrier(first.own, second.public) is None
+    network.run(1)
+    assert len(first.told(Opened)) == len(second.told(Opened)) == 1
+    network.run(400)
+    assert len(first.told(Opened)) == 1
+
+
+@needs_kem
+def test_a_session_that_ends_before_it_is_hybrid_was_never_open() -> None:
+    network = Network(1)
+    first, second = (Node(network, number, hybrid="require") for number in (1, 2))
+    first.open(second)
+    network.run(0.21)
+    first.machine.channels()[0].close(wire.Reason.SHUTDOWN)
+    first.note(first.machine.take_events())
+    network.run(1)
+    assert not [*first.told(Closed), *second.told(Closed)]
+
+
+@needs_kem
+def test_keys_that_are_not_hybrid_are_refused_where_they_must_be() -> None:
+    network = Network(1)
+    first, second = (Node(network, number, hybrid="require") for number in (1, 2))
+    first.say(second, b"hello")
+    network.run(1)
+    mine, other = first.channel(second), second.channel(first)
+    assert mine is not None
+    assert other is not None
+    network.run(2)
+    mine.rekeying.offer(False, network.now)
+    first.flush()
+    network.run(10)
+    assert other.hybrid
+    assert other.epoch.number == other.newest.number == 1
+
+
+@needs_kem
 def test_mixed_halves_of_keys_are_of_no_effect() -> None:
     network, first, _, mine, other = opened(hybrid="auto")
     network.run(1)
@@ -520,6 +653,22 @@ def test_a_session_follows_its_peer() -> None:
     second.say(first, b"there")
     network.run(1)
     assert first.heard() == [b"there"]
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.6, 1.2])
+def test_a_session_follows_its_peer_on_a_long_way(delay: float) -> None:
+    """Probes are sent more often than answers can come."""
+    network, first, second, mine, other = opened()
+    network.delay = delay
+    moved = network.rewritten[first.address] = UDPv4Address("1.0.9.9", 4711)
+    for _ in range(30):
+        first.say(second, b"from elsewhere")
+        second.say(first, b"to the new address")
+        network.run(0.2)
+    assert other.address == moved
+    assert first.channel(second) is mine
+    assert len(second.told(Moved)) == 1
+    assert b"to the new address" in first.heard()
 
 
 def test_small_datagrams_do_not_cause_probes() -> None:
