@@ -7,7 +7,7 @@ import logging
 import math
 from contextvars import ContextVar
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -15,9 +15,11 @@ from multidict import CIMultiDict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from aiohttp.web import Request
+
 __all__ = ["DEFAULT_HEADERS", "HTTP_BAD_REQUEST", "HTTP_CONFLICT", "HTTP_INTERNAL_SERVER_ERROR", "HTTP_NOT_FOUND",
-           "HTTP_PRECONDITION_FAILED", "HTTP_UNAUTHORIZED", "LEGACY", "BaseEndpoint", "Response", "T", "changes_state",
-           "makes_pseudonyms", "needs_no_key", "plain", "takes_tickets"]
+           "HTTP_PRECONDITION_FAILED", "HTTP_UNAUTHORIZED", "LEGACY", "BaseEndpoint", "FromNode", "Response", "T",
+           "changes_state", "makes_pseudonyms", "needs_no_key", "plain", "takes_tickets"]
 
 HTTP_BAD_REQUEST = 400
 HTTP_UNAUTHORIZED = 401
@@ -45,6 +47,7 @@ _encode = json.JSONEncoder().encode
 
 T = TypeVar("T")
 HandlerT = TypeVar("HandlerT", bound="Callable[..., Any]")
+PartT = TypeVar("PartT")
 
 
 def changes_state(handler: HandlerT) -> HandlerT:
@@ -108,6 +111,10 @@ class BaseEndpoint(Generic[T]):
         for endpoint in self.endpoints.values():
             endpoint.initialize(session)
 
+    def is_available(self, _: Request) -> bool:
+        """Whether the node has what this endpoint shows now."""
+        return True
+
     def add_endpoint(self, prefix: str, endpoint: Any) -> None:
         """Put an endpoint below this one.
 
@@ -116,6 +123,44 @@ class BaseEndpoint(Generic[T]):
         """
         self.endpoints[prefix] = endpoint
         self.app.add_subapp(prefix, endpoint.app)
+
+
+class FromNode(Generic[PartT]):
+    """An attribute of an endpoint: a part of the node as it is now, unless a program has assigned another one.
+
+    :param find: finds the part in the node; ``None`` if there is none.
+    """
+
+    def __init__(self, find: Callable[[Any], PartT | None]) -> None:
+        self._find = find
+        self._name = self._found = ""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._name, self._found = name, f"{name} of the node"  # an overlay is found again only when it has gone
+
+    @overload
+    def __get__(self, endpoint: None, owner: type[Any]) -> FromNode[PartT]: ...
+
+    @overload
+    def __get__(self, endpoint: BaseEndpoint[Any], owner: type[Any]) -> PartT | None: ...
+
+    def __get__(self, endpoint: BaseEndpoint[Any] | None, owner: type[Any]) -> FromNode[PartT] | PartT | None:
+        if endpoint is None:
+            return self
+        state = endpoint.__dict__
+        assigned: PartT | None = state.get(self._name)
+        if assigned is not None:
+            return assigned
+        session = state.get("session")  # the constructor of a subclass may ask earlier than it is there
+        if session is None:
+            return None
+        found: PartT | None = state.get(self._found)
+        if found is None or found not in session.overlays:
+            found = state[self._found] = self._find(session)
+        return found
+
+    def __set__(self, endpoint: BaseEndpoint[Any], value: PartT | None) -> None:
+        vars(endpoint)[self._name] = value
 
 
 def plain(value: Any, depth: int = MAX_DEPTH) -> Any:

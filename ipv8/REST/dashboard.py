@@ -7,15 +7,16 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
+from marshmallow.fields import String
 
-from .base_endpoint import needs_no_key
+from .apidocs import docs, response_schema
+from .base_endpoint import BaseEndpoint, Response, needs_no_key
+from .schema import schema
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
     from aiohttp.web import Request
-
-    from .base_endpoint import BaseEndpoint
 
 __all__ = ["PAGES", "PAGE_POLICY", "Dashboard"]
 
@@ -32,13 +33,17 @@ CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/c
 class Dashboard:
     """The routes that a manager adds to the root endpoint of its own.
 
-    They need no key, as they are the same for every node: the page asks for the key, and reads the node with it.
+    The page needs no key, as it is the same for every node: it asks for the key, and reads the node with it.
 
     :param root: the endpoint that gets the routes.
+    :param needs_key: whether other requests need a key.
     """
 
-    def __init__(self, root: BaseEndpoint[Any]) -> None:
+    def __init__(self, root: BaseEndpoint[Any], needs_key: bool = False) -> None:
+        self._root = root
+        self._needs_key = needs_key
         routes = [web.get("/dashboard", self.get_page), web.get("/dashboard/files/{path:.+}", self.get_file),
+                  web.get("/dashboard/access", self.get_access), web.get("/dashboard/parts", self.get_parts),
                   web.get("/dashboard/{page}", self.get_page)]
         taken = {resource.canonical for resource in root.app.router.resources()}
         if not taken.intersection(route.path for route in routes):  # a program may have a page of its own there
@@ -57,6 +62,18 @@ class Dashboard:
         if request.match_info["path"] not in package_files():
             raise web.HTTPNotFound
         return _answer(request.match_info["path"])
+
+    @needs_no_key
+    async def get_access(self, _: Request) -> Response:
+        """Whether a key is needed. Browsers would log the response that says so to a request without one."""
+        return Response({"needs_key": self._needs_key})
+
+    @docs(tags=["Node"], summary="The paths of this interface for which the node has something to show now.")
+    @response_schema(schema(DashboardParts={"parts": [String]}))
+    async def get_parts(self, request: Request) -> Response:
+        """What the page can ask for. Browsers would log each response that says that there is nothing."""
+        return Response({"parts": [prefix.strip("/") for prefix, endpoint in self._root.endpoints.items()
+                                   if isinstance(endpoint, BaseEndpoint) and endpoint.is_available(request)]})
 
 
 class PackageFile(NamedTuple):

@@ -16,7 +16,7 @@ from ..dht.routing import NODE_STATUS_BAD, NODE_STATUS_GOOD, NODE_STATUS_UNKNOWN
 from ..messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from ..service import IPv8
 from .apidocs import docs, json_schema, response_schema
-from .base_endpoint import HTTP_BAD_REQUEST, HTTP_NOT_FOUND, BaseEndpoint, Response, changes_state
+from .base_endpoint import HTTP_BAD_REQUEST, HTTP_NOT_FOUND, BaseEndpoint, FromNode, Response, changes_state
 from .paging import PAGE_SIZE, PAGE_START, page
 from .parameters import ID_BYTES, BadRequest, hexadecimal, json_object, unhexadecimal
 from .schema import DefaultResponseSchema, DHTValueSchema, schema
@@ -61,10 +61,8 @@ WRONG = {"description": "An argument is missing or impossible."}
 class DHTEndpoint(BaseEndpoint[IPv8]):
     """Shows the DHT, and stores and finds values."""
 
-    def __init__(self) -> None:
-        self.dht: DHTCommunity | None = None
-        self.publisher = None
-        super().__init__()
+    dht = FromNode[DHTCommunity](lambda node: node.get_overlay(DHTCommunity))
+    publisher = None
 
     def setup_routes(self) -> None:
         """Add the routes."""
@@ -80,10 +78,9 @@ class DHTEndpoint(BaseEndpoint[IPv8]):
             web.post(r"/buckets/{prefix:\w*}/refresh", self.post_refresh),
         ])
 
-    def initialize(self, session: IPv8) -> None:
-        """Use the DHT of this node."""
-        super().initialize(session)
-        self.dht = session.get_overlay(DHTCommunity)
+    def is_available(self, _: Request) -> bool:
+        """Whether there is a DHT."""
+        return self.dht is not None
 
     @docs(tags=["DHT"], summary="The sizes of the tables of the DHT.", responses={404: UNAVAILABLE})
     @response_schema(schema(DHTStatsResponse={"statistics": STATISTICS}))
@@ -153,16 +150,17 @@ class DHTEndpoint(BaseEndpoint[IPv8]):
     @response_schema(DefaultResponseSchema)
     async def put_value(self, request: Request) -> Response:
         """Store a value."""
-        if self.dht is None:
+        dht = self.dht
+        if dht is None:
             return _not_found()
         body = await json_object(request)
         if "value" not in body:
             return _refuse("incorrect parameters")
         value = unhexadecimal(body["value"], "value")
         key = hexadecimal(request, "key")
-        if len(self.dht.serialize_value(value, True)) > MAX_ENTRY_SIZE:
+        if len(dht.serialize_value(value, True)) > MAX_ENTRY_SIZE:
             raise BadRequest("the value is too long") from DHTError("Maximum length exceeded")
-        await self.dht.store_value(key, value, sign=True)
+        await dht.store_value(key, value, sign=True)
         return Response({"success": True})
 
     @docs(tags=["DHT"], summary="Find the addresses of a peer.",
@@ -171,9 +169,10 @@ class DHTEndpoint(BaseEndpoint[IPv8]):
         "public_key": String, "address": List(Raw(), metadata={"description": "IP address and port"})})]}))
     async def get_peer(self, request: Request) -> Response:
         """The addresses of the owner of a key."""
-        if not isinstance(self.dht, DHTDiscoveryCommunity):
+        dht = self.dht
+        if not isinstance(dht, DHTDiscoveryCommunity):
             return _not_found()
-        nodes = await self.dht.connect_peer(hexadecimal(request, "mid"))
+        nodes = await dht.connect_peer(hexadecimal(request, "mid"))
         return Response({"peers": [{"public_key": base64.b64encode(node.public_key.key_to_bin()).decode(),
                                     "address": list(node.address[:2])} for node in nodes]})
 
@@ -181,7 +180,8 @@ class DHTEndpoint(BaseEndpoint[IPv8]):
     @response_schema(schema(DHTLookupsResponse={"lookups": [LOOKUP]}))
     async def get_lookups(self, _: Request) -> Response:
         """The lookups of this node and how they went, each the newest first."""
-        records = [] if self.dht is None else self.dht.lookups.records()
+        dht = self.dht
+        records = [] if dht is None else dht.lookups.records()
         return Response({"lookups": [{**record.to_dict(), "course": record.course} for record in records]})
 
     @docs(tags=["DHT"], summary="The buckets of the routing tables.")

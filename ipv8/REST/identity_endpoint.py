@@ -18,7 +18,7 @@ from ..service import IPv8
 from ..util import strip_sha1_padding
 from .apidocs import docs, json_schema, response_schema
 from .base_endpoint import HTTP_BAD_REQUEST, LEGACY, BaseEndpoint, Response, changes_state, makes_pseudonyms, plain
-from .parameters import BadRequest, Conflict, NotFound, json_object, missing, text, unbase64
+from .parameters import BadRequest, Conflict, NotFound, boolean, json_object, missing, text, unbase64
 from .schema import DefaultResponseSchema, schema
 
 if TYPE_CHECKING:
@@ -112,12 +112,17 @@ VERIFICATION_REQUESTS = schema(VerificationRequestsResponse={"requests": [schema
 OUTPUTS = schema(VerificationOutputResponse={"outputs": [schema(VerificationOutput={
     "hash": String, "reference": String, "match": Float})]})
 WRONG = {400: {"description": "An argument is missing or impossible."}}
+LOAD = {"in": "query", "name": "load", "type": "boolean",
+        "description": "whether a pseudonym that is not loaded is loaded, and made if there is none"}
+NOT_LOADED = {404: {"schema": DefaultResponseSchema, "description": "The pseudonym is not loaded."}}
 UNKNOWN = {**WRONG, 404: {"schema": DefaultResponseSchema, "description": "Nobody asked for that."},
            409: {"schema": DefaultResponseSchema, "description": "Something else is asked for now."}}
 
 
 def loading(empty: str | None = None) -> Callable[[Any], Any]:
     """Let a handler get the pseudonym that the path names, which is made if there is none.
+
+    A request with ``load=false`` in its query gets only a pseudonym that is loaded.
 
     :param empty: what the response has a list of, for a node without pseudonyms; by default that is an error.
     """
@@ -126,9 +131,11 @@ def loading(empty: str | None = None) -> Callable[[Any], Any]:
         async def handle(self: IdentityEndpoint, request: Request) -> Response:
             if self.communication_manager is None:
                 return Response({empty: []}) if empty is not None else _refuse("communication manager is not loaded")
+            if not self._may_load(request):
+                raise NotFound("this pseudonym is not loaded")
             return await handler(self, request, await self._load(request))  # type: ignore[no-any-return]
 
-        return makes_pseudonyms(handle)
+        return makes_pseudonyms(docs(parameters=[LOAD], responses=NOT_LOADED)(handle))
 
     return decorate
 
@@ -198,6 +205,10 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
         if self.communication_manager is None:
             self.communication_manager = CommunicationManager(session)
 
+    def is_available(self, _: Request) -> bool:
+        """Whether there are pseudonyms."""
+        return self.communication_manager is not None
+
     async def on_shutdown(self, _: web.Application) -> None:
         """Unload all pseudonyms."""
         if self.communication_manager is not None:
@@ -210,6 +221,13 @@ class IdentityEndpoint(BaseEndpoint[IPv8]):
                                                          request.headers.get("X-Rendezvous"))
         except UNUSABLE as e:  # an impossible name, or a key or a database that cannot be read
             raise BadRequest(str(e)) from e
+
+    def _may_load(self, request: Request) -> bool:
+        """Whether a request is for a pseudonym that is loaded, or may load it."""
+        if "load" not in request.query or boolean(dict(request.query), "load"):
+            return True
+        manager = self.communication_manager
+        return manager is not None and request.match_info["pseudonym_name"] in manager.name_to_channel
 
     def _peer(self, channel: CommunicationChannel, request: Request, name: str) -> Peer | None:
         """The peer whose key the path has; ``None`` if it is not known."""

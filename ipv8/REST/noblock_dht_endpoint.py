@@ -11,7 +11,7 @@ from ..dht import DHTError
 from ..dht.discovery import DHTDiscoveryCommunity
 from ..service import IPv8
 from .apidocs import docs, response_schema
-from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, Response, changes_state
+from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, FromNode, Response, changes_state
 from .parameters import hexadecimal
 from .schema import DefaultResponseSchema
 
@@ -29,8 +29,9 @@ MAX_SEARCHES = 16
 class NoBlockDHTEndpoint(BaseEndpoint[IPv8]):
     """Has the owner of a key send a puncture to this node, if the DHT knows it."""
 
+    dht = FromNode[DHTDiscoveryCommunity](lambda node: node.get_overlay(DHTDiscoveryCommunity))
+
     def __init__(self) -> None:
-        self.dht: DHTDiscoveryCommunity | None = None
         self._searches: set[str] = set()
         super().__init__()
 
@@ -39,10 +40,9 @@ class NoBlockDHTEndpoint(BaseEndpoint[IPv8]):
         self.app.add_routes([web.get("/{mid}", self.handle_get, allow_head=False),
                              web.post("/{mid}", self.handle_post)])
 
-    def initialize(self, session: IPv8) -> None:
-        """Use the DHT of this node."""
-        super().initialize(session)
-        self.dht = session.get_overlay(DHTDiscoveryCommunity)
+    def is_available(self, _: Request) -> bool:
+        """Whether there is a DHT that finds peers."""
+        return self.dht is not None
 
     @docs(tags=["DHT"], summary="Look for a peer, and do not wait until it is found.", responses={
         404: {"schema": DefaultResponseSchema, "description": "There is no DHT."},

@@ -28,6 +28,10 @@ class ObservingEndpoint(BaseEndpoint[IPv8]):
         super().__init__()
         self.app.on_cleanup.append(self._end)
 
+    def is_available(self, request: Request) -> bool:
+        """Whether there is a node, which may be observed."""
+        return self.session is not None and _may_observe(request)
+
     def observer(self, request: Request) -> NodeObserver:
         """The observer of the node, which watches.
 
@@ -35,7 +39,7 @@ class ObservingEndpoint(BaseEndpoint[IPv8]):
         """
         if self.session is None:
             raise NotFound("IPv8 is not running")
-        if any(app.get(OBSERVES) is False for app in request.match_info.apps):
+        if not _may_observe(request):
             raise NotFound("the node is not observed: start the server with observe=True")
         observer = NodeObserver.of(self.session)
         if not observer.is_running:
@@ -48,3 +52,7 @@ class ObservingEndpoint(BaseEndpoint[IPv8]):
         observer, self._started = self._started, None
         if observer is not None:
             await observer.stop()
+
+
+def _may_observe(request: Request) -> bool:
+    return not any(app.get(OBSERVES) is False for app in request.match_info.apps)

@@ -32,6 +32,7 @@ from .documentation import Documentation, page_for_browsers
 from .errors import (
     SERVER_LOG,
     error_middleware as error_middleware,  # for programs
+    error_response,
     legacy_error_response,
 )
 from .gate import LOOK_INTERVAL, REQUEST_SECONDS, BodyReader, Gate
@@ -44,8 +45,12 @@ from .tickets import TICKETS
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from types import TracebackType
+
+    from aiohttp.web import Request, StreamResponse
+
+    Check = Callable[[Request], StreamResponse | None]
 
 __all__ = ["ApiKeyMiddleware", "RESTManager", "cors_middleware", "error_middleware"]
 
@@ -109,50 +114,42 @@ class RESTManager:
             if self.runner is not None:
                 raise RuntimeError("it serves already: call stop() first")
             key = self._key_for(host, api_key, ssl_context is not None)
-            origins = Origins(cors_origins)
-            cors, keys = Cors(origins), ApiKeyMiddleware(key)
-            state = StateCheck(origins, bool(key), legacy_errors)
-            first: list[Any] = [HostCheck(host, allowed_hosts).refuse]
-            if not is_loopback(host):  # where others than this machine can connect
-                first.insert(0, RateLimit().refuse)
-            if dashboard:
-                first.append(page_for_browsers)
-            locks = [keys.refuse] if key else []
-            middlewares: list[Any]
-            if legacy_errors:
-                gate = Gate([*first, *locks, state.refuse], BodyReader(max_body), legacy_error_response)
-                middlewares = [gate, cors_middleware]
-            else:
-                gate = Gate([*first, cors.answer, *locks, state.refuse], BodyReader(max_body))
-                middlewares = [gate]
-            root: Any = self._root_endpoint_class(middlewares=middlewares)
+            cors, keys = Cors(Origins(cors_origins)), ApiKeyMiddleware(key)
+            gate = Gate(_checks(host, allowed_hosts, keys, cors, dashboard, legacy_errors), BodyReader(max_body),
+                        legacy_error_response if legacy_errors else error_response)
+            root: Any = self._root_endpoint_class(middlewares=[gate, cors_middleware] if legacy_errors else [gate])
             root.app._client_max_size = max_body  # the constructor of the endpoint has no argument for it
-            root.app[ORIGINS], root.app[TICKETS], root.app[OBSERVES] = origins, keys.tickets, observe
+            root.app[ORIGINS], root.app[TICKETS], root.app[OBSERVES] = cors.origins, keys.tickets, observe
             root.app.on_response_prepare.append(cors.on_prepare)
             root.initialize(self.session)
-            documentation = Documentation(root, bool(key), docs, dashboard, metrics)
-            if dashboard:
-                Dashboard(root)
             observer = NodeObserver.of(self.session) if observe else None
+            self.root_endpoint, self.api_key = root, key
+            self.documentation = Documentation(root, bool(key), docs, dashboard, metrics)
+            if dashboard:
+                Dashboard(root, bool(key))
             if metrics:
                 Metrics(root, observer, metrics_without_key)
-            runner = web.AppRunner(root.app, access_log=None, logger=SERVER_LOG,
-                                   shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=REQUEST_SECONDS)
-            self.root_endpoint, self.documentation, self.api_key = root, documentation, key
             self._scheme = "http" if ssl_context is None else "https"
-            try:
-                await runner.setup()
-                await self.start_site(runner, host, port, ssl_context)
-            except BaseException:
-                self.site = None
-                await runner.cleanup()
-                raise
-            self.runner = runner
+            self.runner = await self._listen(root.app, host, port, ssl_context)
             if observer is not None:
                 self._observer = observer
                 observer.start()
             self._tasks = TaskManager()
-            self._tasks.register_task("close idle connections", gate.close_idle_of, runner, interval=LOOK_INTERVAL)
+            self._tasks.register_task("close idle connections", gate.close_idle_of, self.runner,
+                                      interval=LOOK_INTERVAL)
+
+    async def _listen(self, app: web.Application, host: str, port: int,
+                      ssl_context: ssl.SSLContext | None) -> web.AppRunner:
+        runner = web.AppRunner(app, access_log=None, logger=SERVER_LOG, shutdown_timeout=SHUTDOWN_SECONDS,
+                               keepalive_timeout=REQUEST_SECONDS)
+        try:
+            await runner.setup()
+            await self.start_site(runner, host, port, ssl_context)
+        except BaseException:
+            self.site = None
+            await runner.cleanup()
+            raise
+        return runner
 
     async def start_site(self, runner: web.AppRunner, host: str | None, port: int | None,
                          ssl_context: ssl.SSLContext | None) -> None:
@@ -218,3 +215,19 @@ class RESTManager:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         traceback: TracebackType | None) -> None:
         await self.stop()
+
+
+def _checks(host: str, allowed_hosts: Collection[str] | None, keys: ApiKeyMiddleware, cors: Cors, dashboard: bool,
+            legacy: bool) -> list[Check]:
+    """What a request must pass, in this order."""
+    checks: list[Check] = [HostCheck(host, allowed_hosts).refuse]
+    if not is_loopback(host):  # where others than this machine can connect
+        checks.insert(0, RateLimit().refuse)
+    if dashboard:
+        checks.append(page_for_browsers)
+    if not legacy:  # else cors_middleware answers, behind the key
+        checks.append(cors.answer)
+    if keys.api_key:
+        checks.append(keys.refuse)
+    checks.append(StateCheck(cors.origins, bool(keys.api_key), legacy).refuse)
+    return checks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Raw, String
@@ -11,13 +11,12 @@ from marshmallow.fields import Boolean, Dict, Float, Integer, List, Raw, String
 from ..service import IPv8
 from ..trust.graph import TrustGraph
 from .apidocs import docs, response_schema
-from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, Response
+from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, FromNode, Response
+from .observation.parts import graph_of
 from .parameters import BadRequest, hexadecimal, limited
 from .schema import DefaultResponseSchema, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from aiohttp.web import Request
 
 __all__ = ["TrustEndpoint"]
@@ -39,10 +38,8 @@ WRONG = {**NO_GRAPH, 400: {"description": "An argument is impossible."}}
 class TrustEndpoint(BaseEndpoint[IPv8]):
     """Shows the trust graph, and keeps keys out of it."""
 
-    def __init__(self) -> None:
-        #: The graph that is shown; by default that of the node, or of one of its overlays.
-        self.graph: TrustGraph | None = None
-        super().__init__()
+    #: The graph that is shown; by default that of the node, or of one of its overlays.
+    graph = FromNode[TrustGraph](graph_of)
 
     def setup_routes(self) -> None:
         """Add the routes."""
@@ -57,21 +54,9 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
             web.delete("/block/{pub_key}", self.unblock),
         ])
 
-    def initialize(self, session: IPv8) -> None:
-        """Show the graph of this node."""
-        super().initialize(session)
-        self.graph = self._find()
-
-    def _find(self) -> TrustGraph | None:
-        trust = getattr(self.session, "trust", None)
-        if trust is not None:
-            return trust.graph  # type: ignore[no-any-return]  # of the class NodeTrust
-        overlays: Iterable[Any] = getattr(self.session, "overlays", ())
-        graphs = (getattr(overlay, "trust", None) for overlay in overlays)
-        return next((graph for graph in graphs if isinstance(graph, TrustGraph)), None)
-
-    def _known(self) -> TrustGraph | None:
-        return self.graph if self.graph is not None else self._find()
+    def is_available(self, _: Request) -> bool:
+        """Whether there is a graph."""
+        return self.graph is not None
 
     @docs(tags=["Trust"], summary="How far a key is trusted.", parameters=[SCORE], responses=WRONG)
     @response_schema(schema(TrustScoreResponse={
@@ -79,7 +64,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         "confidence": List(Float(), metadata={"description": "low and high end"}), "fraud": Boolean}))
     async def get_score(self, request: Request) -> Response:
         """The score of a key; 0 for an unknown one."""
-        if (graph := self._known()) is None:
+        if (graph := self.graph) is None:
             return _no_graph()
         key, name = hexadecimal(request, "pub_key", None), _name(graph, request)
         return Response({"public_key": key.hex(), "score": graph.score(key, name), "rank": graph.rank(key, name),
@@ -91,7 +76,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         "public_key": String, "mid": String, "score": Float})]}))
     async def get_top(self, request: Request) -> Response:
         """The keys with the highest scores."""
-        if (graph := self._known()) is None:
+        if (graph := self.graph) is None:
             return _no_graph()
         best = graph.top(limited(request, "limit", 100, 1, MAX_NODES), _name(graph, request))
         return Response({"peers": [{"public_key": key.hex(), "mid": _mid(key), "score": score}
@@ -106,7 +91,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         "edges": List(List(Raw()), metadata={"description": "two ids and a weight"})}))
     async def get_graph(self, request: Request) -> Response:
         """Keys with places, and the endorsements between them."""
-        if (graph := self._known()) is None:
+        if (graph := self.graph) is None:
             return _no_graph()
         depth = limited(request, "depth", 2, 0, MAX_DEPTH)
         return Response(graph.to_json(depth, limited(request, "limit", 500, 1, MAX_NODES)))
@@ -119,7 +104,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         "direct": Dict(keys=String(), values=Float()), "fraud": Boolean}))
     async def get_explanation(self, request: Request) -> Response:
         """The ways by which trust reaches a key."""
-        if (graph := self._known()) is None:
+        if (graph := self.graph) is None:
             return _no_graph()
         found = graph.explain(hexadecimal(request, "pub_key", None), limited(request, "paths", 3, 0, MAX_PATHS),
                               _name(graph, request))
@@ -136,7 +121,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         "rewalks": Integer, "violations": Integer, "last_update_us": Float, "memory_estimate": Integer}))
     async def get_statistics(self, _: Request) -> Response:
         """Sizes and counters."""
-        graph = self._known()
+        graph = self.graph
         return _no_graph() if graph is None else Response(graph.statistics())
 
     @docs(tags=["Trust"], summary="The keys that are blocked.", responses=WRONG, parameters=[
@@ -144,7 +129,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
     @response_schema(schema(BlockedKeysResponse={"total": Integer, "keys": [String]}))
     async def get_blocked(self, request: Request) -> Response:
         """The keys under a veto, the oldest first."""
-        if (graph := self._known()) is None:
+        if (graph := self.graph) is None:
             return _no_graph()
         keys = graph.blocked_keys()
         return Response({"total": len(keys), "keys": [key.hex() for key in keys[:limited(request, "limit", 100, 1,
@@ -154,7 +139,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
     @response_schema(DefaultResponseSchema)
     async def block(self, request: Request) -> Response:
         """Veto a key."""
-        if (graph := self._known()) is None:
+        if (graph := self.graph) is None:
             return _no_graph()
         key = hexadecimal(request, "pub_key", None)
         if key == graph.root:
@@ -166,7 +151,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
     @response_schema(DefaultResponseSchema)
     async def unblock(self, request: Request) -> Response:
         """Let a key be trusted again."""
-        if (graph := self._known()) is None:
+        if (graph := self.graph) is None:
             return _no_graph()
         graph.unblock(hexadecimal(request, "pub_key", None))
         return Response({"success": True})

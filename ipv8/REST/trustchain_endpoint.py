@@ -10,7 +10,7 @@ from marshmallow.fields import Integer, Raw, String
 from ..attestation.trustchain.community import TrustChainCommunity
 from ..service import IPv8
 from .apidocs import docs, response_schema
-from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, Response, plain
+from .base_endpoint import HTTP_NOT_FOUND, BaseEndpoint, FromNode, Response, plain
 from .parameters import hexadecimal, limited
 from .schema import schema
 
@@ -46,9 +46,7 @@ NOTHING = {404: {"description": "There is no TrustChain, or no such block."},
 class TrustchainEndpoint(BaseEndpoint[IPv8]):
     """Shows blocks and their authors."""
 
-    def __init__(self) -> None:
-        self.trustchain: TrustChainCommunity | None = None
-        super().__init__()
+    trustchain = FromNode[TrustChainCommunity](lambda node: node.get_overlay(TrustChainCommunity))
 
     def setup_routes(self) -> None:
         """Add the routes."""
@@ -59,41 +57,43 @@ class TrustchainEndpoint(BaseEndpoint[IPv8]):
             web.get("/users/{pub_key}/blocks", self.get_blocks_for_user),
         ])
 
-    def initialize(self, session: IPv8) -> None:
-        """Show the TrustChain of this node."""
-        super().initialize(session)
-        self.trustchain = session.get_overlay(TrustChainCommunity)
+    def is_available(self, _: Request) -> bool:
+        """Whether there is a TrustChain."""
+        return self.trustchain is not None
 
     @docs(tags=["TrustChain"], summary="The newest blocks, by their timestamps.", responses=NOTHING, parameters=[
         HOW_MANY, SKIPPED])
     @response_schema(schema(RecentBlocksResponse={"blocks": [BLOCK]}))
     async def get_recent_blocks(self, request: Request) -> Response:
         """The newest blocks first."""
-        if self.trustchain is None:
+        chain = self.trustchain
+        if chain is None:
             return _not_found("Trustchain community not found")
-        blocks = self.trustchain.persistence.get_recent_blocks(limited(request, "limit", 10, 1, MAX_BLOCKS),
-                                                               limited(request, "offset", 0, 0, LAST_OFFSET))
+        blocks = chain.persistence.get_recent_blocks(limited(request, "limit", 10, 1, MAX_BLOCKS),
+                                                     limited(request, "offset", 0, 0, LAST_OFFSET))
         return Response({"blocks": [_describe(block) for block in blocks]})
 
     @docs(tags=["TrustChain"], summary="A block, with its partner if that is known.", responses=NOTHING)
     @response_schema(schema(BlockResponse={"block": BLOCK}))
     async def get_block(self, request: Request) -> Response:
         """The block with a hash."""
-        if self.trustchain is None:
+        chain = self.trustchain
+        if chain is None:
             return _not_found("Trustchain community not found")
-        block = self.trustchain.persistence.get_block_with_hash(hexadecimal(request, "block_hash", HASH_BYTES))
+        block = chain.persistence.get_block_with_hash(hexadecimal(request, "block_hash", HASH_BYTES))
         if block is None:
             return _not_found("the block with the provided hash could not be found")
-        return Response({"block": self._with_partner(block)})
+        return Response({"block": _with_partner(chain, block)})
 
     @docs(tags=["TrustChain"], summary="The authors with the longest chains.", responses=NOTHING, parameters=[HOW_MANY])
     @response_schema(schema(TrustChainUsersResponse={"users": [schema(TrustChainUser={
         "public_key": String, "blocks": (Integer, "the highest sequence number")})]}))
     async def get_users(self, request: Request) -> Response:
         """The authors, that with the longest chain first."""
-        if self.trustchain is None:
+        chain = self.trustchain
+        if chain is None:
             return _not_found("Trustchain community not found")
-        users = self.trustchain.persistence.get_users(limited(request, "limit", 100, 1, MAX_BLOCKS))
+        users = chain.persistence.get_users(limited(request, "limit", 100, 1, MAX_BLOCKS))
         return Response({"users": [{"public_key": plain(user["public_key"]), "blocks": user["blocks"]}
                                    for user in users]})
 
@@ -102,25 +102,26 @@ class TrustchainEndpoint(BaseEndpoint[IPv8]):
     @response_schema(schema(UserBlocksResponse={"blocks": [BLOCK]}))
     async def get_blocks_for_user(self, request: Request) -> Response:
         """The blocks of an author, the highest sequence number first."""
-        if self.trustchain is None:
+        chain = self.trustchain
+        if chain is None:
             return _not_found("Trustchain community not found")
         if not request.match_info["pub_key"]:
             return _not_found("a public key is missing")
         skipped, limit = limited(request, "offset", 0, 0, MAX_SKIPPED), limited(request, "limit", 100, 1, MAX_BLOCKS)
-        blocks = self.trustchain.persistence.get_latest_blocks(hexadecimal(request, "pub_key", None), skipped + limit)
-        return Response({"blocks": [self._with_partner(block) for block in blocks[skipped:]]})
-
-    def _with_partner(self, block: TrustChainBlock) -> dict[str, Any]:
-        assert self.trustchain is not None, "asked for a block of it"
-        described = _describe(block)
-        linked = self.trustchain.persistence.get_linked(block)
-        if linked is not None:
-            described["linked"] = _describe(linked)
-        return described
+        blocks = chain.persistence.get_latest_blocks(hexadecimal(request, "pub_key", None), skipped + limit)
+        return Response({"blocks": [_with_partner(chain, block) for block in blocks[skipped:]]})
 
 
 def _describe(block: TrustChainBlock) -> dict[str, Any]:
     described: dict[str, Any] = plain(dict(block))
+    return described
+
+
+def _with_partner(chain: TrustChainCommunity, block: TrustChainBlock) -> dict[str, Any]:
+    described = _describe(block)
+    linked = chain.persistence.get_linked(block)
+    if linked is not None:
+        described["linked"] = _describe(linked)
     return described
 
 

@@ -24,6 +24,7 @@ from .base_endpoint import (
     HTTP_INTERNAL_SERVER_ERROR,
     HTTP_NOT_FOUND,
     BaseEndpoint,
+    FromNode,
     Response,
     changes_state,
 )
@@ -93,8 +94,9 @@ class SpeedTestResponseSchema(Schema):
 class TunnelEndpoint(BaseEndpoint[IPv8]):
     """Shows the tunnels."""
 
+    tunnels = FromNode[TunnelCommunity](lambda node: node.get_overlay(TunnelCommunity))
+
     def __init__(self) -> None:
-        self.tunnels: TunnelCommunity | None = None
         self._tests = 0
         super().__init__()
 
@@ -117,20 +119,21 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
             web.get("/peers/pex", self.get_pex_peers),
         ])
 
-    def initialize(self, session: IPv8) -> None:
-        """Show the tunnels of this node."""
-        super().initialize(session)
-        self.tunnels = session.get_overlay(TunnelCommunity)
+    def is_available(self, _: Request) -> bool:
+        """Whether there are tunnels."""
+        return self.tunnels is not None
 
     def _hidden(self) -> HiddenTunnelCommunity | None:
-        return self.tunnels if isinstance(self.tunnels, HiddenTunnelCommunity) else None
+        tunnels = self.tunnels
+        return tunnels if isinstance(tunnels, HiddenTunnelCommunity) else None
 
     @docs(tags=["Tunnels"], summary="The settings of the tunnels.")
     @response_schema(schema(TunnelSettingsResponse={"settings": (Dict(keys=String()), "by name")}))
     async def get_settings(self, _: Request) -> Response:
         """The settings that JSON can have."""
         settings: dict[str, Any] = {}
-        found = None if self.tunnels is None else self.tunnels.settings
+        tunnels = self.tunnels
+        found = None if tunnels is None else tunnels.settings
         for name in dir(found) if found is not None else ():
             value = None if name.startswith("__") else getattr(found, name, None)
             if isinstance(value, (str, int)):
@@ -143,14 +146,16 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
     @response_schema(schema(CircuitsResponse={"circuits": [CIRCUIT]}))
     async def get_circuits(self, _: Request) -> Response:
         """All circuits of this node."""
-        circuits = () if self.tunnels is None else tuple(self.tunnels.circuits.values())
+        tunnels = self.tunnels
+        circuits = () if tunnels is None else tuple(tunnels.circuits.values())
         return Response({"circuits": [_circuit(circuit) for circuit in circuits]})
 
     @docs(tags=["Tunnels"], summary="The circuits of this node that were removed last, the newest first.")
     @response_schema(schema(RemovedCircuitsResponse={"circuits": [REMOVED]}))
     async def get_removed_circuits(self, _: Request) -> Response:
         """Up to 50 circuits, and why they were removed."""
-        removed = () if self.tunnels is None else tuple(self.tunnels.removed_circuits)
+        tunnels = self.tunnels
+        removed = () if tunnels is None else tuple(tunnels.removed_circuits)
         return Response({"circuits": [
             {"circuit_id": circuit.circuit_id, "type": circuit.ctype, "goal_hops": circuit.goal_hops,
              "hops": [mid.hex() for mid in circuit.hops], "reason": circuit.reason, "time": _seconds(circuit.time),
@@ -161,7 +166,8 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
     @response_schema(schema(RelaysResponse={"relays": [RELAY]}))
     async def get_relays(self, _: Request) -> Response:
         """What is passed on."""
-        relays = () if self.tunnels is None else tuple(self.tunnels.relay_from_to.items())
+        tunnels = self.tunnels
+        relays = () if tunnels is None else tuple(tunnels.relay_from_to.items())
         return Response({"relays": [
             {"circuit_from": circuit_id, "circuit_to": relay.circuit_id, "is_rendezvous": relay.rendezvous_relay,
              "direction": "forward" if relay.direction == FORWARD else "backward", "bytes_up": relay.bytes_up,
@@ -220,7 +226,8 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
     @response_schema(INTRODUCTION_POINTS(many=True))
     async def get_dht_peers(self, _: Request) -> Response:
         """What is in the storage of the DHT."""
-        provider = None if self.tunnels is None else self.tunnels.dht_provider
+        tunnels = self.tunnels
+        provider = None if tunnels is None else tunnels.dht_provider
         dht = None if provider is None else provider.dht_community
         found: dict[bytes, list[dict[str, Any]]] = {}
         if dht is None:
@@ -287,9 +294,10 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
         text = request.match_info.get("circuit_id", "")
         if not (text.isascii() and text.isdigit()):
             return _refuse("circuit_id must be an integer")
-        if self.tunnels is None:
+        tunnels = self.tunnels
+        if tunnels is None:
             return _refuse("TunnelCommunity is not initialized", HTTP_NOT_FOUND)
-        circuit = self.tunnels.circuits.get(int(text)) if len(text) <= 10 else None
+        circuit = tunnels.circuits.get(int(text)) if len(text) <= 10 else None
         if circuit is None:
             return _refuse("could not find requested circuit", HTTP_NOT_FOUND)
         if circuit.state != CIRCUIT_STATE_READY:
@@ -316,11 +324,13 @@ class TunnelEndpoint(BaseEndpoint[IPv8]):
 
         :param params: the parameters of the test, as numbers or as their digits.
         """
-        assert self.tunnels is not None, "the circuit is of a tunnel overlay"
+        tunnels = self.tunnels
+        if tunnels is None:  # it was unloaded while the circuit was made
+            return _refuse("TunnelCommunity is not initialized", HTTP_NOT_FOUND)
         parameters = Parameters.read(params)
         if isinstance(parameters, str):
             return _refuse(parameters)
-        return await SpeedTest(speed_tester(self.tunnels), circuit, parameters).run(request)
+        return await SpeedTest(speed_tester(tunnels), circuit, parameters).run(request)
 
 
 def _seconds(when: float) -> float:

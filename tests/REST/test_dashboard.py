@@ -174,6 +174,20 @@ async def test_files_need_no_key_and_are_kept_by_their_tags(nodes: list[IPv8]) -
             assert (await client.get(path)).status in {401, 404}
 
 
+async def test_page_learns_what_it_can_ask_for(nodes: list[IPv8]) -> None:
+    key = {"X-Api-Key": "secret"}
+    async with served(nodes[1], api_key="secret") as address, aiohttp.ClientSession(address) as client:
+        assert await (await client.get("/dashboard/access")).json() == {"needs_key": True}
+        assert (await client.get("/dashboard/parts")).status == 401
+        answer = await (await client.get("/dashboard/parts", headers=key)).json()
+        assert {"node", "events", "identity", "network", "sessions"} <= set(answer["parts"])
+        assert not {"dht", "tunnel", "trust", "trustchain"} & set(answer["parts"])
+    async with served(nodes[1], observe=False) as address, aiohttp.ClientSession(address) as client:
+        assert await (await client.get("/dashboard/access")).json() == {"needs_key": False}
+        answer = await (await client.get("/dashboard/parts")).json()
+        assert not {"node", "events"} & set(answer["parts"])
+
+
 async def test_no_dashboard(nodes: list[IPv8]) -> None:
     async with served(nodes[1], dashboard=False) as address, aiohttp.ClientSession(address) as client:
         assert (await client.get("/dashboard")).status == 404
@@ -378,11 +392,11 @@ async def test_without_events_the_node_is_asked_in_turn(browser: Browser, url: s
 
 async def test_key_can_be_given_later(browser: Browser, nodes: list[IPv8]) -> None:
     async with served(nodes[1], api_key="secret") as address, \
-            open_page(browser, f"{address}/dashboard", allowed=["401"]) as page:
+            open_page(browser, f"{address}/dashboard") as page:
         await page.get_by_role("dialog", name="API key").wait_for()
         await page.keyboard.press("Escape")
         await page.get_by_text("Locked").wait_for()
-        async with page.expect_response("**/node/overview"):
+        async with page.expect_response("**/dashboard/access"):
             pass
         assert not await page.get_by_role("dialog").is_visible()
         await page.get_by_role("button", name="API key").click()
@@ -393,8 +407,9 @@ async def test_key_can_be_given_later(browser: Browser, nodes: list[IPv8]) -> No
 
 async def test_node_that_is_not_observed(browser: Browser, nodes: list[IPv8]) -> None:
     async with served(nodes[1], observe=False) as address, \
-            open_page(browser, f"{address}/dashboard", allowed=["404"]) as page:
-        await page.get_by_role("status").filter(has_text="observed").wait_for()
+            open_page(browser, f"{address}/dashboard") as page:
+        await page.locator(".empty:visible", has_text="observe=False").wait_for()
+        await page.get_by_text("Every 2 s").wait_for()
 
 
 async def test_nothing_is_done_while_hidden(browser: Browser, url: str) -> None:

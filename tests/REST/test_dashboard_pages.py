@@ -7,15 +7,21 @@ import hashlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
+from ipv8.attestation.communication_manager import CommunicationManager
+from ipv8.attestation.trustchain.community import TrustChainCommunity
 from ipv8.configuration import ConfigBuilder
+from ipv8.dht.discovery import DHTDiscoveryCommunity
 from ipv8.dht.routing import Node
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.anonymization.hidden_services import HiddenTunnelCommunity
 from ipv8.messaging.anonymization.path import PathChooser
 from ipv8.peer import Peer
+from ipv8.REST import dashboard
 from ipv8.REST.rest_manager import RESTManager
 from ipv8.service import IPv8
 from ipv8.util import strip_sha1_padding
@@ -24,6 +30,7 @@ from tests.REST.full_nodes import FullNode, acquaint, full_nodes, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from playwright.async_api import Browser, Locator, Page
 
@@ -42,13 +49,31 @@ def short(key: str) -> str:
     return key.removeprefix(KEY_PREFIX)[:10]
 
 
+class Bare(IPv8):
+    """A node without overlays."""
+
+    def __init__(self, directory: Path) -> None:
+        builder = ConfigBuilder().clear_keys().clear_overlays().add_ephemeral_key("me")
+        builder.set_address("127.0.0.1").set_port(0).set_working_directory(str(directory))
+        super().__init__(builder.finalize())
+        self.pseudonyms = CommunicationManager(self, str(directory / "pseudonyms"), ":memory:", bootstrappers=[])
+
+    def add(self, overlay_class: Any) -> Any:
+        """Add an overlay while the node runs."""
+        settings = {"working_directory": ":memory:"} if overlay_class is TrustChainCommunity else {}
+        overlay = overlay_class(overlay_class.settings_class(my_peer=Peer(self.keys["me"].key), endpoint=self.endpoint,
+                                                             network=self.network, **settings))
+        self.overlays.append(overlay)
+        return overlay
+
+
 @asynccontextmanager
-async def served(node: FullNode | IPv8) -> AsyncIterator[str]:
+async def served(node: FullNode | IPv8, **options: Any) -> AsyncIterator[str]:
     manager = RESTManager(node)
-    await manager.start(0)
+    await manager.start(0, **options)
     assert manager.root_endpoint is not None
     assert manager.url is not None
-    if isinstance(node, FullNode):
+    if isinstance(node, (Bare, FullNode)):
         manager.root_endpoint.endpoints["/identity"].communication_manager = node.pseudonyms
     try:
         yield manager.url
@@ -131,10 +156,8 @@ async def test_pages_fit(browser: Browser, url: str, pseudonyms: Any, width: int
     ("circuits", "This node runs no tunnels."), ("dht", "This node runs no DHT."),
     ("identity", "There is no pseudonym."), ("trust", "This node has no trust graph.")])
 async def test_empty_states_say_what_to_do(browser: Browser, tmp_path: Any, name: str, title: str) -> None:
-    builder = ConfigBuilder().clear_keys().clear_overlays().add_ephemeral_key("me")
-    builder.set_address("127.0.0.1").set_port(0).set_working_directory(str(tmp_path))
-    async with IPv8(builder.finalize()) as node, served(node) as address, \
-            open_page(browser, f"{address}/dashboard/{name}", allowed=["404"]) as page:
+    async with Bare(tmp_path) as node, served(node) as address, \
+            open_page(browser, f"{address}/dashboard/{name}") as page:
         state = page.locator(".empty:visible", has_text=title)
         await state.wait_for()
         assert len(await state.locator("p").all_inner_texts()) >= 2
@@ -142,15 +165,69 @@ async def test_empty_states_say_what_to_do(browser: Browser, tmp_path: Any, name
             await state.get_by_role("button", name="Copy").wait_for()
 
 
-async def test_a_node_that_is_not_observed(browser: Browser, nodes: list[FullNode]) -> None:
-    manager = RESTManager(nodes[3])
-    await manager.start(0, observe=False)
-    try:
-        for name in ("traffic", "asyncio", "tables"):
-            async with open_page(browser, f"{manager.url}/dashboard/{name}", allowed=["404"]) as page:
+@pytest.mark.parametrize("observe", [True, False])
+async def test_nothing_is_asked_for_that_is_not_there(browser: Browser, tmp_path: Any, observe: bool) -> None:
+    async with Bare(tmp_path) as node, served(node, observe=observe) as address, \
+            open_page(browser, f"{address}/dashboard") as page:
+        for name in dashboard.PAGES:
+            await page.goto(f"{address}/dashboard/{name}")
+            await shown(page)
+            async with page.expect_response("**/dashboard/parts"):
+                await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # it is read again
+            await shown(page)
+            if not observe and name not in {"circuits", "dht", "identity", "trust"}:
                 await page.locator(".empty:visible", has_text="observe=False").wait_for()
-    finally:
-        await manager.stop()
+        if observe:
+            await page.goto(f"{address}/dashboard/traffic")
+            await card(page, "Overlays").get_by_text("No overlay is loaded.").wait_for()
+        await page.get_by_text("Live" if observe else "Every 2 s", exact=True).wait_for()
+
+
+@pytest.mark.parametrize(("name", "overlay_class", "missing", "there"), [
+    ("circuits", HiddenTunnelCommunity, "This node runs no tunnels.", "There is no circuit."),
+    ("dht", DHTDiscoveryCommunity, "This node runs no DHT.", "The DHT knows no other node."),
+    ("trust", TrustChainCommunity, "This node runs no TrustChain.", "There is no block yet.")])
+async def test_overlays_that_come_and_go(browser: Browser, tmp_path: Any, name: str, overlay_class: Any, missing: str,
+                                         there: str) -> None:
+    async with Bare(tmp_path) as node, served(node) as address, \
+            open_page(browser, f"{address}/dashboard/{name}") as page:
+        for _ in range(2):
+            await page.locator(".empty:visible", has_text=missing).wait_for()
+            overlay = node.add(overlay_class)
+            await page.locator(".empty:visible", has_text=there).wait_for()
+            assert not await page.locator(".empty:visible", has_text=missing).count()
+            node.overlays.remove(overlay)
+            await overlay.unload()
+        await page.locator(".empty:visible", has_text=missing).wait_for()
+
+
+async def test_a_pseudonym_that_is_removed_is_not_made_anew(browser: Browser, tmp_path: Any) -> None:
+    async with Bare(tmp_path) as node, served(node) as address, aiohttp.ClientSession(address) as client:
+        await client.put("/identity/gone")
+        async with open_page(browser, f"{address}/dashboard/identity", allowed=["status of 404", "status 404"]) as page:
+            listed = page.get_by_role("listitem", name="gone")
+            await listed.wait_for()
+
+            async def remove(route: Any) -> None:  # the page has read that the pseudonym runs
+                await client.delete("/identity/gone")
+                await route.continue_()
+
+            await page.route("**/identity/gone/*", remove)
+            await listed.wait_for(state="detached")
+            assert await (await client.get("/identity")).json() == {"names": []}
+
+
+async def test_addresses_of_pages_with_nonsense(browser: Browser, url: str) -> None:
+    long = "x" * 300
+    async with opened(browser, url, "overview") as page:
+        for query in (f"peers?peer={long}", f"network?peer={long}", "trust?key=nonsense", "trust?key=abc",
+                      f"log?level=NONE&logger={long}&text={long}", "identity?pseudonym=..%2F..", "peers?peer"):
+            await page.goto(f"{url}/{query}")
+            await shown(page)
+        await page.goto(f"{url}/peers")
+        await shown(page)
+        async with page.expect_response("**/node/peers?*filter=xx*"):
+            await page.get_by_label("Find").fill(long)
 
 
 async def test_times_that_no_date_has_are_not_shown(browser: Browser, url: str) -> None:

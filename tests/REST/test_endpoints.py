@@ -23,6 +23,7 @@ from ipv8.database import DatabaseException
 from ipv8.dht.discovery import DHTDiscoveryCommunity
 from ipv8.dht.routing import Node as DHTNode
 from ipv8.keyvault.crypto import default_eccrypto
+from ipv8.messaging.anonymization.hidden_services import HiddenTunnelCommunity
 from ipv8.messaging.anonymization.tunnel import Circuit, Hop
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
 from ipv8.messaging.interfaces.wrapping import WrappingEndpoint
@@ -386,7 +387,7 @@ async def test_speed_test_of_a_circuit_that_ends(tmp_path: Path) -> None:
         running = speed_tester(tunnels)(circuit.circuit_id, 60_000, 10, 10, 100,
                                         lambda _, is_done: told.append(is_done), 50)
         await tunnels.remove_circuit(circuit.circuit_id, "the test ends it", remove_now=True)
-        await asyncio.wait_for(running, 5.0)
+        await asyncio.wait_for(running, 30.0)  # half of the time of the test
         assert told[-1]
         assert told.count(True) == 1
 
@@ -472,6 +473,50 @@ async def test_graph_of_an_overlay(world: World, trust: TrustEndpoint) -> None:
     assert (await call(endpoint.get_statistics))[0] == 404
     world.overlays[0].trust = trust.graph
     assert (await call(endpoint.get_statistics))[0] == 200
+
+
+# -- parts of the node that come and go ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("endpoint_class", "name", "overlay_class"), [
+    (DHTEndpoint, "dht", DHTDiscoveryCommunity), (NoBlockDHTEndpoint, "dht", DHTDiscoveryCommunity),
+    (TunnelEndpoint, "tunnels", HiddenTunnelCommunity), (TrustchainEndpoint, "trustchain", TrustChainCommunity)])
+async def test_overlays_are_those_that_the_node_has_now(world: World, endpoint_class: Any, name: str,
+                                                        overlay_class: Any) -> None:
+    if overlay_class is TrustChainCommunity:
+        world.overlays.append(TrustChainCommunity(TrustChainCommunity.settings_class(
+            my_peer=world.my_peer, endpoint=world.endpoint, network=world.network, working_directory=":memory:")))
+    overlay = world.get_overlay(overlay_class)
+    endpoint, request = endpoint_class(), MockRequest("/")
+    assert not endpoint.is_available(request)
+    endpoint.initialize(world)
+    assert getattr(endpoint, name) is overlay
+    assert endpoint.is_available(request)
+    await world.unload_overlay(overlay)
+    assert getattr(endpoint, name) is None
+    assert not endpoint.is_available(request)
+    setattr(endpoint, name, overlay)
+    endpoint.initialize(world)
+    assert getattr(endpoint, name) is overlay
+    setattr(endpoint, name, None)
+    assert getattr(endpoint, name) is None
+    world.overlays.append(overlay)
+    assert getattr(endpoint, name) is overlay
+
+
+async def test_tunnels_that_go_while_a_circuit_is_made(world: World) -> None:
+    endpoint: Any = TunnelEndpoint()
+    endpoint.initialize(world)
+    circuit = Circuit(7, 1)
+
+    async def unload() -> Circuit:
+        world.overlays.remove(tunnels)
+        return circuit
+
+    tunnels = world.get_overlay(HiddenTunnelCommunity)
+    circuit.ready = asyncio.ensure_future(unload())
+    tunnels.create_circuit = lambda *_, **__: circuit
+    assert await call(endpoint.speed_test_new_circuit) == (404, {"error": "TunnelCommunity is not initialized"})
+    await tunnels.unload()
 
 
 # -- TrustChain ------------------------------------------------------------------------------------------------------
@@ -741,6 +786,21 @@ async def test_formats_say_what_is_weak(world: World) -> None:
     assert formats["id_metadata"]["algorithm"] == "bonehexact"
     assert "can be broken" in formats["id_metadata"]["weakness"]
     assert formats.keys() == set((await call(endpoint.list_schemas, pseudonym_name="alice"))[1]["schemas"])
+
+
+async def test_pseudonym_is_not_made_by_a_request_that_loads_nothing(world: World) -> None:
+    endpoint = IdentityEndpoint()
+    endpoint.communication_manager = world.manager
+    for handler in (endpoint.list_requests, endpoint.list_formats, endpoint.list_pseudonym_peers):
+        for name in ("alice", "new"):
+            with pytest.raises(NotFound):
+                await call(handler, {"load": "false"}, pseudonym_name=name)
+    assert world.manager.list_names() == ["alice"]
+    assert not world.manager.channels
+    with pytest.raises(BadRequest):
+        await call(endpoint.list_requests, {"load": "perhaps"}, pseudonym_name="alice")
+    assert await call(endpoint.list_requests, {"load": "true"}, pseudonym_name="alice") == (200, {"requests": []})
+    assert await call(endpoint.list_requests, {"load": "0"}, pseudonym_name="alice") == (200, {"requests": []})
 
 
 async def test_removed_pseudonym_is_made_again(world: World, tmp_path: Path) -> None:

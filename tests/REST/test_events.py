@@ -78,7 +78,7 @@ async def until(condition: Callable[[], Any]) -> None:
         while not condition():  # noqa: ASYNC110 - of what nothing tells
             await asyncio.sleep(0.001)
 
-    await asyncio.wait_for(poll(), 10)
+    await asyncio.wait_for(poll(), 30)
 
 
 # -- Server-Sent Events ----------------------------------------------------------------------------------------------
@@ -368,14 +368,26 @@ async def fill(bus: EventBus, is_full: Callable[[], Any]) -> None:
 @pytest.mark.parametrize("path", ["/events", "/events/ws"])
 async def test_a_client_that_does_not_read_is_dropped(serve: Serve, path: str,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events_endpoint, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr(events_endpoint, "WRITE_SECONDS", 1.0)
+    topics: list[str] = []
+
+    async def read(stream: Stream) -> None:
+        while True:
+            topics.append((await stream.event())["topic"])
+
     async with serve() as (manager, client):
         bus = bus_of(manager)
         writer = await open_blindly(manager, path)
         await until(lambda: bus.subscriptions)
+        (blind,) = bus.subscriptions
         async with streaming(client) as other:
-            await fill(bus, lambda: len(bus.subscriptions) == 1)
-            assert (await other.event())["topic"] in {"peer", LAGGED}
+            reading = asyncio.ensure_future(read(other))
+            await fill(bus, lambda: len(blind) > MAX_QUEUED)
+            await until(lambda: blind not in bus.subscriptions)
+            assert len(bus.subscriptions) == 1
+            reading.cancel()
+        assert set(topics) <= {"peer", LAGGED}
+        assert "peer" in topics
         writer.close()
 
 
@@ -452,7 +464,7 @@ async def test_what_happens_in_real_nodes(tmp_path: Path) -> None:
     async with full_nodes(tmp_path, 3) as (node, other, third), RESTManager(node) as manager:
         assert manager.url is not None
         watching = asyncio.ensure_future(watch(manager.url, seen, is_ready))
-        await asyncio.wait_for(is_ready.wait(), 10)
+        await asyncio.wait_for(is_ready.wait(), 30)
 
         circuit = await node.make_circuit(2)
         await node.tunnels.remove_circuit(circuit.circuit_id, "enough", remove_now=True)

@@ -45,7 +45,7 @@ from ipv8.REST.observation.traffic import UNKNOWN, Traffic
 from ipv8.REST.observation.tunnels import TunnelTotals
 from ipv8.sessions import SessionService
 from ipv8.test.mocking.endpoint import AutoMockEndpoint
-from tests.REST.world import World, peer
+from tests.REST.world import SilentEndpoint, World, peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -259,6 +259,60 @@ async def test_pseudonyms_are_observed_too(world: World, observer: NodeObserver)
     for name in ("alice", "bob"):
         await world.manager.unload(name)
     assert not observer.traffic.drops()
+
+
+async def test_traffic_of_pseudonyms(world: World, observer: NodeObserver, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def make_endpoint() -> SilentEndpoint:
+        endpoint = SilentEndpoint()
+        endpoint.open()
+        return endpoint
+
+    monkeypatch.setattr(world, "produce_anonymized_endpoint", make_endpoint)
+    alice, bob = [await world.manager.load(name) for name in ("alice", "bob")]
+    observer._tick()
+    first: Any = alice.identity_overlay.endpoint
+    second: Any = bob.identity_overlay.endpoint
+    address = UDPv4Address("1.2.3.4", 5)
+    packets = [alice.identity_overlay.get_prefix() + b"\x01", alice.attestation_overlay.get_prefix() + b"\x01"]
+    with observer.events.subscribe(["packet"]) as subscription:
+        for endpoint in (first, second):
+            for packet in packets:
+                endpoint.send(address, packet)
+        second.notify_listeners((address, packets[0][:-1] + b"\x99"))
+        assert [event.data["name"] for event in subscription.take_nowait()] == [
+            *["IdentityCommunity", "AttestationCommunity"] * 2, "IdentityCommunity"]
+        carol = await world.manager.load("carol")
+        observer._tick()
+        carol.identity_overlay.endpoint.send(address, packets[0])
+        assert len(subscription.take_nowait()) == 1
+    summary = observer.traffic.summary()
+    assert (summary["packets_up"], summary["bytes_up"], summary["packets_down"]) == (5, 5 * 23, 1)
+    overlays = {overlay.name: overlay.to_dict() for overlay in observer.traffic.overlays()}
+    assert overlays["IdentityCommunity"]["packets_up"] == 3
+    assert overlays["IdentityCommunity"]["drops"] == {"unknown_id": 1}
+    assert overlays["AttestationCommunity"]["packets_up"] == 2
+    assert overlays["AttestationCommunity"]["id"] == alice.attestation_overlay.community_id.hex()
+    await world.manager.unload("alice")
+    observer._tick()
+    assert first.gate.meter is None
+    assert first.gate.trace is None
+    assert second.gate.meter == observer.traffic.meter
+    assert observer.traffic.summary()["packets_up"] == 5
+    await observer.stop()
+    assert second.gate.meter is None
+    assert second.gate.trace is None
+    observer.start()
+
+
+async def test_a_trace_of_a_program_goes_on(world: World, observer: NodeObserver) -> None:
+    seen: list[Any] = []
+    world.endpoint.gate.trace = seen.append
+    with observer.events.subscribe(["packet"]) as subscription:
+        observer.packets.tick()  # which looks for endpoints again
+        receive(world, world.overlays[0], 250)
+        assert len(subscription.take_nowait()) == len(seen) == 1
+    assert world.endpoint.gate.trace == seen.append
+    world.endpoint.gate.trace = None
 
 
 async def test_an_endpoint_in_two_wrappings_is_counted_once(world: World, observer: NodeObserver) -> None:

@@ -41,7 +41,7 @@ class Server:
         self.url = ""
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(40)
         if self.failure is not None:
             raise self.failure
 

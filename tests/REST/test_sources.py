@@ -86,6 +86,29 @@ async def test_peers_that_come_and_go(world: World, bus: EventBus, sources: Even
         assert told(subscription) == [("peer.removed", {**described, "services": []})]
 
 
+async def test_peers_of_pseudonyms(world: World, bus: EventBus, sources: EventSources) -> None:
+    channel = await world.manager.load("alice")
+    sources.tick()
+    own = channel.identity_overlay.network
+    with bus.subscribe(["peer"]) as subscription:
+        own.add_verified_peer(peer(2))
+        own.add_verified_peer(peer(3))
+        await asyncio.sleep(0)
+        assert [topic for topic, _ in told(subscription)] == ["peer.added"] * 2
+        world.network.add_verified_peer(peer(2))  # it is told of once
+        await asyncio.sleep(0)
+        own.remove_peer(peer(2))
+        own.remove_peer(peer(3))
+        await asyncio.sleep(0)
+        assert [(topic, data["mid"]) for topic, data in told(subscription)] == [("peer.removed", peer(3).mid.hex())]
+        await world.manager.unload("alice")
+        sources.tick()
+        own.add_verified_peer(peer(3))
+        await asyncio.sleep(0)
+        assert not told(subscription)
+    assert not own.peer_observers
+
+
 def test_without_an_event_loop(bus: EventBus) -> None:
     class Node:
         pass

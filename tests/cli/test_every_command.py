@@ -265,5 +265,5 @@ def test_interrupts_while_a_command_imports_what_it_needs(words: tuple[str, ...]
     for name in ("holiday.zip", "credential.txt"):
         (home / name).write_text("content")
     run = subprocess.run([sys.executable, "-c", INTERRUPTED_AT_ONCE, json.dumps(example(command))], check=False,
-                         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=30)
+                         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=50)
     assert (run.returncode, run.stdout, run.stderr) == (130, "", "")

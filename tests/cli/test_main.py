@@ -297,7 +297,7 @@ def test_signals_end_other_commands_with_130(number: signal.Signals, tmp_path: P
         assert process.stdout is not None
         assert process.stdout.readline() == "joining\n"
         process.send_signal(number)
-        assert process.wait(20) == 130
+        assert process.wait(45) == 130
     assert log.read_text() == ""
 
 
@@ -310,7 +310,7 @@ def test_signals_end_servers_with_0(number: signal.Signals, tmp_path: Path) -> N
         assert process.stdout is not None
         assert '"started"' in process.stdout.readline()
         process.send_signal(number)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=50)
     assert (process.returncode, output) == (0, '{"event": "stopped"}\n')
     assert "Traceback" not in errors
 

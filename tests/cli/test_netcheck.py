@@ -34,7 +34,7 @@ class Trackers:
         self.ports: list[int] = []
         self.thread = threading.Thread(target=lambda: asyncio.run(self.serve()))
         self.thread.start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(30)
 
     async def serve(self) -> None:
         self.loop, self.done = asyncio.get_running_loop(), asyncio.Event()

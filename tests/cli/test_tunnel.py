@@ -54,7 +54,7 @@ def test_servers_stop_cleanly(action: str, number: int, tmp_path: Path) -> None:
     assert (event["rest_api"], event["dashboard"]) == (None, None)
     assert len(bytes.fromhex(event["mid"])) == 20
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=50)
     assert process.returncode == 0
     assert json.loads(rest) == {"event": "stopped"}
 
@@ -73,7 +73,7 @@ def test_servers_can_be_watched(action: str, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("IPV8_API_KEY", "wrong")
     assert main(["top", url, "--once"]) == 2
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=50)
     assert process.returncode == 0
 
 

@@ -88,18 +88,21 @@ def test_rest_api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     aiohttp = pytest.importorskip("aiohttp")
     for table in ("ip_addresses", "dns_addresses"):
         monkeypatch.setitem(DISPERSY_BOOTSTRAPPER["init"], table, [])
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    managers: list[Any] = []
     answers: list[Any] = []
+    serve = service.serve_blocks
+
+    async def serve_blocks(*arguments: Any) -> Any:
+        managers.append(await serve(*arguments))
+        return managers[0]
 
     async def look() -> None:
-        async with aiohttp.ClientSession() as session, session.get(
-                f"http://127.0.0.1:{port}/trustchain/recent") as response:
+        async with aiohttp.ClientSession(managers[0].url) as session, session.get("/trustchain/recent") as response:
             answers.append((response.status, await response.json()))
 
+    monkeypatch.setattr(service, "serve_blocks", serve_blocks)
     monkeypatch.setattr(service, "run_forever", look)
-    asyncio.run(service.crawl(tmp_path, False, api_port=port))
+    asyncio.run(service.crawl(tmp_path, False, api_port=0))
     assert answers == [(200, {"blocks": []})]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .parts import endpoint_of, listeners_of
+from .parts import endpoints_of, listeners_of
 from .sources import describe_address
 from .traffic import message_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ...events import EventBus
     from ...messaging.interfaces.gate import Gate
     from ...messaging.interfaces.trace import PacketEvent, TraceFunction
@@ -27,6 +30,15 @@ COUNTED = ("packets_up", "packets_down", "bytes_up", "bytes_down")
 Counts = tuple[int, ...]
 
 
+class Traced(NamedTuple):
+    """An endpoint whose packets are told of."""
+
+    gate: Gate
+    own: TraceFunction
+    other: TraceFunction | None
+    """The trace that the endpoint had before."""
+
+
 class PacketEvents:
     """Publishes the packets of each second, by overlay and message, and single packets while somebody asks for them.
 
@@ -41,9 +53,7 @@ class PacketEvents:
         self._bus = bus
         self._traffic = traffic
         self._counted: dict[tuple[str, int], Counts] | None = None
-        self._gate: Gate | None = None
-        self._own_trace: TraceFunction | None = None
-        self._other_trace: TraceFunction | None = None
+        self._traced: list[Traced] = []
         self._listeners: dict[bytes, Listening] = {}
         self._left = PACKETS_PER_SECOND
         self._skipped = 0
@@ -63,14 +73,14 @@ class PacketEvents:
         """Trace packets, or do not, since the subscribers have changed."""
         if not self._bus.wants(PACKET_TOPIC):
             self._untrace()
-        elif self._gate is None:
+        elif not self._traced:
             self._trace()
 
     def tick(self) -> None:
         """Publish the counts of the last second."""
         self._left = PACKETS_PER_SECOND
-        if self._gate is not None:
-            self._find_listeners()
+        if self._traced:
+            self._trace()
         if not self._bus.wants(COUNTS_TOPIC):
             self._counted = None
             return
@@ -82,25 +92,32 @@ class PacketEvents:
     # Single packets
 
     def _trace(self) -> None:
-        gate: Gate | None = getattr(endpoint_of(self._node), "gate", None)
-        if gate is not None:
-            self._find_listeners()
-            self._gate, self._other_trace, self._own_trace = gate, gate.trace, self._on_packet
-            gate.trace = self._own_trace
+        """Trace all endpoints: those of pseudonyms come and go."""
+        self._listeners = {listening.prefix: listening for listening in listeners_of(self._node)}
+        gates = [endpoint.gate for endpoint in endpoints_of(self._node)]
+        gone = [traced for traced in self._traced if traced.gate not in gates]
+        self._restore(gone)
+        self._traced = [traced for traced in self._traced if traced not in gone]
+        for gate in gates:
+            if not any(gate.is_joined_to(traced.gate) for traced in self._traced):
+                own = partial(self._on_packet, gate.trace)
+                self._traced.append(Traced(gate, own, gate.trace))
+                gate.trace = own
 
     def _untrace(self) -> None:
-        if self._gate is not None and self._gate.trace is self._own_trace:
-            self._gate.trace = self._other_trace
-        self._gate = self._own_trace = self._other_trace = None
+        self._restore(self._traced)
+        self._traced = []
         self._listeners = {}
         self._skipped = 0
 
-    def _find_listeners(self) -> None:
-        self._listeners = {listening.prefix: listening for listening in listeners_of(self._node)}
+    def _restore(self, endpoints: Iterable[Traced]) -> None:
+        for gate, own, other in endpoints:
+            if gate.trace is own:
+                gate.trace = other
 
-    def _on_packet(self, packet: PacketEvent) -> None:
-        if self._other_trace is not None:
-            self._other_trace(packet)
+    def _on_packet(self, other: TraceFunction | None, packet: PacketEvent) -> None:
+        if other is not None:
+            other(packet)
         if not self._left:
             self._skipped += 1
             return

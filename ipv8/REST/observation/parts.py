@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...peerdiscovery.network import Network
 
 __all__ = ["Listening", "all_listeners_of", "communities_of", "drops_of", "endpoint_of", "endpoints_of", "graph_of",
-           "listeners_of", "name_of", "networks_of", "overlays_of"]
+           "listeners_of", "listening_of", "name_of", "networks_of", "overlays_of"]
 
 
 class Listening(NamedTuple):
@@ -84,26 +84,36 @@ def name_of(listener: Any) -> str:
     return type(listener).__name__
 
 
+def listening_of(node: Any) -> Iterator[Listening]:
+    """The overlays of a node, and what listens to a prefix of one of its endpoints; overlays of the node come twice.
+
+    Pseudonyms have the same prefixes, at endpoints of their own.
+    """
+    for overlay in communities_of(node):
+        yield _listening(overlay.get_prefix(), overlay)
+    for endpoint in endpoints_of(node):
+        for prefix, entry in endpoint.gate.entries.items():
+            if entry.own and len(prefix) == PREFIX_LENGTH:
+                yield _listening(prefix, entry[0])
+
+
+def _listening(prefix: bytes, listener: Any) -> Listening:
+    is_of_overlay = isinstance(listener, Community) and listener.get_prefix() == prefix
+    number: bytes = listener.community_id if is_of_overlay else prefix
+    return Listening(prefix, number.hex(), name_of(listener), listener)
+
+
 def listeners_of(node: Any) -> list[Listening]:
-    """The overlays of a node, and what else listens to a prefix of its endpoint."""
-    overlays = {overlay.get_prefix(): overlay for overlay in communities_of(node)}
-    found = {prefix: Listening(prefix, overlay.community_id.hex(), name_of(overlay), overlay)
-             for prefix, overlay in overlays.items()}
-    endpoint = endpoint_of(node)
-    entries: Mapping[bytes, Any] = {} if endpoint is None else endpoint.gate.entries
-    for prefix, entry in entries.items():
-        if prefix not in found and entry.own and len(prefix) == PREFIX_LENGTH:
-            found[prefix] = Listening(prefix, prefix.hex(), name_of(entry[0]), entry[0])
+    """The first of :func:`listening_of` for each prefix."""
+    found: dict[bytes, Listening] = {}
+    for listening in listening_of(node):
+        found.setdefault(listening.prefix, listening)
     return list(found.values())
 
 
 def all_listeners_of(node: Any) -> list[Any]:
-    """The overlays of a node, and what else listens to a prefix of one of its endpoints, each once."""
-    found = [*communities_of(node), *(listening.listener for listening in listeners_of(node))]
-    for endpoint in endpoints_of(node):
-        found += [entry[0] for prefix, entry in endpoint.gate.entries.items()
-                  if entry.own and len(prefix) == PREFIX_LENGTH]
-    return list({id(listener): listener for listener in found}.values())
+    """The listeners of :func:`listening_of`, each once."""
+    return list({id(listening.listener): listening.listener for listening in listening_of(node)}.values())
 
 
 def drops_of(node: Any) -> Iterator[tuple[Any, Mapping[str, int]]]:

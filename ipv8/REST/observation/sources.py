@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...peerdiscovery.network import Network, PeerObserver
 from ...sessions import SessionObserver, SessionService
+from .parts import networks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ...events import EventBus
     from ...messaging.address import Address
     from ...peer import Peer
@@ -34,13 +37,13 @@ class EventSources:
         self._node = node
         self._bus = bus
         self._overlays: list[Any] = []
-        self._peers = _Peers(bus)
+        self._peers: dict[Network, _Peers] = {}
         self._sessions = _Sessions(bus)
         self._service: SessionService | None = None
 
     def start(self) -> None:
         """Begin. The overlays that the node has already are not told of."""
-        self._peers.follow(getattr(self._node, "network", None))
+        self._follow_networks()
         self._overlays = self._current()
         for overlay in self._overlays:
             self._connect(overlay)
@@ -58,11 +61,12 @@ class EventSources:
                 self._connect(overlay)
                 self._publish("overlay.loaded", overlay)
         self._overlays = current
+        self._follow_networks()
         self._follow_sessions()
 
     def stop(self) -> None:
         """End. Nothing stays on the node."""
-        self._peers.follow(None)
+        self._leave_networks(list(self._peers))
         for overlay in self._overlays:
             self._disconnect(overlay)
         self._overlays = []
@@ -83,6 +87,19 @@ class EventSources:
         community_id: bytes = getattr(overlay, "community_id", b"")
         self._bus.publish(topic, {"id": community_id.hex(), "name": type(overlay).__name__})
 
+    def _follow_networks(self) -> None:
+        """Tell of the peers of all networks: pseudonyms have their own."""
+        networks = [network for network in networks_of(self._node) if isinstance(network, Network)]
+        self._leave_networks([network for network in self._peers if network not in networks])
+        for network in networks:
+            if network not in self._peers:
+                observer = self._peers[network] = _Peers(self._bus, network, self._peers)
+                network.add_peer_observer(observer)
+
+    def _leave_networks(self, networks: list[Network]) -> None:
+        for network in networks:
+            network.remove_peer_observer(self._peers.pop(network))
+
     def _follow_sessions(self) -> None:
         service = SessionService.find(getattr(self._node, "endpoint", None))  # type: ignore[arg-type]  # it is checked
         if service is not self._service:
@@ -98,19 +115,15 @@ class EventSources:
 
 
 class _Peers(PeerObserver):
-    """Tells of peers that come and go."""
+    """Tells of peers that come to a network and go, if they are in no other one.
 
-    def __init__(self, bus: EventBus) -> None:
+    :param networks: all networks that are observed.
+    """
+
+    def __init__(self, bus: EventBus, network: Network, networks: Mapping[Network, Any]) -> None:
         self._bus = bus
-        self._network: Network | None = None
-
-    def follow(self, network: Any) -> None:
-        """Observe another network, or none."""
-        if self._network is not None:
-            self._network.remove_peer_observer(self)
-        self._network = network if isinstance(network, Network) else None
-        if self._network is not None:
-            self._network.add_peer_observer(self)
+        self._network = network
+        self._networks = networks
 
     def on_peer_added(self, peer: Peer) -> None:
         """Tell of a peer when its services are known too, which are noted right after it."""
@@ -122,7 +135,8 @@ class _Peers(PeerObserver):
 
     def _tell(self, topic: str, peer: Peer) -> None:
         network = self._network
-        if network is None:
+        if network not in self._networks or any(
+                other.get_verified_by_public_key_bin(peer.key_bin) for other in self._networks if other is not network):
             return
 
         def data() -> dict[str, Any]:

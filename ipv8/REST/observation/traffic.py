@@ -11,7 +11,7 @@ from ...messaging.interfaces.meter import MessageCount, TrafficMeter
 from ...messaging.interfaces.routes import PREFIX_LENGTH
 from ...messaging.session.wire import Datagram
 from ...sessions import SessionService
-from .parts import drops_of, endpoint_of, listeners_of
+from .parts import drops_of, endpoint_of, endpoints_of, listeners_of, listening_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +83,7 @@ class Traffic:
         self._node = node
         #: What counts; if the endpoint has a meter already, it is that one.
         self.meter = TrafficMeter()
-        self._gate: Gate | None = None
-        self._is_own = False
+        self._gates: list[Gate] = []
         self._last = (0, 0, 0, 0)
         #: For each second: its end in seconds since the Unix epoch, and bytes and packets up and down.
         self.history: deque[tuple[float, int, int, int, int]] = deque(maxlen=HISTORY_SECONDS)
@@ -93,23 +92,31 @@ class Traffic:
     def start(self) -> None:
         """Count from now on."""
         endpoint = endpoint_of(self._node)
-        if endpoint is None:
-            return
-        self._gate = gate = endpoint.gate
-        present = gate.meter
-        self._is_own = present is None
-        if present is None:
-            gate.meter = self.meter
-        else:
+        present = None if endpoint is None else endpoint.gate.meter
+        if present is not None:
             self.meter = present
+        self._follow()
         self._last = self._totals()
         self._drops.append(self.drops())
 
     def stop(self) -> None:
         """Count no more."""
-        if self._gate is not None and self._is_own and self._gate.meter is self.meter:
-            self._gate.meter = None
-        self._gate = None
+        self._leave(self._gates)
+
+    def _follow(self) -> None:
+        """Count the packets of all endpoints that nothing else counts: pseudonyms have their own, and come and go."""
+        gates = [endpoint.gate for endpoint in endpoints_of(self._node)]
+        self._leave([gate for gate in self._gates if gate not in gates])
+        for gate in gates:
+            if gate.meter is None and gate not in self._gates:
+                gate.meter = self.meter
+                self._gates.append(gate)
+
+    def _leave(self, gates: list[Gate]) -> None:
+        for gate in tuple(gates):
+            self._gates.remove(gate)
+            if gate.meter is self.meter:
+                gate.meter = None
 
     def _totals(self) -> tuple[int, int, int, int]:
         total = self.meter.totals()
@@ -117,6 +124,7 @@ class Traffic:
 
     def tick(self) -> None:
         """Note the traffic of the last second."""
+        self._follow()
         totals = self._totals()
         up, down, packets_up, packets_down = (now - before for now, before in zip(totals, self._last, strict=True))
         self.history.append((clock.time(), up, down, packets_up, packets_down))
@@ -166,15 +174,23 @@ class Traffic:
         by_prefix: dict[bytes, list[tuple[bytes, MessageCount]]] = {}
         for key, count in tuple(self.meter.counts.items()):
             by_prefix.setdefault(key[:PREFIX_LENGTH], []).append((key, count))
-        drops = {id(owner): dict(counted) for owner, counted in drops_of(self._node)}
+        drops = self._drops_by_prefix()
         found = [OverlayTraffic(entry.id, entry.name, _messages(entry.listener, by_prefix.pop(entry.prefix, ())),
-                                drops.get(id(entry.listener), {})) for entry in listeners_of(self._node)]
+                                dict(drops.get(entry.prefix, {}))) for entry in listeners_of(self._node)]
         rest = MessageCount()
         for counts in by_prefix.values():
             for _, count in counts:
                 rest.merge(count)
         if rest.packets_up or rest.packets_down:
             found.append(OverlayTraffic("", "others", [MessageTraffic(UNKNOWN, "unknown", rest)], {}))
+        return found
+
+    def _drops_by_prefix(self) -> dict[bytes, Counter[str]]:
+        """The drops of all that listen to a prefix; each listener counts for the first of its prefixes."""
+        drops = {id(owner): counted for owner, counted in drops_of(self._node)}
+        found: dict[bytes, Counter[str]] = {}
+        for entry in listening_of(self._node):
+            found.setdefault(entry.prefix, Counter()).update(drops.pop(id(entry.listener), {}))
         return found
 
     def totals(self) -> Iterator[tuple[str, str, int, str, int, int, int, int]]:

@@ -34,7 +34,10 @@ export class Api extends EventTarget {
     this.state = "connecting";
     /** When the last answer came, in milliseconds since the Unix epoch. @type {number | null} */
     this.lastAnswer = null;
-    this.needsKey = false;
+    /** Whether the node refuses requests without a key; null as long as nobody has asked. @type {boolean | null} */
+    this.needsKey = null;
+    /** What the node has, while it is asked for that. @type {Promise<{parts: string[]}> | null} */
+    this.parts = null;
     this.stream = new EventStream(this);
   }
 
@@ -69,6 +72,16 @@ export class Api extends EventTarget {
   }
 
   /**
+   * Whether the node has something now. Ask this first: browsers write each response with an error on their console.
+   * @param {string} part the first part of its paths, as in "dht"
+   * @returns {Promise<boolean>}
+   */
+  async has(part) {
+    this.parts ??= this.get("/dashboard/parts").finally(() => { this.parts = null; });
+    return (await this.parts).parts.includes(part);
+  }
+
+  /**
    * Send a request with the key.
    * @param {string} method @param {string} path
    * @param {{body?: any, signal?: AbortSignal, headers?: Record<string, string>, key?: string}} [options] a signal of
@@ -77,6 +90,7 @@ export class Api extends EventTarget {
    * @throws {RequestError} for any other status, or without an answer
    */
   async request(method, path, {body, signal = AbortSignal.timeout(TIMEOUT), headers = {}, key = this.key} = {}) {
+    if (!key && await this.#wantsKey(signal)) throw this.#locked(key);
     const isJson = body !== undefined && typeof body !== "string" && !(body instanceof Uint8Array);
     const response = await this.#fetch(path, {method, signal, body: isJson ? JSON.stringify(body) : body,
       headers: {...headers, ...(isJson ? JSON_TYPE : {}), ...(key ? {"X-Api-Key": key} : {})}});
@@ -87,6 +101,17 @@ export class Api extends EventTarget {
     if (this.state !== "live") this.setState(this.stream.isOpen ? "live" : "polling");
     if (!response.ok) throw await errorOf(response);
     return response;
+  }
+
+  /**
+   * Whether the node refuses requests without a key. While it does, it is asked again: it may have been started anew.
+   * @param {AbortSignal} signal
+   */
+  async #wantsKey(signal) {
+    if (this.needsKey !== false) {
+      this.needsKey = (await this.#whole((await this.#fetch("/dashboard/access", {signal})).json())).needs_key;
+    }
+    return this.needsKey;
   }
 
   /** @param {string} key that was not taken @returns {RequestError} */

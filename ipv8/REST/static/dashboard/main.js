@@ -27,6 +27,9 @@ const PAGES = [
  * @property {URLSearchParams} parameters the query of the address
  * @property {(parameters: Record<string, string>) => void} setParameters sets the query; the page stays
  *
+ * What the node must have for a page: the first part of the paths that the page reads. Without, the page is empty.
+ * @typedef {{part: string, title: string, text: string, command?: string}} Needs
+ *
  * What its function `mount` returns.
  * @typedef {object} Page
  * @property {() => (Promise<void> | void)} [refresh] reads everything again: at first, every 2 s, and soon after an
@@ -44,9 +47,10 @@ const dialog = new KeyDialog(api, () => refresh());
 
 /**
  * What is shown; the root is not visible before the page has read something.
- * @type {{turn: number, page: Page | null, root: HTMLElement | null, note: HTMLElement | null, stop: () => void}}
+ * @type {{turn: number, page: Page | null, root: HTMLElement | null, note: HTMLElement | null,
+ *   needs: Needs | undefined, missing: HTMLElement | null, stop: () => void}}
  */
-const shown = {turn: 0, page: null, root: null, note: null, stop: () => {}};
+const shown = {turn: 0, page: null, root: null, note: null, needs: undefined, missing: null, stop: () => {}};
 let timer = 0;
 /** When the page is read again. */
 let due = Infinity;
@@ -90,7 +94,9 @@ async function show(hasMoved) {
     const root = ui.element("div", {class: `page page-${name} waiting`});
     shown.root = root;
     shown.note = ui.element("div", {role: "status"});
-    content.replaceChildren(heading, shown.note, root);
+    shown.needs = module.needs;
+    shown.missing = missingState(module.needs);
+    content.replaceChildren(heading, shown.note, shown.missing, root);
     if (hasMoved) {
       heading.focus({preventScroll: true});
       scrollTo(0, 0);
@@ -132,10 +138,13 @@ async function refresh() {
   due = Infinity;
   if (isReading || document.hidden || !shown.page) return;
   isReading = true;
-  const {turn, page, root, note} = shown;
+  const {turn, page, root, note, needs, missing} = shown;
   try {
-    await page.refresh?.();
+    const isThere = !needs || await api.has(needs.part);
+    if (isThere) await page.refresh?.();
     note.replaceChildren();
+    root.hidden = !isThere;
+    missing.hidden = isThere;
     if (root.classList.contains("waiting")) {
       root.classList.remove("waiting");
       performance.mark("ipv8:shown");
@@ -155,6 +164,12 @@ async function refresh() {
       refresh();
     }
   }
+}
+
+/** What is shown in the place of a page whose needs are not met. @param {Needs} [needs] */
+function missingState(needs) {
+  return ui.element("div", {class: "card", hidden: true}, needs
+    && ui.emptyState(needs.title, needs.text, needs.command));
 }
 
 /** Say how the connection is. */

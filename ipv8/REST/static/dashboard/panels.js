@@ -2,8 +2,9 @@
 
 import {element} from "./ui.js";
 
-/** Milliseconds after which a node that had nothing is asked again. */
-const ASK_AGAIN = 10_000;
+/** What pages need that show what was observed of the node. @type {import("./main.js").Needs} */
+export const OBSERVED = {part: "node", title: "This node is not observed.",
+  text: "It was started with observe=False. Start it without, or by the command line.", command: "ipv8 run"};
 
 /**
  * What a request answers; null if the node has nothing of that kind.
@@ -21,23 +22,19 @@ export async function optional(request) {
 }
 
 /**
- * Shows either the content of a page or its empty state.
+ * Shows either the content of a part of a page or its empty state.
  * @param {HTMLElement} root @param {HTMLElement} empty
  */
-export function page(root, empty) {
+export function choice(root, empty) {
   const content = element("div", {class: "panels", hidden: true});
-  empty.hidden = true;
-  root.append(empty, content);
-  let next = 0;
+  const missing = element("div", {class: "card", hidden: true}, empty);
+  root.append(missing, content);
   return {
     content,
-    /** Whether to ask the node: seldom, if it had nothing. */
-    isDue: () => Date.now() >= next,
     /** @param {boolean} isLoaded whether there is something to show */
     show(isLoaded) {
       content.hidden = !isLoaded;
-      empty.hidden = isLoaded;
-      next = isLoaded ? 0 : Date.now() + ASK_AGAIN;
+      missing.hidden = isLoaded;
     },
   };
 }

@@ -3,6 +3,8 @@
 
 const RETRY = 2_000;
 const LONGEST_RETRY = 30_000;
+/** There are no events. */
+const NONE = 404;
 const SETTLE = 50;
 
 /**
@@ -89,9 +91,10 @@ export class EventStream {
   async #run() {
     const connection = new AbortController();
     this.connection = connection;
-    let status;
+    let status = 0;
     try {
-      await this.#read(connection.signal);
+      if (await this.api.has("events")) await this.#read(connection.signal);
+      else status = NONE;
     } catch (error) {
       status = error.status;
     }
@@ -100,7 +103,7 @@ export class EventStream {
     this.isOpen = false;
     if (this.api.state === "live") this.api.setState("polling");
     // Without events, pages still ask for everything in turn. So it is tried again less and less often.
-    const delay = status === 404 ? LONGEST_RETRY : this.retry;
+    const delay = status === NONE ? LONGEST_RETRY : this.retry;
     this.retry = Math.min(2 * this.retry, LONGEST_RETRY);
     this.#later(delay);
   }

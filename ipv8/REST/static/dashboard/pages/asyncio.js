@@ -1,9 +1,10 @@
 // How late the event loop is, what blocks it, and its tasks.
 
-import {accepted, attempt, form, notice, optional, page, tiles} from "../panels.js";
+import {OBSERVED, accepted, attempt, form, notice, tiles} from "../panels.js";
 
 export const title = "Event loop";
 export const topics = ["stats"];
+export const needs = OBSERVED;
 
 /** Stacks of tasks of the same name that are shown. */
 const STACKS = 5;
@@ -11,8 +12,6 @@ const STACKS = 5;
 /** @param {HTMLElement} root @param {import("../main.js").Context} context */
 export function mount(root, {api, ui, charts}) {
   const {element, card, seconds, count, clock} = ui;
-  const shown = page(root, ui.emptyState("The event loop is not measured.",
-    "The node was started with observe=False. Start it without, or by the command line.", "ipv8 run"));
   const lag = charts.lineChart({label: "The latest moment of each second, the last ten minutes", format: seconds});
   const numbers = element("dl", {class: "tiles"});
   const slow = ui.table({
@@ -40,7 +39,7 @@ export function mount(root, {api, ui, charts}) {
   const search = element("input", {type: "search", oninput: () => tasks.find(search.value)});
   const details = element("div", {class: "details", "aria-live": "polite", hidden: true});
   const debug = debugPart({api, ui});
-  shown.content.append(
+  root.append(
     card("How late the event loop is", element("p", {class: "muted", text: "A timer shows how much later than "
       + "wanted it is called. While the loop is late, no packet is handled."}), numbers, lag.element),
     card("Slow callbacks", slow.element),
@@ -61,11 +60,8 @@ export function mount(root, {api, ui, charts}) {
       // The events only keep the connection: all tasks with their stacks are too much to be read each second.
     },
     async refresh() {
-      if (!shown.isDue()) return;
-      const [loop, all, state] = await Promise.all([optional(api.get("/node/loop")), api.get("/asyncio/tasks"),
+      const [loop, all, state] = await Promise.all([api.get("/node/loop"), api.get("/asyncio/tasks"),
         api.get("/asyncio/debug")]);
-      shown.show(Boolean(loop));
-      if (!loop) return;
       debug.update(state);
       numbers.replaceChildren(...tiles([["Half of the time less than", seconds(loop.lag.p50)],
         ["99 % of the time less than", seconds(loop.lag.p99)], ["At most", seconds(loop.lag.max)],

@@ -1,10 +1,13 @@
 // The circuits of this node, hop by hop, and what it carries for others.
 
-import {optional, page, since} from "../panels.js";
+import {since} from "../panels.js";
 import {speedPart} from "../parts/speed.js";
 
 export const title = "Circuits";
 export const topics = ["circuit"];
+export const needs = {part: "tunnel", title: "This node runs no tunnels.",
+  text: "Add the overlay HiddenTunnelCommunity to its configuration. The demonstration has it, for one.",
+  command: "ipv8 demo --serve"};
 
 const TYPES = {
   DATA: "carries data to an exit",
@@ -29,9 +32,6 @@ function flagsInWords(flags) {
 /** @param {HTMLElement} root @param {import("../main.js").Context} context */
 export function mount(root, {api, ui, charts}) {
   const {element, card} = ui;
-  const shown = page(root, ui.emptyState("This node runs no tunnels.",
-    "Add the overlay HiddenTunnelCommunity to its configuration. The demonstration has it, for one.",
-    "ipv8 demo --serve"));
   const list = element("ul", {class: "circuits"});
   const none = ui.emptyState("There is no circuit.",
     "Programs of this node build them when they need them. Measure the speed of a new one to see how it is built.");
@@ -40,23 +40,19 @@ export function mount(root, {api, ui, charts}) {
   const others = carriedPart(ui);
   const services = servicesTable(ui);
   const nodes = nodesTable(ui);
-  shown.content.append(card("Circuits of this node", none, list), speed.element,
+  root.append(card("Circuits of this node", none, list), speed.element,
     card("Removed circuits", removed.element), others.element,
     card("Hidden services", services.element), card("Nodes that can be hops", nodes.element));
 
   return {
     async refresh() {
-      const {settings} = await api.get("/tunnel/settings");
-      const isLoaded = Object.keys(settings).length > 0;
-      shown.show(isLoaded);
-      if (!isLoaded) return;
       const [circuits, gone, relays, exits, swarms, peers] = await Promise.all([api.get("/tunnel/circuits"),
-        optional(api.get("/tunnel/circuits/removed")), api.get("/tunnel/relays"), api.get("/tunnel/exits"),
+        api.get("/tunnel/circuits/removed"), api.get("/tunnel/relays"), api.get("/tunnel/exits"),
         api.get("/tunnel/swarms"), api.get("/tunnel/peers")]);
       none.hidden = circuits.circuits.length > 0;
       ui.keyed(list, circuits.circuits, (/** @type {any} */ circuit) => String(circuit.circuit_id),
         (/** @type {any} */ circuit) => circuitItem(ui, circuit, speed.measure), updateItem(ui));
-      removed.update(gone?.circuits ?? []);
+      removed.update(gone.circuits);
       others.update(relays.relays, exits.exits);
       services.update(swarms.swarms);
       nodes.update(peers.peers);

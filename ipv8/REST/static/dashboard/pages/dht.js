@@ -1,12 +1,15 @@
 // The DHT of the node: its place among the others, what it stores, and its look-ups.
 
-import {optional, page, since, tiles} from "../panels.js";
+import {since, tiles} from "../panels.js";
 import {lookupsPart} from "../parts/dht_lookups.js";
 import {valuesPart} from "../parts/dht_values.js";
 import {sharedBits, spaceDrawing} from "../parts/dht_space.js";
 
 export const title = "DHT";
 export const topics = ["dht"];
+export const needs = {part: "dht", title: "This node runs no DHT.",
+  text: "Add the overlay DHTDiscoveryCommunity to its configuration. The demonstration has it, for one.",
+  command: "ipv8 demo --serve"};
 
 const FAMILIES = {UDPIPv4: "IPv4", UDPIPv6: "IPv6"};
 const STATUS = {good: "ok", unknown: "info", bad: "problem"};
@@ -15,9 +18,6 @@ const STATUS_WORDS = {good: "answers", unknown: "not heard lately", bad: "does n
 /** @param {HTMLElement} root @param {import("../main.js").Context} context */
 export function mount(root, {api, ui}) {
   const {element, card, count, seconds, ago} = ui;
-  const shown = page(root, ui.emptyState("This node runs no DHT.",
-    "Add the overlay DHTDiscoveryCommunity to its configuration. The demonstration has it, for one.",
-    "ipv8 demo --serve"));
   const numbers = element("dl", {class: "tiles"});
   const names = element("dl", {class: "facts"});
   const spaces = element("div");
@@ -56,7 +56,7 @@ export function mount(root, {api, ui}) {
     ],
   });
   const search = element("input", {type: "search", oninput: () => nodes.find(search.value)});
-  shown.content.append(
+  root.append(
     card("This node", numbers, names),
     card("The space of ids", element("p", {class: "muted", text: "Ids have 160 bits. A bucket holds at most 8 nodes "
       + "of a part of the space. The nearer to this node, the smaller the part. All are drawn with "
@@ -67,13 +67,9 @@ export function mount(root, {api, ui}) {
 
   return {
     async refresh() {
-      if (!shown.isDue()) return;
-      const statistics = await optional(api.get("/dht/statistics"));
-      shown.show(Boolean(statistics));
-      if (!statistics) return;
-      const [{buckets: all}, found] = await Promise.all([api.get("/dht/buckets"),
-        optional(api.get("/dht/lookups"))]);
-      const {endpoints, num_tokens: tokens, peer_id: mid} = statistics.statistics;
+      const [{statistics}, {buckets: all}, found] = await Promise.all([api.get("/dht/statistics"),
+        api.get("/dht/buckets"), api.get("/dht/lookups")]);
+      const {endpoints, num_tokens: tokens, peer_id: mid} = statistics;
       const own = new Map(endpoints.map((/** @type {any} */ entry) => [entry.endpoint, entry.node_id]));
       numbers.replaceChildren(...tiles(endpoints.flatMap((/** @type {any} */ entry) => {
         const family = endpoints.length > 1 ? `, ${FAMILIES[entry.endpoint] ?? entry.endpoint}` : "";
@@ -91,7 +87,7 @@ export function mount(root, {api, ui}) {
       nodes.update(all.flatMap((/** @type {any} */ bucket) => bucket.peers.map((/** @type {any} */ peer) => ({...peer,
         endpoint: bucket.endpoint, state: STATUS_WORDS[peer.status] ?? peer.status,
         shared: sharedBits(peer.id, own.get(bucket.endpoint) ?? "")}))));
-      lookups.update(found?.lookups ?? []);
+      lookups.update(found.lookups);
       await values.refresh(endpoints.reduce((/** @type {number} */ sum, /** @type {any} */ entry) =>
         sum + entry.num_keys_in_store, 0));
     },

@@ -1,11 +1,13 @@
 // The pseudonyms of the node: what they are asked for, what they have, and what they have verified.
 
-import {accepted, attempt, choices, form, hexOfBase64, notice, optional, page} from "../panels.js";
+import {accepted, attempt, choices, form, hexOfBase64, notice, optional} from "../panels.js";
 import {detailsPart} from "../parts/pseudonym.js";
 import {requestsPart} from "../parts/requests.js";
 
 export const title = "Identity";
 export const topics = ["identity"];
+export const needs = {part: "identity", title: "This node has no identity service.",
+  text: "Its REST API was started without one. Start the node by the command line.", command: "ipv8 run"};
 
 /** The path of a pseudonym. @param {string} name @param {string[]} parts */
 function pathOf(name, ...parts) {
@@ -13,14 +15,22 @@ function pathOf(name, ...parts) {
 }
 
 /**
+ * Read parts of a pseudonym. A request must not start it, or make it anew: it may have been removed just now.
+ * @param {any} api @param {string} name @param {string[]} parts
+ * @returns {Promise<any[] | null>} null if it does not run
+ */
+async function readParts(api, name, parts) {
+  const found = await Promise.all(parts.map((part) => optional(api.get(`${pathOf(name, part)}?load=false`))));
+  return found.includes(null) ? null : found;
+}
+
+/**
  * What is read of every pseudonym whose overlays run.
  * @param {any} api @param {any} state
  */
 async function readRequests(api, state) {
-  if (!state.loaded) return state;
-  const [{requests}, {formats}] = await Promise.all([api.get(pathOf(state.name, "requests")),
-    api.get(pathOf(state.name, "formats"))]);
-  return {...state, requests, formats};
+  const found = state.loaded ? await readParts(api, state.name, ["requests", "formats"]) : null;
+  return found ? {...state, requests: found[0].requests, formats: found[1].formats} : {...state, loaded: false};
 }
 
 /**
@@ -28,8 +38,9 @@ async function readRequests(api, state) {
  * @param {any} api @param {any} state
  */
 async function readDetails(api, state) {
-  const get = (/** @type {string} */ what) => api.get(pathOf(state.name, what));
-  const [credentials, outputs, peers] = await Promise.all([get("credentials"), get("verifications"), get("peers")]);
+  const found = await readParts(api, state.name, ["credentials", "verifications", "peers"]);
+  if (!found) return null;
+  const [credentials, outputs, peers] = found;
   return {...state, key: hexOfBase64(state.public_key), credentials: credentials.names, outputs: outputs.outputs,
     known: peers.peers};
 }
@@ -37,8 +48,6 @@ async function readDetails(api, state) {
 /** @param {HTMLElement} root @param {import("../main.js").Context} context */
 export function mount(root, {api, ui, parameters, setParameters}) {
   const {element, card} = ui;
-  const shown = page(root, ui.emptyState("This node has no identity service.",
-    "Its REST API was started without one. Start the node by the command line.", "ipv8 run"));
   const told = notice();
   const none = ui.emptyState("There is no pseudonym.",
     "Make one below. It has a key of its own, which nobody can connect with the key of the node.");
@@ -61,7 +70,7 @@ export function mount(root, {api, ui, parameters, setParameters}) {
     return `The pseudonym ${made} is there, and its overlays run.`;
   }, "It is made …")}, ui.field("Name", name));
   const detailsCard = card("Attributes and peers", ui.field("Of the pseudonym", chosen), details.element);
-  shown.content.append(requests.element, card("Pseudonyms", none, list, create, told.element), detailsCard);
+  root.append(requests.element, card("Pseudonyms", none, list, create, told.element), detailsCard);
 
   /** @param {any} state */
   function item(state) {
@@ -107,13 +116,12 @@ export function mount(root, {api, ui, parameters, setParameters}) {
     if (!running.length) return;
     choices(chosen, running.map((state) => ({value: state.name, text: state.name})));
     const state = running.find(({name: each}) => each === chosen.value) ?? running[0];
-    await details.update(await readDetails(api, state));
+    const read = await readDetails(api, state);
+    if (read) await details.update(read);
   }
 
   async function refresh() {
-    const answer = await optional(api.get("/identity"));
-    shown.show(Boolean(answer));
-    if (!answer) return;
+    const answer = await api.get("/identity");
     const states = await Promise.all(answer.names.map((/** @type {string} */ each) => optional(api.get(pathOf(each)))));
     all = await Promise.all(states.filter(Boolean).map((state) => readRequests(api, state)));
     none.hidden = all.length > 0;

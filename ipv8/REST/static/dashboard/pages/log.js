@@ -1,10 +1,15 @@
 // What the node logs.
 
+import {OBSERVED} from "../panels.js";
+
 export const title = "Log";
 export const topics = ["log"];
+export const needs = OBSERVED;
 
 const KEPT = 1000;
 const AFTER_TYPING = 200;
+/** Characters that the node looks for. */
+const LONGEST = 200;
 const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"];
 const CLASSES = {WARNING: "warning", ERROR: "problem", CRITICAL: "problem"};
 
@@ -26,11 +31,13 @@ export function mount(root, {api, ui, parameters, setParameters}) {
 
   const level = ui.element("select", {onchange: () => restart()}, ...LEVELS.map((name) =>
     ui.element("option", {value: name, text: name === "DEBUG" ? "All" : `${sentence(name)} and above`})));
-  const logger = ui.element("input", {type: "search", placeholder: "Name of a logger", oninput: () => afterTyping()});
-  const text = ui.element("input", {type: "search", placeholder: "Part of a message", oninput: () => afterTyping()});
+  const logger = ui.element("input", {type: "search", placeholder: "Name of a logger", maxlength: LONGEST,
+    oninput: () => afterTyping()});
+  const text = ui.element("input", {type: "search", placeholder: "Part of a message", maxlength: LONGEST,
+    oninput: () => afterTyping()});
   level.value = parameters.get("level") ?? "DEBUG";
-  logger.value = parameters.get("logger") ?? "";
-  text.value = parameters.get("text") ?? "";
+  logger.value = parameters.get("logger")?.slice(0, LONGEST) ?? "";
+  text.value = parameters.get("text")?.slice(0, LONGEST) ?? "";
   const pause = ui.element("button", {type: "button", "aria-pressed": "false", text: "Pause", onclick: () => {
     newest = newest === Infinity ? last : Infinity;
     pause.setAttribute("aria-pressed", String(newest < Infinity));

@@ -1,11 +1,13 @@
 // The peers as a graph: who is joined to this node, who was introduced by whom, and who carries packets for whom.
 
 import {graph} from "../graph.js";
+import {OBSERVED} from "../panels.js";
 import {PATHS, byPath} from "../paths.js";
 import {describe, peerOf} from "./peers.js";
 
 export const title = "Network";
 export const topics = ["peer"];
+export const needs = OBSERVED;
 
 /** A graph of 1000 nodes is a long answer: it is read anew this often, and when peers come or go. */
 const OLDEST = 10_000;

@@ -1,9 +1,11 @@
 // First of all: whether the node is well, whom it talks to, and by which way.
 
+import {OBSERVED} from "../panels.js";
 import {byPath} from "../paths.js";
 
 export const title = "Overview";
 export const topics = ["stats", "peer", "overlay"];
+export const needs = OBSERVED;
 
 const WORDS = {ok: "Well", warning: "Warning", problem: "Problem"};
 const NAMES = {

@@ -1,11 +1,15 @@
 // All peers in a table, and the details of one.
 
+import {OBSERVED} from "../panels.js";
 import {PATHS, pathText} from "../paths.js";
 
 export const title = "Peers";
 export const topics = ["peer", "session"];
+export const needs = OBSERVED;
 
 const AFTER_TYPING = 200;
+/** Characters that the node looks for. */
+const LONGEST = 200;
 
 /**
  * @typedef {object} Peer
@@ -31,7 +35,7 @@ export function mount(root, {api, ui, parameters, setParameters}) {
   let chosen = parameters.get("peer") ?? "";
   let wait = 0;
   const filter = ui.element("input", {class: "find", type: "search", placeholder: "Name, key, address, overlay",
-    oninput: () => {
+    maxlength: LONGEST, oninput: () => {
       clearTimeout(wait);
       wait = setTimeout(() => peers.find(filter.value), AFTER_TYPING);
     }});
@@ -74,7 +78,7 @@ export function mount(root, {api, ui, parameters, setParameters}) {
 
 /** @param {import("../api.js").Api} api @param {string} mid @returns {Promise<Peer | undefined>} */
 export async function peerOf(api, mid) {
-  const {peers} = await api.get(`/node/peers?${new URLSearchParams({filter: mid, limit: "1"})}`);
+  const {peers} = await api.get(`/node/peers?${new URLSearchParams({filter: mid.slice(0, LONGEST), limit: "1"})}`);
   return peers.find((/** @type {Peer} */ peer) => peer.mid === mid);
 }
 

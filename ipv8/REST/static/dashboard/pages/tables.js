@@ -1,9 +1,10 @@
 // Every table with a limit, and how full it is.
 
-import {numbered, optional, page} from "../panels.js";
+import {OBSERVED, numbered} from "../panels.js";
 
 export const title = "Tables";
 export const topics = ["stats"];
+export const needs = OBSERVED;
 
 const FULL = 0.9;
 const KINDS = {table: "table", budgets: "budgets of senders", queue: "queue", cache: "cache"};
@@ -11,8 +12,6 @@ const KINDS = {table: "table", budgets: "budgets of senders", queue: "queue", ca
 /** @param {HTMLElement} root @param {import("../main.js").Context} context */
 export function mount(root, {api, ui}) {
   const {element, card, count, meter} = ui;
-  const shown = page(root, ui.emptyState("The node shows no tables.",
-    "It was started with observe=False. Start it without, or by the command line.", "ipv8 run"));
   const tables = ui.table({
     caption: "Tables with a limit", sort: "-share", key: (row) => row.key,
     filter: (row, text) => `${row.owner} ${row.name} ${row.rule ?? ""}`.toLowerCase().includes(text),
@@ -33,7 +32,7 @@ export function mount(root, {api, ui}) {
   const search = element("input", {type: "search", oninput: () => tables.find(search.value)});
   const used = element("input", {type: "checkbox", onchange: () => draw()});
   const summary = element("p", {class: "muted"});
-  shown.content.append(card("Tables with a limit", summary, element("div", {class: "fields"},
+  root.append(card("Tables with a limit", summary, element("div", {class: "fields"},
     ui.field("Find a table", search), element("label", {class: "check"}, used, "Only those with entries")),
   tables.element));
   /** @type {any[]} */
@@ -49,10 +48,8 @@ export function mount(root, {api, ui}) {
 
   return {
     async refresh() {
-      if (!shown.isDue()) return;
-      const answer = await optional(api.get("/node/tables"));
-      shown.show(Boolean(answer));
-      rows = numbered(answer?.tables ?? [], ({owner, name}) => `${owner} ${name}`).map((row) => ({...row,
+      const answer = await api.get("/node/tables");
+      rows = numbered(answer.tables, ({owner, name}) => `${owner} ${name}`).map((row) => ({...row,
         share: row.capacity ? row.size / row.capacity : 0}));
       draw();
     },

@@ -1,20 +1,21 @@
 // What the overlays send and receive, by message, with the time that handlers take; and what is dropped.
 
-import {optional, page} from "../panels.js";
+import {OBSERVED} from "../panels.js";
 import {meaningOf} from "../parts/drops.js";
 
 export const title = "Traffic";
 export const topics = ["stats"];
+export const needs = OBSERVED;
 
 /** @param {HTMLElement} root @param {import("../main.js").Context} context */
 export function mount(root, {api, ui, charts}) {
   const {element, card, bytes, rate, count, percent, seconds} = ui;
-  const shown = page(root, ui.emptyState("No traffic is measured.",
-    "The node was started with observe=False. Start it without, or by the command line.", "ipv8 run"));
   const speed = charts.lineChart({label: "Bytes in a second, the last ten minutes", format: rate});
   const packets = charts.lineChart({label: "Packets in a second, the last ten minutes", height: 180,
     format: (/** @type {number | null} */ value) => value === null ? "–" : `${count(value)}/s`});
   const shares = charts.barChart({label: "Bytes by overlay", format: bytes, share: true});
+  const noOverlays = ui.emptyState("No overlay is loaded.", "Add overlays to the configuration of the node. See how:",
+    "python -m ipv8 run --help");
   const none = ui.emptyState("No packet was dropped.", "Packets that are not as they should be are counted here.");
   const drops = ui.table({
     caption: "Dropped packets", sort: "-number", empty: none, key: (row) => `${row.overlay} ${row.reason}`,
@@ -45,9 +46,9 @@ export function mount(root, {api, ui, charts}) {
     ],
   });
   const search = element("input", {type: "search", oninput: () => messages.find(search.value)});
-  shown.content.append(
+  root.append(
     card("The last ten minutes", element("div", {class: "split"}, speed.element, packets.element)),
-    card("Overlays", shares.element),
+    card("Overlays", noOverlays, shares.element),
     card("Messages", element("p", {class: "muted", text: "The times are those of handlers in this node: mean, "
       + "median (p50), that which one in a hundred exceeds (p99), and the longest one."}),
     ui.field("Find a message or overlay", search), messages.element),
@@ -55,14 +56,12 @@ export function mount(root, {api, ui, charts}) {
 
   return {
     async refresh() {
-      if (!shown.isDue()) return;
-      const traffic = await optional(api.get("/node/traffic"));
-      shown.show(Boolean(traffic));
-      if (!traffic) return;
-      const {history, overlays} = traffic;
+      const {history, overlays} = await api.get("/node/traffic");
       const at = (/** @type {number} */ index) => history.map((/** @type {number[]} */ row) => [row[0], row[index]]);
       speed.update([{name: "in", points: at(2)}, {name: "out", points: at(1)}]);
       packets.update([{name: "in", points: at(4)}, {name: "out", points: at(3)}]);
+      noOverlays.hidden = overlays.length > 0;
+      shares.element.hidden = overlays.length === 0;
       shares.update(overlays.map((/** @type {any} */ overlay) => ({name: overlay.name,
         value: overlay.bytes_up + overlay.bytes_down})).sort(byValue));
       messages.update(rowsOf(overlays));

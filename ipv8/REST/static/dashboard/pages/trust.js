@@ -1,6 +1,6 @@
 // The chain of blocks of this node, and whom it trusts, and why.
 
-import {attempt, form, notice, optional, page, seldom} from "../panels.js";
+import {attempt, choice, form, notice, seldom} from "../panels.js";
 import {chainPart} from "../parts/chain.js";
 import {graphPart} from "../parts/trust_graph.js";
 import {keyPart} from "../parts/trust_key.js";
@@ -11,6 +11,7 @@ export const topics = ["trustchain"];
 /** Milliseconds between two readings of scores that change. */
 const INTERVAL = 5_000;
 
+const KEY = /^([0-9a-fA-F]{2})+$/;
 const MOST_TRUSTED = 500;
 const MOST_BLOCKED = 2000;
 
@@ -56,7 +57,7 @@ export function mount(root, context) {
   });
   const search = element("input", {type: "search", autocomplete: "off", oninput: () => ranks.find(search.value)});
   const wanted = element("input", {type: "text", required: true, autocomplete: "off", spellcheck: "false",
-    pattern: "([0-9a-fA-F]{2})+", title: "hexadecimal digits"});
+    pattern: KEY.source.slice(1, -1), title: "hexadecimal digits"});
   const ask = form({label: "Ask why a key has its score", button: "Explain", work: () => attempt(told,
     () => select(wanted.value.trim().toLowerCase()))}, ui.field("Public key, as hexadecimal digits", wanted));
   const blocked = element("ul", {class: "keys"});
@@ -67,9 +68,10 @@ export function mount(root, context) {
       element("h3", {text: "Trusted most"}), ui.field("Find a key", search), ranks.element,
       element("h3", {text: "Blocked keys"}), noneBlocked, blocked));
   root.append(chain.element);
-  const shown = page(root, noGraph);
+  const shown = choice(root, noGraph);
   shown.content.append(graphCards);
-  let chosen = parameters.get("key") ?? "";
+  const named = parameters.get("key") ?? "";
+  let chosen = KEY.test(named) ? named : "";
   /** @type {string[]} */
   let vetoes = [];
   const isDue = seldom(INTERVAL);
@@ -98,10 +100,10 @@ export function mount(root, context) {
 
   async function refresh() {
     await chain.refresh();
-    if (!shown.isDue()) return;
-    const statistics = await optional(api.get("/trust/statistics"));
-    shown.show(Boolean(statistics));
-    if (!statistics) return;
+    const hasGraph = await api.has("trust");
+    shown.show(hasGraph);
+    if (!hasGraph) return;
+    const statistics = await api.get("/trust/statistics");
     await readVetoes();
     const version = JSON.stringify([{...statistics, last_update_us: 0}, vetoes]);
     await Promise.all([graph.refresh(statistics, version), key.show(chosen, vetoes.includes(chosen))]);

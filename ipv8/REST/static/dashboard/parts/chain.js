@@ -1,6 +1,6 @@
 // Chains of TrustChain: each author has a lane, each half block a place on it, and partners are connected.
 
-import {choices, optional, page} from "../panels.js";
+import {choice, choices} from "../panels.js";
 
 const COLUMN = 52;
 const LANE = 44;
@@ -57,8 +57,8 @@ export function chainPart({api, ui, select}) {
     element("p", {class: "muted small", text: "A filled square proposes a transaction, an outlined one agrees to it. A "
       + "dashed one is not known here: the partner has not signed, or its block has not arrived."}));
   const root = element("div");
-  const shown = page(root, ui.emptyState("This node runs no TrustChain.", "Add the overlay TrustChainCommunity to its "
-    + "configuration. The demonstration has it.", "ipv8 demo --serve"));
+  const shown = choice(root, ui.emptyState("This node runs no TrustChain.",
+    "Add the overlay TrustChainCommunity to its configuration. The demonstration has it.", "ipv8 demo --serve"));
   shown.content.append(card("Chains", none, lanes, details), card("Recent blocks", recent.element));
   let last = "";
 
@@ -134,13 +134,13 @@ export function chainPart({api, ui, select}) {
   }
 
   async function refresh() {
-    if (!shown.isDue()) return;
-    const answer = await optional(api.get("/trustchain/recent?limit=100"));
-    shown.show(Boolean(answer));
-    if (!answer) return;
-    const [{users}, overview] = await Promise.all([api.get(`/trustchain/users?limit=${USERS}`),
-      optional(api.get("/node/overview"))]);
-    const own = new Set((overview?.keys ?? []).map((/** @type {any} */ key) => key.public_key));
+    const [hasChain, isObserved] = await Promise.all([api.has("trustchain"), api.has("node")]);
+    shown.show(hasChain);
+    if (!hasChain) return;
+    const [answer, {users}, overview] = await Promise.all([api.get("/trustchain/recent?limit=100"),
+      api.get(`/trustchain/users?limit=${USERS}`), isObserved && api.get("/node/overview")]);
+    const keys = isObserved ? overview.keys : [];
+    const own = new Set(keys.map((/** @type {any} */ key) => key.public_key));
     const authors = users.map((/** @type {any} */ user) => ({value: user.public_key,
       text: `${own.has(user.public_key) ? "this node" : ui.shortHex(user.public_key)}: ${count(user.blocks)}`}));
     authors.sort((/** @type {any} */ a, /** @type {any} */ b) => Number(own.has(b.value)) - Number(own.has(a.value)));

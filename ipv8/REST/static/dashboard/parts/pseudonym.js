@@ -1,6 +1,6 @@
 // One pseudonym: its attributes, its peers, what it has verified; and forms to ask peers.
 
-import {accepted, asText, attempt, base64OfText, choices, form, hexOfBase64, notice} from "../panels.js";
+import {accepted, asText, attempt, base64OfText, choices, form, hexOfBase64, notice, optional} from "../panels.js";
 
 const RANGE = "pengbaorange";
 const IN_RANGE = btoa("\x01");
@@ -130,8 +130,9 @@ function askPart({api, ui, pathOf, refresh}) {
   }
 
   async function readAttributes() {
-    const found = subject.value ? await api.get(pathOf(state.name, "credentials", subject.value)) : {names: []};
-    const rows = found.names ?? [];
+    const path = pathOf(state.name, "credentials", subject.value);
+    const found = subject.value ? await optional(api.get(`${path}?load=false`)) : null;
+    const rows = found?.names ?? [];
     none.hidden = rows.length > 0;
     choices(hash, rows.map((/** @type {any} */ row) => ({value: `${row.hash} ${row.metadata.schema ?? "id_metadata"}`,
       text: `${row.name} (${row.metadata.schema ?? "id_metadata"})`})));

@@ -1,6 +1,6 @@
 // Why a key has its score, and the veto against it.
 
-import {attempt, notice, optional} from "../panels.js";
+import {attempt, notice} from "../panels.js";
 
 const PATHS = 5;
 
@@ -77,9 +77,9 @@ export function keyPart({api, ui, select, scoreName}) {
       made.hidden = !key;
       if (!key) return;
       const query = new URLSearchParams({paths: String(PATHS), ...(scoreName() ? {name: scoreName()} : {})});
-      const found = await optional(api.get(`/trust/explain/${encodeURIComponent(key)}?${query}`));
+      const found = await api.get(`/trust/explain/${encodeURIComponent(key)}?${query}`);
       const text = JSON.stringify([found, isBlocked]);
-      if (!found || text === last) return;
+      if (text === last) return;
       last = text;
       draw(found, isBlocked);
     },
