@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
-ATTEMPTS = 200
+ATTEMPTS = 1200
 
 both_ways = pytest.mark.parametrize(("here", "there"), [("ours", "theirs"), ("theirs", "ours"), ("ours", "ours")])
 all_ways = pytest.mark.parametrize(("one", "other", "third"), [

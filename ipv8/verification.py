@@ -15,7 +15,7 @@ from . import clock
 from .keyvault.crypto import ECCrypto
 from .keyvault.encoding import DER_START, EC_PUBLIC_KEY, ED25519, OBJECT_IDENTIFIER, tlv
 from .limits import TokenBuckets, drawn
-from .messaging.address import Address, HiddenAddress
+from .messaging.address import Address, HiddenAddress, UDPv4LANAddress
 from .messaging.inet import HOST_BITS, network_of
 from .messaging.interfaces.endpoint import Endpoint
 from .messaging.interfaces.gate import Burst
@@ -41,6 +41,7 @@ __all__ = [
     "SignatureGuard",
     "UndecodableError",
     "UnusableKeyError",
+    "is_met_at",
     "recognise",
     "try_verify",
     "verify_ahead",
@@ -400,7 +401,7 @@ def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, ke
     if addresses.get(source_address.__class__) == source_address:
         known.heard_now()
         return known
-    if not known.proven or known.address_frozen or not addresses or source_address in addresses.values():
+    if not known.proven or known.address_frozen or not addresses or is_met_at(known, source_address):
         known.heard_now()
         known.add_address(source_address)
         return known
@@ -408,6 +409,11 @@ def recognise(overlay: Overlay[Any], key: PublicKey, source_address: Address, ke
     stranger = Peer(known.public_key, source_address)
     stranger.new_style_intro = known.new_style_intro
     return stranger
+
+
+def is_met_at(peer: Peer, address: Address) -> bool:
+    """Whether ``address`` is one that messages of a peer came from. One in a local network is only what it says."""
+    return any(known == address for kind, known in peer.addresses.items() if kind is not UDPv4LANAddress)
 
 
 def where_proven(network: Network, peer: Peer) -> Peer | None:

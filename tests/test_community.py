@@ -822,6 +822,22 @@ class TestStrangers:
         assert thief not in peer.addresses.values()
         assert ours.got == [(theirs.my_peer, 9)], "the message itself is handled"
 
+    async def test_an_address_of_before_the_proof_is_not_proven(self, make_overlay: Any) -> None:
+        """A packet with a forged source in the other address family made a peer proven at the address of a victim."""
+        ours, theirs = make_overlay(Simple), make_overlay(Simple)
+        theirs.walk_to(ours.endpoint.wan_address)
+        await settle()
+        peer, = ours.get_peers()
+        assert not peer.proven
+        victim = UDPv6Address("2001:db8::1", 6)
+        ours.on_packet((victim, theirs.ezr_pack(1, Number(9))))
+        assert peer.address == victim
+        ours.walk_to(theirs.endpoint.wan_address)
+        await settle()
+        assert peer.proven
+        assert peer.address == theirs.endpoint.wan_address
+        assert victim not in peer.addresses.values()
+
     async def test_a_proven_peer_that_really_moves_is_followed(self, make_overlay: Any) -> None:
         from ipv8.test.mocking.endpoint import internet
 

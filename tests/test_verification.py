@@ -18,7 +18,7 @@ from ipv8 import clock, entropy, verification
 from ipv8.community import Community, CommunitySettings
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.lazy_community import lazy_wrapper, lazy_wrapper_unsigned
-from ipv8.messaging.address import UDPv4Address
+from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress
 from ipv8.messaging.inet import network_of
 from ipv8.messaging.interfaces.statistics_endpoint import StatisticsEndpoint
 from ipv8.messaging.interfaces.udp.endpoint import UDPEndpoint
@@ -100,6 +100,21 @@ def overlay(make_overlay: Any) -> Any:
 @pytest.fixture
 def sender(make_overlay: Any) -> Any:
     return make_overlay(Lonely)
+
+
+def test_a_peer_does_not_move_to_what_it_says_to_be_its_local_address(overlay: Any, sender: Any) -> None:
+    """It could name any address so, and then have a recorded or forged packet come from there."""
+    known, _, _ = authenticate(overlay, SOURCE, sender.ezr_pack(1, Inner(7)))
+    overlay.network.add_verified_peer(known)
+    overlay.network.mark_proven(known)
+    known.address = UDPv4LANAddress(*ELSEWHERE)
+    asked: list[Any] = []
+    overlay.on_unconfirmed_address = lambda _, address: asked.append(address)
+    stranger, _, _ = authenticate(overlay, ELSEWHERE, sender.ezr_pack(1, Inner(8)))
+    assert stranger.address == ELSEWHERE
+    assert not stranger.proven
+    assert asked == [ELSEWHERE]
+    assert known.addresses[UDPv4Address] == SOURCE
 
 
 def test_the_sender_and_the_body_are_found(overlay: Any, sender: Any) -> None:

@@ -31,7 +31,7 @@ except ImportError:  # addresses were plain tuples
         return host, port
 
 TYPE = b"test"
-PATIENCE = 15.0
+PATIENCE = 50.0
 
 
 def tell(event: str, **details: Any) -> None:

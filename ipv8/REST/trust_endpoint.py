@@ -66,7 +66,7 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         """The score of a key; 0 for an unknown one."""
         if (graph := self.graph) is None:
             return _no_graph()
-        key, name = hexadecimal(request, "pub_key", None), _name(graph, request)
+        key, name = hexadecimal(request, "pub_key", None), await _prepared(graph, request)
         return Response({"public_key": key.hex(), "score": graph.score(key, name), "rank": graph.rank(key, name),
                          "confidence": list(graph.confidence(key)), "fraud": graph.is_fraud(key)})
 
@@ -78,7 +78,8 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         """The keys with the highest scores."""
         if (graph := self.graph) is None:
             return _no_graph()
-        best = graph.top(limited(request, "limit", 100, 1, MAX_NODES), _name(graph, request))
+        limit = limited(request, "limit", 100, 1, MAX_NODES)
+        best = graph.top(limit, await _prepared(graph, request))
         return Response({"peers": [{"public_key": key.hex(), "mid": _mid(key), "score": score}
                                    for key, score in best]})
 
@@ -93,8 +94,9 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         """Keys with places, and the endorsements between them."""
         if (graph := self.graph) is None:
             return _no_graph()
-        depth = limited(request, "depth", 2, 0, MAX_DEPTH)
-        return Response(graph.to_json(depth, limited(request, "limit", 500, 1, MAX_NODES)))
+        depth, limit = limited(request, "depth", 2, 0, MAX_DEPTH), limited(request, "limit", 500, 1, MAX_NODES)
+        await graph.prepare()
+        return Response(graph.to_json(depth, limit))
 
     @docs(tags=["Trust"], summary="Why a key has its score.", responses=WRONG, parameters=[
         {"in": "query", "name": "paths", "type": "integer", "description": "how many ways to it, 0 to 20"}, SCORE])
@@ -106,8 +108,8 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         """The ways by which trust reaches a key."""
         if (graph := self.graph) is None:
             return _no_graph()
-        found = graph.explain(hexadecimal(request, "pub_key", None), limited(request, "paths", 3, 0, MAX_PATHS),
-                              _name(graph, request))
+        key, paths = hexadecimal(request, "pub_key", None), limited(request, "paths", 3, 0, MAX_PATHS)
+        found = graph.explain(key, paths, await _prepared(graph, request))
         return Response({
             "key": found.key.hex(), "name": found.name, "score": found.score, "rank": found.rank,
             "confidence": list(found.confidence),
@@ -157,13 +159,13 @@ class TrustEndpoint(BaseEndpoint[IPv8]):
         return Response({"success": True})
 
 
-def _name(graph: TrustGraph, request: Request) -> str | None:
+async def _prepared(graph: TrustGraph, request: Request) -> str | None:
+    """The name of the score that is asked for, which is ready until the caller awaits something else."""
     name = request.query.get("name")
-    if name is not None:
-        try:
-            graph.named(name)
-        except KeyError as e:
-            raise BadRequest(str(e.args[0])) from e
+    try:
+        await graph.prepare(name)
+    except (KeyError, RuntimeError) as e:
+        raise BadRequest(str(e.args[0])) from e
     return name
 
 

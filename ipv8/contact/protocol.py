@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import clock
 from ..lazy_community import lazy_wrapper, lazy_wrapper_unsigned_wd, receive_from
-from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, has_network_address
+from ..messaging.address import RelayedAddress, UDPv4Address, UDPv4LANAddress, UDPv6Address, has_network_address
 from ..messaging.interfaces.dispatcher.endpoint import FAST_ADDR_TO_INTERFACE
 from ..messaging.interfaces.network_stats import DropCounter
 from ..messaging.payload import (
@@ -192,6 +192,8 @@ class IntroductionProtocol(IntroductionMessages):
         if new_style:
             known.new_style_intro = True
         if not known.proven:
+            if known.session is None and has_network_address(source_address):
+                self._forget_unproven_addresses(known, source_address)
             self._story.tell("Met %s, asked at %s:%d; path: %s; carrier: %s", known, *asked, known.path,
                              contact.relaying.carrier_to(known.address, now) or "none")
             self.network.mark_proven(known)
@@ -201,6 +203,13 @@ class IntroductionProtocol(IntroductionMessages):
             if victim is not None:
                 self.network.remove_peer(victim)
         self.on_introduction_response(known, dist, payload)
+
+    @staticmethod
+    def _forget_unproven_addresses(peer: Peer, proven: Address) -> None:
+        """Leave a peer the address that it has just proved, and not those whose packets may have been forged before."""
+        for kind in (UDPv4Address, UDPv6Address):
+            if peer.addresses.get(kind, proven) != proven:
+                del peer.addresses[kind]
 
     def _report_introducer(self, reporter: ContributionReporter, address: Address, met: Peer) -> None:
         """Report the peer that introduced the one which answered from ``address`` for the first time."""

@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from .. import entropy
 from ..attestation.trustchain.validation import ANY_COUNTERPARTY_PK, canonical_key
 from ..database import DatabaseException
 from .edges import MAX_EXPONENT
 from .extractors import DEFAULT_EXTRACTORS, MAX_EVENT
 from .heights import Heights
 from .model import FoldedEvent, TrustEvent
-from .persistence import EDGES, OBSERVATIONS, VERSION, EdgeStore, UnusableTablesError
+from .persistence import EDGES, OBSERVATIONS, VERSION, EdgeStore, NotTheOwnerError, UnusableTablesError
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from ..attestation.trustchain.block import TrustChainBlock
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .graph import TrustGraph
 
 __all__ = ["ChainLink"]
+
+STEP_BLOCKS = 32
+"""Blocks that are recorded for ``temporal`` in one step."""
 
 BATCH = 1024
 """Blocks that are read at a time."""
@@ -112,6 +116,9 @@ class ChainLink:
         self._gone: dict[bytes, bool] = {}
         #: How many times this was saved to the database, in this run and before.
         self._saves = 0
+        #: What the database says who keeps the edges: one program at a time, the one that began last.
+        self._name = entropy.randbits(64)
+        self._is_owner = True
         self._reference = graph.clock()
         self._proofs: object = None
         self._unmarked = False
@@ -212,14 +219,15 @@ class ChainLink:
             if accepted:
                 yield event
 
-    def _feed_temporal(self) -> None:
-        """Record the blocks whose partners are stored, for walks that respect their order."""
+    def _feed_temporal(self) -> Generator[None, None, None]:
+        """Record, in steps, the blocks whose partners are stored, for walks that respect their order."""
         while True:
-            some = self.database.get_stored_after(self._temporal_place, BATCH)
+            some = self.database.get_stored_after(self._temporal_place, STEP_BLOCKS)
             if not some:
                 return
+            yield
             for place, block in some:
-                self._temporal_place = place
+                self._temporal_place = max(place, self._temporal_place)
                 partner = self.database.get_linked(block)
                 if partner is not None:
                     for one, other in ((block, partner), (partner, block)):
@@ -303,6 +311,8 @@ class ChainLink:
         if self.place:
             if (cursor.get("made_by"), cursor.get("place")) == (self._made_by(), self.place):
                 self.store, self._reference = store, float(cursor["t_ref"])
+                store.set_cursor({"owner": self._name})
+                self.database.commit()
             return
         with self.database:
             if cursor.get("made_by") != self._made_by():
@@ -311,8 +321,9 @@ class ChainLink:
                 store.start_anew()
                 cursor = {"t_ref": graph.clock()}
             store.set_cursor({"version": VERSION, "made_by": self._made_by(), "t_ref": cursor["t_ref"],
-                              "half_life": graph.half_life})
+                              "half_life": graph.half_life, "owner": self._name})
             self.database.commit()
+        cursor = store.cursor()  # another program may have saved something until it was not the owner any more
         self._reference = float(cursor["t_ref"])
         self.place = min(cursor.get("place", 0), self.database.get_last_place())  # blocks may have been removed
         self._saves = int(cursor.get("saves", 0))
@@ -363,7 +374,7 @@ class ChainLink:
         if half_life is None:
             return 1.0
         moment = self.graph.clock() if time is None else time / 1000
-        if (moment - self._reference) / half_life > MAX_EXPONENT and self.store is not None:
+        if (moment - self._reference) / half_life > MAX_EXPONENT and self.store is not None and self._is_owner:
             self.save()
             factor = 2.0 ** -min((moment - self._reference) / half_life, 2 * MAX_EXPONENT)
             with self.database:
@@ -382,6 +393,9 @@ class ChainLink:
         store = self.store
         if store is None:
             return
+        if not self._is_owner:
+            self._deltas, self._touched, self._gone = {}, {}, {}
+            return
         unsaved = self._deltas, self._touched, self._gone
         self._deltas, self._touched, self._gone = {}, {}, {}
         self._saves += 1
@@ -389,9 +403,16 @@ class ChainLink:
         try:
             with self.database:
                 with store.all_or_nothing():
-                    self._write(store, *unsaved)
                     store.set_cursor(cursor)
+                    if not store.has({"owner": self._name}):
+                        raise NotTheOwnerError
+                    self._write(store, *unsaved)
                 self.database.commit()
+        except NotTheOwnerError:
+            self.database.commit()
+            self._is_owner = False
+            logger.warning("Another program keeps the trust graph of this database now: what this one takes up of "
+                           "blocks is not kept")
         except BaseException:
             if not store.has(cursor):  # otherwise the next commit makes it permanent
                 self._deltas, self._touched, self._gone = unsaved

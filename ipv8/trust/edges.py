@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from .model import Edge, FoldedEvent, TrustEvent
 from .rows import NO_TIME, SMALLEST, Row
+from .steps import STEP_ITEMS, finish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 __all__ = ["ANY_COUNTERPARTY", "EdgeTable"]
 
@@ -228,12 +229,23 @@ class EdgeTable:
 
         :param absolute: with their weights of now, instead of weights that are right within each row only.
         """
+        return finish(self.gather_edges(absolute))
+
+    def gather_edges(self, absolute: bool = True) -> Generator[None, None, dict[int, dict[int, float]]]:
+        """The same in steps; edges that change meanwhile may be in it as they were, or as they are then."""
         now = self.clock()
-        found = {}
-        for number, row in enumerate(self.rows):
+        found: dict[int, dict[int, float]] = {}
+        count = 0
+        for number in range(len(self.rows)):
+            row = self.rows[number]
             if row is not None and number not in self.blocked:
                 scale = self.present(row, now) if absolute else 1.0
                 found[number] = {target: weight * scale for target, weight in row.open_edges()}
+                count += len(row)
+            count += 1
+            if count >= STEP_ITEMS:
+                count = 0
+                yield
         return found
 
     def check(self) -> None:

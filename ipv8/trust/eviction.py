@@ -25,13 +25,13 @@ def evict(graph: TrustGraph) -> None:
     nodes, edges = graph.max_nodes - graph.max_nodes // SLACK, graph.max_edges - graph.max_edges // SLACK
     root_row = table.rows[graph.root_id]
     kept = {graph.root_id, *(root_row.targets if root_row is not None else ())}
-    candidates = [number for key, number in table.ids.items() if number not in kept and key not in table.frauds]
-    candidates.sort(key=lambda number: (graph.worth(number), _weight_of(graph, number), number))
+    candidates = sorted((graph.worth(number), _weight_of(graph, number), number)
+                        for key, number in table.ids.items() if number not in kept and key not in table.frauds)
     too_many_edges = table.edge_count > graph.max_edges
-    for number in candidates:
+    for worth, _, number in candidates:
         if len(table.ids) <= nodes and (not too_many_edges or table.edge_count <= edges):
             break
-        if len(table.ids) <= graph.max_nodes and not too_many_edges and graph.worth(number) > 0.0:
+        if len(table.ids) <= graph.max_nodes and not too_many_edges and worth > 0.0:
             break  # what has a score goes only if it must
         graph.forget(number)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from .steps import STEP_ITEMS, finish
 
-__all__ = ["max_flow", "two_hop_flow"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+__all__ = ["FlowNetwork", "max_flow", "two_hop_flow"]
 
 Vertex = tuple[int, int]
 """A node and 0, or a node with a capacity of its own and 0 for its entrance, 1 for its exit."""
@@ -38,47 +40,75 @@ def max_flow(edges: Mapping[int, Mapping[int, float]], source: int, target: int,
     """
     if source == target:
         return 0.0
-    network = _Network(edges, source, capacity or {})
-    goal = (target, 1) if capacity and target in capacity else (target, 0)
-    return network.flow((source, 1) if capacity and source in capacity else (source, 0), goal)
+    return finish(finish(FlowNetwork.of(edges, source, capacity or {})).flow(source, target))
 
 
-class _Network:
+class FlowNetwork:
     """Residual capacities. A node with a capacity is an entrance (x, 0) and an exit (x, 1) with an edge between."""
 
-    def __init__(self, edges: Mapping[int, Mapping[int, float]], source: int, capacity: Mapping[int, float]) -> None:
+    def __init__(self, capacity: Mapping[int, float]) -> None:
+        self.capacity = capacity
         self.residual: dict[Vertex, dict[Vertex, float]] = {}
+
+    @classmethod
+    def of(cls, edges: Mapping[int, Mapping[int, float]], source: int,
+           capacity: Mapping[int, float]) -> Generator[None, None, FlowNetwork]:
+        """Make a network, in steps.
+
+        :param edges: for each node, its targets with the capacities of the edges.
+        :param source: a node that lets everything through.
+        :param capacity: what other nodes let through; those that are absent let everything through.
+        """
+        network = cls(capacity)
+        count = 0
         for node, row in edges.items():
             start = (node, 1) if node in capacity else (node, 0)
             for other, weight in row.items():
                 if other != node and weight > 0.0:
-                    self._connect(start, (other, 0), weight)
+                    network._connect(start, (other, 0), weight)
+            count += len(row)
+            if count >= STEP_ITEMS:
+                count = 0
+                yield
         for node, most in capacity.items():
-            self._connect((node, 0), (node, 1), float("inf") if node == source else most)
+            network._connect((node, 0), (node, 1), float("inf") if node == source else most)
+        return network
 
     def _connect(self, start: Vertex, end: Vertex, weight: float) -> None:
         forward = self.residual.setdefault(start, {})
         forward[end] = forward.get(end, 0.0) + weight
         self.residual.setdefault(end, {}).setdefault(start, 0.0)
 
-    def flow(self, source: Vertex, target: Vertex) -> float:
-        if source not in self.residual or target not in self.residual:
+    def flow(self, source: int, target: int) -> Generator[None, None, float]:
+        """The maximum flow from one node to another, in steps; the network is as before at the end."""
+        start, goal = (source, int(source in self.capacity)), (target, int(target in self.capacity))
+        if start not in self.residual or goal not in self.residual:
             return 0.0
+        residual = self.residual
+        before: dict[tuple[Vertex, Vertex], float] = {}
         total = 0.0
-        while True:
-            level = self._levels(source, target)
-            if target not in level:
-                return total
-            choices = {vertex: list(self.residual[vertex]) for vertex in level}
+        try:
             while True:
-                path = self._path(source, target, level, choices)
-                if not path:
-                    break
-                amount = min(self.residual[start][end] for start, end in path)
-                for start, end in path:
-                    self.residual[start][end] -= amount
-                    self.residual[end][start] += amount
-                total += amount
+                level = self._levels(start, goal)
+                if goal not in level:
+                    return total
+                yield
+                choices = {vertex: list(residual[vertex]) for vertex in level}
+                while True:
+                    path = self._path(start, goal, level, choices)
+                    if not path:
+                        break
+                    amount = min(residual[one][other] for one, other in path)
+                    for one, other in path:
+                        before.setdefault((one, other), residual[one][other])
+                        before.setdefault((other, one), residual[other][one])
+                        residual[one][other] -= amount
+                        residual[other][one] += amount
+                    total += amount
+                    yield
+        finally:
+            for (one, other), weight in before.items():
+                residual[one][other] = weight
 
     def _levels(self, source: Vertex, target: Vertex) -> dict[Vertex, int]:
         level = {source: 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from heapq import nsmallest
 from math import sqrt
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,12 @@ from .. import clock as time_source
 from ..fill import Fill
 from . import exact as exact_engine, export, snapshots
 from .attaching import Attach
+from .computed import Barter, Computed, Direct, EigenTrust, NetFlow
 from .engine import Engine
 from .eviction import evict
 from .explain import explain
-from .scores import Barter, Direct, EigenTrust, Hits, MeritRank, NetFlow, PersonalPageRank
+from .scores import Hits, MeritRank, PersonalPageRank
+from .steps import in_slices
 from .temporal import Temporal
 from .watching import Watchers
 
@@ -83,6 +86,7 @@ class TrustGraph(Engine):
         self.temporal = Temporal()
         self._scores: dict[str, TrustScore] = {}
         self._custom: list[TrustScore] = []
+        self._preparing = asyncio.Lock()
         for score in (Hits(), MeritRank(), PersonalPageRank(), EigenTrust(), Barter(), NetFlow(), Direct(),
                       self.temporal):
             score.bind(self)
@@ -119,8 +123,8 @@ class TrustGraph(Engine):
         self._watchers.report()
 
     def worth(self, number: int) -> float:
-        """The default score of a node, by which is decided who is evicted."""
-        return self._scores[self.default_score].value(number)
+        """The default score of a node, by which is decided who is evicted; ``hits`` in place of ``netflow``."""
+        return self._scores["hits" if self.default_score == NetFlow.name else self.default_score].value(number)
 
     # Scores
 
@@ -157,6 +161,25 @@ class TrustGraph(Engine):
         key_of, blocked, root = self.table.key_of, self.table.blocked, self.root_id
         return {key_of(number): value for number, value in items
                 if (value and number not in blocked) or number == root}
+
+    async def prepare(self, name: str | None = None) -> None:
+        """Compute a score of all keys, some milliseconds at a time, so that the event loop can do other work meanwhile.
+
+        Until the caller awaits something else, :meth:`score`, :meth:`scores`, :meth:`top` and :meth:`rank` answer from
+        that. It matters for ``eigentrust``, ``barter``, ``netflow`` and ``temporal``: in large graphs these take long,
+        and the other methods do not return before they are done. Others are ready at once.
+
+        :raises KeyError: if there is no score of that name.
+        :raises RuntimeError: if the graph is too large for the score.
+        """
+        score = self.named(name)
+        if not isinstance(score, Computed):
+            return
+        async with self._preparing:
+            self.flush()
+            await in_slices(score.steps())
+            score.pin()
+            asyncio.get_running_loop().call_soon(score.unpin)
 
     def top(self, n: int = 10, name: str | None = None, *, exact: bool = False) -> list[tuple[bytes, float]]:
         """The ``n`` keys with the highest scores, highest first, then by key; the root is not among them."""

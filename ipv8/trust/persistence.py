@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..attestation.trustchain.dialects import Dialect
     from ..attestation.trustchain.store import BlockStore
 
-__all__ = ["EdgeStore", "UnusableTablesError", "own_evidence"]
+__all__ = ["EdgeStore", "NotTheOwnerError", "UnusableTablesError", "own_evidence"]
 
 logger = logging.getLogger("TrustGraph")
 
@@ -69,6 +69,10 @@ _TOO_FEW_KEYS = "WHERE (SELECT COUNT(*) FROM trust_keys) < (SELECT COUNT(DISTINC
 
 class UnusableTablesError(Exception):
     """The tables of a trust graph are those of a newer release, or of something else."""
+
+
+class NotTheOwnerError(Exception):
+    """Another program keeps the edges in the database."""
 
 
 def _upsert(table: str) -> str:

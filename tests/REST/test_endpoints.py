@@ -47,6 +47,7 @@ from ipv8.REST.tunnel_endpoint import TunnelEndpoint
 from ipv8.taskmanager import TaskManager
 from ipv8.test.mocking.community import MockCommunity
 from ipv8.test.REST.rest_base import BodyCapture, MockRequest, response_to_bytes, response_to_json
+from ipv8.trust import computed
 from ipv8.trust.graph import TrustGraph
 from tests.REST.full_nodes import acquaint, full_nodes, until
 from tests.REST.world import World, peer
@@ -465,6 +466,17 @@ async def test_trust(trust: TrustEndpoint) -> None:
 async def test_impossible_questions_about_trust(trust: TrustEndpoint, handler: str, query: Any, key: str) -> None:
     with pytest.raises(BadRequest):
         await call(getattr(trust, handler), query, pub_key=key)
+
+
+async def test_score_that_needs_a_smaller_graph(trust: TrustEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(computed, "FLOW_NODES", 2)
+    for handler in (trust.get_score, trust.get_top, trust.get_explanation):
+        with pytest.raises(BadRequest) as refused:
+            await call(handler, {"name": "netflow"}, pub_key="00")
+        assert "use another score" in str(refused.value.__cause__)
+    monkeypatch.setattr(computed, "FLOW_NODES", 3)
+    status, content = await call(trust.get_score, {"name": "netflow"}, pub_key=b"friend".hex())
+    assert (status, content["score"]) == (200, 2.0)
 
 
 async def test_graph_of_an_overlay(world: World, trust: TrustEndpoint) -> None:

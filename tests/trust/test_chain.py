@@ -307,7 +307,41 @@ async def caught_up(graph: TrustGraph, edges: int) -> None:
         while graph.number_of_edges() != edges:  # noqa: ASYNC110 - a graph has no events of this kind
             await asyncio.sleep(0.01)
 
-    await asyncio.wait_for(look(), 10)
+    await asyncio.wait_for(look(), 60)
+
+
+def test_two_programs_that_keep_a_graph_in_one_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Both added what they took up of the same blocks, so that all weights were doubled after a restart."""
+    databases = [TrustChainDB(str(tmp_path), "test") for _ in range(3)]
+    one, other = Node(databases[0]), Node(databases[0])
+    links = []
+
+    def begin(database: TrustChainDB) -> None:
+        link = TrustGraph(one.key, walks=10).link_to(database)
+        link.persist()
+        links.append(link)
+
+    def deal_and_save() -> None:
+        one.deal(other)
+        for link in links:
+            link.fold()
+            link.graph.flush()
+            link.save()
+
+    begin(databases[0])
+    deal_and_save()
+    begin(databases[1])
+    for _ in range(2):
+        deal_and_save()
+    links[0].graph.observe(other.key, 5.0, "seen")
+    assert caplog.text.count("Another program keeps") == 1
+    assert [link.graph.weight(other.key, one.key) for link in links] == [3.0, 3.0]
+    begin(databases[2])
+    assert links[2].graph.weight(other.key, one.key) == 3.0
+    assert links[2].graph.weight(one.key, other.key) == 8.0
+    assert links[2].fold() == 0
+    for database in databases:
+        database.close()
 
 
 async def test_a_restart_finds_what_was_there(backend: Backend) -> None:

@@ -290,7 +290,7 @@ async def test_walkers_go_on_when_the_graph_cannot(tmp_path: Path, caplog: pytes
             raise OSError(28, "no space left")
 
         node.trust.refresh = fail  # type: ignore[method-assign]
-        await asyncio.wait_for(twice.wait(), 10)
+        await asyncio.wait_for(twice.wait(), 60)
     assert "could not take up what is new" in caplog.text
 
 
@@ -312,7 +312,7 @@ async def test_a_running_node_looks_at_the_statements(tmp_path: Path, monkeypatc
         statements = Statements(path)
         statements.add(default_eccrypto.generate_key("curve25519").pub().key_to_bin())
         statements.save()
-        await asyncio.wait_for(looked.wait(), 10)
+        await asyncio.wait_for(looked.wait(), 60)
 
 
 async def test_what_was_reported_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from ... import clock
 from ...database import DatabaseException
-from ...requestcache import NumberCache
+from ...requestcache import NumberCache, RandomNumberCache
 from ...util import maximum_integer
 from .block import sign_number
 from .crawling import MAX_ANSWER_BLOCKS, ChainCrawl, CrawlTarget
 
 if TYPE_CHECKING:
     from asyncio import Future
+    from collections.abc import Callable
 
     from ...messaging.address import Address
     from ...peer import Peer
+    from ...requestcache import RequestCache
     from .block import TrustChainBlock
+    from .crawling import CrawlRequest
 
-__all__ = ["ChainCrawlCache", "CrawlRequestCache", "HalfBlockSignCache", "IntroCrawlTimeout"]
+__all__ = ["ChainCrawlCache", "CrawlRequestCache", "HalfBlockSignCache", "IntroCrawlTimeout", "UnprovenCrawlerCache"]
+
+PROOF_SECONDS = 2.0
+"""Seconds that somebody has to prove an address, before the answer becomes one that needs no proof."""
 
 logger = logging.getLogger("TrustChainCommunity")
 
@@ -210,3 +216,32 @@ class CrawlRequestCache(NumberCache):
             logger.exception("The blocks that were asked for could not be written to the database")
             self.received_half_blocks = []
         self.crawl_future.set_result(self.received_half_blocks)
+
+
+class UnprovenCrawlerCache(RandomNumberCache):
+    """Crawl requests whose sender was asked to prove that it is at the address where they came from.
+
+    :param request: the first one.
+    :param answer: called with all of them, and whether there was a proof.
+    """
+
+    timed_by_task = False
+
+    def __init__(self, request_cache: RequestCache, request: CrawlRequest,
+                 answer: Callable[[list[CrawlRequest], bool], object]) -> None:
+        super().__init__(request_cache, "unproven crawler")
+        self.requests = [request]
+        self._answer = answer
+
+    @property
+    def timeout_delay(self) -> float:
+        """A few seconds."""
+        return PROOF_SECONDS
+
+    def proved(self) -> None:
+        """Answer in full."""
+        self._answer(self.requests, True)
+
+    def on_timeout(self) -> None:
+        """Answer as far as this may be done without a proof."""
+        self._answer(self.requests, False)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ... import clock, entropy
 from ...lazy_community import lazy_wrapper_unsigned, lazy_wrapper_wd
 from ...limits import BoundedDict, ExpiringDict
+from ...messaging.address import HiddenAddress
 from ...messaging.interfaces.network_stats import DropCounter
 from ...messaging.payload_headers import GlobalTimeDistributionPayload
 from ...util import current_loop, succeed
+from ...verification import is_met_at
 from .base import TrustChainBase
-from .caches import ChainCrawlCache, CrawlRequestCache, IntroCrawlTimeout
-from .crawling import CrawlTarget, Step, absolute_range
+from .caches import ChainCrawlCache, CrawlRequestCache, IntroCrawlTimeout, UnprovenCrawlerCache
+from .crawling import ANSWER_FACTOR_PER_REQUEST, CrawlRequest, CrawlTarget, Step, absolute_range
 from .payload import (
     AnyCrawlRequestPayload,
     CrawlRequestPayload,
@@ -41,6 +45,21 @@ MAX_REMEMBERED_REQUESTS = 4096
 REMEMBERED_REQUEST_LIFETIME = 120.0
 """Seconds for which they are not."""
 
+MAX_UNPROVEN_CRAWLERS = 256
+"""Senders of crawl requests that are asked to prove their address; further ones get what needs no proof."""
+
+MAX_UNPROVEN_REQUESTS = 8
+"""Requests of each of them that wait for the proof; further ones are dropped."""
+
+PROOF_REQUEST_SIZE = 240
+"""Bytes of the introduction request that asks for a proof, at most."""
+
+MAX_PROVEN_CRAWLERS = 1024
+"""Senders of crawl requests that have proved their address; the oldest is forgotten first."""
+
+PROOF_LIFETIME = 120.0
+"""Seconds for which that counts for those that are not peers, as there is no room for them."""
+
 CRAWL_ID_BITS = 32
 
 HIGHEST_SHORT_NUMBER = (1 << 31) - 1
@@ -65,6 +84,11 @@ class CrawlProtocol(TrustChainBase):
         self.long_dialects: BoundedDict[bytes, bool] = BoundedDict(MAX_DIALECTS)
         self._answered_requests: ExpiringDict[bytes, None] = ExpiringDict(MAX_REMEMBERED_REQUESTS,
                                                                           REMEMBERED_REQUEST_LIFETIME)
+        #: Who has asked for blocks and is asked to prove an address, by key and address.
+        self._unproven_crawlers: BoundedDict[tuple[bytes, Any], UnprovenCrawlerCache] = BoundedDict(
+            MAX_UNPROVEN_CRAWLERS)
+        self._proven_crawlers: ExpiringDict[tuple[bytes, Any], None] = ExpiringDict(MAX_PROVEN_CRAWLERS,
+                                                                                     PROOF_LIFETIME)
         self.add_message_handler(CrawlRequestPayload, self.on_crawl_request)
         self.add_message_handler(EmptyCrawlResponsePayload, self.on_empty_crawl_response)
 
@@ -207,24 +231,92 @@ class CrawlProtocol(TrustChainBase):
         if fingerprint in self._answered_requests:
             self.drops.count(DropCounter.REPLAYED)
             return
-        if self.answer_budget.is_spent(peer.address[0]):  # before anything is looked up
+        request = CrawlRequest(peer.address, CrawlTarget(payload.public_key, payload.start_seq_num,
+                                                         payload.end_seq_num), payload.crawl_id, len(data))
+        is_proven = self._is_proven(peer)
+        waiting = None if is_proven else self._unproven_crawlers.get((peer.key_bin, peer.address))
+        if (self.answer_budget.is_spent(peer.address[0])  # before anything is looked up
+                or (waiting is not None and len(waiting.requests) >= MAX_UNPROVEN_REQUESTS)):
             self.drops.count(DropCounter.RATE_LIMITED)
             return
         self._answered_requests[fingerprint] = None
         self.long_dialects[peer.mid] = payload.is_long
-        latest = self.persistence.get_latest(payload.public_key)
-        start, end = absolute_range(payload.start_seq_num, payload.end_seq_num,
-                                    0 if latest is None else latest.sequence_number)
-        blocks = self.persistence.crawl(payload.public_key, start, end, limit=self.settings.max_crawl_batch)
-        if not blocks:
-            self._send_payload(peer.address, EmptyCrawlResponsePayload(payload.crawl_id))
+        if waiting is not None:
+            waiting.requests.append(request)
             return
-        sizes = [len(block.pack()) + RESPONSE_OVERHEAD for block in blocks]
-        count = self.answer_budget.affordable(sizes, peer.address[0], len(data), peer.proven)
+        blocks = self._blocks_of(request.target)
+        limit = ANSWER_FACTOR_PER_REQUEST * request.size
+        if is_proven:
+            self._answer(request, blocks)
+        elif sum(self._response_sizes(blocks)) <= limit or not self._wait_for_proof(peer, request):
+            self._answer(request, blocks, limit)
+
+    def _blocks_of(self, target: CrawlTarget) -> list[TrustChainBlock]:
+        """The blocks that a request of somebody else gets."""
+        latest = self.persistence.get_latest(target.public_key)
+        start, end = absolute_range(target.start, target.end, 0 if latest is None else latest.sequence_number)
+        return self.persistence.crawl(target.public_key, start, end, limit=self.settings.max_crawl_batch)
+
+    @staticmethod
+    def _response_sizes(blocks: list[TrustChainBlock]) -> list[int]:
+        return [len(block.pack()) + RESPONSE_OVERHEAD for block in blocks]
+
+    def _answer(self, request: CrawlRequest, blocks: list[TrustChainBlock], limit: float = inf) -> None:
+        """Send blocks, as far as the budgets allow.
+
+        :param limit: bytes of all packets together.
+        """
+        if not blocks:
+            self._send_payload(request.address, EmptyCrawlResponsePayload(request.crawl_id))
+            return
+        count = self.answer_budget.affordable(self._response_sizes(blocks), request.address[0], limit)
         if count < len(blocks):
             self.drops.count(DropCounter.RATE_LIMITED)
         for number, block in enumerate(blocks[:count], 1):
-            self._send_payload(peer.address, CrawlResponsePayload.from_crawl(block, payload.crawl_id, number, count))
+            self._send_payload(request.address, CrawlResponsePayload.from_crawl(block, request.crawl_id, number, count))
+
+    # The request may come from somebody who has forged its source, or has recorded it. Nodes of all releases answer
+    # introduction requests, so that such an answer is the proof that whoever asks for blocks is there.
+
+    def _is_proven(self, peer: Peer) -> bool:
+        """Whether what is sent to a peer gets to it, and to nobody who did not ask for it."""
+        return (peer.proven or type(peer.address) is HiddenAddress
+                or (peer.key_bin, peer.address) in self._proven_crawlers)
+
+    def _wait_for_proof(self, peer: Peer, request: CrawlRequest) -> bool:
+        """Ask a peer to prove its address, and answer then; whether the request waits now."""
+        if len(self._unproven_crawlers) >= MAX_UNPROVEN_CRAWLERS:
+            return False
+        place = peer.key_bin, request.address
+        cache = UnprovenCrawlerCache(self.request_cache, request, partial(self._answer_waiting, place))
+        if self.request_cache.add(cache) is None:
+            return False
+        self._unproven_crawlers[place] = cache
+        self.on_unconfirmed_address(peer, request.address)
+        return True
+
+    def _answer_waiting(self, place: tuple[bytes, Address], requests: list[CrawlRequest], proven: bool) -> None:
+        """Answer requests whose sender has proved its address, or has not done so in time."""
+        self._unproven_crawlers.pop(place, None)
+        known = self.network.get_verified_by_public_key_bin(place[0])
+        if known is not None and known.proven and is_met_at(known, place[1]):
+            proven = True  # by another message
+        spent = PROOF_REQUEST_SIZE
+        for request in requests:
+            blocks = self._blocks_of(request.target)
+            limit = inf if proven else ANSWER_FACTOR_PER_REQUEST * request.size - spent
+            self._answer(request, blocks, limit)
+            spent = 0
+
+    def _note_proof(self, peer: Peer) -> None:
+        """Answer the crawl requests of a peer that has just answered an introduction request."""
+        for kind in peer.INTERFACE_ORDER:  # there are also addresses in local networks, which nobody proves
+            place = peer.key_bin, peer.addresses.get(kind)
+            cache = self._unproven_crawlers.get(place)
+            if cache is not None:
+                self._proven_crawlers[place] = None
+                self.request_cache.pop(cache.prefix, cache.number)
+                cache.proved()
 
     @lazy_wrapper_unsigned(GlobalTimeDistributionPayload, EmptyCrawlResponsePayload)
     def on_empty_crawl_response(self, source_address: Address, _: GlobalTimeDistributionPayload,
@@ -255,7 +347,8 @@ class CrawlProtocol(TrustChainBase):
                                                     self.get_chain_length_bytes(), prefix, new_style)
 
     def introduction_response_callback(self, peer: Peer, dist: GlobalTimeDistributionPayload, payload: Any) -> None:  # noqa: ARG002 - as in the base class
-        """Ask a peer that was just met for blocks of its own."""
+        """Answer what a peer that was just met has asked for, and ask it for blocks of its own."""
+        self._note_proof(peer)
         extra = payload.extra_bytes
         length = int.from_bytes(extra, "big", signed=True) if len(extra) == 4 else None
         if length is None and peer.mid not in self.long_dialects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...limits import TokenBuckets
@@ -9,10 +10,11 @@ from ...messaging.inet import HOST_BITS, network_of
 from .validation import same_key
 
 if TYPE_CHECKING:
+    from ...messaging.address import Address
     from .block import TrustChainBlock
     from .settings import TrustChainSettings
 
-__all__ = ["AnswerBudget", "ChainCrawl", "CrawlTarget", "Step", "absolute_range"]
+__all__ = ["AnswerBudget", "ChainCrawl", "CrawlRequest", "CrawlTarget", "Step", "absolute_range"]
 
 MAX_ANSWER_BLOCKS = 200
 """Blocks of one answer that are believed in, whatever number it announces."""
@@ -23,8 +25,8 @@ MAX_ATTEMPTS = 3
 MAX_CHAIN_REQUESTS = 4096
 """Requests of one crawl of a chain."""
 
-ANSWER_FACTOR_PER_REQUEST = 10
-"""How many times the size of a request the answer to an unproven address may have."""
+ANSWER_FACTOR_PER_REQUEST = 3
+"""How many times the bytes of a request may be sent to an unproven address because of it."""
 
 ANSWER_BURST_SECONDS = 4.0
 """The burst of the budgets for answers, in seconds of their rate."""
@@ -62,6 +64,15 @@ class CrawlTarget(NamedTuple):
 
     def _holds(self, height: int) -> bool:
         return (self.start < 0 or height >= self.start) and (self.end < 0 or height <= self.end)
+
+
+class CrawlRequest(NamedTuple):
+    """A crawl request that is to be answered: where to, and how large it was."""
+
+    address: Address
+    target: CrawlTarget
+    crawl_id: int
+    size: int
 
 
 class Step(NamedTuple):
@@ -126,19 +137,16 @@ class AnswerBudget:
         return not (self.each.holds(network_of(host, *HOST_BITS), SMALLEST_BLOCK)
                     and self.all.holds(None, SMALLEST_BLOCK))
 
-    def affordable(self, sizes: list[int], host: str, request_size: int, proven: bool) -> int:
+    def affordable(self, sizes: list[int], host: str, limit: float = inf) -> int:
         """How many packets of these sizes may be sent now, from the first on; they count as sent.
 
-        :param request_size: bytes of the request that is answered.
-        :param proven: whether there is somebody at the address who asks.
+        :param limit: bytes of all of them together.
         """
-        limit = None if proven else ANSWER_FACTOR_PER_REQUEST * request_size
         source = network_of(host, *HOST_BITS)
         total = 0
         for count, size in enumerate(sizes):
             total += size
-            if (limit is not None and total > limit) or not (self.each.holds(source, size)
-                                                             and self.all.take(None, size)):
+            if total > limit or not (self.each.holds(source, size) and self.all.take(None, size)):
                 return count
             self.each.take(source, size)
         return len(sizes)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ...database import Database
 from . import schema
@@ -12,7 +14,7 @@ from .store import BlockStore
 from .writer import BackgroundWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ...database import DB_TYPES
 
@@ -22,6 +24,10 @@ DATABASE_DIRECTORY = "sqlite"
 
 CHECKPOINT_PAGES = 10_000
 """Pages of the write-ahead log after which a commit writes them back itself, because the writer has not done it."""
+
+
+_open_files: WeakKeyDictionary[TrustChainDB, str] = WeakKeyDictionary()
+"""The databases of this process that are open, with their paths."""
 
 
 class TrustChainDB(Database, BlockStore):
@@ -54,6 +60,8 @@ class TrustChainDB(Database, BlockStore):
         in_memory = self.file_path.startswith(":")
         if not in_memory:
             schema.examine(self.file_path, self.LATEST_DB_VERSION)
+            for other in self._others():
+                other.flush()
         opened = super().open(initial_statements, prepare_visioning)
         try:
             if prepare_visioning:
@@ -61,10 +69,20 @@ class TrustChainDB(Database, BlockStore):
             if not in_memory:
                 self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 self._writer = BackgroundWriter(self.commit, self.file_path)
+                _open_files[self] = self.file_path
         except BaseException:
             super().close(commit=False)
             raise
         return opened
+
+    def _others(self) -> list[TrustChainDB]:
+        """The other databases of this process that have the same file."""
+        path = self.file_path
+        return [other for other, its_path in list(_open_files.items()) if its_path == path and other is not self]
+
+    def _is_to_wait(self) -> bool:
+        """Not if another database of this process has the file: it has the same lock, and would wait with that."""
+        return super()._is_to_wait() and (len(_open_files) == 1 or not self._others())
 
     def _has(self, kind: str, name: str) -> bool:
         return bool(self._select("SELECT 1 FROM sqlite_master WHERE type = ? AND name = ?", (kind, name)))
@@ -80,6 +98,7 @@ class TrustChainDB(Database, BlockStore):
 
     def close(self, commit: bool = True) -> bool:
         """Close the file; what is not committed yet is committed first, unless ``commit`` is false."""
+        _open_files.pop(self, None)
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.stop()
@@ -104,6 +123,37 @@ class TrustChainDB(Database, BlockStore):
                 self._explain(e)
                 raise
 
+    @contextmanager
+    def signing(self) -> Iterator[None]:
+        """A context in which our own chain is read, and the next block is made of that and added."""
+        with self._lock:
+            if self._connection is None:
+                yield
+            elif self._pending_commits:  # the program makes several changes together
+                if not self._connection.in_transaction:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                yield
+            else:
+                with self._undone_after_failure(), self.exclusive_transaction():
+                    yield
+        if self._writer is not None:
+            self._writer.sync()
+
+    @contextmanager
+    def _undone_after_failure(self) -> Iterator[None]:
+        """Forget what was kept of rows that may have been undone, if something fails in this context."""
+        try:
+            yield
+        except BaseException:
+            self._key_ids.clear()
+            self._forget_removed()
+            raise
+
+    def commit(self, exiting: bool = False) -> bool:
+        """Make all changes permanent and return ``True``; in a ``with`` block, that is done at its end: ``False``."""
+        with self._lock, self._undone_after_failure():
+            return super().commit(exiting)
+
     _INSERT = schema.INSERT_WITH_KEYS
 
     def _insert(self, values: tuple[Any, ...]) -> list[Any]:
@@ -112,6 +162,10 @@ class TrustChainDB(Database, BlockStore):
         except sqlite3.IntegrityError:  # there is such a block, or another program has removed a key of this one
             self._key_ids.clear()
             return super()._insert(values)
+        except sqlite3.Error:  # the disk may be full, and SQLite may have undone the whole transaction
+            self._key_ids.clear()
+            self._forget_removed()
+            raise
 
     def _insert_key(self, key: bytes) -> int:
         self.execute("INSERT INTO trustchain_keys(key) VALUES(?) ON CONFLICT DO NOTHING", (key,))

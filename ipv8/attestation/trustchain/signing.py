@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future, wait_for
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ...keyvault.keys import PrivateKey
@@ -83,29 +84,45 @@ class SigningProtocol(TrustChainBase):
         if not isinstance(key, PrivateKey):
             raise AssertionError("our own peer has no private key")  # noqa: TRY004 - as the checks above
 
+        with getattr(self.persistence, "signing", nullcontext)():
+            block, objection = self._make_block(key, public_key, block_type, transaction, linked, additional_info)
+            is_new = objection is None and not self.persistence.contains(block)
+            if is_new:
+                getattr(self.persistence, "add_signed_block", self.persistence.add_block)(block)
+        if objection is not None:
+            return fail(RuntimeError(f"The block that was to be signed {objection}"))
+        if is_new:
+            self._on_own_block(block)
+        return self._send_signed(block, peer, public_key, linked)
+
+    def _make_block(self, key: PrivateKey, public_key: bytes, block_type: bytes, transaction: dict[Any, Any] | None,
+                    linked: TrustChainBlock | None,
+                    additional_info: dict[Any, Any] | None) -> tuple[TrustChainBlock, str | None]:
+        """The next block of our chain, signed, and why it must not be stored and sent, if anything is wrong."""
         self.persistence_integrity_check()
         if linked is not None and linked.link_public_key != ANY_COUNTERPARTY_PK:
             block_type = linked.type
-        block = self.get_block_class(block_type).create(block_type, transaction, self.persistence, me, link=linked,
-                                                        additional_info=additional_info, link_pk=public_key)
+        block = self.get_block_class(block_type).create(block_type, transaction, self.persistence, self.my_key_bin,
+                                                        link=linked, additional_info=additional_info,
+                                                        link_pk=public_key)
         block.sign(key)
+        known = self.persistence.get(self.my_key_bin, block.sequence_number)
+        if known is not None and known.hash != block.hash:  # before that is taken for a fraud, of which others are told
+            return block, "has the height of another block of our chain: look at the method create() of its class"
         state, errors = block.validate(self.persistence)
         if state not in {ValidationResult.valid, ValidationResult.partial_next} and not (
                 state != ValidationResult.invalid and self._continues_lost_chain(block)):
             reason = "; ".join(errors) or f"its state is {state}"
-            return fail(RuntimeError(f"The block that was to be signed is not valid: {reason}"))
+            return block, f"is not valid: {reason}"
         size = len(block.pack())
         if size > LARGEST_BLOCK:
-            return fail(RuntimeError(f"The block that was to be signed has {size} bytes, and at most {LARGEST_BLOCK} "
-                                     "fit into a packet: make the transaction smaller"))
-        if not self.persistence.contains(block):
-            self._warn_if_others_refuse(block, size)
-            self._store_own(block)
-        return self._send_signed(block, peer, public_key, linked)
+            return block, (f"has {size} bytes, and at most {LARGEST_BLOCK} fit into a packet: make the transaction "
+                           "smaller")
+        return block, None
 
-    def _warn_if_others_refuse(self, block: TrustChainBlock, size: int) -> None:
+    def _warn_if_others_refuse(self, block: TrustChainBlock) -> None:
         """Tell of a block that nodes with the same settings do not take, or do not answer."""
-        limit = self.settings.max_block_size
+        size, limit = len(block.pack()), self.settings.max_block_size
         if size > limit:
             self.logger.warning("The new block at height %d has %d bytes. Others take blocks of up to %d bytes only, "
                                 "unless their setting max_block_size is higher", block.sequence_number, size, limit)
@@ -149,10 +166,9 @@ class SigningProtocol(TrustChainBase):
         if isinstance(waiting, HalfBlockSignCache) and waiting.sign_future is cache.sign_future:
             self.request_cache.pop("sign", cache.number)
 
-    def _store_own(self, block: TrustChainBlock) -> None:
-        """Store a block of our own for good, before anybody sees it, and tell the listeners."""
-        add = getattr(self.persistence, "add_signed_block", self.persistence.add_block)
-        add(block)
+    def _on_own_block(self, block: TrustChainBlock) -> None:
+        """Tell the listeners of a new block of our own, which is stored for good before anybody sees it."""
+        self._warn_if_others_refuse(block)
         self._publish_block(block)
         self._new_blocks[block.block_id] = None
         self.notify_listeners(block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,7 @@ from .queries import BlockQueries
 from .validation import canonical_key, same_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from .writer import BackgroundWriter
 
@@ -75,16 +76,22 @@ class BlockStore(BlockQueries):
         with self._lock:
             if not self.is_open:
                 return
-            self._insert(values)
-            self.additions += 1
-            if not self.batched:
-                self.commit()
-            elif self._writer is not None:
-                self._writer.changed()
+            try:
+                self._insert(values)
+                self.additions += 1
+            finally:  # also a statement that fails begins a transaction, which keeps other programs out
+                if not self._is_to_wait():
+                    self.commit()
+                elif self._writer is not None:
+                    self._writer.changed()
         cache = self.my_blocks_cache
         if cache is not None and (same_key(block.public_key, cache.public_key)
                                   or same_key(block.link_public_key, cache.public_key)):
             cache.add(block)
+
+    def _is_to_wait(self) -> bool:
+        """Whether a block waits for others that are committed together with it."""
+        return self.batched
 
     def _insert(self, values: tuple[Any, ...]) -> list[Any]:
         (block_type, transaction, public_key, sequence_number, link_public_key, link_sequence_number, previous_hash,
@@ -108,13 +115,22 @@ class BlockStore(BlockQueries):
 
         :raises sqlite3.IntegrityError: if there is a block of this author at this height.
         """
-        with self:
+        with self.signing(), self:
             self.add_block(block)
             self.execute("INSERT INTO trustchain_heads(author, sequence_number, block_hash) VALUES(?,?,?) "
                          "ON CONFLICT(author) DO UPDATE SET sequence_number = excluded.sequence_number, "
                          "block_hash = excluded.block_hash",
                          (self._id_for(block.public_key), block.sequence_number, block.hash))
             self.commit()
+
+    @contextmanager
+    def signing(self) -> Iterator[None]:
+        """A context in which our own chain is read, and the next block is made of that and added.
+
+        No other program that uses the database adds one meanwhile: otherwise both would sign the same height.
+        """
+        with self._lock:
+            yield
         if self._writer is not None:
             self._writer.sync()
 
@@ -129,16 +145,17 @@ class BlockStore(BlockQueries):
 
         The height can be signed again then. To do so after others saw the block is a double-sign.
         """
-        self.discard_block(block)
-        number, latest = self._id(block.public_key), self.get_latest(block.public_key)
-        head = self.get_head(block.public_key)
-        if head is not None and head[0] == block.sequence_number:
-            if latest is None:
-                self.execute("DELETE FROM trustchain_heads WHERE author = ?", (number,))
-            else:
-                self.execute("UPDATE trustchain_heads SET sequence_number = ?, block_hash = ? WHERE author = ?",
-                             (latest.sequence_number, latest.hash, number))
-            self.commit()
+        with self.signing():
+            self.discard_block(block)
+            number, latest = self._id(block.public_key), self.get_latest(block.public_key)
+            head = self.get_head(block.public_key)
+            if head is not None and head[0] == block.sequence_number:
+                if latest is None:
+                    self.execute("DELETE FROM trustchain_heads WHERE author = ?", (number,))
+                else:
+                    self.execute("UPDATE trustchain_heads SET sequence_number = ?, block_hash = ? WHERE author = ?",
+                                 (latest.sequence_number, latest.hash, number))
+                self.commit()
 
     def discard_block(self, block: TrustChainBlock) -> None:
         """Remove a block, but not the record that it was signed: its height is not signed again."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ... import clock
 from ...fill import Fill
 from ...limits import TokenBuckets
+from ...verification import is_met_at
 from .chunks import CHUNK_SIZE
 from .payload import AttestationChunkPayload
 
@@ -87,7 +88,7 @@ class Shipping:
     def _is_proven(self, peer: Peer) -> bool:
         """Whether a peer has answered a request of ours at its address."""
         known = self._network.get_verified_by_public_key_bin(peer.public_key.key_to_bin())
-        return known is not None and known.proven and peer.address in known.addresses.values()
+        return known is not None and known.proven and is_met_at(known, peer.address)
 
     async def admits(self, peer: Peer, blob: bytes, introduce: Callable[[], None]) -> bool:
         """Whether a blob may be sent to a peer that has asked for it.

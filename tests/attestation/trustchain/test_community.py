@@ -20,6 +20,9 @@ from ipv8.requestcache import NumberCache
 from ipv8.test.base import TestBase
 from ipv8.test.mocking.ipv8 import MockIPv8
 
+LONG = 30.0
+"""Seconds that nothing here takes, even on a busy machine."""
+
 
 class DummyBlock(TrustChainBlock):
     pass
@@ -241,10 +244,10 @@ class TestSigning(TrustChainTestBase):
         self.overlay(0).settings.sign_timeout_seconds = 0.03
         self.listeners[1].sign = False
         with pytest.raises(RuntimeError, match="in time"):
-            await asyncio.wait_for(self.propose(), 5)
+            await asyncio.wait_for(self.propose(), LONG)
 
     async def test_propose(self) -> None:
-        answer, proposal = await self.overlay(0).propose(self.peer(1), b"test", {"a": 1}, timeout=5)
+        answer, proposal = await self.overlay(0).propose(self.peer(1), b"test", {"a": 1}, timeout=LONG)
         assert answer.link_sequence_number == proposal.sequence_number
         self.listeners[1].sign = False
         with pytest.raises(asyncio.TimeoutError):
@@ -260,7 +263,7 @@ class TestSigning(TrustChainTestBase):
         def received(block: TrustChainBlock) -> None:
             seen.append(block)
 
-        await self.overlay(0).propose(self.peer(1), b"other", {"a": 1}, timeout=5)
+        await self.overlay(0).propose(self.peer(1), b"other", {"a": 1}, timeout=LONG)
         assert len(seen) == 2
 
     async def test_source_block_and_links(self) -> None:
@@ -690,15 +693,15 @@ class TestCrawling(TrustChainTestBase):
         blocks = [self.raw_block(0) for _ in range(30)]
         for number in (2, 3, 7, 20):
             self.db(1).add_block(blocks[number])
-        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(0), 30), 10)
+        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(0), 30), LONG)
         assert self.db(1).get_lowest_sequence_number_unknown(self.key_bin(0)) == 31
 
     async def test_chain_of_unknown_length(self) -> None:
         for _ in range(12):
             self.raw_block(0)
-        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(0)), 10)
+        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(0)), LONG)
         assert self.db(1).get_number_of_known_blocks() == 12
-        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(2)), 1)
+        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(2)), LONG)
 
     async def test_crawled_at_most_once_at_a_time(self) -> None:
         self.raw_block(0)

@@ -251,6 +251,120 @@ def test_several_programs_that_write_and_evict(tmp_path: Path) -> None:
             assert latest.sequence_number == 300
 
 
+SIGNER_PROGRAM = """
+import asyncio, sys
+from ipv8.attestation.trustchain.community import TrustChainCommunity
+from ipv8.attestation.trustchain.settings import TrustChainSettings
+from ipv8.peer import Peer
+from ipv8.peerdiscovery.network import Network
+from ipv8.test.mocking.endpoint import AutoMockEndpoint
+from tests.attestation.trustchain.vectors import private_key
+
+async def main():
+    endpoint = AutoMockEndpoint()
+    endpoint.open()
+    overlay = TrustChainCommunity(TrustChainSettings(
+        my_peer=Peer(private_key("alice")), endpoint=endpoint, network=Network(), working_directory=sys.argv[1]))
+    overlay.send_block = lambda block, **_: print(block.sequence_number, block.hash.hex(), flush=True)
+    sys.stdin.readline()
+    for number in range(100):
+        overlay.create_source_block(b"test", {"n": number})
+    await overlay.unload()
+
+asyncio.run(main())
+"""
+
+
+def test_several_programs_that_sign_with_one_key(tmp_path: Path) -> None:
+    """They signed the same heights, sent both blocks, and told everybody that their own key had cheated."""
+    programs = [subprocess.Popen([sys.executable, "-c", SIGNER_PROGRAM, tmp_path], cwd=ROOT, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("\n")
+        program.stdin.flush()
+    outputs = [program.communicate()[0].split() for program in programs]
+    assert [program.returncode for program in programs] == [0] * len(programs)
+    signed = {int(height): block_hash for output in outputs for height, block_hash in zip(output[::2], output[1::2],
+                                                                                          strict=True)}
+    assert sorted(signed) == list(range(1, 301))
+    with closing(TrustChainDB(str(tmp_path), "trustchain")) as database:
+        assert {block.sequence_number: block.hash.hex() for block in database.get_all_blocks()} == signed
+        assert not database.did_double_spend(ALICE)
+
+
+def test_nobody_else_writes_while_a_block_is_signed(tmp_path: Path) -> None:
+    with (closing(TrustChainDB(str(tmp_path), "test")) as database,
+          closing(TrustChainDB(str(tmp_path / "." / ""), "../sqlite/test")) as other):
+        other.execute("PRAGMA busy_timeout = 0")
+        with database.signing():
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.add_block(BLOCKS["a1"])
+            database.add_signed_block(BLOCKS["a1"])
+        for add in (other.add_signed_block, other.add_block):
+            with pytest.raises(sqlite3.IntegrityError):
+                add(BLOCKS["a1"])
+        with database, database.signing(), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.add_block(BLOCKS["b1"])
+
+
+def test_several_overlays_of_one_program_with_one_file(tmp_path: Path) -> None:
+    """One waited, with the lock of the file, for the blocks of the other, whose thread needs that lock to commit."""
+    with closing(TrustChainDB(str(tmp_path), "test")) as first:
+        first.batched = True
+        first.add_block(BLOCKS["a1"])
+        assert first._connection is not None
+        with closing(TrustChainDB(str(tmp_path), "test")) as second:
+            second.batched = True
+            second.execute("PRAGMA busy_timeout = 0")
+            first.add_block(BLOCKS["a2"])
+            second.add_block(BLOCKS["b1"])
+            first.execute("PRAGMA busy_timeout = 0")
+            with first.signing():
+                first.add_signed_block(BLOCKS["b2"])
+            assert second.get_number_of_known_blocks() == 4
+        first.add_block(BLOCKS["a3"])
+        assert first._connection.in_transaction, "it waits for others again"
+
+
+def test_block_that_was_being_signed_is_undone(tmp_path: Path) -> None:
+    with closing(TrustChainDB(str(tmp_path), "test", ALICE)) as database:
+        def sign(times: int) -> None:
+            with database.signing():
+                for _ in range(times):
+                    database.add_signed_block(BLOCKS["a1"])
+
+        with pytest.raises(sqlite3.IntegrityError):
+            sign(2)
+        assert database.get_latest(ALICE) is None
+        assert database.get_head(ALICE) is None
+        assert database.crawl(ALICE, 1, 10) == []
+        database.add_block(BLOCKS["b1"])
+        assert database.get_latest(ALICE) is None
+        sign(1)
+        assert database.get_head(ALICE) == (1, BLOCKS["a1"].hash)
+
+
+def test_full_disk_does_not_mix_authors_up(tmp_path: Path) -> None:
+    """What SQLite undid was taken for stored: the next author got the number of the one before."""
+    def large(name: str) -> TrustChainBlock:
+        block = TrustChainBlock.create(b"test", {b"x": b"y" * 30_000}, database, KEYS[name])
+        block.sign(private_key(name))
+        return block
+
+    with closing(TrustChainDB(str(tmp_path), "test")) as database:
+        (pages,), = database.execute("PRAGMA page_count")
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        first = large("alice")
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            database.add_block(first)
+        database.execute(f"PRAGMA max_page_count = {pages + 1000}")
+        for block in (large("bob"), first):
+            database.add_block(block)
+            assert database.get_block_with_hash(block.hash).public_key == block.public_key  # type: ignore[union-attr]
+        assert database.get_latest(KEYS["bob"]) != first
+
+
 def test_partners_and_proofs_are_not_evicted(own: BlockStore) -> None:
     source = add_next(own, "bob")
     link = TrustChainBlock.create(b"test", None, own, ALICE, link=source)

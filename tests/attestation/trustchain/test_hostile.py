@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
 from ipv8 import clock
-from ipv8.attestation.trustchain import admission, broadcast, community as community_module, crawling
+from ipv8.attestation.trustchain import admission, broadcast, community as community_module, crawl_protocol, crawling
 from ipv8.attestation.trustchain.admission import Admission
 from ipv8.attestation.trustchain.block import EMPTY_PK, TrustChainBlock, ValidationResult
 from ipv8.attestation.trustchain.broadcast import RelayQueue
@@ -30,10 +31,11 @@ from ipv8.attestation.trustchain.settings import TrustChainSettings
 from ipv8.attestation.trustchain.validation import is_double_sign
 from ipv8.keyvault.crypto import default_eccrypto
 from ipv8.limits import TokenBuckets
+from ipv8.messaging.address import UDPv4Address, UDPv4LANAddress
 from ipv8.messaging.interfaces.network_stats import DropCounter
 from ipv8.messaging.payload_headers import GlobalTimeDistributionPayload
 from ipv8.peer import Peer
-from tests.attestation.trustchain.test_community import DummyBlock, Listener, TrustChainTestBase
+from tests.attestation.trustchain.test_community import LONG, DummyBlock, Listener, TrustChainTestBase
 from tests.attestation.trustchain.vectors import BLOCKS, KEYS, VECTORS, private_key
 
 
@@ -212,16 +214,17 @@ class TestHostile(HostileTestBase):
 
     async def test_incomplete_answer_ends_before_the_time_out(self) -> None:
         """W23: who lost a packet waited for 20 s."""
-        timeout, CrawlRequestCache.CRAWL_TIMEOUT = CrawlRequestCache.CRAWL_TIMEOUT, 2.0
+        timeout, CrawlRequestCache.CRAWL_TIMEOUT = CrawlRequestCache.CRAWL_TIMEOUT, 100 * LONG
+        share, crawl_protocol.SILENCE_SHARE = crawl_protocol.SILENCE_SHARE, 0.001 / LONG
         try:
             self.nodes[0].endpoint.close()
             wanted = self.raw_block(0)
             future = self.overlay(1).send_crawl_request(self.peer(0), self.key_bin(0), 1, 2)
             cache: Any = next(iter(self.overlay(1).request_cache._identifiers.values()))
             self.receive(CrawlResponsePayload.from_crawl(wanted, cache.number, 1, 2), self.address(0))
-            assert await asyncio.wait_for(future, 1.8) == [wanted]
+            assert await asyncio.wait_for(future, LONG) == [wanted]
         finally:
-            CrawlRequestCache.CRAWL_TIMEOUT = timeout
+            CrawlRequestCache.CRAWL_TIMEOUT, crawl_protocol.SILENCE_SHARE = timeout, share
 
     async def test_unanswered_request_is_sent_again_in_the_other_form(self) -> None:
         """W25, W23: neither form was understood by all, and lost requests were not sent again."""
@@ -264,25 +267,152 @@ class TestHostile(HostileTestBase):
         await self.settle()
         assert self.sent_messages(3) <= 2 * self.overlay(1).settings.max_crawl_batch
 
-    async def test_answer_to_an_unproven_address_is_small(self) -> None:
-        """W6: a request with a forged source was answered with any number of bytes."""
-        for number in range(20):
-            self.raw_block(1, transaction={b"x": b"y" * 900, b"n": number})
-        self.overlay(1).settings.max_crawl_batch = 100
-        key = default_eccrypto.generate_key("curve25519")
-        stranger = Peer(key, ("9.9.9.9", 9))
+    def stranger_asks(self, stranger: Peer, number: int = 1, end: int = 100) -> bytes:
+        """Let node 1 receive a crawl request of somebody that it does not know."""
         mine, self.overlay(0).my_peer = self.overlay(0).my_peer, stranger
-        packet = self.overlay(0).ezr_pack(2, GlobalTimeDistributionPayload(1),
-                                          CrawlRequestPayload(self.key_bin(1), 1, 100, 7))
+        packet: bytes = self.overlay(0).ezr_pack(2, GlobalTimeDistributionPayload(number),
+                                                 CrawlRequestPayload(self.key_bin(1), 1, end, number))
         self.overlay(0).my_peer = mine
         self.nodes[1].endpoint.send = lambda address, data: self.sent.append((data[22], address, data))
-        self.overlay(1).decode_map[2](("9.9.9.9", 9), packet)
-        answered = sum(len(data) for _, address, data in self.sent if address == ("9.9.9.9", 9))
-        assert 0 < answered <= crawling.ANSWER_FACTOR_PER_REQUEST * len(packet)
+        self.overlay(1).decode_map[2](stranger.address, packet)
+        return packet
+
+    def stranger_answers(self, stranger: Peer, source: Any, asked: bytes) -> None:
+        """Let node 1 receive the answer of a stranger to the introduction request ``asked``."""
+        (identifier,) = struct.unpack(">H", asked[-70:-68])
+        mine, self.overlay(0).my_peer = self.overlay(0).my_peer, stranger
+        packet = self.overlay(0).create_introduction_response(self.address(0), self.address(1), identifier)
+        self.overlay(0).my_peer = mine
+        self.overlay(1).decode_map[245](source, packet)
+
+    def sent_to(self, address: Any, message: int) -> list[bytes]:
+        return [data for number, place, data in self.sent if place == address and number == message]
+
+    def counts(self, responses: list[bytes]) -> list[tuple[int, int]]:
         payloads = [self.overlay(0).serializer.unpack_serializable_list(
-            [GlobalTimeDistributionPayload, CrawlResponsePayload], data, 23)[1] for _, _, data in self.sent]
-        assert [payload.cur_count for payload in payloads] == list(range(1, payloads[0].total_count + 1))
+            [GlobalTimeDistributionPayload, CrawlResponsePayload], data, 23)[1] for data in responses]
+        return [(payload.cur_count, payload.total_count) for payload in payloads]
+
+    async def test_answer_to_an_unproven_address_is_small(self) -> None:
+        """W6: a request with a forged source was answered with any number of bytes."""
+        await self.check_answer_without_a_proof(0, 1)
+
+    async def test_answer_of_large_blocks_to_an_unproven_address(self) -> None:
+        await self.check_answer_without_a_proof(400, 0)
+
+    async def check_answer_without_a_proof(self, size: int, expected: int) -> None:
+        for number in range(20):
+            self.raw_block(1, transaction={b"x": b"y" * size, b"n": number})
+        self.overlay(1).settings.max_crawl_batch = 100
+        victim = Peer(default_eccrypto.generate_key("curve25519"), UDPv4Address("9.9.9.9", 9))
+        packet = self.stranger_asks(victim)
+        assert not self.sent_to(victim.address, 3)
+        (cache,) = self.overlay(1)._unproven_crawlers.values()
+        self.overlay(1).request_cache.pop(cache.prefix, cache.number)
+        cache.on_timeout()
+        assert sum(len(data) for _, address, data in self.sent if address == victim.address) <= 3 * len(packet)
+        responses = self.sent_to(victim.address, 3)
+        assert self.counts(responses) == [(number, expected) for number in range(1, expected + 1)]
         assert self.overlay(1).drops[DropCounter.RATE_LIMITED] == 1
+
+    async def test_short_answer_to_an_unproven_address_needs_no_proof(self) -> None:
+        self.raw_block(1)
+        self.raw_block(1)
+        stranger = Peer(default_eccrypto.generate_key("curve25519"), UDPv4Address("9.9.9.9", 9))
+        packet = self.stranger_asks(stranger)
+        responses = self.sent_to(stranger.address, 3)
+        assert self.counts(responses) == [(1, 2), (2, 2)]
+        assert sum(map(len, responses)) <= 3 * len(packet)
+        assert not self.sent_to(stranger.address, 246)
+
+    async def test_whole_answer_to_an_address_that_is_proved(self) -> None:
+        await self.check_answer_with_a_proof(30)
+
+    async def test_proof_of_somebody_for_whom_there_is_no_place(self) -> None:
+        """It counts for a while also for those who do not become peers."""
+        await self.check_answer_with_a_proof(0)
+
+    async def check_answer_with_a_proof(self, max_peers: int) -> None:
+        for number in range(10):
+            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        self.overlay(1).max_peers = max_peers
+        stranger = Peer(default_eccrypto.generate_key("curve25519"), UDPv4Address("9.9.9.9", 9))
+        self.stranger_asks(stranger, 1)
+        self.stranger_asks(stranger, 2, end=3)
+        (asked,) = self.sent_to(stranger.address, 246)
+        assert not self.sent_to(stranger.address, 3)
+        self.stranger_answers(stranger, stranger.address, asked)
+        assert self.counts(self.sent_to(stranger.address, 3)) == [
+            *[(number, 10) for number in range(1, 11)], (1, 3), (2, 3), (3, 3)]
+        self.sent.clear()
+        self.stranger_asks(stranger, 3)
+        assert len(self.sent_to(stranger.address, 3)) == 10
+        assert not self.sent_to(stranger.address, 246)
+        await self.overlay(1).request_cache.shutdown()
+        assert len(self.sent_to(stranger.address, 3)) == 10
+
+    async def test_proof_by_another_message(self) -> None:
+        for number in range(10):
+            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        stranger = Peer(default_eccrypto.generate_key("curve25519"), UDPv4Address("9.9.9.9", 9))
+        self.stranger_asks(stranger)
+        self.network(1).add_verified_peer(stranger)
+        self.network(1).mark_proven(stranger)
+        (cache,) = self.overlay(1)._unproven_crawlers.values()
+        self.overlay(1).request_cache.pop(cache.prefix, cache.number)
+        cache.on_timeout()
+        assert len(self.sent_to(stranger.address, 3)) == 10
+
+    async def test_proof_counts_for_one_key_at_one_address(self) -> None:
+        for number in range(10):
+            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        key = default_eccrypto.generate_key("curve25519")
+        here, there = UDPv4Address("9.9.9.9", 9), UDPv4Address("8.8.8.8", 8)
+        self.stranger_asks(Peer(key, here))
+        (asked,) = self.sent_to(here, 246)
+        self.stranger_answers(Peer(key, here), here, asked)
+        self.sent.clear()
+        self.stranger_asks(Peer(key, there), 2)
+        self.stranger_asks(Peer(default_eccrypto.generate_key("curve25519"), here), 3)
+        assert not self.sent_to(there, 3)
+        assert not self.sent_to(here, 3)
+
+    async def test_local_address_that_a_peer_names_is_not_proved(self) -> None:
+        """Anybody could name an address as that in the own network, and have answers sent there."""
+        for number in range(10):
+            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        key = default_eccrypto.generate_key("curve25519")
+        here, victim = UDPv4Address("9.9.9.9", 9), UDPv4Address("8.8.8.8", 8)
+        self.stranger_asks(Peer(key, here))
+        (asked,) = self.sent_to(here, 246)
+        self.stranger_answers(Peer(key, here), here, asked)
+        known = self.network(1).get_verified_by_public_key_bin(key.pub().key_to_bin())
+        assert known is not None
+        known.address = UDPv4LANAddress(*victim)
+        self.stranger_asks(Peer(key, victim), 2)
+        assert not self.sent_to(victim, 3)
+        assert tuple(known.address) == tuple(here)
+
+    async def test_number_of_unproven_crawlers(self) -> None:
+        """Those for whom there is no room get what needs no proof."""
+        for number in range(3):
+            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        for host in range(crawl_protocol.MAX_UNPROVEN_CRAWLERS + 1):
+            last = Peer(default_eccrypto.generate_key("curve25519"), UDPv4Address(f"9.{host}.9.9", 9))
+            self.stranger_asks(last, host)
+        assert len(self.overlay(1)._unproven_crawlers) == crawl_protocol.MAX_UNPROVEN_CRAWLERS
+        assert [address for message, address, _ in self.sent if message == 3] == [last.address]
+
+    async def test_number_of_requests_that_wait_for_a_proof(self) -> None:
+        for number in range(3):
+            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        stranger = Peer(default_eccrypto.generate_key("curve25519"), UDPv4Address("9.0.9.9", 10))
+        for number in range(crawl_protocol.MAX_UNPROVEN_REQUESTS + 3):
+            self.stranger_asks(stranger, number)
+        assert self.overlay(1).drops[DropCounter.RATE_LIMITED] == 3
+        (asked,) = self.sent_to(stranger.address, 246)
+        self.stranger_answers(stranger, stranger.address, asked)
+        assert len(self.sent_to(stranger.address, 3)) == 3 * crawl_protocol.MAX_UNPROVEN_REQUESTS
 
     async def test_flood_of_requests_costs_no_look_ups(self) -> None:
         """W6: requests that cannot be answered any more are dropped before the database is asked."""
@@ -588,18 +718,18 @@ class TestHostile(HostileTestBase):
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self.overlay(1).request_cache.passthrough():
             self.overlay(1).request_cache.add(ChainCrawlCache(self.overlay(1), self.peer(0), future))
-        await asyncio.wait_for(future, 1)
+        await asyncio.wait_for(future, LONG)
 
         async def fail(_: Any) -> None:
             raise ValueError("broken")
 
         self.overlay(1).send_next_partial_chain_crawl_request = fail
         self.loop.set_exception_handler(lambda *_: None)
-        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(0), 5), 1)
+        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(0), 5), LONG)
 
     async def test_chain_that_is_said_to_be_endless(self) -> None:
         self.raw_block(0)
-        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(0), 2 ** 31 - 1), 1)
+        await asyncio.wait_for(self.overlay(1).crawl_chain(self.peer(0), 2 ** 31 - 1), LONG)
         assert sum(message == 2 for message, _, _ in self.sent) <= 5
 
     async def test_lost_tip_is_not_signed_again(self) -> None:
@@ -720,10 +850,10 @@ def test_number_of_requests_of_a_chain_crawl(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_answer_budget() -> None:
     budget = AnswerBudget(TrustChainSettings(crawl_bytes_per_second=100, total_crawl_bytes_per_second=250))
-    assert budget.affordable([100] * 3, "1.1.1.1", 20, proven=False) == 2
-    assert budget.affordable([100] * 3, "1.1.1.1", 20, proven=True) == 2
-    assert budget.affordable([100] * 9, "2.2.2.2", 20, proven=True) == 4
-    assert budget.affordable([100] * 9, "3.3.3.3", 20, proven=True) == 2
+    assert budget.affordable([100] * 3, "1.1.1.1", 250) == 2
+    assert budget.affordable([100] * 3, "1.1.1.1") == 2
+    assert budget.affordable([100] * 9, "2.2.2.2") == 4
+    assert budget.affordable([100] * 9, "3.3.3.3") == 2
 
 
 def test_relay_queue() -> None:
