@@ -32,6 +32,7 @@ from ipv8.keyvault.passphrases import Passphrase, ScryptCost, WrongPassphraseErr
 from ipv8.peer import Peer
 from ipv8.test.base import TestBase
 from ipv8.test.mocking.ipv8 import MockIPv8
+from ipv8.test.quiescence import drain
 from ipv8.util import strip_sha1_padding
 
 CHEAP = ScryptCost(4, 8, 1)
@@ -292,6 +293,7 @@ class TestChannels(ChannelTestBase):
         newer = authority.on_request_attestation(peer, "age", {})
         assert await asyncio.wait_for(wanted, 60.0) is None
         assert await asyncio.wait_for(asked, 60.0) is None
+        await drain()
         assert list(authority.attestation_requests) == [(peer, "age")]
         assert not authority.verify_requests
         assert not newer.done()
