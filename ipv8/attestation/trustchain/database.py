@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from ...database import Database
 from . import schema
@@ -26,8 +27,8 @@ CHECKPOINT_PAGES = 10_000
 """Pages of the write-ahead log after which a commit writes them back itself, because the writer has not done it."""
 
 
-_open_files: WeakKeyDictionary[TrustChainDB, str] = WeakKeyDictionary()
-"""The databases of this process that are open, with their paths."""
+_open_files: defaultdict[str, WeakSet[TrustChainDB]] = defaultdict(WeakSet)
+"""The databases that this process, or one that it was forked from, has opened, by their paths."""
 
 
 class TrustChainDB(Database, BlockStore):
@@ -69,20 +70,29 @@ class TrustChainDB(Database, BlockStore):
             if not in_memory:
                 self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 self._writer = BackgroundWriter(self.commit, self.file_path)
-                _open_files[self] = self.file_path
+                with self._lock:
+                    _open_files[self.file_path].add(self)
         except BaseException:
             super().close(commit=False)
             raise
         return opened
 
+    def _forget_open(self) -> None:
+        with self._lock:
+            files = _open_files[self.file_path]
+            files.discard(self)
+            if not files:
+                del _open_files[self.file_path]
+
     def _others(self) -> list[TrustChainDB]:
         """The other databases of this process that have the same file."""
-        path = self.file_path
-        return [other for other, its_path in list(_open_files.items()) if its_path == path and other is not self]
+        with self._lock:
+            return [other for other in _open_files.get(self.file_path, ())
+                    if other is not self and other._process == os.getpid()]
 
     def _is_to_wait(self) -> bool:
         """Not if another database of this process has the file: it has the same lock, and would wait with that."""
-        return super()._is_to_wait() and (len(_open_files) == 1 or not self._others())
+        return super()._is_to_wait() and not self._others()
 
     def _has(self, kind: str, name: str) -> bool:
         return bool(self._select("SELECT 1 FROM sqlite_master WHERE type = ? AND name = ?", (kind, name)))
@@ -98,7 +108,7 @@ class TrustChainDB(Database, BlockStore):
 
     def close(self, commit: bool = True) -> bool:
         """Close the file; what is not committed yet is committed first, unless ``commit`` is false."""
-        _open_files.pop(self, None)
+        self._forget_open()
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.stop()
@@ -126,6 +136,8 @@ class TrustChainDB(Database, BlockStore):
     @contextmanager
     def signing(self) -> Iterator[None]:
         """A context in which our own chain is read, and the next block is made of that and added."""
+        if self._process != os.getpid():
+            self._check_process()
         with self._lock:
             if self._connection is None:
                 yield
@@ -151,6 +163,8 @@ class TrustChainDB(Database, BlockStore):
 
     def commit(self, exiting: bool = False) -> bool:
         """Make all changes permanent and return ``True``; in a ``with`` block, that is done at its end: ``False``."""
+        if self._process != os.getpid():
+            self._check_process()
         with self._lock, self._undone_after_failure():
             return super().commit(exiting)
 
