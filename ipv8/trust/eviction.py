@@ -25,7 +25,8 @@ def evict(graph: TrustGraph) -> None:
     nodes, edges = graph.max_nodes - graph.max_nodes // SLACK, graph.max_edges - graph.max_edges // SLACK
     root_row = table.rows[graph.root_id]
     kept = {graph.root_id, *(root_row.targets if root_row is not None else ())}
-    candidates = sorted((graph.worth(number), _weight_of(graph, number), number)
+    weights = _weights(graph)
+    candidates = sorted((graph.worth(number), weights[number], number)
                         for key, number in table.ids.items() if number not in kept and key not in table.frauds)
     too_many_edges = table.edge_count > graph.max_edges
     for worth, _, number in candidates:
@@ -36,10 +37,11 @@ def evict(graph: TrustGraph) -> None:
         graph.forget(number)
 
 
-def _weight_of(graph: TrustGraph, number: int) -> float:
-    """The weights of all endorsements of a node."""
-    weight = 0.0
-    for source in graph.table.into[number] or ():
-        row = graph.table.rows[source]
-        weight += 0.0 if row is None else row.weight(number)
-    return weight
+def _weights(graph: TrustGraph) -> list[float]:
+    """For each node, the weights of all endorsements of it."""
+    weights = [0.0] * len(graph.table.keys)
+    for row in graph.table.rows:
+        if row is not None:
+            for target, weight in zip(row.targets, row.weights, strict=True):
+                weights[target] += weight
+    return weights
