@@ -6,6 +6,7 @@ import re
 import sqlite3
 import sys
 import threading
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -558,6 +559,28 @@ def test_all_who_ask_for_a_lock_at_once_get_the_same(path: str) -> None:
     assert all(lock is locks[0] for lock in locks)
 
 
+@contextmanager
+def held(*locks: Any) -> Iterator[None]:
+    """A context in which another thread holds locks."""
+    locked, finished = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
+            locked.set()
+            assert finished.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert locked.wait(10)
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with other threads, which this is about
 class TestForks:
@@ -613,12 +636,6 @@ class TestForks:
                       enter: Callable[[Numbers], AbstractContextManager[Any]]) -> None:
         database = Numbers(path)
         database.open()
-        locked, finished = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            with database._lock, memory._lock:
-                locked.set()
-                assert finished.wait(20)
 
         def child() -> None:
             with enter(memory):
@@ -626,38 +643,20 @@ class TestForks:
             with pytest.raises(DatabaseException, match="before the process was forked"), enter(database):
                 pass
 
-        thread = threading.Thread(target=hold)
-        thread.start()
-        assert locked.wait(10)
-        try:
+        with held(database._lock, memory._lock):
             in_a_fork(child)
-        finally:
-            finished.set()
-            thread.join()
         database.close()
 
     def test_locks_that_another_thread_held(self, path: str, memory: Numbers) -> None:
         database = Numbers(path)
-        locked, finished = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            with database._lock, memory._lock, db_locks._guard:
-                locked.set()
-                assert finished.wait(20)
 
         def child() -> None:
             assert database.open()
             memory.add(1)
             database.close()
 
-        thread = threading.Thread(target=hold)
-        thread.start()
-        assert locked.wait(10)
-        try:
+        with held(database._lock, memory._lock, db_locks._guard):
             in_a_fork(child)
-        finally:
-            finished.set()
-            thread.join()
 
 
 def test_how_long_a_locked_file_is_waited_for(path: str) -> None:
