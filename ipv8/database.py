@@ -326,19 +326,15 @@ class Database(DeferredCommits):
                 cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
 
-    def stored_version(self) -> bytes:
-        """The version of the schema that the file has now, as :meth:`check_database` gets it."""
+    def _stored_version(self) -> bytes:
+        """The version of the schema that the file has now."""
         cursor = self._open_cursor()
         found = None
         if cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'option'").fetchone():
             found = cursor.execute("SELECT value FROM option WHERE key = 'database_version'").fetchone()
         return b"0" if found is None else found[0]
 
-    def known_version(self, version: bytes, latest: int) -> int:
-        """The number of a version of the schema.
-
-        :raises DatabaseException: if it is no number, or above ``latest``, so that a newer release made the file.
-        """
+    def _number_of(self, version: bytes, latest: int) -> int:
         try:
             number = int(version)
         except (TypeError, ValueError):
@@ -348,8 +344,24 @@ class Database(DeferredCommits):
                                        f"release knows {latest} at most. Use that release, or another file")
         return number
 
+    def upgrade_schema(self, version: bytes, latest: int, upgrade: Callable[[int], object]) -> int:
+        """Make the latest version of the schema, unless the file has it, and return it; for :meth:`check_database`.
+
+        Another program that does the same at this moment waits until this is done, and changes nothing then.
+
+        :param version: that of the file, as :meth:`check_database` gets it.
+        :param upgrade: called with the number of the version that the file has, in an :meth:`exclusive_transaction`.
+        :raises DatabaseException: if that is no number, or above ``latest``, so that a newer release made the file.
+        """
+        if self._number_of(version, latest) < latest:
+            with self.exclusive_transaction():
+                number = self._number_of(self._stored_version(), latest)
+                if number < latest:
+                    upgrade(number)
+        return latest
+
     def _prepare_version(self) -> None:
-        version = self.check_database(self.stored_version())
+        version = self.check_database(self._stored_version())
         self._assert(isinstance(version, int), f"check_database must return an int, not {version!r}")
         self._database_version = version
 
@@ -368,8 +380,7 @@ class Database(DeferredCommits):
     def check_database(self, database_version: bytes) -> int:
         """Create or upgrade the schema, and return its new version.
 
-        Another program may do the same at this moment: change the schema in an :meth:`exclusive_transaction`, after a
-        look at the :meth:`stored_version` in it.
+        Another program may do the same at this moment: :meth:`upgrade_schema` takes care of that.
 
         :param database_version: the ``value`` for the ``key`` ``database_version`` in the table
             ``option(key TEXT PRIMARY KEY, value BLOB)``, which the schema should have; ``b"0"`` if there is none.

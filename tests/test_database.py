@@ -804,14 +804,22 @@ def test_exclusive_transactions_are_not_nested(memory: Numbers) -> None:
 @pytest.mark.parametrize("version", [b"", b"one", None])
 def test_versions_that_are_no_numbers(memory: Numbers, version: Any) -> None:
     with pytest.raises(DatabaseException, match="not a number"):
-        memory.known_version(version, 3)
+        memory.upgrade_schema(version, 3, lambda _: None)
 
 
-def test_known_versions(memory: Numbers) -> None:
-    assert memory.known_version(b"3", 3) == 3
-    assert memory.stored_version() == b"1"
+def test_schema_is_upgraded_from_the_version_that_the_file_has(memory: Numbers) -> None:
+    made: list[int] = []
+    assert memory.upgrade_schema(b"3", 3, made.append) == 3
+    assert memory.upgrade_schema(b"0", 1, made.append) == 1, "another program has done it since"
+    assert made == []
+    assert memory.upgrade_schema(b"0", 3, made.append) == 3
+    assert made == [1]
     with pytest.raises(DatabaseException, match=r"newer release made .* version is 4, and .* knows 3"):
-        memory.known_version(b"4", 3)
+        memory.upgrade_schema(b"4", 3, made.append)
+    memory.executescript(SCHEMA.format(5))
+    with pytest.raises(DatabaseException, match=r"newer release made .* version is 5, and .* knows 3"):
+        memory.upgrade_schema(b"0", 3, made.append)
+    assert made == [1]
 
 
 def test_another_program_prepares_the_file_at_the_same_moment(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ MAX_DEPTH = 32
 
 LEFT_OUT = "…"
 
+
 def _fast_encoder() -> Callable[[Any], str]:
     """What ``json.dumps`` calls, which makes an object of C for each value. Here it is made once, where that works."""
     encoder, library = json.JSONEncoder(), json.encoder

@@ -99,10 +99,7 @@ class DHTDatabase(Database):
                 f"The file {self.file_path} was written by a newer version of this library (its schema has the number "
                 f"{version}, and this version knows {VERSION}). It is left as it is, and nothing is saved: use the "
                 "newer version, or give another path as dht_database")
-        if version < VERSION:
-            with self.exclusive_transaction():
-                if self.stored_version() == b"0":
-                    self.executescript(SCHEMA)
+        self.upgrade_schema(database_version, VERSION, lambda _: self.executescript(SCHEMA))
         try:
             self.execute("SELECT family, host, port, public_key, last_response FROM node LIMIT 0")
             self.execute("SELECT family, key, data, expires, source FROM value LIMIT 0")

@@ -100,12 +100,8 @@ class CredentialStore(Database):
 
     def check_database(self, database_version: bytes) -> int:
         """Create the tables; the latest version."""
-        latest = self.LATEST_DB_VERSION
-        if self.known_version(database_version, latest) < latest:
-            with self.exclusive_transaction():
-                if self.known_version(self.stored_version(), latest) < latest:
-                    self.executescript(f"{SCHEMA} INSERT OR REPLACE INTO option(key, value) "
-                                       f"VALUES('database_version', '{latest}');")
+        latest = self.upgrade_schema(database_version, self.LATEST_DB_VERSION, lambda _: self.executescript(
+            f"{SCHEMA} INSERT INTO option(key, value) VALUES('database_version', '{self.LATEST_DB_VERSION}');"))
         overwrite_deleted(self)
         return latest
 

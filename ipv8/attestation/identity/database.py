@@ -215,15 +215,12 @@ class IdentityDatabase(Database):
 
         :raises DatabaseException: if a newer release made the file. It is not changed.
         """
-        latest = self.LATEST_DB_VERSION
-        if self.known_version(database_version, latest) < latest:
-            with self.exclusive_transaction():
-                self._upgrade(self.known_version(self.stored_version(), latest), latest)
+        latest = self.upgrade_schema(database_version, self.LATEST_DB_VERSION, self._upgrade)
         overwrite_deleted(self)
         return latest
 
-    def _upgrade(self, version: int, latest: int) -> None:
-        if version < latest:
-            steps = "".join(self.get_upgrade_script(version)) if version else ""
-            self.executescript(f"{steps} {self.get_schema(latest)} INSERT OR REPLACE INTO option(key, value) "
-                               f"VALUES('database_version', '{latest}');")
+    def _upgrade(self, version: int) -> None:
+        latest = self.LATEST_DB_VERSION
+        steps = "".join(self.get_upgrade_script(version)) if version else ""
+        self.executescript(f"{steps} {self.get_schema(latest)} INSERT OR REPLACE INTO option(key, value) "
+                           f"VALUES('database_version', '{latest}');")

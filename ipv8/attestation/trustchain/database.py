@@ -213,17 +213,13 @@ class TrustChainDB(Database, BlockStore):
 
         :raises DatabaseException: if a newer release made the file.
         """
-        if self.known_version(database_version, self.LATEST_DB_VERSION) < self.LATEST_DB_VERSION:
-            with self.exclusive_transaction():
-                self._upgrade(self.known_version(self.stored_version(), self.LATEST_DB_VERSION))
-        return self.LATEST_DB_VERSION
+        return self.upgrade_schema(database_version, self.LATEST_DB_VERSION, self._upgrade)
 
     def _upgrade(self, version: int) -> None:
-        if version < self.LATEST_DB_VERSION:
-            for current in range(version, self.LATEST_DB_VERSION) if version else ():
-                script = self.get_upgrade_script(current)
-                if script:
-                    self.executescript(script)
-                if current <= schema.LAST_DROPPED_VERSION:
-                    break  # nothing is left to be upgraded
-            self.executescript(self.get_schema())
+        for current in range(version, self.LATEST_DB_VERSION) if version else ():
+            script = self.get_upgrade_script(current)
+            if script:
+                self.executescript(script)
+            if current <= schema.LAST_DROPPED_VERSION:
+                break  # nothing is left to be upgraded
+        self.executescript(self.get_schema())

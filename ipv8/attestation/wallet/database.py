@@ -134,14 +134,12 @@ class AttestationsDB(Database):
 
     def check_database(self, database_version: bytes) -> int:
         """Create the tables, or upgrade them; the version that they have then."""
-        latest = self.LATEST_DB_VERSION
-        if self.known_version(database_version, latest) < latest:
-            with self.exclusive_transaction():
-                version = self.known_version(self.stored_version(), latest)
-                if version < latest:
-                    self.executescript(f"{self.get_upgrade_script(version) or ''} {self.get_schema(latest)}")
+        latest = self.upgrade_schema(database_version, self.LATEST_DB_VERSION, self._upgrade)
         overwrite_deleted(self)
         return latest
+
+    def _upgrade(self, version: int) -> None:
+        self.executescript(f"{self.get_upgrade_script(version) or ''} {self.get_schema(self.LATEST_DB_VERSION)}")
 
     # Encryption
 
