@@ -440,6 +440,13 @@ def test_reads_of_no_bytes(virtually: Any, size: int) -> None:
 # The end of single streams, at any time
 
 
+async def nothing_left(link: Link) -> None:
+    """Check that both ends forget their streams."""
+    await asyncio.sleep(1)
+    assert not link.client.streams
+    assert not link.server.streams
+
+
 @pytest.mark.parametrize("how", ["stop", "reset"])
 def test_a_writer_does_not_wait_for_a_reader_that_is_done(virtually: Any, pair: tuple[str, str], how: str) -> None:
     """All has arrived in both directions, so for QUIC the stream is over."""
@@ -454,9 +461,7 @@ def test_a_writer_does_not_wait_for_a_reader_that_is_done(virtually: Any, pair: 
             other.stop() if how == "stop" else other.reset()
             await asyncio.wait_for(stream.finish(), 10)
             assert await stream.read() == b""
-            await asyncio.sleep(1)
-            assert not link.client.streams
-            assert not link.server.streams
+            await nothing_left(link)
 
     virtually(main)
 
@@ -477,9 +482,7 @@ def test_a_writer_does_not_wait_if_what_tells_it_to_stop_is_lost(virtually: Any,
             with suppress(StreamReset):
                 await asyncio.wait_for(stream.finish(), 10)
             assert await stream.read() == b""
-            await asyncio.sleep(1)
-            assert not link.client.streams
-            assert not link.server.streams
+            await nothing_left(link)
 
     virtually(main)
 
@@ -499,9 +502,7 @@ def test_whoever_stops_reading_can_still_write(virtually: Any, pair: tuple[str, 
             with pytest.raises(StreamReset):
                 await stream.write(b"more")
             await other.finish()
-            await asyncio.sleep(1)
-            assert not link.client.streams
-            assert not link.server.streams
+            await nothing_left(link)
 
     virtually(main)
 

@@ -267,6 +267,11 @@ class TestHostile(HostileTestBase):
         await self.settle()
         assert self.sent_messages(3) <= 2 * self.overlay(1).settings.max_crawl_batch
 
+    def ten_blocks(self, i: int) -> None:
+        """Give a node blocks whose answer to a crawl is much longer than the request."""
+        for number in range(10):
+            self.raw_block(i, transaction={b"x": b"y" * 300, b"n": number})
+
     def stranger_asks(self, stranger: Peer, number: int = 1, end: int = 100) -> bytes:
         """Let node 1 receive a crawl request of somebody that it does not know."""
         mine, self.overlay(0).my_peer = self.overlay(0).my_peer, stranger
@@ -333,8 +338,7 @@ class TestHostile(HostileTestBase):
         await self.check_answer_with_a_proof(0)
 
     async def check_answer_with_a_proof(self, max_peers: int) -> None:
-        for number in range(10):
-            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        self.ten_blocks(1)
         self.overlay(1).max_peers = max_peers
         stranger = Peer(default_eccrypto.generate_key("curve25519"), UDPv4Address("9.9.9.9", 9))
         self.stranger_asks(stranger, 1)
@@ -352,8 +356,7 @@ class TestHostile(HostileTestBase):
         assert len(self.sent_to(stranger.address, 3)) == 10
 
     async def test_proof_by_another_message(self) -> None:
-        for number in range(10):
-            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        self.ten_blocks(1)
         stranger = Peer(default_eccrypto.generate_key("curve25519"), UDPv4Address("9.9.9.9", 9))
         self.stranger_asks(stranger)
         self.network(1).add_verified_peer(stranger)
@@ -364,8 +367,7 @@ class TestHostile(HostileTestBase):
         assert len(self.sent_to(stranger.address, 3)) == 10
 
     async def test_proof_counts_for_one_key_at_one_address(self) -> None:
-        for number in range(10):
-            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        self.ten_blocks(1)
         key = default_eccrypto.generate_key("curve25519")
         here, there = UDPv4Address("9.9.9.9", 9), UDPv4Address("8.8.8.8", 8)
         self.stranger_asks(Peer(key, here))
@@ -379,8 +381,7 @@ class TestHostile(HostileTestBase):
 
     async def test_local_address_that_a_peer_names_is_not_proved(self) -> None:
         """Anybody could name an address as that in the own network, and have answers sent there."""
-        for number in range(10):
-            self.raw_block(1, transaction={b"x": b"y" * 300, b"n": number})
+        self.ten_blocks(1)
         key = default_eccrypto.generate_key("curve25519")
         here, victim = UDPv4Address("9.9.9.9", 9), UDPv4Address("8.8.8.8", 8)
         self.stranger_asks(Peer(key, here))
